@@ -1,0 +1,14 @@
+"""PyTorch with the model compiled and Adam fused."""
+
+import torch
+
+from benchmarks.peers import Step
+from benchmarks.peers.torch_eager import make_model, train_with
+from benchmarks.problem import Array, Config, Labels, Weights
+
+
+def make_step(config: Config, weights: Weights, x: Array, y: Labels) -> Step:
+    """Return one training step."""
+    model = make_model(config, weights)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+    return train_with(torch.compile(model), optimizer, x, y)
