@@ -1,0 +1,116 @@
+"""The upward links of the fluent API, attached in this one place.
+
+`Tensor` is the lowest class of the engine, and its operators, methods and NumPy protocols need the ops and the walks above
+it. They are listed here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from graphdiff.differentiate.reverse import backward
+from graphdiff.errors import OpError
+from graphdiff.op import FUNCTIONS
+from graphdiff.ops.index import getitem
+from graphdiff.tensor import Tensor
+
+OPERATORS = {
+    "add": "add",
+    "sub": "subtract",
+    "mul": "multiply",
+    "truediv": "divide",
+    "floordiv": "floor_divide",
+    "mod": "remainder",
+    "pow": "power",
+    "matmul": "matmul",
+    "and": "bitwise_and",
+    "or": "bitwise_or",
+    "xor": "bitwise_xor",
+}
+COMPARISONS = {
+    "lt": "less",
+    "le": "less_equal",
+    "gt": "greater",
+    "ge": "greater_equal",
+    "eq": "equal",
+    "ne": "not_equal",
+}
+UNARY = {"neg": "negative", "pos": "positive", "abs": "abs", "invert": "bitwise_invert"}
+METHODS = (
+    "all any argmax argmin argsort astype clip cumprod cumsum diagonal dot flatten max mean min prod ravel repeat round "
+    "sort squeeze std sum swapaxes take trace var"
+).split()
+
+
+def _reflected(function: Callable[..., Tensor]) -> Callable[[Tensor, Any], Tensor]:
+    def operator(self: Tensor, other: Any) -> Tensor:
+        return function(other, self)
+
+    return operator
+
+
+def _shape_method(name: str) -> Callable[..., Tensor]:
+    """Return a method that takes a shape or axes as one sequence or as several integers."""
+    function = FUNCTIONS[name]
+
+    def method(self: Tensor, *lengths: Any) -> Tensor:
+        whole = lengths[0] if len(lengths) == 1 and not isinstance(lengths[0], int) else lengths
+        return function(self, whole or None if name == "transpose" else whole)
+
+    method.__name__, method.__doc__ = name, function.__doc__
+    return method
+
+
+def _array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+    """Serve NumPy's ufuncs: ``np.tanh(t)``, ``array * t``."""
+    function = FUNCTIONS.get(ufunc.__name__)
+    if method == "reduce" and ufunc.__name__ in {"add", "multiply", "maximum", "minimum"}:
+        names = {"add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min"}
+        return FUNCTIONS[names[ufunc.__name__]](*inputs, axis=options.pop("axis", 0), **options)
+    if method != "__call__" or function is None or options:
+        return NotImplemented
+    return function(*inputs)
+
+
+def _array_function(self: Tensor, numpy_function: Any, types: Any, arguments: Any, options: Any) -> Any:
+    """Serve NumPy's other functions: ``np.sum(t, axis=0)``, ``np.linalg.inv(t)``."""
+    name = numpy_function.__name__
+    module = getattr(numpy_function, "__module__", "")
+    if name not in FUNCTIONS or module.startswith("numpy.fft"):
+        raise OpError(f"graphdiff has no counterpart of numpy.{name}; np.asarray(tensor) leaves the graph")
+    return FUNCTIONS[name](*arguments, **options)
+
+
+def attach() -> None:
+    """Give `Tensor` its operators, methods and NumPy protocols."""
+    for short, name in OPERATORS.items():
+        setattr(Tensor, f"__{short}__", FUNCTIONS[name])
+        setattr(Tensor, f"__r{short}__", _reflected(FUNCTIONS[name]))
+    for short, name in {**COMPARISONS, **UNARY}.items():
+        setattr(Tensor, f"__{short}__", FUNCTIONS[name])
+    for name in METHODS:
+        setattr(Tensor, name, FUNCTIONS[name])
+    for name in ("reshape", "transpose"):
+        setattr(Tensor, name, _shape_method(name))
+    Tensor.__getitem__ = getitem  # type: ignore[method-assign]
+    Tensor.__hash__ = object.__hash__  # type: ignore[method-assign]
+    Tensor.T = property(FUNCTIONS["transpose"])  # type: ignore[assignment]
+    Tensor.mT = property(FUNCTIONS["matrix_transpose"])  # type: ignore[assignment]
+    Tensor.at = property(_AtProperty)
+    Tensor.backward = backward
+    Tensor.__array_ufunc__ = _array_ufunc  # type: ignore[attr-defined]
+    Tensor.__array_function__ = _array_function  # type: ignore[attr-defined]
+
+
+class _AtProperty:
+    """``x.at[index].set(value)``: the functional update under the name that JAX users know."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._tensor = tensor
+
+    def __getitem__(self, index: Any) -> Any:
+        return FUNCTIONS["at"](self._tensor, index)
+
+
+__all__ = ["attach"]

@@ -1,0 +1,242 @@
+"""What a backend provides, and how one is found.
+
+A backend is a class with a name and an array-API namespace; everything else has a default. The engine asks
+it for three things: the namespace on which the ops' rules are evaluated, the transfer of arrays from and to the
+host, and, optionally, quicker kernels for single ops.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from graphdiff import host
+from graphdiff.errors import BackendError, BackendNotInstalledError
+
+__all__ = ["ARRAY", "Backend", "Numbers", "backends", "current_backend", "fill_index", "get_backend", "use_backend"]
+
+ARRAY = "@"
+"""Stands in an index template where an index array goes; see `fill_index`."""
+
+
+def fill_index(template: tuple[Any, ...], arrays: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the index that a template and its arrays stand for.
+
+    Examples
+    --------
+    >>> fill_index((slice(None), ARRAY, 0), ([1, 2],))
+    (slice(None, None, None), [1, 2], 0)
+    """
+    remaining = iter(arrays)
+    return tuple(next(remaining) if entry is ARRAY or entry == ARRAY else entry for entry in template)
+
+
+class Numbers:
+    """The namespace `F` on which rules compute numbers: the backend's kernels, then its array-API functions.
+
+    A name that neither has is looked up in `fallbacks`, the evaluation that the op itself declares.
+    """
+
+    is_graph = False
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.array_namespace = backend.namespace
+
+    def __getattr__(self, name: str) -> Any:
+        found = self.backend.kernels.get(name)
+        if found is None:
+            found = getattr(self.array_namespace, name, None)
+        if found is None:
+            found = self.fallback(name)
+        setattr(self, name, found)
+        return found
+
+    def fallback(self, name: str) -> Any:
+        """Return the op's own evaluation; replaced when the op registry is loaded."""
+        raise AttributeError(name)
+
+
+class Backend:
+    """What a backend provides. Subclass it, set `name` and `namespace`; the rest may stay.
+
+    Attributes
+    ----------
+    name : str
+        The name users give to `use_backend`.
+    namespace : module
+        An array-API namespace.
+    kernels : Mapping of str to callable
+        Quicker or missing evaluations by op name, called as ``kernel(*arrays, **attributes)``.
+    install : str
+        The command that installs what this backend needs; shown in errors.
+    """
+
+    name: str = ""
+    namespace: Any = None
+    kernels: Mapping[str, Callable[..., Any]] = {}
+    install: str = ""
+
+    def __init__(self) -> None:
+        self.numbers = Numbers(self)
+
+    @classmethod
+    def why_unavailable(cls) -> str | None:
+        """Return why the backend cannot be used here, or None where it can."""
+        return None
+
+    def from_host(self, array: Any, dtype: host.DType | None = None) -> Any:
+        """Return a host array, number or nested sequence as an array of this backend."""
+        array = host.as_host(array)
+        return self.namespace.asarray(array, dtype=self.native_dtype(dtype or array.dtype))
+
+    def to_host(self, array: Any) -> Any:
+        """Return an array of this backend as a NumPy array."""
+        return host.as_host(array)
+
+    def native_dtype(self, dtype: host.DType) -> Any:
+        """Return the namespace's object for a NumPy dtype."""
+        return getattr(self.namespace, "bool" if dtype.kind == "b" else dtype.name)
+
+    def host_dtype(self, array: Any) -> host.DType:
+        """Return the NumPy dtype of an array of this backend."""
+        return host.dtype(array.dtype)
+
+    def owns(self, array: Any) -> bool:
+        """Whether `array` is an array of this backend."""
+        return getattr(array, "__array_namespace__", lambda: None)() is self.namespace
+
+    def copy(self, array: Any) -> Any:
+        """Return a copy that shares no memory."""
+        return self.namespace.asarray(array, copy=True)
+
+    def normalize(self, value: Any) -> Any:
+        """Bring a result to the backend's one form for 0-d values; called once per computed value."""
+        return value
+
+    def quiet(self) -> contextlib.AbstractContextManager[Any]:
+        """Return a context in which floating-point warnings are silent; derivative passes run in it."""
+        return contextlib.nullcontext()
+
+    def synchronize(self) -> None:
+        """Wait until all work given to the device is done."""
+
+    def __repr__(self) -> str:
+        return f"<graphdiff backend {self.name!r}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return get_backend, (self.name,)
+
+
+_BUILT_IN = {
+    "numpy": ("graphdiff_numpy", "NumpyBackend"),
+    "cupy": ("graphdiff_cupy", "CupyBackend"),
+}
+_INSTALL = {"cupy": 'pip install "graphdiff[cuda12]"'}
+_instances: dict[str, Backend] = {}
+_current: list[Backend | None] = [None]
+
+
+def _find_class(name: str) -> type[Backend]:
+    """Look a backend up: the built-in table first, entry points (a slow scan) only for other names."""
+    import importlib
+
+    if name in _BUILT_IN:
+        module, attribute = _BUILT_IN[name]
+        try:
+            return getattr(importlib.import_module(module), attribute)  # type: ignore[no-any-return]
+        except ImportError as error:
+            command = _INSTALL.get(name, f'pip install "graphdiff[{name}]"')
+            message = f"backend {name!r} is not installed ({error}). Install it: {command}"
+            raise BackendNotInstalledError(message) from error
+    from importlib.metadata import entry_points
+
+    points = {point.name: point for point in entry_points(group="graphdiff.backends")}
+    if name not in points:
+        known = ", ".join(sorted({*_BUILT_IN, *points}))
+        raise BackendError(f"there is no backend {name!r}; known are: {known}")
+    return points[name].load()  # type: ignore[no-any-return]
+
+
+def get_backend(name: str | Backend) -> Backend:
+    """Return the backend of that name, made once.
+
+    Raises
+    ------
+    BackendError
+        No such backend.
+    BackendNotInstalledError
+        Its package, or the device it needs, is missing; the message has the command that installs it.
+    """
+    if isinstance(name, Backend):
+        _instances.setdefault(name.name, name)
+        return name
+    if name not in _instances:
+        found = _find_class(name)
+        reason = found.why_unavailable()
+        if reason is not None:
+            raise BackendNotInstalledError(f"backend {name!r} is not available: {reason}. {found.install}".strip())
+        _instances[name] = found()
+    return _instances[name]
+
+
+def current_backend() -> Backend:
+    """Return the backend on which new leaves are made."""
+    chosen = _current[-1]
+    if chosen is None:
+        chosen = _current[-1] = get_backend("numpy")
+    return chosen
+
+
+class use_backend:  # noqa: N801 - reads as a verb, with and without `with`
+    """Choose the backend for new tensors, for good or within a ``with`` block.
+
+    Parameters
+    ----------
+    name : str or Backend
+        ``"numpy"``, ``"cupy"``, or the name a plug-in registered.
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> with gd.use_backend("numpy"):
+    ...     x = gd.variable(1.0)
+    >>> x.backend.name
+    'numpy'
+    """
+
+    def __init__(self, name: str | Backend) -> None:
+        self._previous = _current[-1]
+        _current[-1] = get_backend(name)
+
+    def __enter__(self) -> Backend:
+        return current_backend()
+
+    def __exit__(self, *exception: object) -> None:
+        _current[-1] = self._previous
+
+
+def _names() -> Iterator[str]:
+    from importlib.metadata import entry_points
+
+    yield from sorted({*_BUILT_IN, *_instances, *(point.name for point in entry_points(group="graphdiff.backends"))})
+
+
+def backends() -> dict[str, str]:
+    """Return every known backend with ``"available"`` or the reason why it is not.
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> gd.backends()["numpy"]
+    'available'
+    """
+    report: dict[str, str] = {}
+    for name in _names():
+        try:
+            get_backend(name)
+            report[name] = "available"
+        except BackendError as error:
+            report[name] = str(error)
+    return report

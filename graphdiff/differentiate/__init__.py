@@ -1,0 +1,30 @@
+"""Graph in, graph out: reverse, forward and batch, and the derivatives of functions on top."""
+
+from graphdiff.differentiate.batch import batch
+from graphdiff.differentiate.forward import tangents
+from graphdiff.differentiate.functions import (
+    grad,
+    hessian,
+    hvp,
+    jacobian,
+    jvp,
+    value_and_grad,
+    vjp,
+    vmap,
+)
+from graphdiff.differentiate.reverse import adjoints, backward
+
+__all__ = [
+    "adjoints",
+    "backward",
+    "batch",
+    "grad",
+    "hessian",
+    "hvp",
+    "jacobian",
+    "jvp",
+    "tangents",
+    "value_and_grad",
+    "vjp",
+    "vmap",
+]

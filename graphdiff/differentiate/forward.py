@@ -1,0 +1,99 @@
+"""Forward mode: tangents, from the inputs up, in topological order. One walk serves numbers and graph."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from graphdiff.errors import ShapeError
+from graphdiff.graph import topological_order
+from graphdiff.host import is_real_floating
+from graphdiff.op import GRAPH, Composite, as_tensor
+from graphdiff.tensor import Tensor
+
+__all__ = ["push_forward", "tangents"]
+
+
+def push_forward(order: Sequence[Tensor], tangent: dict[Tensor, Any], F: Any) -> None:
+    """Carry the tangents in `tangent` from the inputs up; nodes without an entry have tangent zero.
+
+    Parameters
+    ----------
+    order : sequence of Tensor
+        Topological.
+    tangent : dict
+        The inputs' tangents; filled with those of the nodes that depend on them.
+    F : namespace
+        A backend's numbers, or graphdiff's functions to build graph.
+    """
+    as_graph = F.is_graph
+    for node in order:
+        if node in tangent or node.op is None:
+            continue
+        moved = [tangent.get(operand) for operand in node.inputs]
+        if all(each is None for each in moved):
+            continue
+        if node.op.__class__ is Composite:
+            result = _push_through(F, node, moved)
+        elif as_graph:
+            result = node.op.tangent(F, moved, node, node.inputs, node.attributes)
+        else:
+            values = [operand._value for operand in node.inputs]
+            result = node.op.tangent(F, moved, node._value, values, node.attributes)
+        if result is None or not is_real_floating(node.dtype):
+            continue
+        if tuple(result.shape) != node.shape:
+            result = F.broadcast_to(result, node.shape)
+        if as_graph:
+            result = result.astype(node.dtype)
+        elif result.dtype != node._value.dtype:
+            result = F.astype(result, node._value.dtype)
+        tangent[node] = result
+
+
+def _push_through(F: Any, node: Tensor, moved: Sequence[Any]) -> Any:
+    """Differentiate a composite by opening it."""
+    opened = node.op.open(node.inputs, node.attributes)  # type: ignore[union-attr]
+    inner = {operand: each for operand, each in zip(node.inputs, moved, strict=True) if each is not None}
+    push_forward(topological_order([opened], boundary=frozenset(node.inputs)), inner, F)
+    return inner.get(opened)
+
+
+def tangents(outputs: Tensor | Collection[Tensor], seeds: Mapping[Tensor, Any]) -> Mapping[Tensor, Tensor]:
+    """Return the tangent of every node between the seeded ones and the outputs, as differentiable Tensors.
+
+    Parameters
+    ----------
+    outputs : Tensor or collection of Tensors
+        Where to stop.
+    seeds : mapping of Tensor to array-like
+        The tangents to start from, each of its node's shape.
+
+    Returns
+    -------
+    dict of Tensor to Tensor
+        A node without an entry does not depend on the seeded ones.
+
+    Raises
+    ------
+    ShapeError
+        A seed does not have its node's shape.
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> a, b = gd.variable(2.0), gd.variable(1.0)
+    >>> e = (a + b) * (b + 1)
+    >>> gd.tangents(e, {b: 1.0})[e].item()
+    5.0
+    """
+    ends = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    found: dict[Tensor, Any] = {}
+    for leaf, seed in seeds.items():
+        start = as_tensor(seed)
+        if start.shape != leaf.shape:
+            raise ShapeError(f"the tangent {start.describe()} does not have the shape of {leaf.describe()}")
+        found[leaf] = start.astype(leaf.dtype)
+    with ends[0].backend.quiet():
+        push_forward(topological_order(ends), found, GRAPH)
+    return found

@@ -1,0 +1,408 @@
+"""grad, vjp, jvp, jacobian, hessian, hvp and vmap: derivatives of Python functions, over the three walks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any
+
+from graphdiff import host
+from graphdiff.differentiate.batch import batch
+from graphdiff.differentiate.forward import push_forward
+from graphdiff.differentiate.reverse import below, pull_back, seed_for
+from graphdiff.errors import DTypeError, GraphError, ShapeError
+from graphdiff.graph import topological_order
+from graphdiff.op import FUNCTIONS, GRAPH, as_tensor
+from graphdiff.structure import Structure, flatten, map_leaves, unflatten
+from graphdiff.tensor import NO_ATTRIBUTES, Tensor, placeholder
+
+__all__ = ["grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp", "vmap"]
+
+ArgNums = int | Sequence[int]
+
+
+def _fresh_leaf(value: Any) -> Tensor:
+    """Return a recorded leaf with the value of `value`.
+
+    Where `value` is itself recorded, the leaf is an identity node over it, so that outer derivatives flow through.
+    """
+    tensor = as_tensor(value)
+    if not host.is_real_floating(tensor.dtype):
+        raise DTypeError(
+            f"cannot differentiate with respect to {tensor.describe()}: only real floating tensors carry derivatives. "
+            "Write 2.0 instead of 2, or cast with astype('float64')."
+        )
+    if tensor.recorded:
+        return FUNCTIONS["positive"](tensor)  # type: ignore[no-any-return]
+    return Tensor(None, (), NO_ATTRIBUTES, tensor._value, tensor.backend, True)
+
+
+def _output(value: Any) -> Tensor:
+    if isinstance(value, (Tensor, *host.PYTHON_SCALARS)) or host.is_host_array(value):
+        return as_tensor(value)
+    raise GraphError(f"a differentiated function returns tensors, not {type(value).__name__}")
+
+
+class _Differentiated:
+    """The arguments of one call: which leaves are differentiated by, and how to put results back."""
+
+    def __init__(self, arguments: Sequence[Any], argnums: ArgNums) -> None:
+        self.single = isinstance(argnums, int)
+        numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+        for number in numbers:
+            if not -len(arguments) <= number < len(arguments):
+                raise GraphError(f"argnums names argument {number}, and the function was called with {len(arguments)}")
+        self.arguments = list(arguments)
+        self.leaves: list[Tensor] = []
+        self.structures: list[Structure] = []
+        self.counts: list[int] = []
+        for number in numbers:
+            given, structure = flatten(arguments[number])
+            fresh = [_fresh_leaf(leaf) for leaf in given]
+            self.leaves += fresh
+            self.structures.append(structure)
+            self.counts.append(len(fresh))
+            self.arguments[number] = unflatten(structure, fresh)
+
+    def restore(self, results: Sequence[Any]) -> Any:
+        """Return one result per leaf in the structure of the arguments."""
+        restored, start = [], 0
+        for structure, count in zip(self.structures, self.counts, strict=True):
+            restored.append(unflatten(structure, list(results[start : start + count])))
+            start += count
+        return restored[0] if self.single else tuple(restored)
+
+
+def _ends_here(order: Sequence[Tensor], sources: frozenset[Tensor]) -> bool:
+    """Whether the graph hangs on `sources` alone, each made for this call: then nobody can differentiate the result.
+
+    Plain numbers will do in that case, and they are quicker than graph.
+    """
+    return all(
+        node.has_value and (node.op is None) == (node in sources) for node in order
+    )
+
+
+def _pulled(output: Tensor, leaves: Sequence[Tensor], seed: Tensor) -> list[Tensor]:
+    """Return the adjoints of `leaves`: as graph where something below is recorded, else as plain numbers."""
+    sources = frozenset(leaves)
+    order = topological_order([output], boundary=sources)
+    found: dict[Tensor, Any] = {output: seed}
+    backend = output.backend
+    numeric = not seed.recorded and _ends_here(order, sources)
+    with backend.quiet():
+        needed = below(order, sources)
+        if numeric:
+            found[output] = seed.value
+            pull_back(order, found, backend.numbers, needed, boundary=sources)
+        else:
+            pull_back(order, found, GRAPH, needed, boundary=sources)
+    results = []
+    for leaf in leaves:
+        gradient = found.get(leaf)
+        if gradient is None:
+            gradient = GRAPH.zeros_like(leaf)
+        elif numeric:
+            gradient = Tensor(None, (), NO_ATTRIBUTES, backend.normalize(gradient), backend, False)
+        results.append(gradient)
+    return results
+
+
+def value_and_grad(function: Callable[..., Any], argnums: ArgNums = 0) -> Callable[..., Any]:
+    """Return a function that gives (value, gradient) of a scalar function.
+
+    Parameters
+    ----------
+    function : callable
+        Returns a scalar Tensor.
+    argnums : int or sequence of int
+        Which arguments to differentiate by; each may be a number, array, Tensor or nested tuple, list or dict.
+
+    Returns
+    -------
+    callable
+        Its gradient is a Tensor per leaf, in the structure of the argument; a tuple of them if `argnums` is one.
+
+    Raises
+    ------
+    NonScalarError
+        The function returns no scalar.
+    DTypeError
+        An argument is of integers.
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> value, gradient = gd.value_and_grad(lambda p: gd.sum(p["w"] ** 2))({"w": gd.constant([1.0, 2.0])})
+    >>> value.item()
+    5.0
+    >>> gradient["w"].tolist()
+    [2.0, 4.0]
+    """
+
+    @wraps(function)
+    def evaluated(*arguments: Any, **options: Any) -> tuple[Tensor, Any]:
+        call = _Differentiated(arguments, argnums)
+        output = _output(function(*call.arguments, **options))
+        gradients = _pulled(output, call.leaves, seed_for(output))
+        return output, call.restore(gradients)
+
+    return evaluated
+
+
+def grad(function: Callable[..., Any], argnums: ArgNums = 0) -> Callable[..., Any]:
+    """Return a function that gives the gradient of a scalar function; see `value_and_grad`.
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> gd.grad(gd.grad(lambda x: x**3))(2.0).item()
+    12.0
+    """
+    with_value = value_and_grad(function, argnums)
+
+    @wraps(function)
+    def gradient(*arguments: Any, **options: Any) -> Any:
+        return with_value(*arguments, **options)[1]
+
+    return gradient
+
+
+def vjp(function: Callable[..., Any], *arguments: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
+    """Return the function's value and the map from output adjoints to argument adjoints.
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> value, pull = gd.vjp(lambda x, y: x * y, 2.0, 3.0)
+    >>> [adjoint.item() for adjoint in pull(1.0)]
+    [3.0, 2.0]
+    """
+    call = _Differentiated(arguments, tuple(range(len(arguments))))
+    result = function(*call.arguments)
+    outputs, structure = flatten(result)
+    outputs = [_output(output) for output in outputs]
+
+    def pull(cotangents: Any) -> tuple[Any, ...]:
+        seeds, seed_structure = flatten(cotangents)
+        if len(seeds) != len(outputs):
+            raise ShapeError(f"{len(outputs)} outputs need as many adjoints, not {len(seeds)}")
+        totals: list[Any] = [None] * len(call.leaves)
+        for output, seed in zip(outputs, seeds, strict=True):
+            for index, part in enumerate(_pulled(output, call.leaves, seed_for(output, seed))):
+                totals[index] = part if totals[index] is None else totals[index] + part
+        return call.restore(totals)  # type: ignore[no-any-return]
+
+    return unflatten(structure, outputs), pull
+
+
+def jvp(function: Callable[..., Any], arguments: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+    """Return the function's value and its derivative along a direction.
+
+    Parameters
+    ----------
+    function : callable
+    arguments, tangents : sequence
+        One tangent per argument, of its structure and shapes.
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> value, tangent = gd.jvp(gd.sin, (0.0,), (2.0,))
+    >>> tangent.item()
+    2.0
+    """
+    if len(arguments) != len(tangents):
+        raise ShapeError(f"jvp: {len(arguments)} arguments and {len(tangents)} tangents")
+    call = _Differentiated(arguments, tuple(range(len(arguments))))
+    seeds = flatten(list(tangents))[0]
+    if len(seeds) != len(call.leaves):
+        raise ShapeError(f"jvp: the arguments have {len(call.leaves)} leaves and the tangents {len(seeds)}")
+    started: dict[Tensor, Any] = {}
+    for leaf, seed in zip(call.leaves, seeds, strict=True):
+        start = as_tensor(seed)
+        if start.shape != leaf.shape:
+            raise ShapeError(f"jvp: the tangent {start.describe()} does not have the shape of {leaf.describe()}")
+        started[leaf] = start.astype(leaf.dtype)
+    outputs, structure = flatten(function(*call.arguments))
+    outputs = [_output(output) for output in outputs]
+    moved = _pushed(outputs, started)
+    return unflatten(structure, outputs), unflatten(structure, moved)
+
+
+def _pushed(outputs: Sequence[Tensor], started: dict[Tensor, Any]) -> list[Tensor]:
+    found = dict(started)
+    with outputs[0].backend.quiet():
+        push_forward(topological_order(outputs, boundary=frozenset(started)), found, GRAPH)
+    return [found[output] if output in found else GRAPH.zeros_like(output) for output in outputs]
+
+
+def _identity_rows(leaves: Sequence[Tensor]) -> tuple[list[Tensor], int]:
+    """Return, for each leaf, a batch of unit directions through all leaves together: rows of the identity."""
+    size = sum(leaf.size for leaf in leaves)
+    rows, start = [], 0
+    for leaf in leaves:
+        block = GRAPH.eye(size, leaf.size, k=-start, dtype=leaf.dtype)
+        rows.append(GRAPH.reshape(block, (size, *leaf.shape)))
+        start += leaf.size
+    return rows, size
+
+
+def _forward_columns(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> list[list[Tensor]]:
+    """Return the Jacobian by pushing all unit tangents at once; entry [output][leaf]."""
+    seeds = {leaf: placeholder(leaf.shape, leaf.dtype) for leaf in leaves}
+    moved = _pushed(outputs, dict(seeds))
+    rows, size = _identity_rows(leaves)
+    wide = batch(moved, {seeds[leaf]: row for leaf, row in zip(leaves, rows, strict=True)}, size)
+    table = []
+    for output, tangent in zip(outputs, wide, strict=True):
+        last = GRAPH.moveaxis(tangent, 0, -1)
+        parts, start = [], 0
+        for leaf in leaves:
+            parts.append(GRAPH.reshape(last[..., start : start + leaf.size], (*output.shape, *leaf.shape)))
+            start += leaf.size
+        table.append(parts)
+    return table
+
+
+def _reverse_rows(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> list[list[Tensor]]:
+    """Return the Jacobian by pulling all unit adjoints back at once; entry [output][leaf]."""
+    table = []
+    for output in outputs:
+        seed = placeholder(output.shape, output.dtype)
+        pulled = _pulled(output, leaves, seed)
+        row, size = _identity_rows([output])
+        wide = batch(pulled, {seed: row[0]}, size)
+        table.append(
+            [GRAPH.reshape(part, (*output.shape, *leaf.shape)) for part, leaf in zip(wide, leaves, strict=True)]
+        )
+    return table
+
+
+def jacobian(function: Callable[..., Any], argnums: ArgNums = 0, mode: str = "auto") -> Callable[..., Any]:
+    """Return a function that gives the whole Jacobian in one batched pass.
+
+    Parameters
+    ----------
+    function : callable
+        Returns a Tensor, or a nested tuple, list or dict of them.
+    argnums : int or sequence of int
+    mode : {"auto", "forward", "reverse"}
+        ``"auto"`` takes forward mode if the inputs have fewer elements than the outputs, else reverse mode.
+
+    Returns
+    -------
+    callable
+        For each output and each leaf of the arguments a Tensor of shape ``output.shape + leaf.shape``, nested as the
+        outputs, then as the arguments.
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> f = lambda x: gd.stack([x[0] ** 2 + x[1] ** 2, x[1] ** 2 + x[2] ** 2 * x[1]])
+    >>> gd.jacobian(f)(gd.constant([1.0, 2.0, 3.0])).tolist()
+    [[2.0, 4.0, 0.0], [0.0, 13.0, 12.0]]
+    """
+    if mode not in {"auto", "forward", "reverse"}:
+        raise GraphError(f'the modes of jacobian are "auto", "forward" and "reverse", not {mode!r}')
+
+    @wraps(function)
+    def evaluated(*arguments: Any, **options: Any) -> Any:
+        call = _Differentiated(arguments, argnums)
+        outputs, structure = flatten(function(*call.arguments, **options))
+        outputs = [_output(output) for output in outputs]
+        for output in outputs:
+            if not host.is_real_floating(output.dtype):
+                raise DTypeError(f"{output.describe()} has no Jacobian: it is not real floating")
+        inputs_size = sum(leaf.size for leaf in call.leaves)
+        outputs_size = sum(output.size for output in outputs)
+        forward = mode == "forward" or (mode == "auto" and inputs_size < outputs_size)
+        table = (_forward_columns if forward else _reverse_rows)(outputs, call.leaves)
+        return unflatten(structure, [call.restore(row) for row in table])
+
+    return evaluated
+
+
+def hessian(function: Callable[..., Any], argnums: ArgNums = 0) -> Callable[..., Any]:
+    """Return a function that gives the Hessian of a scalar function: forward over reverse mode.
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> gd.hessian(lambda t: t[0] ** 2 - t[1] ** 2)(gd.constant([0.0, 0.0])).tolist()
+    [[2.0, 0.0], [0.0, -2.0]]
+    """
+    return jacobian(grad(function, argnums), argnums, mode="forward")
+
+
+def hvp(function: Callable[..., Any], arguments: Any, vector: Any) -> Any:
+    """Return the Hessian of a scalar function times a vector, without forming the Hessian.
+
+    Parameters
+    ----------
+    function : callable
+        Of one argument.
+    arguments : array, number, Tensor or nested structure of them
+    vector : of the same structure and shapes
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> gd.hvp(lambda x: gd.sum(x**3), gd.constant([1.0, 2.0]), gd.constant([1.0, 0.0])).tolist()
+    [6.0, 0.0]
+    """
+    return jvp(grad(function), (arguments,), (vector,))[1]
+
+
+def vmap(function: Callable[..., Any], in_axes: Any = 0, out_axes: int = 0) -> Callable[..., Any]:
+    """Return a function that maps over an axis of its arguments, in one pass instead of a loop.
+
+    Parameters
+    ----------
+    function : callable
+        Of arguments without that axis. It is traced without values, so Python's `if` cannot look at them.
+    in_axes : int, None, or a sequence with one of these per argument
+        None gives the same argument to every call.
+    out_axes : int
+        Where the axis goes in the outputs.
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> gd.vmap(lambda row: gd.sum(row * row))(gd.constant([[1.0, 2.0], [3.0, 4.0]])).tolist()
+    [5.0, 25.0]
+    """
+
+    @wraps(function)
+    def mapped(*arguments: Any) -> Any:
+        axes = tuple(in_axes) if isinstance(in_axes, (tuple, list)) else (in_axes,) * len(arguments)
+        if len(axes) != len(arguments):
+            raise ShapeError(f"vmap: in_axes names {len(axes)} arguments, and {len(arguments)} are given")
+        wide: dict[Tensor, Tensor] = {}
+        inner = [_slot(argument, axis, wide) for argument, axis in zip(arguments, axes, strict=True)]
+        sizes = {tensor.shape[0] for tensor in wide.values()}
+        if len(sizes) != 1:
+            raise ShapeError(f"vmap: the mapped axes must have one common length, and have {sorted(sizes)}")
+        outputs, structure = flatten(function(*inner))
+        batched = batch([_output(output) for output in outputs], wide, sizes.pop())
+        moved = [GRAPH.moveaxis(output, 0, out_axes) if out_axes else output for output in batched]
+        return unflatten(structure, moved)
+
+    return mapped
+
+
+def _slot(argument: Any, axis: int | None, wide: dict[Tensor, Tensor]) -> Any:
+    """Return an argument as placeholders without the mapped axis, remembered in `wide`."""
+    if axis is None:
+        return argument
+
+    def leaf_slot(leaf: Any) -> Tensor:
+        tensor = as_tensor(leaf)
+        if not tensor.ndim:
+            raise ShapeError(f"vmap: {tensor.describe()} is 0-d and has no axis to map over; give in_axes=None")
+        front = GRAPH.moveaxis(tensor, axis, 0) if axis else tensor
+        slot = placeholder(front.shape[1:], front.dtype)
+        wide[slot] = front
+        return slot
+
+    return map_leaves(leaf_slot, argument)

@@ -1,0 +1,347 @@
+"""Reverse mode: adjoints, from the outputs down, in reverse topological order.
+
+One walk serves numbers and graph. Given a backend's namespace it computes arrays; given graphdiff's functions it builds
+the graph of the derivative, which can be drawn, compiled and differentiated again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from graphdiff.errors import DTypeError, NonScalarError, ShapeError
+from graphdiff.graph import topological_order
+from graphdiff.host import is_real_floating
+from graphdiff.op import GRAPH, OPS, Composite, Elementwise, Linear, Multilinear, Op, as_tensor, sum_to
+from graphdiff.tensor import Tensor, Variable
+
+__all__ = ["adjoints", "backward", "below", "pull_back", "seed_for"]
+
+
+def below(order: Iterable[Tensor], sources: Collection[Tensor]) -> set[Tensor]:
+    """Return the nodes of `order` that depend on one of `sources`, sources included."""
+    dependent = set(sources)
+    for node in order:
+        if node not in dependent and any(operand in dependent for operand in node.inputs):
+            dependent.add(node)
+    return dependent
+
+
+def fitted(F: Any, contribution: Any, operand: Any) -> Any:
+    """Sum a contribution down to its operand's shape and cast it to its dtype: the one place where both happen."""
+    if contribution.shape != operand.shape:
+        contribution = sum_to(F, contribution, operand.shape)
+    return contribution if contribution.dtype == operand.dtype else F.astype(contribution, operand.dtype)
+
+
+def pull_back(
+    order: Sequence[Tensor],
+    adjoint: dict[Tensor, Any],
+    F: Any,
+    needed: Collection[Tensor],
+    keep: bool = False,
+    boundary: Collection[Tensor] = frozenset(),
+) -> None:
+    """Carry the adjoints in `adjoint` from the outputs down to the leaves.
+
+    Parameters
+    ----------
+    order : sequence of Tensor
+        Topological.
+    adjoint : dict
+        The outputs' adjoints; filled with those of the nodes below.
+    F : namespace
+        A backend's numbers, or graphdiff's functions to build graph.
+    needed : collection of Tensor
+        Only these nodes receive adjoints.
+    keep : bool
+        Keep the adjoints of inner nodes too.
+    boundary : collection of Tensor
+        Nodes not to go below.
+    """
+    as_graph = F.is_graph
+    # Where a node's adjoint is structurally zero: below the branch of a `where` that was not taken. Such zeros must
+    # survive a multiplication by an infinite partial. Empty, and free, in graphs without `where`.
+    live: dict[Tensor, Any] = {}
+    where = OPS["where"]
+    for node in reversed(order):
+        cotangent = adjoint.get(node)
+        op = node.op
+        if cotangent is None or op is None or node in boundary:
+            continue
+        inputs = node.inputs
+        if as_graph:
+            out, values = node, inputs
+        else:
+            out, values = node._value, [operand._value for operand in inputs]
+        attributes = node.attributes
+        if live or op is where:
+            _pull_masked(F, node, op, cotangent, out, values, needed, adjoint, live)
+        elif op.__class__ is Elementwise:
+            for operand, value, partial in zip(inputs, values, op.partials, strict=True):  # type: ignore[attr-defined]
+                if partial is None or operand not in needed:
+                    continue
+                if partial.__class__ is int:
+                    contribution = cotangent if partial == 1 else -cotangent
+                elif attributes:
+                    contribution = cotangent * partial(F, out, *values, **attributes)
+                else:
+                    contribution = cotangent * partial(F, out, *values)
+                if contribution.shape != value.shape or contribution.dtype != value.dtype:
+                    contribution = fitted(F, contribution, value)
+                earlier = adjoint.get(operand)
+                adjoint[operand] = contribution if earlier is None else earlier + contribution
+        elif op.__class__ is Composite:
+            _pull_through(F, node, cotangent, needed, adjoint)
+        else:
+            for position, operand in enumerate(inputs):
+                if operand in needed:
+                    contribution = op.adjoint(F, cotangent, position, out, values, attributes)
+                    if contribution is not None:
+                        _add(F, adjoint, operand, fitted(F, contribution, values[position]))
+        if not keep:
+            del adjoint[node]
+
+
+def _add(F: Any, adjoint: dict[Tensor, Any], operand: Tensor, contribution: Any) -> None:
+    earlier = adjoint.get(operand)
+    adjoint[operand] = contribution if earlier is None else earlier + contribution
+
+
+def _pull_through(
+    F: Any, node: Tensor, cotangent: Any, needed: Collection[Tensor], adjoint: dict[Tensor, Any]
+) -> None:
+    """Differentiate a composite by opening it."""
+    for operand, contribution in _opened_adjoints(F, node, cotangent, needed).items():
+        _add(F, adjoint, operand, contribution)
+
+
+def _opened_adjoints(F: Any, node: Tensor, cotangent: Any, needed: Collection[Tensor]) -> dict[Tensor, Any]:
+    opened = node.op.open(node.inputs, node.attributes)  # type: ignore[union-attr]
+    order = topological_order([opened], boundary=frozenset(node.inputs))
+    wanted = {operand for operand in node.inputs if operand in needed}
+    inner = {opened: cotangent}
+    pull_back(order, inner, F, below(order, wanted), boundary=wanted)
+    return {operand: inner[operand] for operand in wanted if operand in inner}
+
+
+def _pull_masked(
+    F: Any,
+    node: Tensor,
+    op: Op,
+    cotangent: Any,
+    out: Any,
+    values: Sequence[Any],
+    needed: Collection[Tensor],
+    adjoint: dict[Tensor, Any],
+    live: dict[Tensor, Any],
+) -> None:
+    """Pull back one node below a `where`: contributions to what was not taken are exactly zero, whatever the partial.
+
+    `live[node]` tells where the node's adjoint may differ from zero; a node without an entry is live everywhere.
+    """
+    mask = live.pop(node, None)
+    opened: dict[Tensor, Any] = {}
+    if op.__class__ is Composite:
+        opened = _opened_adjoints(F, node, cotangent, needed)
+    done: set[Tensor] = set()
+    for position, operand in enumerate(node.inputs):
+        if operand not in needed or (opened and operand in done):
+            continue
+        value = values[position]
+        reached: Any = None
+        if op.__class__ is Composite:
+            contribution = opened.get(operand)
+            done.add(operand)
+        elif mask is not None and op.__class__ is Multilinear:
+            contribution = _finite_adjoint(F, op, cotangent, mask, position, out, values, node.attributes)
+        else:
+            contribution = op.adjoint(F, cotangent, position, out, values, node.attributes)
+        if contribution is None:
+            continue
+        if op is OPS["where"]:
+            chosen = F.astype(values[0], _boolean(F))
+            taken = chosen if position == 1 else F.logical_not(chosen)
+            taken = F.broadcast_to(taken, out.shape)
+            reached = taken if mask is None else F.logical_and(mask, taken)
+        elif mask is not None and op.__class__ is Elementwise:
+            contribution = F.where(mask, contribution, F.zeros_like(contribution))
+            reached = mask
+        elif mask is not None and isinstance(op, (Linear, Multilinear)):
+            reached = _reached(F, op, mask, position, out, values, node.attributes)
+        if reached is not None and reached.shape != value.shape:
+            reached = sum_to(F, F.astype(reached, value.dtype), value.shape) > 0
+        fresh = operand not in adjoint
+        _add(F, adjoint, operand, fitted(F, contribution, value))
+        _widen(F, live, operand, reached, fresh)
+
+
+def _widen(F: Any, live: dict[Tensor, Any], operand: Tensor, reached: Any, fresh: bool) -> None:
+    """Join a contribution's mask to what is live of its operand; None means everywhere."""
+    if fresh:
+        if reached is not None:
+            live[operand] = reached
+    elif reached is None:
+        live.pop(operand, None)
+    elif operand in live:
+        live[operand] = F.logical_or(live[operand], reached)
+
+
+def _boolean(F: Any) -> Any:
+    return "bool" if F.is_graph else F.bool
+
+
+def _reached(
+    F: Any, op: Op, mask: Any, position: int, out: Any, values: Sequence[Any], attributes: dict[str, Any]
+) -> Any:
+    """Return which elements of an operand a live element of the output depends on."""
+    operands = values if isinstance(op, Linear) else [F.ones_like(value) for value in values]
+    pattern = op.adjoint(F, F.astype(mask, values[position].dtype), position, out, operands, attributes)
+    return pattern != 0
+
+
+def _finite_adjoint(
+    F: Any,
+    op: Op,
+    cotangent: Any,
+    mask: Any,
+    position: int,
+    out: Any,
+    values: Sequence[Any],
+    attributes: dict[str, Any],
+) -> Any:
+    """Pull back a product so that a zero of the mask times an infinite factor is zero.
+
+    Factors that are not finite count as zero, except where they meet a live element of the cotangent.
+    """
+    finite = [F.isfinite(value) for value in values]
+    safe = [F.where(ok, value, F.zeros_like(value)) for ok, value in zip(finite, values, strict=True)]
+    plain = op.adjoint(F, cotangent, position, out, values, attributes)
+    clean = op.adjoint(F, cotangent, position, out, safe, attributes)
+    weight = F.astype(mask, values[position].dtype)
+    touched: Any = False
+    for other, ok in enumerate(finite):
+        if other != position:
+            bad = [F.ones_like(value) for value in values]
+            bad[other] = 1 - F.astype(ok, values[other].dtype)
+            touched = (op.adjoint(F, weight, position, out, bad, attributes) > 0) | touched
+    return F.where(touched, plain, clean)
+
+
+# The public functions --------------------------------------------------------------------------------------------
+
+
+def seed_for(output: Tensor, seed: Any = None) -> Any:
+    """Return the adjoint to start from: ones for a scalar, else the seed given, checked.
+
+    Raises
+    ------
+    DTypeError
+        The output is not real floating.
+    NonScalarError
+        No seed for a non-scalar.
+    ShapeError
+        The seed's shape is not the output's.
+    """
+    if not is_real_floating(output.dtype):
+        raise DTypeError(
+            f"{output.describe()} carries no gradient: derivatives are of real floating tensors. "
+            "Write 2.0 instead of 2, or cast with astype('float64')."
+        )
+    if seed is None:
+        if output.size != 1:
+            raise NonScalarError(
+                f"{output.describe()}, made at {output.source}, is no scalar: give a seed of its shape "
+                "(backward(seed=…)), or reduce it first, for example with gd.sum"
+            )
+        return GRAPH.ones(output.shape, dtype=output.dtype)
+    tensor = as_tensor(seed)
+    if tensor.shape != output.shape:
+        raise ShapeError(f"the seed {tensor.describe()} does not have the shape of {output.describe()}")
+    return tensor.astype(output.dtype)
+
+
+def _require_real(leaf: Tensor) -> None:
+    if not is_real_floating(leaf.dtype):
+        raise DTypeError(
+            f"{leaf.describe()} carries no gradient: only real floating tensors do. Make it a float: "
+            "gd.variable(2.0), or dtype='float64'."
+        )
+
+
+def backward(output: Tensor, seed: Any = None, *, accumulate: bool = False) -> None:
+    """Compute the gradient of `output` with respect to every variable below it, and set each one's `.grad`.
+
+    Parameters
+    ----------
+    output : Tensor
+        A scalar, unless a seed is given.
+    seed : array-like of the output's shape, optional
+        The output's adjoint.
+    accumulate : bool
+        Add to what `.grad` holds instead of setting it afresh.
+
+    Raises
+    ------
+    NonScalarError, DTypeError, NoValueError, StaleError
+        Nothing is changed then.
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> a, b = gd.variable(2.0, name="a"), gd.variable(1.0, name="b")
+    >>> ((a + b) * (b + 1)).backward()
+    >>> float(a.grad), float(b.grad)
+    (2.0, 5.0)
+    """
+    start = seed_for(output, seed)
+    output.value  # noqa: B018 - raises if a placeholder is not fed
+    order = topological_order([output])
+    leaves = [node for node in order if node.__class__ is Variable]
+    if not leaves:
+        raise DTypeError(f"{output.describe()} depends on no variable: there is nothing to differentiate by")
+    for leaf in leaves:
+        _require_real(leaf)
+    backend = output.backend
+    found: dict[Tensor, Any] = {output: start.value}
+    with backend.quiet():
+        pull_back(order, found, backend.numbers, set(order))
+    gradients = []
+    for leaf in leaves:
+        gradient = backend.normalize(found[leaf]) if leaf in found else backend.numbers.zeros_like(leaf._value)
+        gradients.append(gradient if not accumulate or leaf.grad is None else leaf.grad + gradient)  # type: ignore[attr-defined]
+    for leaf, gradient in zip(leaves, gradients, strict=True):
+        leaf.grad = gradient  # type: ignore[attr-defined]
+
+
+def adjoints(output: Tensor, seed: Any = None, wrt: Collection[Tensor] | None = None) -> Mapping[Tensor, Tensor]:
+    """Return the adjoint of every node that `output` depends on, as Tensors that can be differentiated again.
+
+    Parameters
+    ----------
+    output : Tensor
+    seed : array-like, optional
+        The output's adjoint; needed unless it is a scalar.
+    wrt : collection of Tensor, optional
+        Only nodes between these and the output.
+
+    Returns
+    -------
+    dict of Tensor to Tensor
+        Nodes that do not influence the output smoothly (through integers, comparisons) have no entry.
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> a, b = gd.variable(2.0), gd.variable(1.0)
+    >>> c = a + b
+    >>> e = c * (b + 1)
+    >>> gd.adjoints(e)[c].item()
+    2.0
+    """
+    order = topological_order([output])
+    needed = set(order) if wrt is None else below(order, wrt)
+    found: dict[Tensor, Any] = {output: seed_for(output, seed)}
+    with output.backend.quiet():
+        pull_back(order, found, GRAPH, needed, keep=True)
+    return found

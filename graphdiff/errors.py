@@ -1,0 +1,78 @@
+"""Every error a user can meet.
+
+Each derives from :class:`GraphDiffError` and from the builtin exception that a Python user would expect,
+so that ``except ValueError`` keeps working.
+"""
+
+__all__ = [
+    "BackendError",
+    "BackendNotInstalledError",
+    "DTypeError",
+    "DataError",
+    "GradientCheckError",
+    "GraphDiffError",
+    "GraphError",
+    "ImmutableError",
+    "NoValueError",
+    "NonScalarError",
+    "NotDifferentiableError",
+    "OpError",
+    "ShapeError",
+    "StaleError",
+]
+
+
+class GraphDiffError(Exception):
+    """The base of every error that graphdiff raises on purpose."""
+
+
+class ShapeError(GraphDiffError, ValueError):
+    """Shapes, axes or indices that do not fit together."""
+
+
+class DTypeError(GraphDiffError, TypeError):
+    """A dtype that the operation cannot work with."""
+
+
+class NonScalarError(ShapeError):
+    """A gradient asked of a non-scalar without a seed."""
+
+
+class NotDifferentiableError(GraphDiffError, TypeError):
+    """A derivative that does not exist, or that an op does not define."""
+
+
+class ImmutableError(GraphDiffError, TypeError):
+    """An attempt to change a Tensor in place."""
+
+
+class NoValueError(GraphDiffError, ValueError):
+    """The value of a node was asked for, but a placeholder below it has not been fed."""
+
+
+class StaleError(GraphDiffError, RuntimeError):
+    """A graph was used after one of its variables had been assigned."""
+
+
+class GraphError(GraphDiffError, ValueError):
+    """Nodes that do not form the graph that was asked for."""
+
+
+class OpError(GraphDiffError, ValueError):
+    """An op was declared or called wrongly."""
+
+
+class BackendError(GraphDiffError, ValueError):
+    """An unknown backend, two backends mixed, or an operation that a backend cannot express."""
+
+
+class BackendNotInstalledError(BackendError, ImportError):
+    """A known backend whose package is not installed."""
+
+
+class GradientCheckError(GraphDiffError, AssertionError):
+    """A derivative disagrees with finite differences, the complex step or its own transpose."""
+
+
+class DataError(GraphDiffError, ValueError):
+    """Training data that cannot be used: NaN, wrong sizes, wrong labels."""

@@ -1,0 +1,198 @@
+"""Graph: the nodes between inputs and outputs, in topological order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+from graphdiff.errors import GraphError, NoValueError, ShapeError, StaleError
+from graphdiff.structure import flatten, unflatten
+from graphdiff.tensor import Tensor, Variable
+
+if TYPE_CHECKING:
+    import networkx
+
+__all__ = ["Graph", "topological_order"]
+
+_by_serial = attrgetter("serial")
+
+
+def topological_order(outputs: Iterable[Tensor], boundary: frozenset[Tensor] = frozenset()) -> list[Tensor]:
+    """Return the recorded nodes that `outputs` depend on, inputs before users.
+
+    Since every node's serial exceeds its inputs', the order is the reachable set sorted by serial. The walk stops
+    at the nodes of `boundary`, which are included.
+
+    Raises
+    ------
+    StaleError
+        A variable was assigned after a node that uses it had been built.
+    """
+    seen: set[Tensor] = set()
+    found: list[Tensor] = []
+    pending = [output for output in outputs if output.recorded]
+    while pending:
+        node = pending.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        found.append(node)
+        if boundary and node in boundary:
+            continue
+        for operand in node.inputs:
+            if operand.recorded:
+                if operand.__class__ is Variable:
+                    if operand.assigned_at > node.serial:  # type: ignore[attr-defined]
+                        _raise_stale(operand, node)
+                pending.append(operand)
+    # Depth-first discovery of a chain is already in descending order, which sorting makes use of.
+    found.sort(key=_by_serial)
+    return found
+
+
+def _raise_stale(leaf: Tensor, user: Tensor) -> None:
+    raise StaleError(
+        f"variable {leaf.describe()} was assigned after {user.describe()} had been built from it at {user.source}. "
+        "Build the expression again, or evaluate it at the new value with gd.Graph(output).evaluate()."
+    )
+
+
+class Graph:
+    """The nodes between inputs and outputs.
+
+    Parameters
+    ----------
+    outputs : Tensor or nested tuple, list or dict of Tensors
+    inputs : Tensor or sequence of Tensors, optional
+        Where the graph begins; by default the variables and placeholders below the outputs.
+
+    Attributes
+    ----------
+    nodes : list of Tensor
+        In topological order, leaves and constants included.
+    inputs, outputs : list of Tensor
+
+    Raises
+    ------
+    GraphError
+        An output is no Tensor, or an input is not below the outputs.
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> a, b = gd.variable(2.0, name="a"), gd.variable(1.0, name="b")
+    >>> g = gd.Graph((a + b) * (b + 1))
+    >>> [node.op.name if node.op else node.name for node in g.nodes if node.recorded]
+    ['a', 'b', 'add', 'add', 'multiply']
+    """
+
+    def __init__(self, outputs: Any, inputs: Tensor | Sequence[Tensor] | None = None) -> None:
+        self.outputs, self._structure = flatten(outputs)
+        for output in self.outputs:
+            if not isinstance(output, Tensor):
+                raise GraphError(f"the outputs of a graph are Tensors, not {type(output).__name__}")
+        given = None if inputs is None else flatten(inputs)[0]
+        self.nodes: list[Tensor] = self._collect(frozenset(given or ()))
+        leaves = [node for node in self.nodes if node.recorded and node.op is None]
+        self.inputs: list[Tensor] = leaves if given is None else given
+        present = set(self.nodes)
+        for leaf in self.inputs:
+            if leaf not in present:
+                raise GraphError(f"no path leads from the input {leaf.describe()} to the outputs")
+
+    def _collect(self, boundary: frozenset[Tensor]) -> list[Tensor]:
+        seen: set[Tensor] = set()
+        pending = list(self.outputs)
+        while pending:
+            node = pending.pop()
+            if node not in seen:
+                seen.add(node)
+                if node not in boundary:
+                    pending.extend(node.inputs)
+        return sorted(seen, key=_by_serial)
+
+    @property
+    def edges(self) -> list[tuple[Tensor, Tensor, int]]:
+        """(operand, node, position) for every operand: a multigraph, so that ``x * x`` has two."""
+        inside, sources = set(self.nodes), set(self.inputs)
+        return [
+            (operand, node, position)
+            for node in self.nodes
+            for position, operand in enumerate(node.inputs)
+            if operand in inside and node not in sources
+        ]
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter(self.nodes)
+
+    def __contains__(self, node: Tensor) -> bool:
+        return any(node is member for member in self.nodes)
+
+    def __repr__(self) -> str:
+        return f"Graph({len(self.nodes)} nodes, {len(self.inputs)} inputs, {len(self.outputs)} outputs)"
+
+    def evaluate(self, feeds: Mapping[Tensor, Any] | None = None) -> Any:
+        """Compute the outputs anew.
+
+        Parameters
+        ----------
+        feeds : mapping of Tensor to value, optional
+            Values for placeholders; also for variables or inner nodes, instead of their own.
+
+        Returns
+        -------
+        array of the backend, in the structure of the outputs
+
+        Raises
+        ------
+        NoValueError
+            A placeholder is not fed.
+        ShapeError
+            A value does not have its placeholder's shape.
+        GraphError
+            A fed tensor is not in the graph.
+        """
+        values: dict[Tensor, Any] = {}
+        inside = set(self.nodes)
+        for leaf, given in (feeds or {}).items():
+            if leaf not in inside:
+                raise GraphError(f"{leaf.describe()} is fed but is not in the graph")
+            array = given.value if isinstance(given, Tensor) else leaf.backend.from_host(given, leaf.dtype)
+            if tuple(array.shape) != leaf.shape:
+                raise ShapeError(f"{leaf.describe()} was fed a value of shape {list(array.shape)}")
+            values[leaf] = array
+        for node in self.nodes:
+            if node in values:
+                continue
+            if node.op is None:
+                if not node.has_value:
+                    raise NoValueError(f"placeholder {node.describe()}, made at {node.source}, has not been fed")
+                values[node] = node.value
+            else:
+                kernel = node.op.kernel(node.backend)
+                values[node] = kernel(*[values[operand] for operand in node.inputs], **node.attributes)
+        return unflatten(self._structure, [values[output] for output in self.outputs])
+
+    def to_networkx(self) -> networkx.MultiDiGraph:
+        """Return the graph as a NetworkX multigraph: nodes carry op, name, shape, dtype, value; edges the position."""
+        import networkx
+
+        graph = networkx.MultiDiGraph()
+        for node in self.nodes:
+            graph.add_node(
+                node,
+                op=node.op.name if node.op else None,
+                name=node.name,
+                shape=node.shape,
+                dtype=node.dtype,
+                value=node.value if node.has_value else None,
+                attributes=node.attributes,
+                scope=node.scope,
+            )
+        for operand, node, position in self.edges:
+            graph.add_edge(operand, node, position=position)
+        return graph

@@ -1,0 +1,161 @@
+"""The host boundary: the one module of the engine that touches NumPy.
+
+It serves dtypes, shapes and the conversion of a user's numbers; no array is computed on here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+DType = np.dtype[Any]
+Shape = tuple[int, ...]
+
+float64: DType = np.dtype(np.float64)
+float32: DType = np.dtype(np.float32)
+int64: DType = np.dtype(np.int64)
+boolean: DType = np.dtype(np.bool_)
+
+pi = float(np.pi)
+e = float(np.e)
+inf = float("inf")
+nan = float("nan")
+newaxis = None
+
+PYTHON_SCALARS = (bool, int, float, complex)
+
+_WEAK_RANK = {"b": 0, "u": 1, "i": 1, "f": 2, "c": 3}
+
+
+def dtype(spec: Any) -> DType:
+    """Return the NumPy dtype that `spec` (a name, a type or a dtype of any array library) stands for."""
+    if spec.__class__ is not str and not isinstance(spec, (type, np.dtype)):
+        spec = getattr(spec, "name", None) or str(spec).rsplit(".", 1)[-1]
+    return np.dtype(spec)
+
+
+def is_real_floating(kind_of: DType) -> bool:
+    """Whether tensors of this dtype carry gradients."""
+    return kind_of.kind == "f"
+
+
+def result_dtype(*dtypes: DType) -> DType:
+    """NumPy 2's promotion."""
+    return np.result_type(*dtypes)
+
+
+def weak_dtype(scalar: bool | int | float | complex, strong: DType) -> DType:
+    """Return the dtype of a Python scalar beside a tensor of dtype `strong`: NumPy 2's weak promotion."""
+    return np.result_type(strong, scalar)
+
+
+@lru_cache(maxsize=1024)
+def float_result(*dtypes: DType) -> DType:
+    """Return the dtype of a function such as `exp`: floats stay, integers become the float NumPy chooses."""
+    return np.result_type(*dtypes, np.float16)
+
+
+@lru_cache(maxsize=1024)
+def quotient_dtype(*dtypes: DType) -> DType:
+    """Return the dtype of a true division: integers of any width become float64."""
+    joined = np.result_type(*dtypes)
+    return joined if joined.kind in "fc" else float64
+
+
+def accumulator_dtype(kind_of: DType) -> DType:
+    """Return the dtype of a sum or product: small integers and booleans widen as in NumPy."""
+    if kind_of.kind in "bi":
+        return np.result_type(kind_of, np.int64)
+    return np.result_type(kind_of, np.uint64) if kind_of.kind == "u" else kind_of
+
+
+def broadcast_shapes(*shapes: Shape) -> Shape:
+    """Return the common shape; ValueError where there is none."""
+    first = shapes[0]
+    for shape in shapes:
+        if shape != first:
+            return np.broadcast_shapes(*shapes)
+    return first
+
+
+def normalize_axes(axis: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:
+    """Return axes as a sorted tuple of non-negative integers; None means all."""
+    if axis is None:
+        return tuple(range(rank))
+    axes = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
+    from numpy.lib.array_utils import normalize_axis_tuple
+
+    return tuple(sorted(normalize_axis_tuple(axes, rank)))  # type: ignore[arg-type]
+
+
+def indexed_shape(shape: Shape, index: Any) -> Shape:
+    """Return the shape of ``array[index]``, by indexing an array of that shape that owns a single byte."""
+    # Every axis has at least one element here, so that a stand-in index of zeros is never out of range.
+    lengths = tuple(max(length, 1) if entry_is_array else length for length, entry_is_array in _axes_of(shape, index))
+    return np.broadcast_to(np.zeros((), np.int8), lengths)[index].shape
+
+
+def _axes_of(shape: Shape, index: tuple[Any, ...]) -> list[tuple[int, bool]]:
+    entries = [entry for entry in index if entry is not None]
+    return [(length, isinstance(entry, np.ndarray)) for length, entry in zip(shape, entries, strict=True)]
+
+
+def as_host(value: Any) -> np.ndarray[Any, Any]:
+    """Return `value` (nested sequences, numbers, arrays) as a NumPy array."""
+    return np.asarray(value)
+
+
+def is_host_array(value: Any) -> bool:
+    """Whether `value` is a NumPy array or array scalar."""
+    return isinstance(value, (np.ndarray, np.generic))
+
+
+def is_integer(value: Any) -> bool:
+    """Whether `value` is an integer number, of Python or NumPy, and no boolean."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, (bool, np.bool_))
+
+
+def integer_limits(kind_of: DType) -> tuple[int, int]:
+    """Return the least and the greatest value of an integer dtype."""
+    limits = np.iinfo(kind_of)
+    return int(limits.min), int(limits.max)
+
+
+def nonzero(mask: Any) -> tuple[np.ndarray[Any, Any], ...]:
+    """Return the indices of the True entries of a boolean mask."""
+    return np.nonzero(np.asarray(mask))
+
+
+def describe(value: Any, width: int = 72) -> str:
+    """Return a short text for an array: in full where it is small, shape and range where it is not."""
+    array = np.asarray(value)
+    if array.size <= 16:
+        text = np.array2string(array, precision=4, separator=", ", threshold=16, floatmode="maxprec")
+        text = " ".join(text.split())
+        if len(text) <= width:
+            return text
+    if array.size == 0 or array.dtype.kind not in "fiub":
+        return f"{array.dtype}{list(array.shape)}"
+    numbers = array.astype(np.float64)
+    return f"mean {numbers.mean():.3g}, min {numbers.min():.3g}, max {numbers.max():.3g}"
+
+
+def padded_positions(length: int, before: int, after: int, mode: str) -> np.ndarray[Any, Any]:
+    """Return which positions of an axis a padded axis shows, in NumPy's `mode`."""
+    return np.pad(np.arange(length), (before, after), mode=mode)  # type: ignore[call-overload,no-any-return]
+
+
+def zero_index(shape: Shape) -> np.ndarray[Any, Any]:
+    """Return an index array of zeros that owns a single element."""
+    return np.broadcast_to(np.zeros((), np.int64), shape)
+
+
+Generator = np.random.Generator
+
+
+def random_generator(seed: int) -> Generator:
+    """Return a stream of random numbers; a counter-based generator, so that it can be had on other devices too."""
+    return np.random.Generator(np.random.Philox(seed))

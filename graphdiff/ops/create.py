@@ -1,0 +1,89 @@
+"""Tensors made from nothing: constants."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from graphdiff import host
+from graphdiff.backend import current_backend
+from graphdiff.op import as_tensor, function
+from graphdiff.tensor import Tensor, constant
+
+Lengths = int | Sequence[int]
+
+
+def _make(name: str, *arguments: Any, dtype: Any) -> Tensor:
+    backend = current_backend()
+    return constant(getattr(backend.namespace, name)(*arguments, dtype=backend.native_dtype(host.dtype(dtype))))
+
+
+def _lengths(shape: Lengths) -> tuple[int, ...]:
+    return (shape,) if isinstance(shape, int) else tuple(shape)
+
+
+@function()
+def zeros(shape: Lengths, *, dtype: Any = "float64") -> Tensor:
+    """Return a constant of zeros."""
+    return _make("zeros", _lengths(shape), dtype=dtype)
+
+
+@function()
+def ones(shape: Lengths, *, dtype: Any = "float64") -> Tensor:
+    """Return a constant of ones."""
+    return _make("ones", _lengths(shape), dtype=dtype)
+
+
+@function()
+def full(shape: Lengths, fill_value: float, *, dtype: Any = None) -> Tensor:
+    """Return a constant of `fill_value`, of its own dtype unless told otherwise."""
+    return _make("full", _lengths(shape), fill_value, dtype=dtype or host.as_host(fill_value).dtype)
+
+
+def _like(x: Any, dtype: Any) -> tuple[host.Shape, host.DType]:
+    x = as_tensor(x)
+    return x.shape, x.dtype if dtype is None else host.dtype(dtype)
+
+
+@function()
+def zeros_like(x: Any, /, *, dtype: Any = None) -> Tensor:
+    """Return zeros of the shape and dtype of x."""
+    shape, kind_of = _like(x, dtype)
+    return zeros(shape, dtype=kind_of)
+
+
+@function()
+def ones_like(x: Any, /, *, dtype: Any = None) -> Tensor:
+    """Return ones of the shape and dtype of x."""
+    shape, kind_of = _like(x, dtype)
+    return ones(shape, dtype=kind_of)
+
+
+@function()
+def full_like(x: Any, /, fill_value: float, *, dtype: Any = None) -> Tensor:
+    """Return `fill_value` in the shape and dtype of x."""
+    shape, kind_of = _like(x, dtype)
+    return full(shape, fill_value, dtype=kind_of)
+
+
+@function()
+def arange(start: float, /, stop: float | None = None, step: float = 1, *, dtype: Any = None) -> Tensor:
+    """Return start, start + step, … below stop; with one argument, from 0."""
+    first, last = (0, start) if stop is None else (start, stop)
+    return _make("arange", first, last, step, dtype=dtype or host.as_host([first, last, step]).dtype)
+
+
+@function()
+def linspace(start: float, stop: float, /, num: int = 50, *, dtype: Any = "float64", endpoint: bool = True) -> Tensor:
+    """Return `num` evenly spaced numbers from start to stop."""
+    backend = current_backend()
+    native = backend.native_dtype(host.dtype(dtype))
+    return constant(backend.namespace.linspace(start, stop, num, dtype=native, endpoint=endpoint))
+
+
+@function()
+def eye(rows: int, columns: int | None = None, /, *, k: int = 0, dtype: Any = "float64") -> Tensor:
+    """Return a matrix with ones on its k-th diagonal."""
+    backend = current_backend()
+    native = backend.native_dtype(host.dtype(dtype))
+    return constant(backend.namespace.eye(rows, columns, k=k, dtype=native))

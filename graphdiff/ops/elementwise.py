@@ -1,0 +1,377 @@
+"""Elementwise ops: one line each, with the partial derivative that a lecture writes on the edge of the graph.
+
+At kinks the conventions are PyTorch's: relu'(0) = 0, abs'(0) = 0, ties of maximum and minimum share equally, clip has
+derivative 1 at its bounds, and hypot, norm and std have derivative 0 where they are 0.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from graphdiff import host
+from graphdiff.op import FUNCTIONS, as_tensor, custom, elementwise, function
+from graphdiff.tensor import Tensor
+
+_LN2, _LN10 = math.log(2), math.log(10)
+_TWO_OVER_SQRT_PI = 2 / math.sqrt(math.pi)
+_SQRT_HALF, _INV_SQRT_2PI = math.sqrt(0.5), 1 / math.sqrt(2 * math.pi)
+
+
+def _mask(F: Any, condition: Any, like: Any) -> Any:
+    return F.astype(condition, like.dtype)
+
+
+def _zero(F: Any, x: Any) -> Any:
+    return F.zeros((), dtype=x.dtype)
+
+
+# One argument ------------------------------------------------------------------------------------------------
+
+negative = elementwise("negative", -1, symbol="−", doc="Return -x.")
+positive = elementwise("positive", 1, symbol="+", doc="Return +x.")
+abs = elementwise("abs", lambda F, out, x: F.sign(x), symbol="|·|", doc="Absolute value; derivative 0 at 0.")
+sign = elementwise("sign", None, doc="Sign of x: -1, 0 or 1; derivative 0 everywhere.")
+square = elementwise("square", lambda F, out, x: 2 * x, symbol="²", doc="Return x².")
+sqrt = elementwise("sqrt", lambda F, out, x: 0.5 / out, dtype="float", symbol="√", doc="Square root.")
+reciprocal = elementwise(
+    "reciprocal",
+    lambda F, out, x: -out * out,
+    dtype="quotient",
+    evaluate=lambda F, x: 1 / x,
+    symbol="1/·",
+    doc="Return 1/x.",
+)
+exp = elementwise("exp", lambda F, out, x: out, dtype="float", doc="Exponential.")
+expm1 = elementwise("expm1", lambda F, out, x: out + 1, dtype="float", doc="exp(x) - 1, accurate near 0.")
+log = elementwise("log", lambda F, out, x: 1 / x, dtype="float", doc="Natural logarithm.")
+log1p = elementwise("log1p", lambda F, out, x: 1 / (1 + x), dtype="float", doc="log(1 + x), accurate near 0.")
+log2 = elementwise("log2", lambda F, out, x: (1 / _LN2) / x, dtype="float", doc="Logarithm to base 2.")
+log10 = elementwise("log10", lambda F, out, x: (1 / _LN10) / x, dtype="float", doc="Logarithm to base 10.")
+sin = elementwise("sin", lambda F, out, x: F.cos(x), dtype="float", doc="Sine of radians.")
+cos = elementwise("cos", lambda F, out, x: -F.sin(x), dtype="float", doc="Cosine of radians.")
+tan = elementwise("tan", lambda F, out, x: 1 + out * out, dtype="float", doc="Tangent of radians.")
+asin = elementwise("asin", lambda F, out, x: 1 / F.sqrt((1 - x) * (1 + x)), dtype="float", doc="Inverse sine.")
+acos = elementwise("acos", lambda F, out, x: -1 / F.sqrt((1 - x) * (1 + x)), dtype="float", doc="Inverse cosine.")
+atan = elementwise("atan", lambda F, out, x: 1 / (1 + x * x), dtype="float", doc="Inverse tangent.")
+sinh = elementwise("sinh", lambda F, out, x: F.cosh(x), dtype="float", doc="Hyperbolic sine.")
+cosh = elementwise("cosh", lambda F, out, x: F.sinh(x), dtype="float", doc="Hyperbolic cosine.")
+tanh = elementwise("tanh", lambda F, out, x: 1 - out * out, dtype="float", doc="Hyperbolic tangent.")
+# 1 / hypot(1, x), not 1 / sqrt(1 + x²): the square overflows where the quotient does not.
+asinh = elementwise(
+    "asinh", lambda F, out, x: 1 / F.hypot(F.ones_like(x), x), dtype="float", doc="Inverse hyperbolic sine."
+)
+acosh = elementwise(
+    "acosh", lambda F, out, x: 1 / (F.sqrt(x - 1) * F.sqrt(x + 1)), dtype="float", doc="Inverse hyperbolic cosine."
+)
+atanh = elementwise("atanh", lambda F, out, x: 1 / ((1 - x) * (1 + x)), dtype="float", doc="Inverse hyperbolic tangent.")
+
+# Rational approximations of erf and erfc on three intervals: W. J. Cody, Rational Chebyshev approximation for the error
+# function, Math. Comp. 23 (1969), relative error below 6e-19 before rounding.
+_ERF_SMALL = (
+    (1.85777706184603153e-1, 3.16112374387056560e0, 1.13864154151050156e2, 3.77485237685302021e2, 3.20937758913846947e3),
+    (1.0, 2.36012909523441209e1, 2.44024637934444173e2, 1.28261652607737228e3, 2.84423683343917062e3),
+)
+_ERF_MIDDLE = (
+    (
+        2.15311535474403846e-8,
+        5.64188496988670089e-1,
+        8.88314979438837594e0,
+        6.61191906371416295e1,
+        2.98635138197400131e2,
+        8.81952221241769090e2,
+        1.71204761263407058e3,
+        2.05107837782607147e3,
+        1.23033935479799725e3,
+    ),
+    (
+        1.0,
+        1.57449261107098347e1,
+        1.17693950891312499e2,
+        5.37181101862009858e2,
+        1.62138957456669019e3,
+        3.29079923573345963e3,
+        4.36261909014324716e3,
+        3.43936767414372164e3,
+        1.23033935480374942e3,
+    ),
+)
+
+
+def _ratio(x: Any, coefficients: tuple[tuple[float, ...], tuple[float, ...]]) -> Any:
+    upper, lower = (0.0 * x + series[0] for series in coefficients)
+    for a, b in zip(coefficients[0][1:], coefficients[1][1:], strict=True):
+        upper, lower = upper * x + a, lower * x + b
+    return upper / lower
+
+
+def _erf(F: Any, x: Any) -> Any:
+    if not host.is_real_floating(host.dtype(x.dtype)):
+        x = F.astype(x, F.float64)
+    size = F.abs(x)
+    near = F.where(size <= 0.5, x, F.zeros_like(x))
+    # Beyond 6, erf is 1 to the last bit; the bound keeps the polynomials finite.
+    far = F.where(size < 6, size, 6 * F.ones_like(x))
+    inner = near * _ratio(near * near, _ERF_SMALL)
+    outer = F.sign(x) * (1 - F.exp(-far * far) * _ratio(far, _ERF_MIDDLE))
+    return F.where(F.isnan(x), x, F.where(size <= 0.5, inner, outer))
+
+
+erf = elementwise(
+    "erf",
+    lambda F, out, x: _TWO_OVER_SQRT_PI * F.exp(-x * x),
+    dtype="float",
+    evaluate=_erf,
+    doc="Error function, after Cody (1969); accurate to rounding.",
+)
+
+
+def _sigmoid(F: Any, x: Any) -> Any:
+    # Through tanh there is no overflow at either end.
+    return 0.5 * F.tanh(0.5 * x) + 0.5
+
+
+sigmoid = elementwise(
+    "sigmoid",
+    lambda F, out, x: out * (1 - out),
+    dtype="float",
+    evaluate=_sigmoid,
+    symbol="σ",
+    doc="Logistic function 1 / (1 + exp(-x)).",
+)
+softplus = elementwise(
+    "softplus",
+    lambda F, out, x: F.sigmoid(x),
+    dtype="float",
+    evaluate=lambda F, x: F.logaddexp(x, F.zeros_like(x)),
+    doc="log(1 + exp(x)), without overflow.",
+)
+relu = elementwise(
+    "relu",
+    lambda F, out, x: _mask(F, x > 0, out),
+    evaluate=lambda F, x: F.maximum(x, _zero(F, x)),
+    doc="max(x, 0); derivative 0 at 0.",
+)
+
+
+leaky_relu = elementwise(
+    "leaky_relu",
+    lambda F, out, x, slope=0.01: _mask(F, x > 0, out) * (1 - slope) + slope,
+    evaluate=lambda F, x, *, slope=0.01: F.where(x > 0, x, slope * x),
+    doc="x for x > 0, slope·x elsewhere (slope 0.01).",
+)
+elu = elementwise(
+    "elu",
+    lambda F, out, x, alpha=1.0: F.where(x > 0, F.ones_like(x), out + alpha),
+    dtype="float",
+    evaluate=lambda F, x, *, alpha=1.0: F.where(x > 0, x, alpha * F.expm1(F.minimum(x, _zero(F, x)))),
+    doc="x for x > 0, alpha·(exp(x) - 1) elsewhere.",
+)
+gelu = elementwise(
+    "gelu",
+    lambda F, out, x: 0.5 * (1 + F.erf(_SQRT_HALF * x)) + x * (_INV_SQRT_2PI * F.exp(-0.5 * x * x)),
+    dtype="float",
+    evaluate=lambda F, x: 0.5 * x * (1 + F.erf(_SQRT_HALF * x)),
+    doc="x·Φ(x), Φ the normal distribution function (Hendrycks and Gimpel, 2016), the exact form.",
+)
+hard_tanh = elementwise(
+    "hard_tanh",
+    lambda F, out, x: _mask(F, (x > -1) & (x < 1), out),
+    evaluate=lambda F, x: F.minimum(F.maximum(x, _zero(F, x) - 1), _zero(F, x) + 1),
+    doc="x clipped to [-1, 1]; derivative 0 at ±1, as PyTorch's hardtanh has it.",
+)
+floor = elementwise("floor", None, doc="Greatest integer not above x; derivative 0.")
+ceil = elementwise("ceil", None, doc="Least integer not below x; derivative 0.")
+round = elementwise("round", None, doc="Nearest integer, halves to even; derivative 0.")
+trunc = elementwise("trunc", None, doc="Integer part; derivative 0.")
+isnan = elementwise("isnan", None, dtype="bool", doc="Whether x is NaN.")
+isfinite = elementwise("isfinite", None, dtype="bool", doc="Whether x is neither NaN nor infinite.")
+isinf = elementwise("isinf", None, dtype="bool", doc="Whether x is infinite.")
+stop_gradient = elementwise(
+    "stop_gradient", None, evaluate=lambda F, x: x, flops=0, doc="Return x, through which no derivative flows."
+)
+logical_not = elementwise("logical_not", None, dtype="bool", symbol="¬", doc="Not.")
+bitwise_invert = elementwise("bitwise_invert", None, symbol="~", doc="Bitwise not; on booleans, not.")
+
+# Two arguments -----------------------------------------------------------------------------------------------
+
+add = elementwise("add", 1, 1, symbol="+", doc="x + y.")
+subtract = elementwise("subtract", 1, -1, symbol="−", doc="x - y.")
+multiply = elementwise("multiply", lambda F, out, x, y: y, lambda F, out, x, y: x, symbol="×", doc="x · y.")
+divide = elementwise(
+    "divide", lambda F, out, x, y: 1 / y, lambda F, out, x, y: -out / y, dtype="quotient", symbol="÷", doc="x / y."
+)
+
+
+def _power_base(F: Any, out: Any, x: Any, y: Any) -> Any:
+    # x**0 is constant, even at 0, where 0 · x**-1 would be NaN.
+    flat = y == 0
+    return F.where(flat, F.zeros_like(out), y * x ** (F.where(flat, F.ones_like(y), y) - 1))
+
+
+def _power_exponent(F: Any, out: Any, x: Any, y: Any) -> Any:
+    # 0**y is constantly 0 for y > 0, where 0 · log(0) would be NaN.
+    at_zero = (x == 0) & (y >= 0)
+    return F.where(at_zero, F.zeros_like(out), out * F.log(F.where(at_zero, F.ones_like(x), x)))
+
+
+_power = elementwise(
+    "power",
+    _power_base,
+    _power_exponent,
+    function="pow",
+    symbol="**",
+    doc="x to the power y; the derivative of x**0 is 0 at 0 too.",
+)
+
+
+def _share(F: Any, wins: Any, ties: Any, like: Any) -> Any:
+    return _mask(F, wins, like) + 0.5 * _mask(F, ties, like)
+
+
+maximum = elementwise(
+    "maximum",
+    lambda F, out, x, y: _share(F, x > y, x == y, out),
+    lambda F, out, x, y: _share(F, y > x, x == y, out),
+    symbol="max",
+    doc="The greater of x and y; ties share the gradient equally.",
+)
+minimum = elementwise(
+    "minimum",
+    lambda F, out, x, y: _share(F, x < y, x == y, out),
+    lambda F, out, x, y: _share(F, y < x, x == y, out),
+    symbol="min",
+    doc="The lesser of x and y; ties share the gradient equally.",
+)
+
+
+def _over_square_of_hypot(F: Any, numerator: Any, x: Any, y: Any) -> Any:
+    # Divided twice by the hypotenuse: its square overflows where the quotient does not.
+    length = F.hypot(x, y)
+    safe = F.where(length == 0, F.ones_like(length), length)
+    return numerator / safe / safe
+
+
+atan2 = elementwise(
+    "atan2",
+    lambda F, out, y, x: _over_square_of_hypot(F, x, x, y),
+    lambda F, out, y, x: _over_square_of_hypot(F, -y, x, y),
+    dtype="float",
+    doc="The angle of the point (x, y), called as atan2(y, x); derivative 0 at the origin.",
+)
+
+
+def _over_hypot(F: Any, numerator: Any, out: Any) -> Any:
+    return numerator / F.where(out == 0, F.ones_like(out), out)
+
+
+hypot = elementwise(
+    "hypot",
+    lambda F, out, x, y: _over_hypot(F, x, out),
+    lambda F, out, x, y: _over_hypot(F, y, out),
+    dtype="float",
+    doc="sqrt(x² + y²) without overflow; derivative 0 at (0, 0).",
+)
+logaddexp = elementwise(
+    "logaddexp",
+    lambda F, out, x, y: F.sigmoid(x - y),
+    lambda F, out, x, y: F.sigmoid(y - x),
+    dtype="float",
+    doc="log(exp(x) + exp(y)) without overflow.",
+)
+floor_divide = elementwise("floor_divide", None, None, symbol="//", doc="floor(x / y); derivative 0.")
+remainder = elementwise(
+    "remainder", 1, lambda F, out, x, y: -F.floor(x / y), symbol="%", doc="x - floor(x / y)·y: Python's %."
+)
+
+equal = elementwise("equal", None, None, dtype="bool", symbol="==", doc="x == y.")
+not_equal = elementwise("not_equal", None, None, dtype="bool", symbol="≠", doc="x != y.")
+less = elementwise("less", None, None, dtype="bool", symbol="<", doc="x < y.")
+less_equal = elementwise("less_equal", None, None, dtype="bool", symbol="≤", doc="x <= y.")
+greater = elementwise("greater", None, None, dtype="bool", symbol=">", doc="x > y.")
+greater_equal = elementwise("greater_equal", None, None, dtype="bool", symbol="≥", doc="x >= y.")
+logical_and = elementwise("logical_and", None, None, dtype="bool", symbol="∧", doc="x and y.")
+logical_or = elementwise("logical_or", None, None, dtype="bool", symbol="∨", doc="x or y.")
+logical_xor = elementwise("logical_xor", None, None, dtype="bool", symbol="⊻", doc="Either x or y.")
+bitwise_and = elementwise("bitwise_and", None, None, symbol="&", doc="Bitwise and.")
+bitwise_or = elementwise("bitwise_or", None, None, symbol="|", doc="Bitwise or.")
+bitwise_xor = elementwise("bitwise_xor", None, None, symbol="^", doc="Bitwise exclusive or.")
+
+
+@function("pow", name="power")
+def power(x: Any, y: Any, /) -> Tensor:
+    """x to the power y; the derivative of x**0 is 0 at 0 too. An exponent of literally 2 becomes `square`."""
+    if y.__class__ is int and y == 2:
+        return square(x)
+    return _power(x, y)
+
+
+power.op = _power.op  # type: ignore[attr-defined]
+
+
+# Selection ---------------------------------------------------------------------------------------------------
+
+
+def _where_tangent(F: Any, tangents: Any, out: Any, condition: Any, x: Any, y: Any) -> Any:
+    chosen, other = (F.zeros_like(out) if tangent is None else tangent for tangent in tangents[1:])
+    return F.where(condition, chosen, other)
+
+
+def _where_adjoint(F: Any, cotangent: Any, position: int, out: Any, condition: Any, x: Any, y: Any) -> Any:
+    if position == 0:
+        return None
+    zero = F.zeros_like(cotangent)
+    return F.where(condition, cotangent, zero) if position == 1 else F.where(condition, zero, cotangent)
+
+
+where = custom(
+    "where",
+    tangent=_where_tangent,
+    adjoint=_where_adjoint,
+    infer=lambda condition, x, y: (
+        host.broadcast_shapes(condition.shape, x.shape, y.shape),
+        host.result_dtype(x.dtype, y.dtype),
+    ),
+    doc="x where the condition holds, y elsewhere. The branch not taken contributes exactly zero to every derivative.",
+)
+
+
+_clip = elementwise(
+    "clip",
+    lambda F, out, x, lower, upper: _mask(F, (x >= lower) & (x <= upper), out),
+    lambda F, out, x, lower, upper: _mask(F, (x < lower) & (lower <= upper), out),
+    lambda F, out, x, lower, upper: _mask(F, F.maximum(x, lower) > upper, out),
+    evaluate=lambda F, x, lower, upper: F.minimum(F.maximum(x, lower), upper),
+    doc="x limited to [lower, upper]; derivative 1 at the bounds.",
+)
+
+
+@function(name="clip")
+def clip(x: Any, /, min: Any = None, max: Any = None) -> Tensor:
+    """Limit x to [min, max]; either may be None. The derivative is 1 at the bounds."""
+    x = as_tensor(x)
+    if x.dtype.kind in "iu":
+        lowest, highest = host.integer_limits(x.dtype)
+    else:
+        lowest, highest = -math.inf, math.inf  # type: ignore[assignment]
+    return _clip(x, lowest if min is None else min, highest if max is None else max)
+
+
+clip.op = _clip.op  # type: ignore[attr-defined]
+
+for _alias, _name in {
+    "absolute": "abs",
+    "arcsin": "asin",
+    "arccos": "acos",
+    "arctan": "atan",
+    "arctan2": "atan2",
+    "arcsinh": "asinh",
+    "arccosh": "acosh",
+    "arctanh": "atanh",
+    "true_divide": "divide",
+    "mod": "remainder",
+    "rint": "round",
+    "invert": "bitwise_invert",
+    "fabs": "abs",
+}.items():
+    FUNCTIONS[_alias] = FUNCTIONS[_name]

@@ -1,0 +1,396 @@
+"""Indexing, its transpose, and what is made of them."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+from graphdiff import host
+from graphdiff.backend import ARRAY, fill_index
+from graphdiff.errors import DTypeError, NoValueError, ShapeError
+from graphdiff.op import FUNCTIONS, as_tensor, custom, function, linear, sum_to
+from graphdiff.ops.shape import _axis, broadcast_to, moveaxis, reshape
+from graphdiff.tensor import Tensor
+
+Template = tuple[Any, ...]
+_INTEGERS = "iu"
+
+
+# Bringing an index to one form -----------------------------------------------------------------------------------
+
+
+def _as_index_arrays(entry: Any) -> list[Tensor]:
+    """Return an index array as integer tensors: one, or for a mask one per axis that it covers."""
+    array = entry if isinstance(entry, Tensor) else as_tensor(host.as_host(entry))
+    if array.size == 0 and not isinstance(entry, Tensor) and array.dtype.kind == "f":
+        array = array.astype("int64")  # an empty list is an index of no elements
+    if array.dtype.kind == "b":
+        if not array.has_value:
+            raise NoValueError(
+                f"the mask {array.describe()} has no value yet, and the shape of its result depends on it; "
+                "gd.where(mask, x, 0) keeps the shape"
+            )
+        return [as_tensor(places) for places in host.nonzero(array.numpy())]
+    if array.dtype.kind not in _INTEGERS:
+        raise DTypeError(f"an index array is of integers or booleans, not {array.describe()}")
+    return [array]
+
+
+def normalize_index(x: Tensor, index: Any) -> tuple[Template, tuple[Tensor, ...]]:
+    """Return an index as a template with one entry per axis, and the integer tensors that fill its `ARRAY` places."""
+    entries = list(index) if isinstance(index, tuple) else [index]
+    template: list[Any] = []
+    arrays: list[Tensor] = []
+    covered = 0
+    ellipsis_at: int | None = None
+    for entry in entries:
+        if entry is None:
+            template.append(None)
+        elif entry is Ellipsis:
+            if ellipsis_at is not None:
+                raise _index_error(x, index, "an index has at most one ellipsis")
+            ellipsis_at = len(template)
+        elif isinstance(entry, slice):
+            template.append(entry)
+            covered += 1
+        elif host.is_integer(entry) or (isinstance(entry, Tensor) and not entry.shape and entry.has_value):
+            if isinstance(entry, Tensor) and entry.dtype.kind not in _INTEGERS:
+                raise DTypeError(f"an index is an integer, not {entry.describe()}")
+            template.append(operator.index(entry))
+            covered += 1
+        else:
+            for array in _as_index_arrays(entry):
+                template.append(ARRAY)
+                arrays.append(array)
+                covered += 1
+    if covered > x.ndim:
+        raise _index_error(x, index, f"{covered} indices for {x.ndim} axes")
+    place = len(template) if ellipsis_at is None else ellipsis_at
+    template[place:place] = [slice(None)] * (x.ndim - covered)
+    return tuple(template), tuple(arrays)
+
+
+def _index_error(x: Tensor, index: Any, reason: str) -> ShapeError:
+    from graphdiff.op import _IndexShapeError
+
+    return _IndexShapeError(f"cannot index {x.describe()} (made at {x.source}) with {index!r}: {reason}")
+
+
+def _result_shape(shape: host.Shape, template: Template, arrays: Sequence[Any]) -> host.Shape:
+    stand_ins = [host.zero_index(tuple(array.shape)) for array in arrays]
+    return host.indexed_shape(shape, fill_index(template, tuple(stand_ins)))
+
+
+# The ops -----------------------------------------------------------------------------------------------------
+
+
+def _advanced(template: Template, arrays: Sequence[Tensor]) -> tuple[int, int]:
+    """Return where the axes of the index arrays stand in the result, and how many they are."""
+    if not arrays:
+        return 0, 0
+    rank = max(array.ndim for array in arrays)
+    places = [place for place, entry in enumerate(template) if entry is ARRAY or isinstance(entry, int)]
+    adjacent = places == list(range(places[0], places[-1] + 1))
+    return (places[0] if adjacent else 0), rank
+
+
+def _batched_index(
+    F: Any, template: Template, arrays: Sequence[Tensor], flags: Sequence[bool], size: int
+) -> tuple[Template, tuple[Tensor, ...], tuple[int, ...], tuple[int, ...]]:
+    """Return the index into an array with a leading batch axis, and which axes of its result to move where."""
+    inner = [array.ndim - batched for array, batched in zip(arrays, flags, strict=True)]
+    if not any(flags):
+        place, rank = _advanced(template, arrays)
+        front = bool(arrays) and place == 0 and not _starts_advanced(template)
+        source = (rank,) if front else ()
+        return (slice(None), *template), tuple(arrays), source, (0,) * len(source)
+    rank = max(inner)
+    places = [place for place, entry in enumerate(template) if entry is ARRAY or isinstance(entry, int)]
+    adjacent = places == list(range(places[0], places[-1] + 1))
+    place = places[0] if adjacent else 0
+    rows = reshape(FUNCTIONS["arange"](size), (size, *(1,) * rank))
+    padded = [
+        reshape(array, (size, *(1,) * (rank - own), *array.shape[1:])) if batched else array
+        for array, own, batched in zip(arrays, inner, flags, strict=True)
+    ]
+    source = tuple(range(1, rank + 1)) if place else ()
+    return (ARRAY, *template), (rows, *padded), source, tuple(place + axis for axis in source)
+
+
+def _starts_advanced(template: Template) -> bool:
+    return bool(template) and (template[0] is ARRAY or isinstance(template[0], int))
+
+
+def _whole(x: Tensor, batched: bool, size: int) -> Tensor:
+    return x if batched else broadcast_to(x, (size, *x.shape))
+
+
+def _getitem_batch(F: Any, operands: Any, flags: Any, size: int, *, template: Template) -> Tensor:
+    x, *arrays = operands
+    wider, filled, source, destination = _batched_index(F, template, arrays, flags[1:], size)
+    taken = _getitem(_whole(x, flags[0], size), *filled, template=wider)
+    return moveaxis(taken, source, destination) if source else taken
+
+
+_getitem = linear(
+    "getitem",
+    lambda F, cotangent, x, *arrays, template: F.scatter_add(cotangent, *arrays, shape=x.shape, template=template),
+    evaluate=lambda F, x, *arrays, template: x[fill_index(template, arrays)],
+    infer=lambda x, *arrays, template: (_result_shape(x.shape, template, arrays), x.dtype),
+    batch=_getitem_batch,
+    symbol="[·]",
+    flops=0,
+)
+
+
+def _scatter_batch(F: Any, operands: Any, flags: Any, size: int, *, shape: host.Shape, template: Template) -> Tensor:
+    values, *arrays = operands
+    wider, filled, source, destination = _batched_index(F, template, arrays, flags[1:], size)
+    whole = _whole(values, flags[0], size)
+    placed = moveaxis(whole, destination, source) if source else whole
+    return _scatter_add(placed, *filled, shape=(size, *shape), template=wider)
+
+
+def _scatter_evaluate(F: Any, values: Any, *arrays: Any, shape: host.Shape, template: Template) -> Any:
+    result = F.zeros(shape, dtype=values.dtype)
+    if arrays:
+        raise DTypeError("this backend adds at slices only, not at index arrays")
+    result[template] = values
+    return result
+
+
+_scatter_add = linear(
+    "scatter_add",
+    lambda F, cotangent, values, *arrays, shape, template: F.getitem(cotangent, *arrays, template=template),
+    evaluate=_scatter_evaluate,
+    infer=lambda values, *arrays, shape, template: (shape, values.dtype),
+    batch=_scatter_batch,
+    flops=1,
+)
+
+
+def _set_adjoint(F: Any, cotangent: Any, position: int, x: Any, values: Any, *arrays: Any, template: Template) -> Any:
+    if position == 0:
+        return F.index_set(cotangent, F.zeros_like(values), *arrays, template=template)
+    if position == 1:
+        return sum_to(F, F.getitem(cotangent, *arrays, template=template), values.shape)
+    return None
+
+
+def _set_tangent(F: Any, tangents: Any, out: Any, x: Any, values: Any, *arrays: Any, template: Template) -> Any:
+    moved = [
+        F.zeros_like(operand) if tangent is None else tangent
+        for tangent, operand in zip(tangents[:2], (x, values), strict=True)
+    ]
+    return F.index_set(*moved, *arrays, template=template)
+
+
+def _set_batch(F: Any, operands: Any, flags: Any, size: int, *, template: Template) -> Tensor:
+    x, values, *arrays = operands
+    indexed = _result_shape(x.shape[1:] if flags[0] else x.shape, template, _unbatched(arrays, flags[2:]))
+    wider, filled, source, destination = _batched_index(F, template, arrays, flags[2:], size)
+    inner = values.shape[1:] if flags[1] else values.shape
+    lead = (size,) if flags[1] else (1,)
+    whole = broadcast_to(reshape(values, (*lead, *(1,) * (len(indexed) - len(inner)), *inner)), (size, *indexed))
+    placed = moveaxis(whole, destination, source) if source else whole
+    return _index_set(_whole(x, flags[0], size), placed, *filled, template=wider)
+
+
+def _unbatched(arrays: Sequence[Tensor], flags: Sequence[bool]) -> list[Tensor]:
+    return [array[0] if batched else array for array, batched in zip(arrays, flags, strict=True)]
+
+
+def _set_evaluate(F: Any, x: Any, values: Any, *arrays: Any, template: Template) -> Any:
+    result = F.asarray(x, copy=True)
+    result[fill_index(template, arrays)] = values
+    return result
+
+
+_index_set = custom(
+    "index_set",
+    tangent=_set_tangent,
+    adjoint=lambda F, cotangent, position, out, x, values, *arrays, template: _set_adjoint(
+        F, cotangent, position, x, values, *arrays, template=template
+    ),
+    evaluate=_set_evaluate,
+    infer=lambda x, values, *arrays, template: (x.shape, x.dtype),
+    batch=_set_batch,
+    flops=0,
+)
+
+
+def getitem(x: Tensor, index: Any) -> Tensor:
+    """Return ``x[index]`` for everything that NumPy takes: integers, slices, ellipsis, None, index arrays, masks."""
+    template, arrays = normalize_index(x, index)
+    return _getitem(x, *arrays, template=template)
+
+
+class At:
+    """A place in a tensor, at which `set` and `add` return a changed copy; made by `at`."""
+
+    def __init__(self, x: Tensor, index: Any) -> None:
+        self._x = x
+        self._template, self._arrays = normalize_index(x, index)
+
+    def _values(self, values: Any) -> Tensor:
+        tensor = as_tensor(values)
+        indexed = _result_shape(self._x.shape, self._template, self._arrays)
+        try:
+            fits = host.broadcast_shapes(tensor.shape, indexed) == indexed
+        except ValueError:
+            fits = False
+        if not fits:
+            raise ShapeError(f"{tensor.describe()} does not fit the indexed part of {self._x.describe()}, {indexed}")
+        return tensor.astype(self._x.dtype)  # type: ignore[no-any-return]
+
+    def set(self, values: Any) -> Tensor:
+        """Return a copy with the indexed elements replaced; which value wins at an index named twice is not fixed."""
+        return _index_set(self._x, self._values(values), *self._arrays, template=self._template)
+
+    def add(self, values: Any) -> Tensor:
+        """Return a copy with `values` added to the indexed elements; an index named twice is added to twice."""
+        indexed = _result_shape(self._x.shape, self._template, self._arrays)
+        whole = broadcast_to(self._values(values), indexed)
+        return self._x + _scatter_add(whole, *self._arrays, shape=self._x.shape, template=self._template)
+
+
+@function()
+def at(x: Any, index: Any) -> At:
+    """Name a place in x, to `set` or `add` there without changing x.
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> gd.at(gd.constant([1.0, 2.0, 3.0]), slice(1, None)).set(0.0).tolist()
+    [1.0, 0.0, 0.0]
+    """
+    return At(as_tensor(x), index)
+
+
+# Taking ------------------------------------------------------------------------------------------------------
+
+
+@function()
+def take(x: Any, indices: Any, /, axis: int | None = None) -> Tensor:
+    """Take elements along an axis; None flattens first."""
+    x = as_tensor(x)
+    if axis is None:
+        x, axis = reshape(x, (-1,)), 0
+    place = _axis(x, axis, "take")
+    chosen = indices if isinstance(indices, Tensor) else host.as_host(indices)
+    return getitem(x, (*(slice(None),) * place, chosen))
+
+
+@function()
+def take_along_axis(x: Any, indices: Any, /, axis: int = -1) -> Tensor:
+    """Take, along an axis, the elements that `indices`, of the same rank, names for each line."""
+    x, chosen = as_tensor(x), as_tensor(indices)
+    if chosen.dtype.kind not in _INTEGERS:
+        raise DTypeError(f"take_along_axis: the indices are integers, not {chosen.describe()}")
+    if chosen.ndim != x.ndim:
+        raise ShapeError(f"take_along_axis: {x.describe()} and {chosen.describe()} differ in rank")
+    place = _axis(x, axis, "take_along_axis")
+    grids: list[Any] = []
+    for other, length in enumerate(x.shape):
+        rows = reshape(FUNCTIONS["arange"](length), tuple(length if axis == other else 1 for axis in range(x.ndim)))
+        grids.append(chosen if other == place else rows)
+    return _getitem(x, *grids, template=(ARRAY,) * x.ndim)
+
+
+@function()
+def one_hot(indices: Any, classes: int, /, *, dtype: Any = "float64") -> Tensor:
+    """Return rows of zeros with a one at each index; an index outside the classes gives zeros."""
+    chosen = as_tensor(indices)
+    if chosen.dtype.kind not in _INTEGERS:
+        raise DTypeError(f"one_hot: the indices are integers, not {chosen.describe()}")
+    return (chosen[..., None] == FUNCTIONS["arange"](classes)).astype(dtype)  # type: ignore[no-any-return]
+
+
+@function()
+def diagonal(x: Any, /, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+    """Return a diagonal of the matrices spanned by two axes, as the last axis."""
+    x = as_tensor(x)
+    moved = moveaxis(x, (axis1, axis2), (-2, -1))
+    rows, columns = moved.shape[-2:]
+    count = max(0, min(rows, columns - offset) if offset >= 0 else min(rows + offset, columns))
+    steps = FUNCTIONS["arange"](count)
+    return getitem(moved, (..., steps + max(0, -offset), steps + max(0, offset)))
+
+
+@function()
+def diag(x: Any, /, k: int = 0) -> Tensor:
+    """Return the diagonal of a matrix, or the matrix with a given diagonal."""
+    x = as_tensor(x)
+    if x.ndim == 2:
+        return diagonal(x, k)
+    if x.ndim != 1:
+        raise ShapeError(f"diag takes a vector or a matrix, not {x.describe()}")
+    side = x.shape[0] + abs(k)
+    steps = FUNCTIONS["arange"](x.shape[0])
+    template, arrays = (ARRAY, ARRAY), (steps + max(0, -k), steps + max(0, k))
+    return _scatter_add(x, *arrays, shape=(side, side), template=template)
+
+
+def _triangle(name: str) -> Any:
+    def evaluate(F: Any, x: Any, *, k: int) -> Any:
+        return getattr(F, name)(x, k=k)
+
+    def batch(F: Any, operands: Any, flags: Any, size: int, *, k: int) -> Any:
+        return op(operands[0], k=k)
+
+    op = linear(
+        name,
+        lambda F, cotangent, x, *, k: getattr(F, name)(cotangent, k=k),
+        evaluate=lambda F, x, *, k: getattr(F.array_namespace, name)(x, k=k),
+        infer=lambda x, *, k: (x.shape, x.dtype),
+        batch=batch,
+        flops=0,
+    )
+    return op
+
+
+_tril, _triu = _triangle("tril"), _triangle("triu")
+
+
+@function()
+def tril(x: Any, /, k: int = 0) -> Tensor:
+    """Return the matrix with zeros above its k-th diagonal."""
+    return _tril(_matrix(x, "tril"), k=k)
+
+
+@function()
+def triu(x: Any, /, k: int = 0) -> Tensor:
+    """Return the matrix with zeros below its k-th diagonal."""
+    return _triu(_matrix(x, "triu"), k=k)
+
+
+def _matrix(x: Any, name: str) -> Tensor:
+    x = as_tensor(x)
+    if x.ndim < 2:
+        raise ShapeError(f"{name} takes a matrix, not {x.describe()}")
+    return x
+
+
+# Sorting -----------------------------------------------------------------------------------------------------
+
+_argsort = linear(
+    "argsort",
+    evaluate=lambda F, x, *, axis: F.astype(F.array_namespace.argsort(x, axis=axis, stable=True), F.int64),
+    infer=lambda x, *, axis: (x.shape, host.int64),
+    batch=lambda F, operands, flags, size, *, axis: _argsort(operands[0], axis=axis + 1),
+)
+
+
+@function()
+def argsort(x: Any, /, axis: int = -1) -> Tensor:
+    """Return the indices that sort x along an axis; equal elements keep their order."""
+    x = as_tensor(x)
+    return _argsort(x, axis=_axis(x, axis, "argsort"))
+
+
+@function()
+def sort(x: Any, /, axis: int = -1) -> Tensor:
+    """Sort x along an axis."""
+    x = as_tensor(x)
+    return take_along_axis(x, argsort(x, axis), axis)

@@ -1,0 +1,468 @@
+"""Reductions, cumulative sums and products, softmax.
+
+The ops take `axis` as a tuple of non-negative integers; the public functions bring what NumPy takes to that form.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from graphdiff import host
+from graphdiff.errors import ShapeError
+from graphdiff.op import as_tensor, composite, custom, function, linear
+from graphdiff.tensor import Tensor
+
+Axis = int | tuple[int, ...] | None
+
+
+def _axes(x: Tensor, axis: Axis, name: str) -> tuple[int, ...]:
+    try:
+        return host.normalize_axes(axis, x.ndim)
+    except (ValueError, TypeError) as error:
+        raise ShapeError(f"{name}({x.describe()}): {error}") from error
+
+
+def _one_axis(x: Tensor, axis: int, name: str) -> int:
+    if not host.is_integer(axis):
+        raise ShapeError(f"{name} takes a single axis, not {axis!r}")
+    return _axes(x, axis, name)[0]
+
+
+def reduced_shape(shape: host.Shape, axis: tuple[int, ...], keepdims: bool) -> host.Shape:
+    """Return the shape after reducing along `axis`."""
+    if keepdims:
+        return tuple(1 if position in axis else length for position, length in enumerate(shape))
+    return tuple(length for position, length in enumerate(shape) if position not in axis)
+
+
+def _expand(F: Any, reduced: Any, x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
+    """Put the reduced axes back with length 1, so that `reduced` broadcasts against `x`."""
+    return reduced if keepdims else F.reshape(reduced, reduced_shape(x.shape, axis, True))
+
+
+def _count(x: Any, axis: tuple[int, ...]) -> int:
+    count = 1
+    for position in axis:
+        count *= x.shape[position]
+    return count
+
+
+def _infer(dtype_rule: Any) -> Any:
+    def infer(x: Tensor, *, axis: Any, keepdims: bool = False) -> tuple[host.Shape, host.DType]:
+        axes = (axis,) if isinstance(axis, int) else axis
+        return reduced_shape(x.shape, axes, keepdims), dtype_rule(x.dtype)
+
+    return infer
+
+
+def _same_shape(dtype_rule: Any) -> Any:
+    return lambda x, *, axis: (x.shape, dtype_rule(x.dtype))
+
+
+def _batch(name: str) -> Any:
+    """Shift the axes by one: the new leading axis is batched over."""
+
+    def batch(F: Any, operands: Any, flags: Any, size: int, *, axis: Any, **attributes: Any) -> Any:
+        shifted = axis + 1 if isinstance(axis, int) else tuple(position + 1 for position in axis)
+        return getattr(F, name)(operands[0], axis=shifted, **attributes)
+
+    return batch
+
+
+def _spread(F: Any, cotangent: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool = False) -> Any:
+    return F.broadcast_to(_expand(F, cotangent, x, axis, keepdims), x.shape)
+
+
+_ELEMENTS_IN = {"flops": lambda out, x: x.size}
+
+_sum = linear("sum", _spread, infer=_infer(host.accumulator_dtype), batch=_batch("sum"), symbol="Σ", **_ELEMENTS_IN)
+
+
+def _mean_transpose(F: Any, cotangent: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool = False) -> Any:
+    return _spread(F, cotangent / _count(x, axis), x, axis=axis, keepdims=keepdims)
+
+
+_mean = linear("mean", _mean_transpose, infer=_infer(host.quotient_dtype), batch=_batch("mean"), **_ELEMENTS_IN)
+
+
+@function("reduce_sum", name="sum")
+def sum(x: Any, /, axis: Axis = None, *, dtype: Any = None, keepdims: bool = False) -> Tensor:
+    """Sum over axes.
+
+    Parameters
+    ----------
+    x : Tensor or array-like
+    axis : int, tuple of int or None
+        None sums over all.
+    dtype : dtype-like, optional
+        Cast to this first.
+    keepdims : bool
+        Keep the summed axes with length 1.
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> gd.sum([[1.0, 2.0], [3.0, 4.0]], axis=0).tolist()
+    [4.0, 6.0]
+    """
+    x = _cast(x, dtype)
+    return _sum(x, axis=_axes(x, axis, "sum"), keepdims=bool(keepdims))
+
+
+@function()
+def mean(x: Any, /, axis: Axis = None, *, dtype: Any = None, keepdims: bool = False) -> Tensor:
+    """Arithmetic mean over axes; see `sum` for the parameters."""
+    x = _cast(x, dtype)
+    return _mean(x, axis=_axes(x, axis, "mean"), keepdims=bool(keepdims))
+
+
+def _cast(x: Any, dtype: Any) -> Tensor:
+    x = as_tensor(x)
+    return x if dtype is None else x.astype(dtype)  # type: ignore[no-any-return]
+
+
+# Products: as balanced trees of multiplications, whose derivatives are right where factors are zero --------------
+
+
+def _last(F: Any, x: Any, axis: tuple[int, ...]) -> Any:
+    """Move the reduced axes to one last axis."""
+    kept = tuple(position for position in range(len(x.shape)) if position not in axis)
+    lengths = tuple(x.shape[position] for position in kept)
+    return F.reshape(F.permute_dims(x, (*kept, *axis)), (*lengths, _count(x, axis)))
+
+
+def _prod_body(F: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool = False) -> Any:
+    rows = _last(F, x, axis)
+    while rows.shape[-1] > 1:
+        half = rows.shape[-1] // 2
+        pairs = rows[..., :half] * rows[..., half : 2 * half]
+        rows = F.concat((pairs, rows[..., 2 * half :]), axis=-1) if rows.shape[-1] % 2 else pairs
+    shape = reduced_shape(x.shape, axis, keepdims)
+    return F.reshape(rows, shape) if rows.shape[-1] else F.ones(shape, dtype=x.dtype)
+
+
+_prod = composite(
+    "prod",
+    _prod_body,
+    evaluate=lambda F, x, *, axis, keepdims=False: F.prod(x, axis=axis, keepdims=keepdims),
+    batch=_batch("prod"),
+    infer=_infer(host.accumulator_dtype),
+    symbol="Π",
+    **_ELEMENTS_IN,
+)
+
+
+@function()
+def prod(x: Any, /, axis: Axis = None, *, dtype: Any = None, keepdims: bool = False) -> Tensor:
+    """Product over axes, with right derivatives where factors are zero; see `sum` for the parameters."""
+    x = _cast(x, dtype)
+    return _prod(x, axis=_axes(x, axis, "prod"), keepdims=bool(keepdims))
+
+
+def _cumsum_transpose(F: Any, cotangent: Any, x: Any, *, axis: int) -> Any:
+    return F.flip(F.cumulative_sum(F.flip(cotangent, axis=axis), axis=axis), axis=axis)
+
+
+_cumsum = linear(
+    "cumsum",
+    _cumsum_transpose,
+    function="cumulative_sum",
+    infer=_same_shape(host.accumulator_dtype),
+    batch=_batch("cumulative_sum"),
+)
+
+
+def _cumprod_body(F: Any, x: Any, *, axis: int) -> Any:
+    # Doubling strides (Hillis and Steele, 1986): after k rounds every element is the product of 2**k neighbours.
+    result = F.moveaxis(x, axis, -1)
+    stride, length = 1, x.shape[axis]
+    while stride < length:
+        result = F.concat((result[..., :stride], result[..., stride:] * result[..., :-stride]), axis=-1)
+        stride *= 2
+    return F.moveaxis(result, -1, axis)
+
+
+_cumprod = composite(
+    "cumprod",
+    _cumprod_body,
+    evaluate=lambda F, x, *, axis: F.cumulative_prod(x, axis=axis),
+    infer=_same_shape(host.accumulator_dtype),
+    batch=_batch("cumprod"),
+)
+
+
+def _flat_unless(x: Any, axis: int | None, name: str) -> tuple[Tensor, int]:
+    x = as_tensor(x)
+    if axis is None:
+        return x.ravel(), 0
+    return x, _one_axis(x, axis, name)
+
+
+@function("cumulative_sum")
+def cumsum(x: Any, /, axis: int | None = None) -> Tensor:
+    """Running sum along an axis; None flattens first."""
+    x, position = _flat_unless(x, axis, "cumsum")
+    return _cumsum(x, axis=position)
+
+
+@function("cumulative_prod")
+def cumprod(x: Any, /, axis: int | None = None) -> Tensor:
+    """Running product along an axis, with right derivatives at zeros; None flattens first."""
+    x, position = _flat_unless(x, axis, "cumprod")
+    return _cumprod(x, axis=position)
+
+
+# Extremes ----------------------------------------------------------------------------------------------------
+
+
+def _even_share(F: Any, out: Any, x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
+    """Return 1 / (number of ties) where x attains the extreme, 0 elsewhere."""
+    attained = F.astype(x == _expand(F, out, x, axis, keepdims), x.dtype)
+    return attained / F.sum(attained, axis=axis, keepdims=True)
+
+
+def _extreme_tangent(F: Any, tangents: Any, out: Any, x: Any, *, axis: Any, keepdims: bool = False) -> Any:
+    return F.sum(tangents[0] * _even_share(F, out, x, axis, keepdims), axis=axis, keepdims=keepdims)
+
+
+def _extreme_adjoint(
+    F: Any, cotangent: Any, position: int, out: Any, x: Any, *, axis: Any, keepdims: bool = False
+) -> Any:
+    return _expand(F, cotangent, x, axis, keepdims) * _even_share(F, out, x, axis, keepdims)
+
+
+def _extreme(name: str) -> Any:
+    return custom(
+        name,
+        tangent=_extreme_tangent,
+        adjoint=_extreme_adjoint,
+        infer=_infer(lambda dtype: dtype),
+        batch=_batch(name),
+        **_ELEMENTS_IN,
+    )
+
+
+_max, _min = _extreme("max"), _extreme("min")
+
+
+@function("amax")
+def max(x: Any, /, axis: Axis = None, *, keepdims: bool = False) -> Tensor:
+    """Maximum over axes; ties share the gradient equally."""
+    x = as_tensor(x)
+    return _max(x, axis=_axes(x, axis, "max"), keepdims=bool(keepdims))
+
+
+@function("amin")
+def min(x: Any, /, axis: Axis = None, *, keepdims: bool = False) -> Tensor:
+    """Minimum over axes; ties share the gradient equally."""
+    x = as_tensor(x)
+    return _min(x, axis=_axes(x, axis, "min"), keepdims=bool(keepdims))
+
+
+def _without_derivative(name: str, dtype: host.DType, axis_kind: str) -> Any:
+    return linear(name, infer=_infer(lambda given: dtype), batch=_batch(name), doc=f"The {axis_kind} op `{name}`.")
+
+
+_argmax, _argmin = (_without_derivative(name, host.int64, "index") for name in ("argmax", "argmin"))
+_any, _all = (_without_derivative(name, host.boolean, "logical") for name in ("any", "all"))
+
+
+@function()
+def argmax(x: Any, /, axis: int | None = None, *, keepdims: bool = False) -> Tensor:
+    """Index of the first maximum along an axis; None flattens first."""
+    return _arg(_argmax, x, axis, keepdims)
+
+
+@function()
+def argmin(x: Any, /, axis: int | None = None, *, keepdims: bool = False) -> Tensor:
+    """Index of the first minimum along an axis; None flattens first."""
+    return _arg(_argmin, x, axis, keepdims)
+
+
+def _arg(op: Any, x: Any, axis: int | None, keepdims: bool) -> Tensor:
+    given = as_tensor(x)
+    flat, position = _flat_unless(given, axis, op.__name__)
+    found = op(flat, axis=position, keepdims=bool(keepdims))
+    return found.reshape((1,) * given.ndim) if keepdims and axis is None else found  # type: ignore[no-any-return]
+
+
+@function()
+def any(x: Any, /, axis: Axis = None, *, keepdims: bool = False) -> Tensor:
+    """Whether any element along the axes is true."""
+    x = as_tensor(x)
+    return _any(x, axis=_axes(x, axis, "any"), keepdims=bool(keepdims))
+
+
+@function()
+def all(x: Any, /, axis: Axis = None, *, keepdims: bool = False) -> Tensor:
+    """Whether all elements along the axes are true."""
+    x = as_tensor(x)
+    return _all(x, axis=_axes(x, axis, "all"), keepdims=bool(keepdims))
+
+
+# Spread ------------------------------------------------------------------------------------------------------
+
+
+def _var_body(F: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool = False, correction: float = 0) -> Any:
+    centred = x - F.mean(x, axis=axis, keepdims=True)
+    return F.sum(centred * centred, axis=axis, keepdims=keepdims) / (_count(x, axis) - correction)
+
+
+def _infer_spread(x: Tensor, *, axis: Any, keepdims: bool = False, correction: float = 0) -> Any:
+    return reduced_shape(x.shape, axis, keepdims), host.quotient_dtype(x.dtype)
+
+
+_var = composite("var", _var_body, infer=_infer_spread, batch=_batch("var"), **_ELEMENTS_IN)
+
+
+def _std_slope(F: Any, out: Any, x: Any, axis: Any, keepdims: bool, correction: float) -> Any:
+    """Return d std / d x = (x - mean) / ((n - correction) std), and 0 where all values are equal."""
+    spread = _expand(F, out, x, axis, keepdims)
+    safe = F.where(spread == 0, F.ones_like(spread), spread)
+    slope = (x - F.mean(x, axis=axis, keepdims=True)) / ((_count(x, axis) - correction) * safe)
+    return F.where(spread == 0, F.zeros_like(slope), slope)
+
+
+def _std_tangent(
+    F: Any, tangents: Any, out: Any, x: Any, *, axis: Any, keepdims: bool = False, correction: float = 0
+) -> Any:
+    slope = _std_slope(F, out, x, axis, keepdims, correction)
+    return F.sum(tangents[0] * slope, axis=axis, keepdims=keepdims)
+
+
+def _std_adjoint(
+    F: Any, cotangent: Any, position: int, out: Any, x: Any, *, axis: Any, keepdims: bool = False, correction: float = 0
+) -> Any:
+    return _expand(F, cotangent, x, axis, keepdims) * _std_slope(F, out, x, axis, keepdims, correction)
+
+
+_std = custom(
+    "std",
+    tangent=_std_tangent,
+    adjoint=_std_adjoint,
+    evaluate=lambda F, x, **attributes: F.sqrt(_var_body(F, x, **attributes)),
+    infer=_infer_spread,
+    batch=_batch("std"),
+    **_ELEMENTS_IN,
+)
+
+
+@function()
+def var(x: Any, /, axis: Axis = None, *, correction: float = 0, keepdims: bool = False, ddof: float = 0) -> Tensor:
+    """Variance over axes: the squared deviations' sum divided by n - correction (NumPy calls it ddof)."""
+    x = as_tensor(x)
+    return _var(x, axis=_axes(x, axis, "var"), keepdims=bool(keepdims), correction=correction or ddof)
+
+
+@function()
+def std(x: Any, /, axis: Axis = None, *, correction: float = 0, keepdims: bool = False, ddof: float = 0) -> Tensor:
+    """Standard deviation over axes; derivative 0 where all values are equal."""
+    x = as_tensor(x)
+    return _std(x, axis=_axes(x, axis, "std"), keepdims=bool(keepdims), correction=correction or ddof)
+
+
+# Log-sum-exp and softmax -----------------------------------------------------------------------------------------
+
+
+def _finite_max(F: Any, x: Any, axis: Any) -> Any:
+    top = F.max(x, axis=axis, keepdims=True)
+    return F.where(F.isfinite(top), top, F.zeros_like(top))
+
+
+def _logsumexp(F: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool = False) -> Any:
+    top = _finite_max(F, x, axis)
+    result = F.log(F.sum(F.exp(x - top), axis=axis, keepdims=True)) + top
+    return result if keepdims else F.reshape(result, reduced_shape(x.shape, axis, False))
+
+
+def _weights(F: Any, out: Any, x: Any, axis: Any, keepdims: bool) -> Any:
+    return F.exp(x - _expand(F, out, x, axis, keepdims))
+
+
+_lse = custom(
+    "logsumexp",
+    tangent=lambda F, tangents, out, x, *, axis, keepdims=False: F.sum(
+        tangents[0] * _weights(F, out, x, axis, keepdims), axis=axis, keepdims=keepdims
+    ),
+    adjoint=lambda F, cotangent, position, out, x, *, axis, keepdims=False: (
+        _expand(F, cotangent, x, axis, keepdims) * _weights(F, out, x, axis, keepdims)
+    ),
+    evaluate=_logsumexp,
+    infer=_infer(host.float_result),
+    batch=_batch("logsumexp"),
+    flops=lambda out, x: 4 * x.size,
+)
+
+
+@function()
+def logsumexp(x: Any, /, axis: Axis = None, *, keepdims: bool = False) -> Tensor:
+    """log(sum(exp(x))) over axes, without overflow; its gradient is softmax.
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> gd.grad(gd.logsumexp)(gd.constant([1000.0, 1000.0])).tolist()
+    [0.5, 0.5]
+    """
+    x = as_tensor(x)
+    return _lse(x, axis=_axes(x, axis, "logsumexp"), keepdims=bool(keepdims))
+
+
+def _softmax_evaluate(F: Any, x: Any, *, axis: int) -> Any:
+    weights = F.exp(x - F.max(x, axis=axis, keepdims=True))
+    return weights / F.sum(weights, axis=axis, keepdims=True)
+
+
+def _softmax_product(F: Any, vector: Any, out: Any, axis: int) -> Any:
+    """Multiply by the Jacobian diag(p) - p pᵀ, which is symmetric."""
+    weighted = vector * out
+    return weighted - out * F.sum(weighted, axis=axis, keepdims=True)
+
+
+_softmax = custom(
+    "softmax",
+    tangent=lambda F, tangents, out, x, *, axis: _softmax_product(F, tangents[0], out, axis),
+    adjoint=lambda F, cotangent, position, out, x, *, axis: _softmax_product(F, cotangent, out, axis),
+    evaluate=_softmax_evaluate,
+    infer=_same_shape(host.float_result),
+    batch=_batch("softmax"),
+    flops=5,
+)
+
+
+def _log_softmax_evaluate(F: Any, x: Any, *, axis: int) -> Any:
+    shifted = x - F.max(x, axis=axis, keepdims=True)
+    return shifted - F.log(F.sum(F.exp(shifted), axis=axis, keepdims=True))
+
+
+_log_softmax = custom(
+    "log_softmax",
+    tangent=lambda F, tangents, out, x, *, axis: (
+        tangents[0] - F.sum(F.exp(out) * tangents[0], axis=axis, keepdims=True)
+    ),
+    adjoint=lambda F, cotangent, position, out, x, *, axis: (
+        cotangent - F.exp(out) * F.sum(cotangent, axis=axis, keepdims=True)
+    ),
+    evaluate=_log_softmax_evaluate,
+    infer=_same_shape(host.float_result),
+    batch=_batch("log_softmax"),
+    flops=5,
+)
+
+
+@function()
+def softmax(x: Any, /, axis: int = -1) -> Tensor:
+    """exp(x) divided by its sum along an axis, without overflow."""
+    x = as_tensor(x)
+    return _softmax(x, axis=_one_axis(x, axis, "softmax"))
+
+
+@function()
+def log_softmax(x: Any, /, axis: int = -1) -> Tensor:
+    """Logarithm of softmax, without overflow."""
+    x = as_tensor(x)
+    return _log_softmax(x, axis=_one_axis(x, axis, "log_softmax"))

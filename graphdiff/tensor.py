@@ -1,0 +1,507 @@
+"""Tensor: one node of the graph, and its leaves `variable`, `constant` and `placeholder`.
+
+A node has a value as soon as its inputs have values. Nodes carry a serial number, and inputs always have smaller
+ones, so that sorting by serial is a topological order. Operators and methods are attached in `graphdiff._links`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from graphdiff import host
+from graphdiff.backend import Backend, current_backend, get_backend
+from graphdiff.errors import BackendError, DTypeError, ImmutableError, NoValueError, ShapeError
+
+if TYPE_CHECKING:
+    from types import CodeType
+
+    from graphdiff.op import Op
+
+__all__ = ["Tensor", "Variable", "constant", "name_scope", "placeholder", "variable"]
+
+NO_ATTRIBUTES: dict[str, Any] = {}
+_next_serial = itertools.count(1).__next__
+_scope: list[str] = [""]
+
+
+class Tensor:
+    """One node of the computational graph.
+
+    Tensors are made by `variable`, `constant`, `placeholder` and by operations on other tensors, never directly.
+
+    Attributes
+    ----------
+    op : Op or None
+        The operation that made it; None for a leaf.
+    inputs : tuple of Tensor
+        Its operands, repeated operands repeated. Empty for leaves.
+    attributes : dict
+        What the op was called with besides tensors: axes, shapes, indices.
+    backend : Backend
+        Where its value lives.
+    serial : int
+        Larger than the serials of its inputs.
+    name : str or None
+        Free to set; drawings, tables and errors show it.
+    recorded : bool
+        Whether it is a variable or placeholder or depends on one. What is not recorded keeps no inputs.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_code",
+        "_instruction",
+        "_signature",
+        "_value",
+        "attributes",
+        "backend",
+        "inputs",
+        "name",
+        "op",
+        "recorded",
+        "scope",
+        "serial",
+    )
+
+    def __init__(
+        self,
+        op: Op | None,
+        inputs: tuple[Tensor, ...],
+        attributes: dict[str, Any],
+        value: Any,
+        backend: Backend,
+        recorded: bool,
+        signature: tuple[host.Shape, host.DType] | None = None,
+    ) -> None:
+        self.op = op
+        self.inputs = inputs
+        self.attributes = attributes
+        self._value = value
+        self.backend = backend
+        self.recorded = recorded
+        self._signature = signature
+        self.serial = _next_serial()
+        self.name: str | None = None
+        self.scope = _scope[-1]
+        # The line is kept as a code object and an offset: a frame would keep the user's locals alive.
+        frame = sys._getframe(2)
+        while frame.f_globals.get("__name__", "")[:10] == "graphdiff." and frame.f_back is not None:
+            frame = frame.f_back
+        self._code: CodeType = frame.f_code
+        self._instruction = frame.f_lasti
+
+    # What it holds -------------------------------------------------------------------------------------------
+
+    @property
+    def value(self) -> Any:
+        """The value: an array of the backend.
+
+        Raises
+        ------
+        NoValueError
+            A placeholder below this node has not been fed.
+        """
+        if self._value is None:
+            self._raise_no_value()
+        return self._value
+
+    @value.setter
+    def value(self, new: Any) -> None:
+        raise ImmutableError(f"{self.describe()} is no variable: its value cannot be assigned")
+
+    @property
+    def has_value(self) -> bool:
+        """Whether a value is known: no placeholder lies below."""
+        return self._value is not None
+
+    @property
+    def shape(self) -> host.Shape:
+        """The length along each axis."""
+        return self._signature[0] if self._value is None else self._value.shape  # type: ignore[index,no-any-return]
+
+    @property
+    def dtype(self) -> host.DType:
+        """The NumPy dtype, on every backend."""
+        if self._value is None:
+            return self._signature[1]  # type: ignore[index]
+        return self.backend.host_dtype(self._value)
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        size = 1
+        for length in self.shape:
+            size *= length
+        return size
+
+    @property
+    def source(self) -> str:
+        """The file and line of the user's code that made this node."""
+        line = self._code.co_firstlineno
+        for start, end, number in self._code.co_lines():
+            if start <= self._instruction < end and number is not None:
+                line = number
+        return f"{self._code.co_filename}:{line}"
+
+    def describe(self) -> str:
+        """Return name (or op), dtype and shape: how errors speak of this node."""
+        title = repr(self.name) if self.name else self.op.name if self.op else "placeholder" if self.recorded else ""
+        return f"{title} {self.dtype}{list(self.shape)}".strip()
+
+    def named(self, name: str) -> Tensor:
+        """Set the name and return the tensor itself.
+
+        Examples
+        --------
+        >>> import graphdiff as gd
+        >>> c = (gd.variable(2.0) + 1.0).named("c")
+        >>> c.name
+        'c'
+        """
+        self.name = name
+        return self
+
+    def to(self, backend: str | Backend) -> Tensor:
+        """Return a constant with this value on another backend."""
+        target = get_backend(backend)
+        host_value = self.backend.to_host(self.value)
+        return Tensor(None, (), NO_ATTRIBUTES, target.normalize(target.from_host(host_value)), target, False)
+
+    def numpy(self) -> Any:
+        """Return the value as a NumPy array."""
+        return host.as_host(self.backend.to_host(self.value))
+
+    def item(self) -> Any:
+        """Return the only element as a Python number."""
+        return self.numpy().item()
+
+    def tolist(self) -> Any:
+        """Return the value as nested lists of Python numbers."""
+        return self.numpy().tolist()
+
+    # Python's protocols --------------------------------------------------------------------------------------
+
+    __hash__ = object.__hash__
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        array = self.numpy()
+        if dtype is not None and array.dtype != dtype:
+            return array.astype(dtype)
+        return array.copy() if copy else array
+
+    def __float__(self) -> float:
+        return float(self._single("float"))
+
+    def __int__(self) -> int:
+        return int(self._single("int"))
+
+    def __complex__(self) -> complex:
+        return complex(self._single("complex"))
+
+    def __index__(self) -> int:
+        if self.dtype.kind not in "iu":
+            raise DTypeError(f"{self.describe()} cannot be an index: its dtype is not an integer")
+        return int(self._single("index"))
+
+    def __bool__(self) -> bool:
+        if self._value is None:
+            raise NoValueError(
+                f"the truth of {self.describe()}, made at {self.source}, is not known: it depends on "
+                f"{self._unfed()}. Choose between values with gd.where(condition, a, b) instead of `if`."
+            )
+        return bool(self._single("bool"))
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise ShapeError(f"{self.describe()} has no length: it is 0-d")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[position] for position in range(len(self)))
+
+    def __setitem__(self, index: Any, value: Any) -> NoReturn:
+        raise ImmutableError(
+            f"{self.describe()} cannot be changed in place; gd.at(x, index).set(value) returns a changed copy"
+        )
+
+    def __repr__(self) -> str:
+        title = f"name={self.name!r}, " if self.name else ""
+        made = "" if self.op is None else f", op={self.op.name}"
+        shown = "no value" if self._value is None else host.describe(self.backend.to_host(self._value))
+        return f"{type(self).__name__}({title}{shown}, shape={self.shape}, dtype={self.dtype}{made})"
+
+    def __format__(self, specification: str) -> str:
+        return format(self.item(), specification) if specification else str(self)
+
+    def _single(self, wanted: str) -> Any:
+        if self.size != 1:
+            raise ShapeError(f"{wanted}() takes a single element, and {self.describe()} has {self.size}")
+        return self.value.item() if hasattr(self.value, "item") else self.value
+
+    def _leaves_without_value(self) -> Iterator[Tensor]:
+        seen, pending = {self}, [self]
+        while pending:
+            node = pending.pop()
+            if node.op is None and node._value is None:
+                yield node
+            for operand in node.inputs:
+                if operand._value is None and operand not in seen:
+                    seen.add(operand)
+                    pending.append(operand)
+
+    def _unfed(self) -> str:
+        first = list(itertools.islice(self._leaves_without_value(), 4))
+        return ", ".join(f"placeholder {leaf.name!r}" if leaf.name else f"the {leaf.describe()}" for leaf in first)
+
+    def _raise_no_value(self) -> NoReturn:
+        raise NoValueError(
+            f"{self.describe()}, made at {self.source}, has no value: it depends on {self._unfed()}, not fed. "
+            "Evaluate it with gd.Graph(output).evaluate({placeholder: value})."
+        )
+
+    if TYPE_CHECKING:  # attached in graphdiff._links; named here for type checkers
+        T: Tensor
+        mT: Tensor
+        at: Any
+        backward: Any
+        sum: Any
+        mean: Any
+        prod: Any
+        var: Any
+        std: Any
+        max: Any
+        min: Any
+        argmax: Any
+        argmin: Any
+        any: Any
+        all: Any
+        cumsum: Any
+        cumprod: Any
+        reshape: Any
+        ravel: Any
+        flatten: Any
+        transpose: Any
+        swapaxes: Any
+        squeeze: Any
+        astype: Any
+        clip: Any
+        round: Any
+        dot: Any
+        take: Any
+        repeat: Any
+        diagonal: Any
+        trace: Any
+
+        def __add__(self, other: Any) -> Tensor: ...
+        def __radd__(self, other: Any) -> Tensor: ...
+        def __sub__(self, other: Any) -> Tensor: ...
+        def __rsub__(self, other: Any) -> Tensor: ...
+        def __mul__(self, other: Any) -> Tensor: ...
+        def __rmul__(self, other: Any) -> Tensor: ...
+        def __truediv__(self, other: Any) -> Tensor: ...
+        def __rtruediv__(self, other: Any) -> Tensor: ...
+        def __floordiv__(self, other: Any) -> Tensor: ...
+        def __rfloordiv__(self, other: Any) -> Tensor: ...
+        def __mod__(self, other: Any) -> Tensor: ...
+        def __rmod__(self, other: Any) -> Tensor: ...
+        def __pow__(self, other: Any) -> Tensor: ...
+        def __rpow__(self, other: Any) -> Tensor: ...
+        def __matmul__(self, other: Any) -> Tensor: ...
+        def __rmatmul__(self, other: Any) -> Tensor: ...
+        def __neg__(self) -> Tensor: ...
+        def __pos__(self) -> Tensor: ...
+        def __abs__(self) -> Tensor: ...
+        def __invert__(self) -> Tensor: ...
+        def __and__(self, other: Any) -> Tensor: ...
+        def __or__(self, other: Any) -> Tensor: ...
+        def __xor__(self, other: Any) -> Tensor: ...
+        def __lt__(self, other: Any) -> Tensor: ...
+        def __le__(self, other: Any) -> Tensor: ...
+        def __gt__(self, other: Any) -> Tensor: ...
+        def __ge__(self, other: Any) -> Tensor: ...
+        def __eq__(self, other: Any) -> Tensor: ...  # type: ignore[override]
+        def __ne__(self, other: Any) -> Tensor: ...  # type: ignore[override]
+        def __getitem__(self, index: Any) -> Tensor: ...
+
+
+class Variable(Tensor):
+    """A leaf that can be assigned and receives a gradient; made by `variable`.
+
+    Attributes
+    ----------
+    grad : array of the backend or None
+        Set by `Tensor.backward`.
+    version : int
+        How often it has been assigned. A graph built before an assignment is stale, and using it raises StaleError.
+    """
+
+    __slots__ = ("assigned_at", "grad", "version")
+
+    def __init_subclass__(cls) -> NoReturn:
+        raise TypeError("Variable is final")
+
+    @property
+    def value(self) -> Any:
+        """The present value; assigning checks shape and dtype and counts the version up."""
+        return self._value
+
+    @value.setter
+    def value(self, new: Any) -> None:
+        self.assign(new)
+
+    def assign(self, new: Any) -> Variable:
+        """Replace the value by a copy of `new`, of the same shape, cast to the variable's dtype.
+
+        Raises
+        ------
+        ShapeError, DTypeError
+            `new` does not fit; the variable is left as it was.
+
+        Examples
+        --------
+        >>> import graphdiff as gd
+        >>> w = gd.variable([1.0, 2.0], name="w")
+        >>> w.assign([3.0, 4.0]).version
+        1
+        """
+        if isinstance(new, Tensor):
+            if new.backend is not self.backend:
+                raise BackendError(f"{self.describe()} is on {self.backend.name}, the new value on {new.backend.name}")
+            new = new.value
+        array = new if self.backend.owns(new) else self.backend.from_host(new)
+        if tuple(array.shape) != self.shape:
+            raise ShapeError(f"{self.describe()} cannot be assigned a value of shape {list(array.shape)}")
+        given = self.backend.host_dtype(array)
+        if given != self.dtype:
+            if "biufc".index(given.kind) > "biufc".index(self.dtype.kind):
+                raise DTypeError(f"{self.describe()} cannot be assigned a value of dtype {given}")
+            array = self.backend.numbers.astype(array, self.backend.native_dtype(self.dtype))
+        self._replace(self.backend.normalize(self.backend.copy(array)))
+        return self
+
+    def _replace(self, array: Any) -> None:
+        """Take over `array`, known to fit and to be nobody else's."""
+        self._value = array
+        self.version += 1
+        self.assigned_at = _next_serial()
+
+    def __iadd__(self, other: Any) -> Variable:
+        return self.assign(self + other)
+
+    def __isub__(self, other: Any) -> Variable:
+        return self.assign(self - other)
+
+    def __imul__(self, other: Any) -> Variable:
+        return self.assign(self * other)
+
+    def __itruediv__(self, other: Any) -> Variable:
+        return self.assign(self / other)
+
+
+TENSOR_TYPES = (Tensor, Variable)
+
+
+def _leaf_value(value: Any, dtype: Any, backend: Backend, copy: bool) -> Any:
+    if isinstance(value, Tensor):
+        value = value.backend.to_host(value.value)
+    wanted = None if dtype is None else host.dtype(dtype)
+    if not backend.owns(value):
+        value = host.as_host(value)
+        if value.dtype.kind not in "biufc":
+            raise DTypeError(f"cannot make a tensor of {value.dtype} data: numbers and booleans only")
+    array = backend.from_host(value, wanted)
+    return backend.normalize(backend.copy(array) if copy else array)
+
+
+def variable(value: Any, *, name: str | None = None, dtype: Any = None) -> Variable:
+    """Make a leaf that can be assigned and receives a gradient.
+
+    Parameters
+    ----------
+    value : number, array, Tensor or nested sequence
+        Copied. A Python float becomes float64.
+    name : str, optional
+        Shown in drawings, tables and errors.
+    dtype : dtype-like, optional
+        float64 and float32 carry gradients; integers and booleans do not.
+
+    Returns
+    -------
+    Variable
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> a = gd.variable(2.0, name="a")
+    >>> (a * a).backward()
+    >>> a.grad.item()
+    4.0
+    """
+    backend = current_backend()
+    leaf = Variable(None, (), NO_ATTRIBUTES, _leaf_value(value, dtype, backend, copy=True), backend, True)
+    leaf.name = name
+    leaf.grad = None
+    leaf.version = 0
+    leaf.assigned_at = leaf.serial
+    return leaf
+
+
+def constant(value: Any, *, name: str | None = None, dtype: Any = None) -> Tensor:
+    """Make a leaf without a gradient. An array of the right dtype is not copied: do not change it afterwards.
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> gd.constant([1, 2, 3]).dtype
+    dtype('int64')
+    """
+    backend = current_backend()
+    leaf = Tensor(None, (), NO_ATTRIBUTES, _leaf_value(value, dtype, backend, copy=False), backend, False)
+    leaf.name = name
+    return leaf
+
+
+def placeholder(shape: int | tuple[int, ...] = (), dtype: Any = "float64", *, name: str | None = None) -> Tensor:
+    """Make a leaf without a value: expressions over it are pure graph, evaluated by feeding it.
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> x = gd.placeholder((), name="x")
+    >>> gd.Graph(x * x).evaluate({x: 3.0}).item()
+    9.0
+    """
+    lengths = (shape,) if isinstance(shape, int) else tuple(shape)
+    if any(not host.is_integer(length) or length < 0 for length in lengths):
+        raise ShapeError(f"a shape is non-negative integers, not {shape!r}")
+    leaf = Tensor(None, (), NO_ATTRIBUTES, None, current_backend(), True, (lengths, host.dtype(dtype)))
+    leaf.name = name
+    return leaf
+
+
+@contextmanager
+def name_scope(name: str) -> Iterator[str]:
+    """Give every node made within the block the scope `name`, nested scopes joined by ``/``.
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> with gd.name_scope("layer1"):
+    ...     y = gd.variable(1.0) * 2.0
+    >>> y.scope
+    'layer1'
+    """
+    _scope.append(f"{_scope[-1]}/{name}" if _scope[-1] else name)
+    try:
+        yield _scope[-1]
+    finally:
+        _scope.pop()
