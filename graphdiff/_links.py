@@ -94,7 +94,7 @@ def attach() -> None:
     for name in ("reshape", "transpose"):
         setattr(Tensor, name, _shape_method(name))
     Tensor.__getitem__ = getitem  # type: ignore[method-assign]
-    Tensor.__hash__ = object.__hash__  # type: ignore[method-assign]
+    Tensor.__hash__ = object.__hash__  # type: ignore[method-assign,assignment]
     Tensor.T = property(FUNCTIONS["transpose"])  # type: ignore[assignment]
     Tensor.mT = property(FUNCTIONS["matrix_transpose"])  # type: ignore[assignment]
     Tensor.at = property(_AtProperty)

@@ -604,4 +604,4 @@ def _fall_back(numbers: Numbers, name: str) -> Any:
     return OPS[name].kernel(numbers.backend)
 
 
-Numbers.fallback = _fall_back  # type: ignore[method-assign]
+Numbers.fallback = _fall_back  # type: ignore[method-assign,assignment]

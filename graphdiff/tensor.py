@@ -345,6 +345,9 @@ class Variable(Tensor):
     """
 
     __slots__ = ("assigned_at", "grad", "version")
+    assigned_at: int
+    grad: Any
+    version: int
 
     def __init_subclass__(cls) -> NoReturn:
         raise TypeError("Variable is final")

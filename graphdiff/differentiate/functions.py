@@ -184,7 +184,7 @@ def vjp(function: Callable[..., Any], *arguments: Any) -> tuple[Any, Callable[[A
     outputs = [_output(output) for output in outputs]
 
     def pull(cotangents: Any) -> tuple[Any, ...]:
-        seeds, seed_structure = flatten(cotangents)
+        seeds, _ = flatten(cotangents)
         if len(seeds) != len(outputs):
             raise ShapeError(f"{len(outputs)} outputs need as many adjoints, not {len(seeds)}")
         totals: list[Any] = [None] * len(call.leaves)

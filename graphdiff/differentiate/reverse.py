@@ -70,6 +70,8 @@ def pull_back(
         if cotangent is None or op is None or node in boundary:
             continue
         inputs = node.inputs
+        out: Any
+        values: Sequence[Any]
         if as_graph:
             out, values = node, inputs
         else:

@@ -103,7 +103,7 @@ def _batched_index(
     if not any(flags):
         place, rank = _advanced(template, arrays)
         front = bool(arrays) and place == 0 and not _starts_advanced(template)
-        source = (rank,) if front else ()
+        source: tuple[int, ...] = (rank,) if front else ()
         return (slice(None), *template), tuple(arrays), source, (0,) * len(source)
     rank = max(inner)
     places = [place for place, entry in enumerate(template) if entry is ARRAY or isinstance(entry, int)]
@@ -133,7 +133,7 @@ def _getitem_batch(F: Any, operands: Any, flags: Any, size: int, *, template: Te
     return moveaxis(taken, source, destination) if source else taken
 
 
-_getitem = linear(
+_getitem: Any = linear(
     "getitem",
     lambda F, cotangent, x, *arrays, template: F.scatter_add(cotangent, *arrays, shape=x.shape, template=template),
     evaluate=lambda F, x, *arrays, template: x[fill_index(template, arrays)],
@@ -160,7 +160,7 @@ def _scatter_evaluate(F: Any, values: Any, *arrays: Any, shape: host.Shape, temp
     return result
 
 
-_scatter_add = linear(
+_scatter_add: Any = linear(
     "scatter_add",
     lambda F, cotangent, values, *arrays, shape, template: F.getitem(cotangent, *arrays, template=template),
     evaluate=_scatter_evaluate,
@@ -207,7 +207,7 @@ def _set_evaluate(F: Any, x: Any, values: Any, *arrays: Any, template: Template)
     return result
 
 
-_index_set = custom(
+_index_set: Any = custom(
     "index_set",
     tangent=_set_tangent,
     adjoint=lambda F, cotangent, position, out, x, values, *arrays, template: _set_adjoint(
@@ -374,7 +374,7 @@ def _matrix(x: Any, name: str) -> Tensor:
 
 # Sorting -----------------------------------------------------------------------------------------------------
 
-_argsort = linear(
+_argsort: Any = linear(
     "argsort",
     evaluate=lambda F, x, *, axis: F.astype(F.array_namespace.argsort(x, axis=axis, stable=True), F.int64),
     infer=lambda x, *, axis: (x.shape, host.int64),

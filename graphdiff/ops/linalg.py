@@ -72,7 +72,7 @@ def _matmul_batch(F: Any, operands: Any, flags: Any, size: int) -> Tensor:
     return reshape(product, tuple(shape))
 
 
-_matmul = multilinear(
+_matmul: Any = multilinear(
     "matmul",
     _matmul_transpose,
     infer=_matmul_infer,
@@ -195,7 +195,7 @@ def _einsum_flops(out: Any, *operands: Any) -> int:
     return len(operands) * elements
 
 
-_einsum = multilinear(
+_einsum: Any = multilinear(
     "einsum_op",
     _einsum_transpose,
     evaluate=lambda F, *operands, subscripts: F.einsum(subscripts, *operands),
@@ -316,9 +316,9 @@ def _same(x: Tensor) -> tuple[host.Shape, host.DType]:
     return x.shape, x.dtype
 
 
-_cubic = {"flops": lambda out, x, *rest: 2 * x.size * x.shape[-1]}
+_cubic: dict[str, Any] = {"flops": lambda out, x, *rest: 2 * x.size * x.shape[-1]}
 
-_inv = custom(
+_inv: Any = custom(
     "inv",
     tangent=lambda F, tangents, out, x: -F.matmul(F.matmul(out, tangents[0]), out),
     adjoint=lambda F, cotangent, position, out, x: -F.matmul(F.matmul(_turned(F, out), cotangent), _turned(F, out)),
@@ -364,7 +364,7 @@ def _solve_evaluate(F: Any, a: Any, b: Any) -> Any:
     )
 
 
-_solve = custom(
+_solve: Any = custom(
     "solve",
     tangent=_solve_tangent,
     adjoint=_solve_adjoint,
@@ -391,7 +391,7 @@ def _along(F: Any, cotangent: Any, slope: Any) -> Any:
     return F.expand_dims(F.expand_dims(cotangent, axis=-1), axis=-1) * slope
 
 
-_det = custom(
+_det: Any = custom(
     "det",
     tangent=lambda F, tangents, out, x: _against(F, tangents[0], _det_slope(F, out, x)),
     adjoint=lambda F, cotangent, position, out, x: _along(F, cotangent, _det_slope(F, out, x)),
@@ -401,7 +401,7 @@ _det = custom(
     **_cubic,
 )
 
-_logabsdet = custom(
+_logabsdet: Any = custom(
     "logabsdet",
     tangent=lambda F, tangents, out, x: _against(F, tangents[0], _turned(F, F.inv(x))),
     adjoint=lambda F, cotangent, position, out, x: _along(F, cotangent, _turned(F, F.inv(x))),
@@ -411,7 +411,7 @@ _logabsdet = custom(
     **_cubic,
 )
 
-_sign_of_det = custom(
+_sign_of_det: Any = custom(
     "sign_of_det",
     tangent=lambda F, tangents, out, x: None,
     adjoint=lambda F, cotangent, position, out, x: None,
@@ -442,7 +442,7 @@ def _cholesky_adjoint(F: Any, cotangent: Any, position: int, out: Any, x: Any) -
     return 0.5 * (twice + _turned(F, twice))
 
 
-_cholesky = custom(
+_cholesky: Any = custom(
     "cholesky",
     tangent=_cholesky_tangent,
     adjoint=_cholesky_adjoint,
@@ -490,7 +490,7 @@ def _eigh_evaluate(F: Any, x: Any) -> Any:
     return F.concat((F.expand_dims(values, axis=-2), vectors), axis=-2)
 
 
-_eigh = custom(
+_eigh: Any = custom(
     "eigh",
     tangent=_eigh_tangent,
     adjoint=_eigh_adjoint,
@@ -568,7 +568,7 @@ def _direction(F: Any, out: Any, x: Any, axis: tuple[int, ...], keepdims: bool) 
     return x / F.where(length == 0, F.ones_like(length), length)
 
 
-_norm = custom(
+_norm: Any = custom(
     "norm",
     tangent=lambda F, tangents, out, x, *, axis, keepdims=False: F.sum(
         tangents[0] * _direction(F, out, x, axis, keepdims), axis=axis, keepdims=keepdims

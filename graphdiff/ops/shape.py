@@ -29,7 +29,7 @@ def _axes(x: Tensor, axis: Any, name: str) -> tuple[int, ...]:
 
 # Reshape -----------------------------------------------------------------------------------------------------
 
-_reshape = linear(
+_reshape: Any = linear(
     "reshape",
     lambda F, cotangent, x, *, shape: F.reshape(cotangent, x.shape),
     evaluate=lambda F, x, *, shape: F.reshape(x, shape),
@@ -99,7 +99,7 @@ def _inverse(axes: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(sorted(range(len(axes)), key=axes.__getitem__))
 
 
-_permute = linear(
+_permute: Any = linear(
     "permute_dims",
     lambda F, cotangent, x, *, axes: F.permute_dims(cotangent, _inverse(axes)),
     evaluate=lambda F, x, *, axes: F.permute_dims(x, axes),
@@ -165,7 +165,7 @@ def _broadcast_batch(F: Any, operands: Any, flags: Any, size: int, *, shape: hos
     return _broadcast_to(padded, shape=(size, *shape))
 
 
-_broadcast_to = linear(
+_broadcast_to: Any = linear(
     "broadcast_to",
     lambda F, cotangent, x, *, shape: sum_to(F, cotangent, x.shape),
     evaluate=lambda F, x, *, shape: F.broadcast_to(x, shape),
@@ -211,7 +211,7 @@ def _concatenate_batch(F: Any, operands: Any, flags: Any, size: int, *, axis: in
     return _concatenate(*whole, axis=axis + 1)
 
 
-_concatenate = linear(
+_concatenate: Any = linear(
     "concatenate",
     each=_concatenate_transpose,
     evaluate=lambda F, *parts, axis: F.concat(parts, axis=axis),
@@ -286,7 +286,7 @@ def repeat(x: Any, /, repeats: Any, axis: int | None = None) -> Tensor:
     return FUNCTIONS["take"](x, host.as_host(sources).astype(host.int64), axis=place)
 
 
-_flip = linear(
+_flip: Any = linear(
     "flip",
     lambda F, cotangent, x, *, axis: F.flip(cotangent, axis=axis),
     infer=lambda x, *, axis: (x.shape, x.dtype),
@@ -302,7 +302,7 @@ def flip(x: Any, /, axis: int | Sequence[int] | None = None) -> Tensor:
     return _flip(x, axis=_axes(x, axis, "flip"))
 
 
-_roll = linear(
+_roll: Any = linear(
     "roll",
     lambda F, cotangent, x, *, shift, axis: F.roll(cotangent, tuple(-step for step in shift), axis=axis),
     evaluate=lambda F, x, *, shift, axis: F.roll(x, shift, axis=axis),
@@ -337,7 +337,7 @@ def _pad_evaluate(F: Any, x: Any, *, widths: Any) -> Any:
     return x
 
 
-_pad = linear(
+_pad: Any = linear(
     "pad",
     lambda F, cotangent, x, *, widths: cotangent[
         tuple(slice(before, before + length) for (before, _), length in zip(widths, x.shape, strict=True))
@@ -392,7 +392,7 @@ def _astype_evaluate(F: Any, x: Any, *, dtype: host.DType) -> Any:
     return F.astype(x, dtype if F.is_graph else F.backend.native_dtype(dtype))
 
 
-_astype = linear(
+_astype: Any = linear(
     "astype",
     _astype_transpose,
     evaluate=_astype_evaluate,
