@@ -1,7 +1,7 @@
 """The upward links of the fluent API, attached in this one place.
 
-`Tensor` is the lowest class of the engine, and its operators, methods and NumPy protocols need the ops and the walks above
-it. They are listed here.
+`Tensor` is the lowest class of the engine, and its operators, methods and NumPy protocols need the ops and the walks
+above it. They are listed here.
 """
 
 from __future__ import annotations
@@ -38,9 +38,34 @@ COMPARISONS = {
 }
 UNARY = {"neg": "negative", "pos": "positive", "abs": "abs", "invert": "bitwise_invert"}
 METHODS = (
-    "all any argmax argmin argsort astype clip cumprod cumsum diagonal dot flatten max mean min prod ravel repeat round "
-    "sort squeeze std sum swapaxes take trace var"
-).split()
+    "all",
+    "any",
+    "argmax",
+    "argmin",
+    "argsort",
+    "astype",
+    "clip",
+    "cumprod",
+    "cumsum",
+    "diagonal",
+    "dot",
+    "flatten",
+    "max",
+    "mean",
+    "min",
+    "prod",
+    "ravel",
+    "repeat",
+    "round",
+    "sort",
+    "squeeze",
+    "std",
+    "sum",
+    "swapaxes",
+    "take",
+    "trace",
+    "var",
+)
 
 
 def _reflected(function: Callable[..., Tensor]) -> Callable[[Tensor, Any], Tensor]:

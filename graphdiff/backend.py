@@ -189,7 +189,7 @@ def current_backend() -> Backend:
     return chosen
 
 
-class use_backend:  # noqa: N801 - reads as a verb, with and without `with`
+class use_backend:
     """Choose the backend for new tensors, for good or within a ``with`` block.
 
     Parameters

@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 from graphdiff import host
 from graphdiff.backend import Backend, Numbers, current_backend
 from graphdiff.errors import BackendError, DTypeError, GraphDiffError, NotDifferentiableError, OpError, ShapeError
-from graphdiff.tensor import NO_ATTRIBUTES, TENSOR_TYPES, Tensor, Variable, constant
+from graphdiff.tensor import NO_ATTRIBUTES, Tensor, Variable, constant
 
 __all__ = [
     "FUNCTIONS",
@@ -304,12 +304,13 @@ class Elementwise(Op):
     def __init__(self, name: str, partials: tuple[Partial, ...], *, dtype: str = "same", **declared: Any) -> None:
         super().__init__(name, **declared)
         self.partials = partials
-        self.dtype_rule = {
+        rules: dict[str, Callable[..., host.DType]] = {
             "same": host.result_dtype,
             "float": host.float_result,
             "quotient": host.quotient_dtype,
             "bool": lambda *dtypes: host.boolean,
-        }[dtype]
+        }
+        self.dtype_rule = rules[dtype]
 
     def infer(self, operands: Sequence[Tensor], attributes: dict[str, Any]) -> tuple[host.Shape, host.DType]:
         return host.broadcast_shapes(*[o.shape for o in operands]), self.dtype_rule(*[o.dtype for o in operands])
@@ -557,7 +558,9 @@ def _register_general(op: Op, doc: str | None) -> Callable[..., Any]:
     return _register_function(op, call, doc)
 
 
-def linear(name: str, *transposes: Rule | None, each: Rule | None = None, doc: str | None = None, **declared: Any) -> Any:
+def linear(
+    name: str, *transposes: Rule | None, each: Rule | None = None, doc: str | None = None, **declared: Any
+) -> Any:
     """Declare an op that is linear in its leading arguments; later ones (indices) carry no derivative.
 
     Parameters

@@ -4,8 +4,9 @@ import doctest
 import importlib
 import pkgutil
 
-import graphdiff
 import pytest
+
+import graphdiff
 
 MODULES = sorted(module.name for module in pkgutil.walk_packages(graphdiff.__path__, "graphdiff."))
 

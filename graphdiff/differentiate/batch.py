@@ -68,9 +68,7 @@ def _aligned(operands: list[Tensor], flags: list[bool]) -> tuple[Tensor, ...]:
 
 def _batch_opened(node: Tensor, operands: list[Tensor], flags: list[bool], size: int) -> Tensor:
     opened = node.op.open(node.inputs, node.attributes)  # type: ignore[union-attr]
-    inner = {
-        operand: wide for operand, wide, batched in zip(node.inputs, operands, flags, strict=True) if batched
-    }
+    inner = {operand: wide for operand, wide, batched in zip(node.inputs, operands, flags, strict=True) if batched}
     return batch([opened], inner, size)[0]
 
 

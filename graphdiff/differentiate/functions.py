@@ -78,9 +78,7 @@ def _ends_here(order: Sequence[Tensor], sources: frozenset[Tensor]) -> bool:
 
     Plain numbers will do in that case, and they are quicker than graph.
     """
-    return all(
-        node.has_value and (node.op is None) == (node in sources) for node in order
-    )
+    return all(node.has_value and (node.op is None) == (node in sources) for node in order)
 
 
 def _pulled(output: Tensor, leaves: Sequence[Tensor], seed: Tensor) -> list[Tensor]:

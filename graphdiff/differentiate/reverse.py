@@ -65,9 +65,11 @@ def pull_back(
     live: dict[Tensor, Any] = {}
     where = OPS["where"]
     for node in reversed(order):
-        cotangent = adjoint.get(node)
         op = node.op
-        if cotangent is None or op is None or node in boundary:
+        if op is None or node in boundary:
+            continue
+        cotangent = adjoint.get(node) if keep else adjoint.pop(node, None)
+        if cotangent is None:
             continue
         inputs = node.inputs
         out: Any
@@ -80,15 +82,14 @@ def pull_back(
         if live or op is where:
             _pull_masked(F, node, op, cotangent, out, values, needed, adjoint, live)
         elif op.__class__ is Elementwise:
-            for operand, value, partial in zip(inputs, values, op.partials, strict=True):  # type: ignore[attr-defined]
+            partials: Sequence[Any] = op.partials  # type: ignore[attr-defined]
+            for operand, value, partial in zip(inputs, values, partials):
                 if partial is None or operand not in needed:
                     continue
                 if partial.__class__ is int:
                     contribution = cotangent if partial == 1 else -cotangent
-                elif attributes:
-                    contribution = cotangent * partial(F, out, *values, **attributes)
                 else:
-                    contribution = cotangent * partial(F, out, *values)
+                    contribution = cotangent * partial(F, out, *values, **attributes)
                 if contribution.shape != value.shape or contribution.dtype != value.dtype:
                     contribution = fitted(F, contribution, value)
                 earlier = adjoint.get(operand)
@@ -101,8 +102,6 @@ def pull_back(
                     contribution = op.adjoint(F, cotangent, position, out, values, attributes)
                     if contribution is not None:
                         _add(F, adjoint, operand, fitted(F, contribution, values[position]))
-        if not keep:
-            del adjoint[node]
 
 
 def _add(F: Any, adjoint: dict[Tensor, Any], operand: Tensor, contribution: Any) -> None:
@@ -110,9 +109,7 @@ def _add(F: Any, adjoint: dict[Tensor, Any], operand: Tensor, contribution: Any)
     adjoint[operand] = contribution if earlier is None else earlier + contribution
 
 
-def _pull_through(
-    F: Any, node: Tensor, cotangent: Any, needed: Collection[Tensor], adjoint: dict[Tensor, Any]
-) -> None:
+def _pull_through(F: Any, node: Tensor, cotangent: Any, needed: Collection[Tensor], adjoint: dict[Tensor, Any]) -> None:
     """Differentiate a composite by opening it."""
     for operand, contribution in _opened_adjoints(F, node, cotangent, needed).items():
         _add(F, adjoint, operand, contribution)

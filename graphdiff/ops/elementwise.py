@@ -64,12 +64,20 @@ asinh = elementwise(
 acosh = elementwise(
     "acosh", lambda F, out, x: 1 / (F.sqrt(x - 1) * F.sqrt(x + 1)), dtype="float", doc="Inverse hyperbolic cosine."
 )
-atanh = elementwise("atanh", lambda F, out, x: 1 / ((1 - x) * (1 + x)), dtype="float", doc="Inverse hyperbolic tangent.")
+atanh = elementwise(
+    "atanh", lambda F, out, x: 1 / ((1 - x) * (1 + x)), dtype="float", doc="Inverse hyperbolic tangent."
+)
 
 # Rational approximations of erf and erfc on three intervals: W. J. Cody, Rational Chebyshev approximation for the error
 # function, Math. Comp. 23 (1969), relative error below 6e-19 before rounding.
 _ERF_SMALL = (
-    (1.85777706184603153e-1, 3.16112374387056560e0, 1.13864154151050156e2, 3.77485237685302021e2, 3.20937758913846947e3),
+    (
+        1.85777706184603153e-1,
+        3.16112374387056560e0,
+        1.13864154151050156e2,
+        3.77485237685302021e2,
+        3.20937758913846947e3,
+    ),
     (1.0, 2.36012909523441209e1, 2.44024637934444173e2, 1.28261652607737228e3, 2.84423683343917062e3),
 )
 _ERF_MIDDLE = (
@@ -300,7 +308,7 @@ bitwise_xor = elementwise("bitwise_xor", None, None, symbol="^", doc="Bitwise ex
 
 @function("pow", name="power")
 def power(x: Any, y: Any, /) -> Tensor:
-    """x to the power y; the derivative of x**0 is 0 at 0 too. An exponent of literally 2 becomes `square`."""
+    """X to the power y; the derivative of x**0 is 0 at 0 too. An exponent of literally 2 becomes `square`."""
     if y.__class__ is int and y == 2:
         return square(x)
     return _power(x, y)

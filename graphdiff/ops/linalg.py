@@ -1,7 +1,7 @@
 """Products of matrices and tensors, and linear algebra over the last two axes.
 
-Derivatives of matrix functions: M. B. Giles, Collected matrix derivative results for forward and reverse mode algorithmic
-differentiation, in Advances in Automatic Differentiation (2008).
+Derivatives of matrix functions: M. B. Giles, Collected matrix derivative results for forward and reverse mode
+algorithmic differentiation, in Advances in Automatic Differentiation (2008).
 """
 
 from __future__ import annotations
@@ -244,7 +244,7 @@ def _explicit(subscripts: str, tensors: Sequence[Tensor]) -> tuple[list[str], st
     hidden = "".join(spare[: max(ranks, default=0)])
     letters = [own.replace("...", hidden[len(hidden) - n :]) for own, n in zip(letters, ranks, strict=True)]
     for own, tensor in zip(letters, tensors, strict=True):
-        if len(own) != tensor.ndim or not own.isalpha() and own:
+        if len(own) != tensor.ndim or (not own.isalpha() and own):
             raise ShapeError(f"einsum: the subscripts {own!r} do not fit {tensor.describe()}")
     joined = "".join(letters)
     if arrow:
@@ -598,8 +598,10 @@ def norm(x: Any, /, ord: Any = None, axis: Any = None, keepdims: bool = False) -
     """
     x = as_tensor(x)
     x = x if x.dtype.kind == "f" else x.astype("float64")
-    axes = host.normalize_axes(axis, x.ndim) if axis is None else tuple(
-        _axis(x, place, "norm") for place in (axis if isinstance(axis, (tuple, list)) else (axis,))
+    axes = (
+        host.normalize_axes(axis, x.ndim)
+        if axis is None
+        else tuple(_axis(x, place, "norm") for place in (axis if isinstance(axis, (tuple, list)) else (axis,)))
     )
     if ord in (None, 2, "fro") and not (ord == 2 and len(axes) == 2):
         return _norm(x, axis=axes, keepdims=bool(keepdims))
@@ -613,11 +615,22 @@ def norm(x: Any, /, ord: Any = None, axis: Any = None, keepdims: bool = False) -
     return FUNCTIONS["sum"](size**ord, axis=axes, keepdims=keepdims) ** (1 / ord)
 
 
-linalg = SimpleNamespace(
-    **{
-        name: FUNCTIONS[name]
-        for name in (
-            "cholesky cross det diagonal eigh inv matmul matrix_transpose norm outer slogdet solve tensordot trace vecdot"
-        ).split()
-    }
+_NAMES = (
+    "cholesky",
+    "cross",
+    "det",
+    "diagonal",
+    "eigh",
+    "inv",
+    "matmul",
+    "matrix_transpose",
+    "norm",
+    "outer",
+    "slogdet",
+    "solve",
+    "tensordot",
+    "trace",
+    "vecdot",
 )
+linalg = SimpleNamespace(**{name: FUNCTIONS[name] for name in _NAMES})
+FUNCTIONS["linalg"] = linalg  # type: ignore[assignment]

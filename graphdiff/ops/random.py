@@ -37,9 +37,7 @@ def normal(shape: Lengths = (), *, seed: Seed, mean: float = 0.0, std: float = 1
     return constant(mean + std * _generator(seed).standard_normal(_lengths(shape)), dtype=dtype)
 
 
-def uniform(
-    shape: Lengths = (), *, seed: Seed, low: float = 0.0, high: float = 1.0, dtype: Any = "float64"
-) -> Tensor:
+def uniform(shape: Lengths = (), *, seed: Seed, low: float = 0.0, high: float = 1.0, dtype: Any = "float64") -> Tensor:
     """Draw from the uniform distribution on [low, high)."""
     return constant(_generator(seed).uniform(low, high, _lengths(shape)), dtype=dtype)
 

@@ -75,7 +75,9 @@ def _spread(F: Any, cotangent: Any, x: Any, *, axis: tuple[int, ...], keepdims: 
 
 _ELEMENTS_IN: dict[str, Any] = {"flops": lambda out, x: x.size}
 
-_sum: Any = linear("sum", _spread, infer=_infer(host.accumulator_dtype), batch=_batch("sum"), symbol="Σ", **_ELEMENTS_IN)
+_sum: Any = linear(
+    "sum", _spread, infer=_infer(host.accumulator_dtype), batch=_batch("sum"), symbol="Σ", **_ELEMENTS_IN
+)
 
 
 def _mean_transpose(F: Any, cotangent: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool = False) -> Any:
