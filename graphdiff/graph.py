@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import gc
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import wraps
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from graphdiff.errors import GraphError, NoValueError, ShapeError, StaleError
 from graphdiff.structure import flatten, unflatten
@@ -14,6 +16,27 @@ if TYPE_CHECKING:
     import networkx
 
 __all__ = ["Graph", "topological_order"]
+
+_LONG = 10_000
+
+Walk = TypeVar("Walk", bound=Callable[..., None])
+
+
+def collector_paused(walk: Walk) -> Walk:
+    """Pause Python's garbage collector during long walks: what they make is all in use until they end."""
+
+    @wraps(walk)
+    def paused(order: Sequence[Tensor], *arguments: Any, **options: Any) -> None:
+        if len(order) < _LONG or not gc.isenabled():
+            return walk(order, *arguments, **options)
+        gc.disable()
+        try:
+            return walk(order, *arguments, **options)
+        finally:
+            gc.enable()
+
+    return cast(Walk, paused)
+
 
 _by_serial = attrgetter("serial")
 

@@ -153,9 +153,11 @@ def zero_index(shape: Shape) -> np.ndarray[Any, Any]:
     return np.broadcast_to(np.zeros((), np.int64), shape)
 
 
-Generator = np.random.Generator
-
-
-def random_generator(seed: int) -> Generator:
+def random_generator(seed: int) -> np.random.Generator:
     """Return a stream of random numbers; a counter-based generator, so that it can be had on other devices too."""
     return np.random.Generator(np.random.Philox(seed))
+
+
+def is_random_generator(value: Any) -> bool:
+    """Whether `value` is a stream of random numbers. NumPy loads its random module when it is first used."""
+    return isinstance(value, np.random.Generator)

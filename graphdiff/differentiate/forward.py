@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from graphdiff.errors import ShapeError
-from graphdiff.graph import topological_order
+from graphdiff.graph import collector_paused, topological_order
 from graphdiff.host import is_real_floating
 from graphdiff.op import GRAPH, Composite, as_tensor
 from graphdiff.tensor import Tensor
@@ -14,6 +14,7 @@ from graphdiff.tensor import Tensor
 __all__ = ["push_forward", "tangents"]
 
 
+@collector_paused
 def push_forward(order: Sequence[Tensor], tangent: dict[Tensor, Any], F: Any) -> None:
     """Carry the tangents in `tangent` from the inputs up; nodes without an entry have tangent zero.
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from graphdiff.errors import DTypeError, NonScalarError, ShapeError
-from graphdiff.graph import topological_order
+from graphdiff.graph import collector_paused, topological_order
 from graphdiff.host import is_real_floating
 from graphdiff.op import GRAPH, OPS, Composite, Elementwise, Linear, Multilinear, Op, as_tensor, sum_to
 from graphdiff.tensor import Tensor, Variable
@@ -34,6 +34,7 @@ def fitted(F: Any, contribution: Any, operand: Any) -> Any:
     return contribution if contribution.dtype == operand.dtype else F.astype(contribution, operand.dtype)
 
 
+@collector_paused
 def pull_back(
     order: Sequence[Tensor],
     adjoint: dict[Tensor, Any],

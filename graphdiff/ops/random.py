@@ -9,18 +9,19 @@ from graphdiff.errors import GraphDiffError
 from graphdiff.ops.create import Lengths, _lengths
 from graphdiff.tensor import Tensor, constant
 
-Seed = int | host.Generator
+Seed = Any
+"""A non-negative integer, or what `generator` returned."""
 
 
-def _generator(seed: Seed) -> host.Generator:
-    if isinstance(seed, host.Generator):
+def _generator(seed: Seed) -> Any:
+    if host.is_random_generator(seed):
         return seed
     if not host.is_integer(seed) or seed < 0:
         raise GraphDiffError(f"a seed is a non-negative integer or a gd.random.generator(seed), not {seed!r}")
     return host.random_generator(int(seed))
 
 
-def generator(seed: int) -> host.Generator:
+def generator(seed: int) -> Any:
     """Return a stream of random numbers, to give as `seed` to several calls that must differ."""
     return _generator(seed)
 
