@@ -5,6 +5,7 @@
 """
 
 import argparse
+import os
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -20,7 +21,10 @@ HEAVY = "networkx", "graphviz", "pygraphviz", "rich", "scipy", "matplotlib", "cl
 
 def run(code: str) -> str:
     """Run Python code in a fresh process and return what it prints."""
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    # As after an installation, byte code is kept: compiling the sources each time would be measured with the import.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
 
 
 def import_seconds(module: str) -> float:

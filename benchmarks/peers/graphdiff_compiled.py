@@ -3,7 +3,6 @@
 from functools import partial
 
 import graphdiff as gd
-
 from benchmarks.peers import Step
 from benchmarks.peers.graphdiff_eager import make_training
 from benchmarks.problem import Array, Config, Labels, Weights

@@ -1,7 +1,6 @@
 """graphdiff, each step building its graph anew."""
 
 import graphdiff as gd
-
 from benchmarks.peers import Step
 from benchmarks.problem import Array, Config, Labels, Weights
 
