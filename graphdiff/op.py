@@ -553,7 +553,10 @@ def _keyword_only(rule: Rule) -> list[str]:
 
 def _register_general(op: Op, doc: str | None) -> Callable[..., Any]:
     def call(*operands: Any, **attributes: Any) -> Tensor:
-        return op.node(as_tensors(operands), attributes)
+        for operand in operands:
+            if operand.__class__ is not Tensor and operand.__class__ is not Variable:
+                return op.node(as_tensors(operands), attributes)
+        return op.node(operands, attributes)
 
     return _register_function(op, call, doc)
 

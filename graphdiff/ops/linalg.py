@@ -32,11 +32,13 @@ def _matmul_infer(x: Tensor, y: Tensor) -> tuple[host.Shape, host.DType]:
 
 
 def _turned(F: Any, x: Any) -> Any:
-    return F.permute_dims(x, (*range(len(x.shape) - 2), len(x.shape) - 1, len(x.shape) - 2))
+    return F.matrix_transpose(x)
 
 
 def _matmul_transpose(F: Any, cotangent: Any, position: int, x: Any, y: Any) -> Any:
     """Return out_bar @ yᵀ or xᵀ @ out_bar, vectors taken as the row or column that they stand for."""
+    if len(x.shape) == len(y.shape) == 2:
+        return F.matmul(cotangent, _turned(F, y)) if position == 0 else F.matmul(_turned(F, x), cotangent)
     row, column = len(x.shape) == 1, len(y.shape) == 1
     rows = F.expand_dims(x, axis=0) if row else x
     columns = F.expand_dims(y, axis=1) if column else y
