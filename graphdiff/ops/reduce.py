@@ -37,7 +37,9 @@ def reduced_shape(shape: host.Shape, axis: tuple[int, ...], keepdims: bool) -> h
 
 def _expand(F: Any, reduced: Any, x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
     """Put the reduced axes back with length 1, so that `reduced` broadcasts against `x`."""
-    return reduced if keepdims else F.reshape(reduced, reduced_shape(x.shape, axis, True))
+    if keepdims or not reduced.shape:
+        return reduced  # a scalar broadcasts as it is
+    return F.reshape(reduced, reduced_shape(x.shape, axis, True))
 
 
 def _count(x: Any, axis: tuple[int, ...]) -> int:
