@@ -15,6 +15,9 @@ from graphdiff.backend import Backend, fill_index
 __all__ = ["NumpyBackend"]
 
 _SMALL = 1 << 16
+_add_reduce: Any = np.add.reduce
+_maximum_reduce: Any = np.maximum.reduce
+_minimum_reduce: Any = np.minimum.reduce
 
 
 def _scatter_add(values: Any, *arrays: Any, shape: tuple[int, ...], template: tuple[Any, ...]) -> Any:
@@ -51,21 +54,21 @@ def _matrix_transpose(array: Any) -> Any:
 
 
 def _sum(array: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    return np.add.reduce(array, axis, None, None, keepdims)
+    return _add_reduce(array, axis, None, None, keepdims)
 
 
 def _mean(array: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    total = np.add.reduce(array, axis, None, None, keepdims)
+    total = _add_reduce(array, axis, None, None, keepdims)
     # Where nothing is left to average over, NumPy's own mean warns and returns NaN.
     return total / (array.size // total.size) if total.size else np.mean(array, axis, keepdims=keepdims)
 
 
 def _max(array: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    return np.maximum.reduce(array, axis, None, None, keepdims)
+    return _maximum_reduce(array, axis, None, None, keepdims)
 
 
 def _min(array: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    return np.minimum.reduce(array, axis, None, None, keepdims)
+    return _minimum_reduce(array, axis, None, None, keepdims)
 
 
 def _astype(array: Any, dtype: Any) -> Any:

@@ -85,30 +85,27 @@ def _result_shape(shape: host.Shape, template: Template, arrays: Sequence[Any]) 
 # The ops -----------------------------------------------------------------------------------------------------
 
 
-def _advanced(template: Template, arrays: Sequence[Tensor]) -> tuple[int, int]:
-    """Return where the axes of the index arrays stand in the result, and how many they are."""
-    if not arrays:
-        return 0, 0
-    rank = max(array.ndim for array in arrays)
+def _advanced_place(template: Template) -> int | None:
+    """Return where the axes of the index arrays stand in the result; None if in front, torn from their places.
+
+    NumPy leaves them in place if the arrays, and integers among them, follow each other.
+    """
     places = [place for place, entry in enumerate(template) if entry is ARRAY or isinstance(entry, int)]
-    adjacent = places == list(range(places[0], places[-1] + 1))
-    return (places[0] if adjacent else 0), rank
+    return places[0] if places == list(range(places[0], places[-1] + 1)) else None
 
 
 def _batched_index(
     F: Any, template: Template, arrays: Sequence[Tensor], flags: Sequence[bool], size: int
 ) -> tuple[Template, tuple[Tensor, ...], tuple[int, ...], tuple[int, ...]]:
     """Return the index into an array with a leading batch axis, and which axes of its result to move where."""
+    if not arrays:
+        return (slice(None), *template), (), (), ()
     inner = [array.ndim - batched for array, batched in zip(arrays, flags, strict=True)]
+    rank, place = max(inner), _advanced_place(template)
     if not any(flags):
-        place, rank = _advanced(template, arrays)
-        front = bool(arrays) and place == 0 and not _starts_advanced(template)
-        source: tuple[int, ...] = (rank,) if front else ()
-        return (slice(None), *template), tuple(arrays), source, (0,) * len(source)
-    rank = max(inner)
-    places = [place for place, entry in enumerate(template) if entry is ARRAY or isinstance(entry, int)]
-    adjacent = places == list(range(places[0], places[-1] + 1))
-    place = places[0] if adjacent else 0
+        # Torn to the front, the arrays' axes stand before the batch axis.
+        torn = (rank,) if place is None else ()
+        return (slice(None), *template), tuple(arrays), torn, (0,) * len(torn)
     rows = reshape(FUNCTIONS["arange"](size), (size, *(1,) * rank))
     padded = [
         reshape(array, (size, *(1,) * (rank - own), *array.shape[1:])) if batched else array
@@ -116,10 +113,6 @@ def _batched_index(
     ]
     source = tuple(range(1, rank + 1)) if place else ()
     return (ARRAY, *template), (rows, *padded), source, tuple(place + axis for axis in source)
-
-
-def _starts_advanced(template: Template) -> bool:
-    return bool(template) and (template[0] is ARRAY or isinstance(template[0], int))
 
 
 def _whole(x: Tensor, batched: bool, size: int) -> Tensor:

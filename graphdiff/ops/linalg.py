@@ -177,7 +177,11 @@ def _einsum_transpose(F: Any, cotangent: Any, position: int, *operands: Any, sub
     others = [i for i in range(len(operands)) if i != position]
     swapped = ",".join([result, *(letters[i] for i in others)]) + "->" + own
     moved = F.einsum_op(cotangent, *(operands[i] for i in others), subscripts=swapped)
-    return sum_to(F, moved, operands[position].shape)
+    # A letter may have length 1 here and more elsewhere, to be summed over, or the other way round, to be repeated.
+    shape = operands[position].shape
+    narrow = tuple(min(pair) for pair in zip(moved.shape, shape, strict=True))
+    summed = sum_to(F, moved, narrow)
+    return summed if narrow == tuple(shape) else F.broadcast_to(summed, shape)
 
 
 def _einsum_batch(F: Any, operands: Any, flags: Any, size: int, *, subscripts: str) -> Tensor:
