@@ -112,7 +112,7 @@ def _batched_index(
         for array, own, batched in zip(arrays, inner, flags, strict=True)
     ]
     source = tuple(range(1, rank + 1)) if place else ()
-    return (ARRAY, *template), (rows, *padded), source, tuple(place + axis for axis in source)
+    return (ARRAY, *template), (rows, *padded), source, tuple((place or 0) + axis for axis in source)
 
 
 def _whole(x: Tensor, batched: bool, size: int) -> Tensor:
