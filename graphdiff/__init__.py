@@ -1,5 +1,8 @@
 """graphdiff: automatic differentiation on an explicit graph."""
 
+import importlib as _importlib
+from typing import Any as _Any
+
 from graphdiff import _links, errors, op
 from graphdiff.backend import backends, current_backend, get_backend, use_backend
 from graphdiff.differentiate import (
@@ -24,3 +27,13 @@ from graphdiff.tensor import Tensor, Variable, constant, name_scope, placeholder
 _links.attach()
 # Every array function by its name: declaring an op is all it takes to be found here.
 globals().update(op.FUNCTIONS)
+
+# Imported when first asked for: what they need is heavy, and most programs need only some.
+_LAZY = {"nn": None, "optim": None, "train": None, "draw": None, "check_grads": "check"}
+
+
+def __getattr__(name: str) -> _Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'graphdiff' has no attribute {name!r}")
+    module = _importlib.import_module(f"graphdiff.{_LAZY[name] or name}")
+    return getattr(module, name) if _LAZY[name] else module

@@ -1,0 +1,21 @@
+"""Drawing graphs: DOT by `graphviz`, laid out and rendered by `pygraphviz`, whose wheels carry Graphviz itself."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import Any
+
+from graphdiff.draw.dot import Drawing, draw
+
+__all__ = ["Drawing", "draw"]
+
+
+class _CallableModule(ModuleType):
+    """`gd.draw` is a function and a package: calling the package draws."""
+
+    def __call__(self, *arguments: Any, **options: Any) -> Drawing:
+        return draw(*arguments, **options)
+
+
+sys.modules[__name__].__class__ = _CallableModule

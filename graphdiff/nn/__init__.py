@@ -1,0 +1,15 @@
+"""Layers, losses and initialisers."""
+
+from graphdiff.nn.layers import MLP, Activation, Linear, Module, Sequential
+from graphdiff.nn.losses import accuracy, softmax_cross_entropy, squared_error
+
+__all__ = [
+    "MLP",
+    "Activation",
+    "Linear",
+    "Module",
+    "Sequential",
+    "accuracy",
+    "softmax_cross_entropy",
+    "squared_error",
+]
