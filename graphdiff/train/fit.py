@@ -1,0 +1,138 @@
+"""The loop: epochs of minibatches, a history, a progress bar."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from graphdiff.errors import DataError
+from graphdiff.nn.layers import Module
+from graphdiff.nn.losses import accuracy
+from graphdiff.op import as_tensor
+from graphdiff.optim.optimizers import Optimizer
+from graphdiff.tensor import Tensor
+from graphdiff.train.minibatches import check_data, minibatches
+
+__all__ = ["fit"]
+
+Record = dict[str, float]
+
+
+def fit(
+    model: Module,
+    loss: Callable[[Tensor, Any], Tensor],
+    data: tuple[Any, Any],
+    optimizer: Optimizer,
+    *,
+    epochs: int = 10,
+    batch_size: int = 32,
+    validation: tuple[Any, Any] | None = None,
+    seed: int = 0,
+    progress: bool | None = None,
+    on_epoch: Callable[[Record], None] | None = None,
+) -> list[Record]:
+    """Train a model.
+
+    Parameters
+    ----------
+    model : Module
+    loss : callable
+        Of the model's output and the targets of a batch; returns a scalar, the mean over the batch.
+    data : (X, y)
+        Arrays with one row per example.
+    optimizer : Optimizer
+    epochs, batch_size : int
+    validation : (X, y), optional
+        Measured after each epoch, never trained on.
+    seed : int
+        Fixes the order of the examples, which changes from epoch to epoch.
+    progress : bool, optional
+        Show a progress bar; by default if the output is a terminal.
+    on_epoch : callable, optional
+        Called with each epoch's record.
+
+    Returns
+    -------
+    list of dict
+        Per epoch: "epoch", "loss" (the mean over its batches), and "accuracy" where the targets are classes; with
+        validation data also "validation_loss" and "validation_accuracy".
+
+    Raises
+    ------
+    DataError
+        Before anything is trained: NaN or infinity (with row and column), different numbers of rows, no rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import graphdiff as gd
+    >>> X = np.array([[0.0], [1.0], [2.0], [3.0]], dtype="float32")
+    >>> model = gd.nn.Linear(1, in_features=1)
+    >>> optimizer = gd.optim.SGD(model.parameters(), lr=0.1)
+    >>> history = gd.train.fit(model, gd.nn.squared_error, (X, 2 * X), optimizer, epochs=50, progress=False)
+    >>> round(float(model(X)[3, 0]), 1)
+    6.0
+    """
+    X, y = check_data(data)
+    held_out = None if validation is None else check_data(validation, ("validation X", "validation y"))
+    if epochs < 1:
+        raise DataError(f"training takes at least one epoch, not {epochs}")
+    batches = -(-len(X) // batch_size)
+    history: list[Record] = []
+    with _bar(epochs * batches, progress) as advance:
+        for epoch in range(epochs):
+            record: Record = {"epoch": epoch + 1, "loss": 0.0}
+            for inputs, targets in minibatches((X, y), batch_size, seed=seed, epoch=epoch):
+                value = loss(model(inputs), targets)
+                optimizer.minimize(value)
+                record["loss"] += float(value) * len(inputs) / len(X)
+                advance(record["loss"])
+            if y.dtype.kind in "iu":
+                record["accuracy"] = accuracy(model(X), y)
+            if held_out is not None:
+                record |= _measured(model, loss, *held_out)
+            history.append(record)
+            if on_epoch is not None:
+                on_epoch(record)
+    return history
+
+
+def _measured(model: Module, loss: Callable[[Tensor, Any], Tensor], X: Any, y: Any) -> Record:
+    output = model(as_tensor(X))
+    record = {"validation_loss": float(loss(output, y))}
+    if y.dtype.kind in "iu":
+        record["validation_accuracy"] = accuracy(output, y)
+    return record
+
+
+class _bar:
+    """A progress bar; its context gives the function that advances it by one batch."""
+
+    def __init__(self, total: int, wanted: bool | None) -> None:
+        self._total = total
+        self._shown = sys.stderr.isatty() if wanted is None else wanted
+        self._progress: Any = None
+
+    def __enter__(self) -> Callable[[float], None]:
+        if not self._shown:
+            return lambda loss: None
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._progress = Progress(
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("loss {task.fields[loss]:.4f}"),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._progress.start()
+        task = self._progress.add_task("training", total=self._total, loss=float("nan"))
+        return lambda loss: self._progress.update(task, advance=1, loss=loss)
+
+    def __exit__(self, *exception: object) -> None:
+        if self._progress is not None:
+            self._progress.stop()
