@@ -1,0 +1,23 @@
+"""Every example runs, and prints what it says."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
+PRINTED = {
+    "gradient_descent.py": "after one step w = 1.4, f = 2.72\nafter one stochastic step w = 8.5\n",
+    "lecture_expression.py": "e          6.0       1.0       5.0\n",
+    "train_mlp.py": "held-out accuracy 9",
+}
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+def test_example(example: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "utf8", str(example)], cwd=tmp_path, capture_output=True, text=True, encoding="utf-8"
+    )
+    assert done.returncode == 0, done.stderr
+    assert PRINTED[example.name] in done.stdout
