@@ -315,7 +315,8 @@ def jacobian(function: Callable[..., Any], argnums: ArgNums = 0, mode: str = "au
         inputs_size = sum(leaf.size for leaf in call.leaves)
         outputs_size = sum(output.size for output in outputs)
         forward = mode == "forward" or (mode == "auto" and inputs_size < outputs_size)
-        table = (_forward_columns if forward else _reverse_rows)(outputs, call.leaves)
+        with outputs[0].backend.quiet():
+            table = (_forward_columns if forward else _reverse_rows)(outputs, call.leaves)
         return unflatten(structure, [call.restore(row) for row in table])
 
     return evaluated
