@@ -1,7 +1,8 @@
 """A small MLP learns which quadrant a point is in, up to a reflection: the exclusive-or of two signs."""
 
-import graphdiff as gd
 import numpy as np
+
+import graphdiff as gd
 
 random = np.random.default_rng(0)
 points = random.normal(size=(600, 2)).astype("float32")

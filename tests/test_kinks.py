@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
-import graphdiff as gd
 import numpy as np
 import pytest
+
+import graphdiff as gd
 
 KINKS: list[tuple[str, Callable[..., Any], list[Any], list[Any]]] = [
     ("relu", gd.relu, [0.0], [0.0]),

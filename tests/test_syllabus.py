@@ -2,9 +2,10 @@
 
 import math
 
-import graphdiff as gd
 import numpy as np
 import pytest
+
+import graphdiff as gd
 
 
 def test_the_expression_in_both_modes() -> None:
