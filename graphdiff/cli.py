@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-import graphdiff as gd
+from graphdiff.backend import use_backend
 from graphdiff.draw import draw
 from graphdiff.errors import GraphDiffError
 from graphdiff.nn import MLP, softmax_cross_entropy
@@ -49,7 +49,7 @@ def demo(epochs: int, hidden: str, seed: int, out: Path, backend: str) -> None:
     except OSError as error:
         raise click.ClickException(f"cannot write to {out}: {error.strerror}") from error
     try:
-        with gd.use_backend(backend):
+        with use_backend(backend):
             _train_digits(epochs, widths, seed, out)
     except GraphDiffError as error:
         raise click.ClickException(str(error)) from error
