@@ -5,6 +5,7 @@ It serves dtypes, shapes and the conversion of a user's numbers; no array is com
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -96,6 +97,11 @@ def indexed_shape(shape: Shape, index: Any) -> Shape:
     # Every axis has at least one element here, so that a stand-in index of zeros is never out of range.
     lengths = tuple(max(length, 1) if entry_is_array else length for length, entry_is_array in _axes_of(shape, index))
     return np.broadcast_to(np.zeros((), np.int8), lengths)[index].shape
+
+
+def flat_places(shape: Shape, index: tuple[Any, ...]) -> np.ndarray[Any, Any]:
+    """Return, for every element that the index takes, its place in the flattened array."""
+    return np.arange(math.prod(shape)).reshape(shape)[index].reshape(-1)
 
 
 def _axes_of(shape: Shape, index: tuple[Any, ...]) -> list[tuple[int, bool]]:

@@ -30,6 +30,10 @@ def _scatter_add(values: Any, *arrays: Any, shape: tuple[int, ...], template: tu
     return result
 
 
+def _getitem(array: Any, *arrays: Any, template: tuple[Any, ...]) -> Any:
+    return array[fill_index(template, arrays)]
+
+
 def _index_set(array: Any, values: Any, *arrays: Any, template: tuple[Any, ...]) -> Any:
     result = np.array(array)
     result[fill_index(template, arrays)] = values
@@ -113,6 +117,7 @@ class NumpyBackend(Backend):
         "einsum_op": _einsum,
         "cumsum": _cumulative_sum,
         "cumprod": _cumulative_prod,
+        "getitem": _getitem,
         "scatter_add": _scatter_add,
         "index_set": _index_set,
     }

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Sequence
 from typing import Any
 
 from graphdiff import host
 from graphdiff.backend import ARRAY, fill_index
-from graphdiff.errors import DTypeError, NoValueError, ShapeError
+from graphdiff.errors import BackendError, DTypeError, NoValueError, ShapeError
 from graphdiff.op import FUNCTIONS, as_tensor, custom, function, linear, sum_to
 from graphdiff.ops.shape import _axis, broadcast_to, moveaxis, reshape
 from graphdiff.tensor import Tensor
@@ -126,10 +127,22 @@ def _getitem_batch(F: Any, operands: Any, flags: Any, size: int, *, template: Te
     return moveaxis(taken, source, destination) if source else taken
 
 
+def _flat_places(F: Any, shape: host.Shape, template: Template, arrays: Sequence[Any]) -> Any:
+    """Return the taken elements' places in the flattened array: the array API's `take` knows one 1-d index array."""
+    return F.asarray(host.flat_places(shape, fill_index(template, tuple(map(host.as_host, arrays)))))
+
+
+def _getitem_evaluate(F: Any, x: Any, *arrays: Any, template: Template) -> Any:
+    if not arrays:
+        return x[template]
+    taken = F.take(F.reshape(x, (-1,)), _flat_places(F, tuple(x.shape), template, arrays), axis=0)
+    return F.reshape(taken, _result_shape(tuple(x.shape), template, arrays))
+
+
 _getitem: Any = linear(
     "getitem",
     lambda F, cotangent, x, *arrays, template: F.scatter_add(cotangent, *arrays, shape=x.shape, template=template),
-    evaluate=lambda F, x, *arrays, template: x[fill_index(template, arrays)],
+    evaluate=_getitem_evaluate,
     infer=lambda x, *arrays, template: (_result_shape(x.shape, template, arrays), x.dtype),
     batch=_getitem_batch,
     symbol="[·]",
@@ -146,10 +159,15 @@ def _scatter_batch(F: Any, operands: Any, flags: Any, size: int, *, shape: host.
 
 
 def _scatter_evaluate(F: Any, values: Any, *arrays: Any, shape: host.Shape, template: Template) -> Any:
-    result = F.zeros(shape, dtype=values.dtype)
     if arrays:
-        raise DTypeError("this backend adds at slices only, not at index arrays")
-    result[template] = values
+        # Without a scattering add, a product with the 0-1 matrix of places; backends that have one override this.
+        places = _flat_places(F, shape, template, arrays)
+        columns = F.arange(math.prod(shape), dtype=places.dtype)
+        chosen = F.astype(F.expand_dims(places, axis=1) == columns, values.dtype)
+        return F.reshape(F.matmul(F.reshape(values, (-1,)), chosen), shape)
+    result = F.zeros(shape, dtype=values.dtype)
+    plain = tuple(entry for entry in template if entry is not None)
+    result[plain] = F.reshape(values, _result_shape(shape, plain, ()))
     return result
 
 
@@ -195,8 +213,10 @@ def _unbatched(arrays: Sequence[Tensor], flags: Sequence[bool]) -> list[Tensor]:
 
 
 def _set_evaluate(F: Any, x: Any, values: Any, *arrays: Any, template: Template) -> Any:
+    if arrays:
+        raise BackendError("this backend sets elements at slices only, not at index arrays")
     result = F.asarray(x, copy=True)
-    result[fill_index(template, arrays)] = values
+    result[template] = F.broadcast_to(values, result[template].shape)
     return result
 
 

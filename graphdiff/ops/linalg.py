@@ -201,10 +201,24 @@ def _einsum_flops(out: Any, *operands: Any) -> int:
     return len(operands) * elements
 
 
+def _einsum_evaluate(F: Any, *operands: Any, subscripts: str) -> Any:
+    """Multiply and sum, for namespaces without an einsum of their own."""
+    given, result = subscripts.split("->")
+    summed = "".join(dict.fromkeys(letter for letter in given.replace(",", "") if letter not in result))
+    order = result + summed
+    product: Any = 1
+    for letters, operand in zip(given.split(","), operands, strict=True):
+        present = [letter for letter in order if letter in letters]
+        turned = F.permute_dims(operand, tuple(letters.index(letter) for letter in present))
+        lengths = iter(turned.shape)
+        product = F.reshape(turned, tuple(next(lengths) if letter in letters else 1 for letter in order)) * product
+    return F.sum(product, axis=tuple(range(len(result), len(order)))) if summed else product
+
+
 _einsum: Any = multilinear(
     "einsum_op",
     _einsum_transpose,
-    evaluate=lambda F, *operands, subscripts: F.einsum(subscripts, *operands),
+    evaluate=_einsum_evaluate,
     infer=_einsum_infer,
     batch=_einsum_batch,
     symbol="einsum",
