@@ -29,7 +29,15 @@ _links.attach()
 globals().update(op.FUNCTIONS)
 
 # Imported when first asked for: what they need is heavy, and most programs need only some.
-_LAZY = {"nn": None, "optim": None, "train": None, "draw": None, "check_grads": "check"}
+_LAZY = {
+    "nn": None,
+    "optim": None,
+    "train": None,
+    "draw": None,
+    "plan": None,
+    "compile": "plan",
+    "check_grads": "check",
+}
 
 
 def __getattr__(name: str) -> _Any:

@@ -11,7 +11,8 @@ from typing import Any
 
 from graphdiff.differentiate.reverse import backward
 from graphdiff.errors import OpError
-from graphdiff.op import FUNCTIONS
+from graphdiff.host import PYTHON_SCALARS
+from graphdiff.op import FUNCTIONS, Number
 from graphdiff.ops.index import getitem
 from graphdiff.tensor import Tensor
 
@@ -75,6 +76,18 @@ def _reflected(function: Callable[..., Tensor]) -> Callable[[Tensor, Any], Tenso
     return operator
 
 
+def _of_numbers(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Return an operator whose result is again a number of flexible dtype where its operands are."""
+
+    def operator(*operands: Any) -> Tensor:
+        result = function(*operands)
+        if all(isinstance(operand, (Number, *PYTHON_SCALARS)) for operand in operands):
+            result.__class__ = Number
+        return result
+
+    return operator
+
+
 def _shape_method(name: str) -> Callable[..., Tensor]:
     """Return a method that takes a shape or axes as one sequence or as several integers."""
     function = FUNCTIONS[name]
@@ -114,6 +127,8 @@ def attach() -> None:
         setattr(Tensor, f"__r{short}__", _reflected(FUNCTIONS[name]))
     for short, name in {**COMPARISONS, **UNARY}.items():
         setattr(Tensor, f"__{short}__", FUNCTIONS[name])
+    for special in (*(f"__{r}{short}__" for short in OPERATORS for r in ("", "r")), "__neg__", "__pos__", "__abs__"):
+        setattr(Number, special, _of_numbers(getattr(Tensor, special)))
     for name in METHODS:
         setattr(Tensor, name, FUNCTIONS[name])
     for name in ("reshape", "transpose"):

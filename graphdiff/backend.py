@@ -71,12 +71,18 @@ class Backend:
         Quicker or missing evaluations by op name, called as ``kernel(*arrays, **attributes)``.
     install : str
         The command that installs what this backend needs; shown in errors.
+    in_place : bool
+        Whether a slice of an array is a view that can be written into.
+    planner : callable or None
+        Makes a program ready to run, as ``planner(program, options)``; None for a plan of plain kernel calls.
     """
 
     name: str = ""
     namespace: Any = None
     kernels: Mapping[str, Callable[..., Any]] = {}
     install: str = ""
+    in_place: bool = False
+    planner: Callable[..., Any] | None = None
 
     def __init__(self) -> None:
         self.numbers = Numbers(self)

@@ -7,6 +7,7 @@ so that ``except ValueError`` keeps working.
 __all__ = [
     "BackendError",
     "BackendNotInstalledError",
+    "CompileError",
     "DTypeError",
     "DataError",
     "GradientCheckError",
@@ -68,6 +69,10 @@ class BackendError(GraphDiffError, ValueError):
 
 class BackendNotInstalledError(BackendError, ImportError):
     """A known backend whose package is not installed."""
+
+
+class CompileError(GraphDiffError, RuntimeError):
+    """A function that cannot be compiled: it depends on what is not known while it is traced."""
 
 
 class GradientCheckError(GraphDiffError, AssertionError):

@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 from graphdiff import host
 from graphdiff.backend import Backend, Numbers, current_backend
 from graphdiff.errors import BackendError, DTypeError, GraphDiffError, NotDifferentiableError, OpError, ShapeError
-from graphdiff.tensor import NO_ATTRIBUTES, Tensor, Variable, constant
+from graphdiff.tensor import NO_ATTRIBUTES, TRACES, Tensor, Variable, constant
 
 __all__ = [
     "FUNCTIONS",
@@ -89,7 +89,7 @@ _LITERAL_LIMIT = 1024
 def as_tensor(value: Any) -> Tensor:
     """Return `value` as a Tensor: itself, a stack where a sequence holds Tensors, or a constant."""
     if isinstance(value, Tensor):
-        return value
+        return TRACES[-1].enter(value) if TRACES else value  # type: ignore[no-any-return]
     if isinstance(value, (tuple, list)) and _holds_tensor(value):
         return FUNCTIONS["stack"]([as_tensor(item) for item in value])  # type: ignore[no-any-return]
     return constant(value)
@@ -118,10 +118,27 @@ def _literal(scalar: Any, kind_of: host.DType, backend: Backend) -> Tensor:
     return found
 
 
+class Number(Tensor):
+    """A Python number whose value is not known yet: an argument of a traced function.
+
+    Like a literal it takes its dtype from the tensor beside it, and is float64 or int64 on its own.
+    """
+
+    __slots__ = ()
+
+    def beside(self, kind_of: host.DType) -> Tensor:
+        """Return this number in the dtype that a literal has beside a tensor of dtype `kind_of`."""
+        wanted = host.weak_dtype(self.dtype.type(1).item(), kind_of)
+        return self if wanted == self.dtype else FUNCTIONS["astype"](self, wanted)  # type: ignore[no-any-return]
+
+
 def _operand(value: Any, other: Any) -> Tensor:
-    """Return an operand that is no Tensor as one, beside the operand `other`."""
-    if isinstance(value, host.PYTHON_SCALARS) and isinstance(other, Tensor):
-        return _literal(value, other.dtype, other.backend)
+    """Return an operand that is no plain Tensor as one, beside the operand `other`."""
+    if isinstance(other, Tensor):
+        if isinstance(value, host.PYTHON_SCALARS):
+            return _literal(value, other.dtype, other.backend)
+        if value.__class__ is Number and other.__class__ is not Number:
+            return value.beside(other.dtype)  # type: ignore[no-any-return]
     return as_tensor(value)
 
 
@@ -131,17 +148,25 @@ def as_tensors(operands: Sequence[Any]) -> tuple[Tensor, ...]:
     backend: Backend | None = None
     made: list[Any] = []
     for value in operands:
-        if not isinstance(value, (Tensor, *host.PYTHON_SCALARS)):
+        if not isinstance(value, host.PYTHON_SCALARS):
             value = as_tensor(value)
         if isinstance(value, Tensor):
-            strong.append(value.dtype)
+            if value.__class__ is not Number:
+                strong.append(value.dtype)
             backend = backend or value.backend
         made.append(value)
     if not strong:
-        return tuple(constant(value) for value in made)
+        return tuple(map(as_tensor, made))
     joined = host.result_dtype(*strong)
     assert backend is not None
-    return tuple(v if isinstance(v, Tensor) else _literal(v, joined, backend) for v in made)
+    return tuple(_settle(value, joined, backend) for value in made)
+
+
+def _settle(value: Any, joined: host.DType, backend: Backend) -> Tensor:
+    """Return a Tensor, or a Python number in the dtype that it has beside the others."""
+    if value.__class__ is Number:
+        return value.beside(joined)  # type: ignore[no-any-return]
+    return value if isinstance(value, Tensor) else _literal(value, joined, backend)
 
 
 def _raise_mixed(op: Op, operands: Iterable[Tensor]) -> NoReturn:
@@ -247,6 +272,8 @@ class Op:
 
     def node(self, operands: tuple[Tensor, ...], attributes: dict[str, Any]) -> Tensor:
         """Make a node of operands that are Tensors already."""
+        if TRACES:
+            operands = tuple(map(TRACES[-1].enter, operands))
         backend = operands[0].backend if operands else current_backend()
         recorded = pure = False
         for operand in operands:
@@ -443,7 +470,7 @@ def _unary(op: Elementwise) -> Callable[[Any], Tensor]:
 
     def call(x: Any, /) -> Tensor:
         kind = x.__class__
-        if kind is not Tensor and kind is not Variable:
+        if kind is not Tensor and (kind is not Variable or TRACES):
             x = as_tensor(x)
         backend = x.backend
         kernel = kernels.get(backend)
@@ -468,10 +495,10 @@ def _binary(op: Elementwise) -> Callable[[Any, Any], Tensor]:
 
     def call(x: Any, y: Any, /) -> Tensor:
         kind = x.__class__
-        if kind is not Tensor and kind is not Variable:
+        if kind is not Tensor and (kind is not Variable or TRACES):
             x = _operand(x, y)
         kind = y.__class__
-        if kind is not Tensor and kind is not Variable:
+        if kind is not Tensor and (kind is not Variable or TRACES):
             y = _operand(y, x)
         backend = x.backend
         if backend is not y.backend:
@@ -554,7 +581,8 @@ def _keyword_only(rule: Rule) -> list[str]:
 def _register_general(op: Op, doc: str | None) -> Callable[..., Any]:
     def call(*operands: Any, **attributes: Any) -> Tensor:
         for operand in operands:
-            if operand.__class__ is not Tensor and operand.__class__ is not Variable:
+            kind = operand.__class__
+            if kind is not Tensor and (kind is not Variable or TRACES):
                 return op.node(as_tensors(operands), attributes)
         return op.node(operands, attributes)
 

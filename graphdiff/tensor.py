@@ -39,8 +39,12 @@ def _let_graphs_grow() -> None:
 _let_graphs_grow()
 
 NO_ATTRIBUTES: dict[str, Any] = {}
-_next_serial = itertools.count(1).__next__
+next_serial = itertools.count(1).__next__
 _scope: list[str] = [""]
+TRACES: list[Any] = []
+"""The functions being traced by `graphdiff.compile`, innermost last. While there is one, variables have no value."""
+MOVES = [0]
+"""Counts how often arrays of pinned variables were moved; plans that hold on to them look here."""
 
 
 class Tensor:
@@ -99,7 +103,7 @@ class Tensor:
         self.backend = backend
         self.recorded = recorded
         self._signature = signature
-        self.serial = _next_serial()
+        self.serial = next_serial()
         self.name: str | None = None
         self.scope = _scope[-1]
         # The line is kept as a code object and an offset: a frame would keep the user's locals alive.
@@ -356,21 +360,35 @@ class Variable(Tensor):
     grad : array of the backend or None
         Set by `Tensor.backward`.
     version : int
-        How often it has been assigned. A graph built before an assignment is stale, and using it raises StaleError.
+        Grows with every assignment. A graph built before an assignment is stale, and using it raises StaleError.
     """
 
-    __slots__ = ("assigned_at", "grad", "version")
-    assigned_at: int
+    __slots__ = ("clock", "grad", "home", "pinned")
+    clock: list[int]
+    """[serial of the last assignment, number of assignments]; shared by variables that are assigned together."""
     grad: Any
-    version: int
+    home: Any
+    """The arena that holds the value, or None."""
+    pinned: bool
+    """Whether assignments write into the same array: arenas and compiled plans hold on to it."""
 
     def __init_subclass__(cls) -> NoReturn:
         raise TypeError("Variable is final")
 
     @property
+    def version(self) -> int:
+        """Grows with every assignment."""
+        return self.clock[1]
+
+    @property
     def value(self) -> Any:
-        """The present value; assigning checks shape and dtype and counts the version up."""
-        return self._value
+        """The present value, a copy where assignments write in place; assigning checks shape and dtype."""
+        if TRACES:
+            raise NoValueError(
+                f"the value of {self.describe()} is not known while a function is traced by gd.compile; "
+                "compute with the variable itself, and choose between values with gd.where"
+            )
+        return self.backend.normalize(self.backend.copy(self._value)) if self.pinned else self._value
 
     @value.setter
     def value(self, new: Any) -> None:
@@ -391,26 +409,40 @@ class Variable(Tensor):
         >>> w.assign([3.0, 4.0]).version
         1
         """
+        if isinstance(new, Tensor) and new.backend is not self.backend:
+            raise BackendError(f"{self.describe()} is on {self.backend.name}, the new value on {new.backend.name}")
+        if TRACES:
+            TRACES[-1].assign(self, new)
+            return self
         if isinstance(new, Tensor):
-            if new.backend is not self.backend:
-                raise BackendError(f"{self.describe()} is on {self.backend.name}, the new value on {new.backend.name}")
             new = new.value
         array = new if self.backend.owns(new) else self.backend.from_host(new)
-        if tuple(array.shape) != self.shape:
-            raise ShapeError(f"{self.describe()} cannot be assigned a value of shape {list(array.shape)}")
-        given = self.backend.host_dtype(array)
-        if given != self.dtype:
-            if "biufc".index(given.kind) > "biufc".index(self.dtype.kind):
-                raise DTypeError(f"{self.describe()} cannot be assigned a value of dtype {given}")
+        self.require_fit(tuple(array.shape), self.backend.host_dtype(array))
+        if self.backend.host_dtype(array) != self.dtype:
             array = self.backend.numbers.astype(array, self.backend.native_dtype(self.dtype))
-        self._replace(self.backend.normalize(self.backend.copy(array)))
+        self._replace(self.backend.normalize(array if self.pinned else self.backend.copy(array)))
         return self
+
+    def require_fit(self, shape: host.Shape, given: host.DType) -> None:
+        """Raise an error where an array of this shape and dtype cannot be assigned."""
+        if shape != self.shape:
+            raise ShapeError(f"{self.describe()} cannot be assigned a value of shape {list(shape)}")
+        if given != self.dtype and "biufc".index(given.kind) > "biufc".index(self.dtype.kind):
+            raise DTypeError(f"{self.describe()} cannot be assigned a value of dtype {given}")
 
     def _replace(self, array: Any) -> None:
         """Take over `array`, known to fit and to be nobody else's."""
-        self._value = array
-        self.version += 1
-        self.assigned_at = _next_serial()
+        if self.pinned:
+            self._value[...] = array
+        else:
+            self._value = array
+        self.clock[0] = next_serial()
+        self.clock[1] += 1
+
+    def pin(self) -> None:
+        """Write later assignments into the same array, on backends whose arrays can be written into."""
+        if self.shape and self.backend.in_place:
+            self.pinned = True
 
     def __iadd__(self, other: Any) -> Variable:
         return self.assign(self + other)
@@ -468,8 +500,9 @@ def variable(value: Any, *, name: str | None = None, dtype: Any = None) -> Varia
     leaf = Variable(None, (), NO_ATTRIBUTES, _leaf_value(value, dtype, backend, copy=True), backend, True)
     leaf.name = name
     leaf.grad = None
-    leaf.version = 0
-    leaf.assigned_at = leaf.serial
+    leaf.clock = [leaf.serial, 0]
+    leaf.home = None
+    leaf.pinned = False
     return leaf
 
 

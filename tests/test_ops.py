@@ -75,6 +75,7 @@ def reduction_cases() -> list[Case]:
     zeros = np.array([[0.0, 2, 3], [0, 0, 1], [1, 2, 3]])
     return [
         *cases,
+        ("sum_wide", gd.sum_wide, [normal(3, 4)]),
         ("prod with zeros", lambda x: gd.prod(x, axis=1), [zeros]),
         ("cumprod with zeros", lambda x: gd.cumprod(x, axis=1), [zeros]),
     ]
@@ -284,6 +285,7 @@ def test_every_op_that_carries_a_derivative_has_a_case() -> None:
         "positive",
         "stop_gradient",
         "sign_of_det",
+        "label_weights",
     }
     without |= {name for name in gd.op.OPS if name.startswith(("logical_", "bitwise_"))}
     without |= {"equal", "not_equal", "less", "less_equal", "greater", "greater_equal"}

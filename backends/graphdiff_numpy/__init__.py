@@ -97,6 +97,7 @@ class NumpyBackend(Backend):
 
     name = "numpy"
     namespace = np
+    in_place = True
     # Python's operators reach NumPy's scalar arithmetic ten times faster than the ufuncs do, and arrays no slower.
     kernels: Mapping[str, Callable[..., Any]] = {
         "add": operator.add,

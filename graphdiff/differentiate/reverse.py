@@ -13,9 +13,9 @@ from graphdiff.errors import DTypeError, NonScalarError, ShapeError
 from graphdiff.graph import collector_paused, topological_order
 from graphdiff.host import is_real_floating
 from graphdiff.op import GRAPH, OPS, Composite, Elementwise, Linear, Multilinear, Op, as_tensor, sum_to
-from graphdiff.tensor import Tensor, Variable
+from graphdiff.tensor import TRACES, Tensor, Variable
 
-__all__ = ["adjoints", "backward", "below", "pull_back", "seed_for"]
+__all__ = ["adjoints", "backward", "below", "gradients_of", "pull_back", "seed_for"]
 
 
 def below(order: Iterable[Tensor], sources: Collection[Tensor]) -> set[Tensor]:
@@ -294,24 +294,57 @@ def backward(output: Tensor, seed: Any = None, *, accumulate: bool = False) -> N
     >>> float(a.grad), float(b.grad)
     (2.0, 5.0)
     """
+    gradients = gradients_of(output, seed)
+    if TRACES:
+        for leaf, gradient in gradients.items():
+            TRACES[-1].set_gradient(leaf, gradient if not accumulate or leaf.grad is None else gradient + leaf.grad)
+        return
+    summed = [g if not accumulate or leaf.grad is None else leaf.grad + g for leaf, g in gradients.items()]
+    for leaf, gradient in zip(gradients, summed, strict=True):
+        leaf.grad = gradient
+
+
+def gradients_of(output: Tensor, seed: Any = None) -> dict[Variable, Any]:
+    """Return the gradient of `output` by every variable below it.
+
+    Returns
+    -------
+    dict of Variable to array of the backend
+        Tensors instead of arrays while a function is traced.
+
+    Raises
+    ------
+    NonScalarError, DTypeError, NoValueError, StaleError
+    """
+    output = as_tensor(output)
     start = seed_for(output, seed)
-    output.value  # noqa: B018 - raises if a placeholder is not fed
-    order = topological_order([output])
-    leaves = [node for node in order if node.__class__ is Variable]
+    leaves: dict[Tensor, Variable]
+    if TRACES:
+        leaves = TRACES[-1].leaves(output)
+        order = topological_order([output], boundary=frozenset(leaves))
+    else:
+        output.value  # noqa: B018 - raises if a placeholder is not fed
+        order = topological_order([output])
+        leaves = {node: node for node in order if node.__class__ is Variable}  # type: ignore[misc]
     if not leaves:
         raise DTypeError(f"{output.describe()} depends on no variable: there is nothing to differentiate by")
     for leaf in leaves:
         _require_real(leaf)
     backend = output.backend
-    found: dict[Tensor, Any] = {output: start.value}
+    F = GRAPH if TRACES else backend.numbers
+    found: dict[Tensor, Any] = {output: start if TRACES else start.value}
     with backend.quiet():
-        pull_back(order, found, backend.numbers, set(order))
-    gradients = []
-    for leaf in leaves:
-        gradient = backend.normalize(found[leaf]) if leaf in found else backend.numbers.zeros_like(leaf._value)
-        gradients.append(gradient if not accumulate or leaf.grad is None else leaf.grad + gradient)  # type: ignore[attr-defined]
-    for leaf, gradient in zip(leaves, gradients, strict=True):
-        leaf.grad = gradient  # type: ignore[attr-defined]
+        if TRACES:
+            pull_back(order, found, F, below(order, leaves), boundary=leaves)
+        else:
+            pull_back(order, found, F, set(order))
+    gradients = {}
+    for leaf, variable in leaves.items():
+        gradient = found.get(leaf)
+        if gradient is None:
+            gradient = F.zeros_like(leaf if TRACES else leaf._value)
+        gradients[variable] = gradient if TRACES else backend.normalize(gradient)
+    return gradients
 
 
 def adjoints(output: Tensor, seed: Any = None, wrt: Collection[Tensor] | None = None) -> Mapping[Tensor, Tensor]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from graphdiff.errors import DataError, DTypeError, ShapeError
 from graphdiff.op import FUNCTIONS, as_tensor
+from graphdiff.ops.index import label_weights
 from graphdiff.tensor import Tensor
 
 __all__ = ["accuracy", "softmax_cross_entropy", "squared_error"]
@@ -53,8 +54,13 @@ def softmax_cross_entropy(logits: Any, labels: Any) -> Tensor:
     logits, labels = as_tensor(logits), as_tensor(labels)
     if labels.dtype.kind in "iu":
         _check_labels(logits, labels)
-        rows = FUNCTIONS["arange"](logits.shape[0])
-        return FUNCTIONS["mean"](FUNCTIONS["logsumexp"](logits, axis=1) - logits[rows, labels])  # type: ignore[no-any-return]
+        # Both terms are shifted by the same maximum, which cancels, so that no derivative need flow through it.
+        top = FUNCTIONS["stop_gradient"](FUNCTIONS["max"](logits, axis=1, keepdims=True))
+        shifted = logits - top
+        sums = FUNCTIONS["sum"](FUNCTIONS["exp"](shifted), axis=1)
+        classes = logits.shape[1]
+        weights = label_weights(labels, classes=classes, value=-1.0 / logits.shape[0], dtype=logits.dtype)
+        return FUNCTIONS["mean"](FUNCTIONS["log"](sums)) + FUNCTIONS["sum"](shifted * weights)  # type: ignore[no-any-return]
     if labels.dtype.kind != "f":
         raise DTypeError(f"labels are integers or probabilities, not {labels.describe()}")
     if labels.shape != logits.shape:

@@ -156,12 +156,10 @@ softplus = elementwise(
 )
 relu = elementwise(
     "relu",
-    lambda F, out, x: _mask(F, x > 0, out),
+    lambda F, out, x: _mask(F, out > 0, out),
     evaluate=lambda F, x: F.maximum(x, _zero(F, x)),
     doc="max(x, 0); derivative 0 at 0.",
 )
-
-
 leaky_relu = elementwise(
     "leaky_relu",
     lambda F, out, x, slope=0.01: _mask(F, x > 0, out) * (1 - slope) + slope,

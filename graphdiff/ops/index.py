@@ -320,6 +320,17 @@ def one_hot(indices: Any, classes: int, /, *, dtype: Any = "float64") -> Tensor:
     return (chosen[..., None] == FUNCTIONS["arange"](classes)).astype(dtype)  # type: ignore[no-any-return]
 
 
+label_weights: Any = linear(
+    "label_weights",
+    evaluate=lambda F, labels, *, classes, value, dtype: (
+        F.astype(F.expand_dims(labels, axis=-1) == F.arange(classes), dtype) * value
+    ),
+    infer=lambda labels, *, classes, value, dtype: ((*labels.shape, classes), dtype),
+    batch=lambda F, operands, flags, size, **attributes: label_weights(operands[0], **attributes),
+    doc="A row per label: `value` at the label, 0 elsewhere; what a label outside the classes gives is not defined.",
+)
+
+
 @function()
 def diagonal(x: Any, /, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
     """Return a diagonal of the matrices spanned by two axes, as the last axis."""

@@ -89,6 +89,17 @@ def _mean_transpose(F: Any, cotangent: Any, x: Any, *, axis: tuple[int, ...], ke
 _mean: Any = linear("mean", _mean_transpose, infer=_infer(host.quotient_dtype), batch=_batch("mean"), **_ELEMENTS_IN)
 
 
+sum_wide: Any = linear(
+    "sum_wide",
+    lambda F, cotangent, x: F.sum_wide(cotangent),
+    evaluate=lambda F, x: F.broadcast_to(F.sum(x, axis=-1, keepdims=True), x.shape),
+    infer=lambda x: (x.shape, x.dtype),
+    batch=lambda F, operands, flags, size: F.sum_wide(operands[0]),
+    doc="The sum along the last axis, repeated along it.",
+    **_ELEMENTS_IN,
+)
+
+
 @function("reduce_sum", name="sum")
 def sum(x: Any, /, axis: Axis = None, *, dtype: Any = None, keepdims: bool = False) -> Tensor:
     """Sum over axes.

@@ -1,6 +1,6 @@
-"""Update rules over an arena: all parameters of an optimiser in one flat array, so that a step is a few passes.
+"""Update rules over arenas: all parameters of an optimiser in one flat array, so that a step is a few passes.
 
-A rule is written once, in array-API names, as a function of the flat parameters, their gradient and the state.
+A rule is written once, in array-API names. It is compiled into a plan that updates the arena in place.
 """
 
 from __future__ import annotations
@@ -9,21 +9,31 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from graphdiff.differentiate.reverse import backward
+from graphdiff.differentiate.reverse import gradients_of
 from graphdiff.errors import BackendError, DTypeError, GraphError, OpError
 from graphdiff.host import is_real_floating
-from graphdiff.tensor import Tensor, Variable
+from graphdiff.op import GRAPH, as_tensor
+from graphdiff.optim.arena import Arena, arena_of
+from graphdiff.plan import compile
+from graphdiff.tensor import TRACES, Tensor, Variable, variable
 
 __all__ = ["SGD", "Adam", "Optimizer"]
 
 
 class Optimizer:
-    """What every optimiser has; subclasses define `rule`.
+    """What every optimiser has; subclasses define `rule` and say how many arrays of state it keeps.
 
     Parameters
     ----------
     parameters : iterable of Variable
         Of one backend; dtypes may differ.
+    lr : float
+        Learning rate; may be changed at any time.
+
+    Attributes
+    ----------
+    steps : int
+        How many steps were made.
 
     Raises
     ------
@@ -33,7 +43,11 @@ class Optimizer:
         A parameter that is no real floating variable.
     """
 
-    def __init__(self, parameters: Iterable[Variable]) -> None:
+    states = 0
+    """How many arrays of state the rule keeps; they begin as zeros."""
+
+    def __init__(self, parameters: Iterable[Variable], lr: float) -> None:
+        _require("lr", lr, lr >= 0)
         self.parameters = list(parameters)
         if not self.parameters:
             raise GraphError("an optimiser needs at least one parameter")
@@ -48,10 +62,27 @@ class Optimizer:
         groups: dict[Any, list[Variable]] = {}
         for parameter in self.parameters:
             groups.setdefault(parameter.dtype, []).append(parameter)
-        self._arenas = [_Arena(members) for members in groups.values()]
-        self.steps = 0
+        self._groups = [_Group(members, self.states) for members in groups.values()]
+        self._steps = variable(0.0, name="steps")
+        self._lr = variable(float(lr), name="lr")
+        self._update = compile(self._trace_update)
 
-    def rule(self, F: Any, value: Any, gradient: Any, state: tuple[Any, ...], steps: int) -> tuple[Any, ...]:
+    @property
+    def steps(self) -> int:
+        """How many steps were made."""
+        return int(self._steps._value)
+
+    @property
+    def lr(self) -> float:
+        """The learning rate; assigning it takes effect at the next step, compiled or not."""
+        return float(self._lr._value)
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        _require("lr", value, value >= 0)
+        self._lr.assign(float(value))
+
+    def rule(self, F: Any, value: Any, gradient: Any, state: tuple[Any, ...], steps: Any, lr: Any) -> tuple[Any, ...]:
         """Return the new value, followed by the new state.
 
         Parameters
@@ -61,65 +92,92 @@ class Optimizer:
         value, gradient : array
             Flat, of one dtype.
         state : tuple of array
-            What the last call returned after the value; empty at first.
-        steps : int
+            What the last call returned after the value; zeros at first.
+        steps : 0-d float64
             How many steps were made, this one included.
+        lr : 0-d float64
+            The learning rate. Cast what you compute from these two to the dtype of `value`.
         """
         raise NotImplementedError
 
     def minimize(self, loss: Tensor) -> None:
-        """Compute the gradients of `loss` and make a step. If anything fails, nothing is changed."""
-        backward(loss)
-        self.step()
+        """Compute the gradients of `loss` and make a step. The parameters' `.grad` is left alone.
+
+        If anything fails, nothing is changed.
+        """
+        self._apply(gradients_of(loss))
 
     def step(self) -> None:
         """Make a step along the gradients that the parameters hold; one without a gradient counts as zero."""
-        F = self.backend.numbers
-        results = []
-        with self.backend.quiet():
-            for arena in self._arenas:
-                results.append(self.rule(F, arena.value(F), arena.gradient(F), arena.state, self.steps + 1))
-        for arena, (value, *state) in zip(self._arenas, results, strict=True):
-            arena.replace(value, tuple(state))
-        self.steps += 1
+        self._apply({p: p.grad for p in self.parameters if p.grad is not None})
+
+    def _apply(self, gradients: dict[Variable, Any]) -> None:
+        for group in self._groups:
+            group.settle()
+        if TRACES:
+            self._trace_update(*[group.traced_gradient(gradients) for group in self._groups])
+            return
+        self._update(*[group.gradient(gradients) for group in self._groups])
+        for group in self._groups:
+            group.spread()
+
+    def _trace_update(self, *gradients: Any) -> None:
+        steps, lr = as_tensor(self._steps) + 1.0, as_tensor(self._lr)
+        for group, gradient in zip(self._groups, gradients, strict=True):
+            flat, states = group.arena.flat, group.states
+            value, *new = self.rule(GRAPH, as_tensor(flat), gradient, tuple(map(as_tensor, states)), steps, lr)
+            flat.assign(value)
+            for state, changed in zip(states, new, strict=True):
+                state.assign(changed)
+        self._steps.assign(steps)
 
 
-class _Arena:
-    """Parameters of one dtype as one flat array. Their values are views of it until the user assigns one."""
+class _Group:
+    """The parameters of one dtype: their arena, the state of the rule and a buffer for the gradient."""
 
-    def __init__(self, members: list[Variable]) -> None:
+    def __init__(self, members: list[Variable], states: int) -> None:
         self.members = members
-        self.state: tuple[Any, ...] = ()
-        self._flat: Any = None
-        self._versions: list[int] = []
-        ends = [0]
-        for member in members:
-            ends.append(ends[-1] + member.size)
-        self._parts = [
-            (member, slice(start, end), member.shape)
-            for member, start, end in zip(members, ends[:-1], ends[1:], strict=True)
-        ]
+        self.arena: Arena = arena_of(members)
+        F = members[0].backend.numbers
+        self.states = [variable(F.zeros_like(self.arena.flat._value), name=f"state {k}") for k in range(states)]
+        for state in self.states:
+            state.pin()
+        self._buffer: Any = None
 
-    def value(self, F: Any) -> Any:
-        if self._versions != [member.version for member in self.members]:
-            self._flat = F.concat([F.reshape(member.value, (-1,)) for member in self.members])
-        return self._flat
+    def settle(self) -> None:
+        """Have an arena with these members, and the flat array up to date."""
+        if not self.arena.intact:
+            self.arena = arena_of(self.members)
+        self.arena.gather()
 
-    def gradient(self, F: Any) -> Any:
-        return F.concat(
-            [
-                F.reshape(F.zeros_like(member.value) if member.grad is None else member.grad, (-1,))
-                for member in self.members
-            ]
-        )
+    def spread(self) -> None:
+        """Show the members what the flat array holds, where their values are no views of it."""
+        if not self.arena.backend.in_place:
+            self.arena.show()
 
-    def replace(self, flat: Any, state: tuple[Any, ...]) -> None:
-        # A fresh array each step: nobody's earlier view of a value changes under their feet.
-        normalize = self.members[0].backend.normalize
-        for member, part, shape in self._parts:
-            member._replace(normalize(flat[part].reshape(shape)))
-        self._flat, self.state = flat, state
-        self._versions = [member.version for member in self.members]
+    def gradient(self, gradients: dict[Variable, Any]) -> Any:
+        """Return the flat gradient."""
+        F = self.arena.backend.numbers
+        if not self.arena.backend.in_place:
+            given = [gradients.get(member) for member in self.members]
+            parts = [F.zeros_like(m._value) if g is None else g for m, g in zip(self.members, given, strict=True)]
+            return F.concat([F.reshape(part, (-1,)) for part in parts])
+        if self._buffer is None:
+            self._buffer = F.zeros_like(self.arena.flat._value)
+            self._views = [F.reshape(self._buffer[self.arena.place(m)], m.shape) for m in self.members]
+        for member, view in zip(self.members, self._views, strict=True):
+            gradient = gradients.get(member)
+            view[...] = 0 if gradient is None else gradient
+        return self._buffer
+
+    def traced_gradient(self, gradients: dict[Variable, Any]) -> Tensor:
+        """Return the flat gradient as graph."""
+        parts = []
+        for member in self.members:
+            given = gradients.get(member)
+            part = GRAPH.zeros_like(member) if given is None else as_tensor(given)
+            parts.append(GRAPH.reshape(part, (-1,)))
+        return GRAPH.concat(parts, axis=0)  # type: ignore[no-any-return]
 
 
 def _require(name: str, value: float, ok: bool) -> None:
@@ -157,20 +215,25 @@ class SGD(Optimizer):
         dampening: float = 0.0,
         nesterov: bool = False,
     ) -> None:
-        _require("lr", lr, lr >= 0)
         _require("momentum", momentum, momentum >= 0)
         _require("dampening", dampening, True)
         if nesterov and (momentum == 0 or dampening != 0):
             raise OpError("Nesterov's momentum needs a momentum and no dampening")
-        super().__init__(parameters)
-        self.lr, self.momentum, self.dampening, self.nesterov = lr, momentum, dampening, nesterov
+        self.momentum, self.dampening, self.nesterov = momentum, dampening, nesterov
+        self.states = 1 if momentum else 0
+        super().__init__(parameters, lr)
 
-    def rule(self, F: Any, value: Any, gradient: Any, state: tuple[Any, ...], steps: int) -> tuple[Any, ...]:
-        if not self.momentum:
-            return (value - self.lr * gradient,)
-        velocity = self.momentum * state[0] + (1 - self.dampening) * gradient if state else gradient
+    def rule(self, F: Any, value: Any, gradient: Any, state: tuple[Any, ...], steps: Any, lr: Any) -> tuple[Any, ...]:
+        rate = F.astype(lr, value.dtype)
+        if not state:
+            return (value - rate * gradient,)
+        share = gradient
+        if self.dampening:
+            undamped = F.astype(steps == 1, "float64")
+            share = F.astype(undamped * self.dampening + (1 - self.dampening), value.dtype) * gradient
+        velocity = self.momentum * state[0] + share
         along = gradient + self.momentum * velocity if self.nesterov else velocity
-        return value - self.lr * along, velocity
+        return value - rate * along, velocity
 
 
 class Adam(Optimizer):
@@ -184,6 +247,11 @@ class Adam(Optimizer):
     betas : (float, float)
         Decay of the means of the gradient and of its square.
     eps : float
+
+    Notes
+    -----
+    The two means are kept divided by 1 - β₁ and 1 - β₂, which saves two passes over all parameters; the step makes
+    up for it.
 
     Examples
     --------
@@ -201,19 +269,20 @@ class Adam(Optimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
     ) -> None:
-        _require("lr", lr, lr >= 0)
         _require("eps", eps, eps >= 0)
         for beta in betas:
             _require("a beta", beta, 0 <= beta < 1)
-        super().__init__(parameters)
-        self.lr, self.betas, self.eps = lr, betas, eps
+        self.betas, self.eps = betas, eps
+        super().__init__(parameters, lr)
 
-    def rule(self, F: Any, value: Any, gradient: Any, state: tuple[Any, ...], steps: int) -> tuple[Any, ...]:
+    states = 2
+
+    def rule(self, F: Any, value: Any, gradient: Any, state: tuple[Any, ...], steps: Any, lr: Any) -> tuple[Any, ...]:
         first, second = self.betas
-        mean, square = state or (F.zeros_like(value), F.zeros_like(value))
-        mean = first * mean + (1 - first) * gradient
-        square = second * square + (1 - second) * (gradient * gradient)
-        # m̂ / (sqrt(v̂) + ε) with the corrections folded into two numbers.
-        root = math.sqrt(1 - second**steps)
-        scale = self.lr * root / (1 - first**steps)
-        return value - scale * mean / (F.sqrt(square) + self.eps * root), mean, square
+        mean = first * state[0] + gradient
+        square = second * state[1] + gradient * gradient
+        # m̂ / (sqrt(v̂) + ε), with all factors that are the same for every parameter drawn into two numbers.
+        root = F.sqrt((1 - second**steps) / (1 - second))
+        rate = lr * (1 - first) * root / (1 - first**steps)
+        epsilon = F.astype(self.eps * root, value.dtype)
+        return value - F.astype(rate, value.dtype) * (mean / (F.sqrt(square) + epsilon)), mean, square

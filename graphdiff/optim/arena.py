@@ -1,0 +1,78 @@
+"""The arena: parameters of one dtype in one flat array, so that an update is a few passes over it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from graphdiff.op import FUNCTIONS
+from graphdiff.tensor import MOVES, Tensor, Variable, variable
+
+__all__ = ["Arena", "arena_of"]
+
+
+class Arena:
+    """Variables of one dtype and backend whose values are views of one flat variable.
+
+    Attributes
+    ----------
+    members : list of Variable
+    flat : Variable of shape (total size,)
+    intact : bool
+        False once a member has moved to another arena.
+    """
+
+    def __init__(self, members: Sequence[Variable]) -> None:
+        self.members = list(members)
+        self.backend = members[0].backend
+        self.intact = True
+        self._places: dict[Variable, slice] = {}
+        start = 0
+        for member in self.members:
+            self._places[member] = slice(start, start + member.size)
+            start += member.size
+        F = self.backend.numbers
+        self.flat = variable(F.concat([F.reshape(member._value, (-1,)) for member in self.members]))
+        self.flat.home = self
+        self.flat.pin()
+        # No value changes by moving, so that graphs built before are not stale.
+        self.flat.clock = [max(member.clock[place] for member in self.members) for place in (0, 1)]
+        for member in self.members:
+            if member.home is not None:
+                member.home.intact = False
+            member.home = self
+            member.clock = self.flat.clock
+        if self.backend.in_place:
+            self.show()
+            for member in self.members:
+                member.pinned = True
+        MOVES[0] += 1
+
+    def place(self, member: Variable) -> slice:
+        """Return where a member lies in the flat array."""
+        return self._places[member]
+
+    def part(self, whole: Any, member: Variable) -> Tensor:
+        """Return a member's value out of the flat one, as graph."""
+        return FUNCTIONS["reshape"](whole[self._places[member]], member.shape)  # type: ignore[no-any-return]
+
+    def show(self) -> None:
+        """Make the members' values what the flat array holds."""
+        reshape = self.backend.numbers.reshape
+        for member, place in self._places.items():
+            member._value = reshape(self.flat._value[place], member.shape)
+
+    def gather(self) -> None:
+        """Bring the flat array up to date, on backends where members' values are no views of it."""
+        if not self.backend.in_place:
+            F = self.backend.numbers
+            self.flat._value = F.concat([F.reshape(member._value, (-1,)) for member in self.members])
+
+
+def arena_of(members: Sequence[Variable]) -> Arena:
+    """Return the arena that holds exactly these variables, made if there is none."""
+    home: Arena | None = members[0].home
+    if home is not None and home.intact and len(home.members) == len(members):
+        if all(member is other for member, other in zip(members, home.members, strict=True)):
+            return home
+    return Arena(members)

@@ -1,0 +1,339 @@
+"""`compile`: a function traced once per signature of its arguments, and run from then on as a plan."""
+
+from __future__ import annotations
+
+import inspect
+import types
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from functools import update_wrapper
+from threading import Lock
+from typing import Any, overload
+
+from graphdiff import host
+from graphdiff.backend import Backend, current_backend
+from graphdiff.errors import CompileError
+from graphdiff.plan.plan import Plan, RetraceError
+from graphdiff.plan.trace import placeholder_like, trace
+from graphdiff.structure import Structure, flatten, unflatten
+from graphdiff.tensor import TRACES, Tensor
+
+__all__ = ["Compiled", "RetraceWarning", "compile"]
+
+_CACHE_LIMIT = 64
+_WARN_AFTER = 8
+_MISS = object()
+
+
+class RetraceWarning(UserWarning):
+    """A compiled function is traced again and again: one of its arguments keeps changing its shape, dtype or value."""
+
+
+class _Static:
+    """An argument that is part of the signature by its value."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class Compiled:
+    """A function that runs as a plan; made by `compile`.
+
+    Attributes
+    ----------
+    plans : list of Plan
+        One per signature met so far, the most recently used last.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        static_argnames: Iterable[str] = (),
+        disable: Iterable[str] = (),
+        memory_limit: int | None = None,
+    ) -> None:
+        if not callable(function):
+            raise CompileError(f"only functions can be compiled, not {function!r}")
+        update_wrapper(self, function)
+        self.function = function
+        self._static = frozenset((static_argnames,) if isinstance(static_argnames, str) else static_argnames)
+        self._options: dict[str, Any] = {"disable": frozenset(disable), "memory_limit": memory_limit}
+        self._parameters = inspect.signature(function) if self._static else None
+        if self._parameters is not None:
+            for name in self._static:
+                if name not in self._parameters.parameters:
+                    raise CompileError(f"static_argnames: {function.__name__} has no argument {name!r}")
+        self._plans: OrderedDict[Any, Plan] = OrderedDict()
+        self._traced = 0
+        self._last_signature: Any = None
+        self._quick: Callable[..., Any] | None = None
+        self._arity = -1
+        self._lock = Lock()
+
+    @property
+    def plans(self) -> list[Plan]:
+        """One plan per signature, the most recently used last."""
+        return list(self._plans.values())
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        return self if instance is None else types.MethodType(self, instance)
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        if len(arguments) == self._arity and not named and not TRACES:
+            assert self._quick is not None
+            result = self._quick(*arguments)
+            if result is not _MISS:
+                return result
+        return self._call(arguments, named)
+
+    def plan(self, *arguments: Any, **named: Any) -> Plan:
+        """Return the plan for these arguments, made if there is none yet; nothing is run."""
+        signature, leaves, structure, backend = self._signature(arguments, named)
+        return self._find(signature, leaves, structure, backend)
+
+    def _call(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        if TRACES or _is_recorded(arguments, named):
+            # Inside another trace, or under differentiation: what the function builds is part of that graph.
+            return self.function(*arguments, **named)
+        signature, leaves, structure, backend = self._signature(arguments, named)
+        plan = self._find(signature, leaves, structure, backend)
+        arrays = [leaf for leaf in leaves if not isinstance(leaf, _Static)]
+        with self._lock:
+            try:
+                result = plan.run(*arrays)
+            except RetraceError:
+                del self._plans[signature]
+                plan = self._find(signature, leaves, structure, backend)
+                result = plan.run(*arrays)
+        self._remember(plan, arguments, named, arrays)
+        return result
+
+    # Signatures ----------------------------------------------------------------------------------------------------
+
+    def _signature(self, arguments: Any, named: Any) -> tuple[Any, list[Any], Structure, Backend]:
+        arguments, named = self._marked(arguments, named)
+        leaves, structure = flatten([list(arguments), named])
+        backend = next((leaf.backend for leaf in leaves if isinstance(leaf, Tensor)), None) or current_backend()
+        entries = []
+        for place, leaf in enumerate(leaves):
+            leaves[place], entry = _entry(leaf, backend)
+            entries.append(entry)
+        signature = (_frozen(structure), tuple(entries), backend)
+        try:
+            hash(signature)
+        except TypeError as error:
+            raise CompileError(f"an argument can be neither traced nor hashed: {error}") from error
+        return signature, leaves, structure, backend
+
+    def _marked(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Wrap the arguments that `static_argnames` names."""
+        if self._parameters is None:
+            return arguments, named
+        bound = self._parameters.bind(*arguments, **named)
+        for name in self._static & bound.arguments.keys():
+            bound.arguments[name] = _Static(bound.arguments[name])
+        return bound.args, bound.kwargs
+
+    def _find(self, signature: Any, leaves: list[Any], structure: Structure, backend: Backend) -> Plan:
+        found = self._plans.get(signature)
+        if found is None:
+            found = self._plans[signature] = self._make(signature, leaves, structure, backend)
+            if len(self._plans) > _CACHE_LIMIT:
+                self._plans.popitem(last=False)
+        else:
+            self._plans.move_to_end(signature)
+        return found
+
+    def _make(self, signature: Any, leaves: list[Any], structure: Structure, backend: Backend) -> Plan:
+        self._traced += 1
+        if self._traced >= _WARN_AFTER and self._traced % _WARN_AFTER == 0:
+            self._warn(signature)
+        self._last_signature = signature
+        entries = signature[1]
+        placeholders = [
+            placeholder_like(entry[1], entry[2], backend, entry[0] == "number")
+            for entry in entries
+            if entry[0] != "static"
+        ]
+        names = _argument_names(self.function, placeholders, entries)
+        for node, name in zip(placeholders, names, strict=True):
+            node.name = name
+
+        def rebuild(symbols: list[Any]) -> Any:
+            remaining = iter(symbols)
+            filled = [leaf.value if isinstance(leaf, _Static) else next(remaining) for leaf in leaves]
+            return unflatten(structure, filled)
+
+        program, result_structure, results = trace(self.function, placeholders, rebuild)
+        return Plan(program, result_structure, results, backend, name=self.__name__, **self._options)  # type: ignore[attr-defined]
+
+    def _warn(self, signature: Any) -> None:
+        changing = "the structure of the arguments"
+        if self._last_signature is not None and self._last_signature[0] == signature[0]:
+            differing = [
+                f"argument {place} was {_told(old)} and is {_told(new)}"
+                for place, (old, new) in enumerate(zip(self._last_signature[1], signature[1], strict=True))
+                if old != new
+            ]
+            changing = "; ".join(differing) or "the backend"
+        warnings.warn(
+            f"{self.__name__} was traced {self._traced} times; {changing}. Keep shapes and dtypes the same from call "  # type: ignore[attr-defined]
+            "to call, for example by dropping a last, smaller batch.",
+            RetraceWarning,
+            stacklevel=5,
+        )
+
+    def _remember(self, plan: Plan, arguments: Any, named: Any, arrays: list[Any]) -> None:
+        """Prepare the quick way for calls like this one: positional arrays of known class, shape and dtype."""
+        plain = not named and len(arguments) == len(arrays)
+        if plain and all(given is array for given, array in zip(arguments, arrays, strict=True)):
+            self._quick, self._arity = _guarded(plan, arrays, self._lock), len(arrays)
+        else:
+            self._arity = -1
+
+
+def _is_recorded(arguments: Any, named: Any) -> bool:
+    leaves, _ = flatten([list(arguments), named])
+    return any(isinstance(leaf, Tensor) and leaf.recorded for leaf in leaves)
+
+
+def _entry(leaf: Any, backend: Backend) -> tuple[Any, tuple[Any, ...]]:
+    """Return an argument's array and its entry in the signature."""
+    if isinstance(leaf, _Static):
+        return leaf, ("static", leaf.value.__class__, leaf.value)
+    if isinstance(leaf, host.PYTHON_SCALARS):
+        array = backend.normalize(backend.from_host(leaf))
+        return array, ("number", (), backend.host_dtype(array))
+    if isinstance(leaf, Tensor):
+        if leaf.backend is not backend:
+            raise CompileError(f"{leaf.describe()} is on {leaf.backend.name}, other arguments on {backend.name}")
+        leaf = leaf.value
+    elif not backend.owns(leaf):
+        if not host.is_host_array(leaf):
+            return _Static(leaf), ("static", leaf.__class__, leaf)
+        leaf = backend.from_host(leaf)
+    dtype = backend.host_dtype(leaf)
+    if dtype.kind not in "biufc":
+        raise CompileError(f"an argument of {dtype} data cannot be traced: numbers and booleans only")
+    return leaf, ("array", tuple(leaf.shape), dtype)
+
+
+def _frozen(structure: Structure) -> Any:
+    if structure is None:
+        return None
+    container, keys, items = structure
+    return container, keys, tuple(_frozen(item) for item in items)
+
+
+def _told(entry: tuple[Any, ...]) -> str:
+    return repr(entry[2]) if entry[0] == "static" else f"{entry[2]}{list(entry[1])}"
+
+
+def _argument_names(function: Callable[..., Any], placeholders: list[Tensor], entries: Any) -> list[str]:
+    """Return the names of the parameters where every argument is one array, else numbered names."""
+    try:
+        names = list(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        names = []
+    if len(names) == len(entries):
+        return [name for name, entry in zip(names, entries, strict=True) if entry[0] != "static"]
+    return [f"argument{place}" for place in range(len(placeholders))]
+
+
+def _guarded(plan: Plan, arrays: list[Any], lock: Lock) -> Callable[..., Any]:
+    """Return the plan behind a check of class, shape and dtype written out for these arguments.
+
+    The check is generated because a loop over the arguments would take longer than a small network's layer.
+    """
+    names = [f"a{place}" for place in range(len(arrays))]
+    scope: dict[str, Any] = {"run": plan.run, "miss": _MISS, "lock": lock, "RetraceError": RetraceError}
+    tests = []
+    for name, array in zip(names, arrays, strict=True):
+        scope |= {f"{name}_class": type(array), f"{name}_shape": tuple(array.shape), f"{name}_dtype": array.dtype}
+        tests.append(
+            f"{name}.__class__ is {name}_class and {name}.shape == {name}_shape and {name}.dtype is {name}_dtype"
+        )
+    lines = [
+        f"def quick({', '.join(names)}):",
+        f"    if {' and '.join(tests) or 'True'}:",
+        "        with lock:",
+        "            try:",
+        f"                return run({', '.join(names)})",
+        "            except RetraceError:",
+        "                pass",
+        "    return miss",
+    ]
+    exec("\n".join(lines), scope)
+    return scope["quick"]  # type: ignore[no-any-return]
+
+
+@overload
+def compile(function: Callable[..., Any], /, **options: Any) -> Compiled: ...
+
+
+@overload
+def compile(function: None = None, /, **options: Any) -> Callable[[Callable[..., Any]], Compiled]: ...
+
+
+def compile(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    static_argnames: Iterable[str] = (),
+    memory_limit: int | None = None,
+    disable: Iterable[str] = (),
+) -> Any:
+    """Trace a function once per signature of its arguments, and run it from then on as a plan.
+
+    The body is ordinary eager code: it may call `backward`, optimisers, assign variables. Arguments become placeholders
+    by shape and dtype; Python numbers are traced as values; anything else is part of the signature by its value.
+    Variables are read afresh at every call, and what is assigned to them takes effect when the whole call has succeeded.
+
+    Parameters
+    ----------
+    function : callable
+    static_argnames : iterable of str
+        Arguments that are part of the signature by their value, such as a flag that the body branches on.
+    memory_limit : int, optional
+        Bytes; values are recomputed instead of kept so that the predicted peak stays below.
+    disable : iterable of str
+        Passes to leave out, by the names that `Plan.explain` prints.
+
+    Returns
+    -------
+    Compiled
+
+    Raises
+    ------
+    CompileError
+        The function depends on something that is not known while it is traced.
+    NoValueError
+        It branches in Python on such a value; `gd.where` chooses between values instead.
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> import numpy as np
+    >>> w = gd.variable([1.0, 2.0], name="w")
+    >>> @gd.compile
+    ... def step(x):
+    ...     loss = gd.sum((w * x - 1.0) ** 2)
+    ...     loss.backward()
+    ...     w.assign(w - 0.1 * w.grad)
+    ...     return loss
+    >>> step(np.array([1.0, 1.0])).item()
+    1.0
+    >>> w.tolist()
+    [1.0, 1.8]
+    """
+    options: dict[str, Any] = {
+        "static_argnames": static_argnames,
+        "memory_limit": memory_limit,
+        "disable": disable,
+    }
+    if function is None:
+        return lambda given: Compiled(given, **options)
+    return Compiled(function, **options)

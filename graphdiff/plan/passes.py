@@ -1,0 +1,369 @@
+"""Passes: small pure functions from program to program.
+
+Each is given the program and returns another that computes the same. `PASSES` names them in the order in which they
+run; every one can be switched off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from graphdiff.backend import ARRAY
+from graphdiff.op import FUNCTIONS, GRAPH, OPS, Composite
+from graphdiff.plan.program import Program, clone, rewrite
+from graphdiff.tensor import Tensor
+
+__all__ = ["PASSES", "optimize"]
+
+
+# Opening: composites and evaluations written in other ops ---------------------------------------------------------
+
+
+def open_ops(program: Program) -> Program:
+    """Replace ops that are written in other ops by what they stand for, so that later passes see it."""
+    for _ in range(8):
+        opened = rewrite(program, _open)
+        if not any(_can_open(node) for node in opened.nodes()):
+            return opened
+        program = opened
+    return program
+
+
+def _can_open(node: Tensor) -> bool:
+    op = node.op
+    if op is None or op.name in node.backend.kernels or op.name in _KEPT:
+        return False
+    return isinstance(op, Composite) or (op.evaluate is not None and op.name not in _CLOSED)
+
+
+_KEPT = {"label_weights", "sum_wide"}
+"""Ops that planners know how to run better than what they stand for."""
+_CLOSED: set[str] = set()
+"""Ops found to have an evaluation that cannot be written as graph."""
+
+
+def _open(node: Tensor, operands: tuple[Tensor, ...]) -> Tensor | None:
+    if not _can_open(node):
+        return None
+    op = node.op
+    assert op is not None
+    if isinstance(op, Composite):
+        made = op.open(operands, node.attributes)
+    else:
+        try:
+            assert op.evaluate is not None
+            made = op.evaluate(GRAPH, *operands, **node.attributes)
+        except (AttributeError, TypeError, ValueError):
+            made = None
+    if not isinstance(made, Tensor) or made.shape != node.shape or made.dtype != node.dtype:
+        _CLOSED.add(op.name)
+        return None
+    return made
+
+
+# Simplification ------------------------------------------------------------------------------------------------------
+
+
+def simplify(program: Program) -> Program:
+    """Apply identities: x + 0, x · 1, −(−x), reshapes of reshapes, products of factors that are known, …"""
+    for _ in range(4):
+        count = len(program.nodes())
+        program = rewrite(program, _simplified)
+        if len(program.nodes()) == count:
+            break
+    return program
+
+
+def _simplified(node: Tensor, operands: tuple[Tensor, ...]) -> Tensor | None:
+    assert node.op is not None
+    rule = _IDENTITIES.get(node.op.name)
+    if rule is None:
+        return None
+    made = rule(node, *operands)
+    if made is None or made.shape != node.shape or made.dtype != node.dtype:
+        return None
+    return made  # type: ignore[no-any-return]
+
+
+def scalar(node: Tensor) -> Any:
+    """Return the number that a constant holds in every element, or None."""
+    if node.recorded:
+        return None
+    if node.size == 1:
+        return node.item()
+    if node.op is not None or node.dtype.kind not in "fiu" or node.size == 0:
+        return None
+    values = node.numpy()
+    first = values.reshape(-1)[0]
+    return first.item() if (values == first).all() else None
+
+
+def _is(node: Tensor, name: str) -> bool:
+    return node.op is not None and node.op.name == name
+
+
+def _narrow(x: Tensor, shape: tuple[int, ...], others: tuple[Tensor, ...]) -> Tensor:
+    """Return what `x` was broadcast from, where the other operands bring about the shape by themselves."""
+    while _is(x, "broadcast_to") and any(other.shape == shape for other in others):
+        x = x.inputs[0]
+    return x
+
+
+def _narrowed(node: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    left = _narrow(x, node.shape, (y,))
+    return left, _narrow(y, node.shape, (left,))
+
+
+def _rebuilt(node: Tensor, x: Tensor, y: Tensor, left: Tensor, right: Tensor) -> Tensor | None:
+    return None if left is x and right is y else clone(node, (left, right))
+
+
+def _constant_last(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    return (y, x) if not x.recorded and y.recorded else (x, y)
+
+
+def _constant(value: float, like: Tensor) -> Tensor:
+    return FUNCTIONS["full"]((), value, dtype=like.dtype)  # type: ignore[no-any-return]
+
+
+def _add(node: Tensor, x: Tensor, y: Tensor) -> Tensor | None:
+    left, right = _narrowed(node, x, y)
+    first, last = _constant_last(left, right)
+    if scalar(last) == 0 and first.shape == node.shape:
+        return first
+    if _is(right, "negative"):
+        return FUNCTIONS["subtract"](left, right.inputs[0])  # type: ignore[no-any-return]
+    if _is(left, "negative"):
+        return FUNCTIONS["subtract"](right, left.inputs[0])  # type: ignore[no-any-return]
+    return _rebuilt(node, x, y, left, right)
+
+
+def _subtract(node: Tensor, x: Tensor, y: Tensor) -> Tensor | None:
+    left, right = _narrowed(node, x, y)
+    if scalar(right) == 0 and left.shape == node.shape:
+        return left
+    if _is(right, "negative"):
+        return FUNCTIONS["add"](left, right.inputs[0])  # type: ignore[no-any-return]
+    return _rebuilt(node, x, y, left, right)
+
+
+def _multiply(node: Tensor, x: Tensor, y: Tensor) -> Tensor | None:
+    left, right = _narrowed(node, x, y)
+    first, last = _constant_last(left, right)
+    factor = scalar(last)
+    if factor is None:
+        return _rebuilt(node, x, y, left, right)
+    if factor == 1 and first.shape == node.shape:
+        return first
+    if node.dtype.kind != "f" or first.shape != node.shape:
+        return _rebuilt(node, x, y, left, right)
+    if factor == -1:
+        return FUNCTIONS["negative"](first)  # type: ignore[no-any-return]
+    if _is(first, "negative"):
+        return FUNCTIONS["multiply"](first.inputs[0], _constant(-factor, node))  # type: ignore[no-any-return]
+    if first.op is not None and first.op.name in ("multiply", "divide"):
+        inner, other = first.inputs
+        inner_factor, other_factor = scalar(inner), scalar(other)
+        if inner_factor is not None and first.op.name == "divide":  # c · (d / x) is (c d) / x
+            return FUNCTIONS["divide"](_constant(factor * inner_factor, node), other)  # type: ignore[no-any-return]
+        if other_factor is not None and first.op.name == "multiply":
+            return FUNCTIONS["multiply"](inner, _constant(factor * other_factor, node))  # type: ignore[no-any-return]
+        if inner_factor is not None:
+            return FUNCTIONS["multiply"](other, _constant(factor * inner_factor, node))  # type: ignore[no-any-return]
+    return _rebuilt(node, x, y, left, right)
+
+
+def _divide(node: Tensor, x: Tensor, y: Tensor) -> Tensor | None:
+    left, right = _narrowed(node, x, y)
+    if scalar(right) == 1 and left.shape == node.shape:
+        return left
+    return _rebuilt(node, x, y, left, right)
+
+
+def _negative(node: Tensor, x: Tensor) -> Tensor | None:
+    if _is(x, "negative"):
+        return x.inputs[0]
+    if _is(x, "subtract"):
+        return FUNCTIONS["subtract"](x.inputs[1], x.inputs[0])  # type: ignore[no-any-return]
+    return None
+
+
+def _reshape(node: Tensor, x: Tensor) -> Tensor | None:
+    if x.shape == node.shape:
+        return x
+    return FUNCTIONS["reshape"](x.inputs[0], node.shape) if _is(x, "reshape") else None
+
+
+def _permute(node: Tensor, x: Tensor) -> Tensor | None:
+    axes = node.attributes["axes"]
+    if axes == tuple(range(len(axes))):
+        return x
+    if _is(x, "permute_dims"):
+        inner = x.attributes["axes"]
+        return FUNCTIONS["permute_dims"](x.inputs[0], tuple(inner[axis] for axis in axes))  # type: ignore[no-any-return]
+    return None
+
+
+def _broadcast(node: Tensor, x: Tensor) -> Tensor | None:
+    if x.shape == node.shape:
+        return x
+    return FUNCTIONS["broadcast_to"](x.inputs[0], node.shape) if _is(x, "broadcast_to") else None
+
+
+def _sum(node: Tensor, x: Tensor) -> Tensor | None:
+    if all(x.shape[axis] == 1 for axis in node.attributes["axis"]):
+        return FUNCTIONS["reshape"](x, node.shape)  # type: ignore[no-any-return]
+    return None
+
+
+def _astype(node: Tensor, x: Tensor) -> Tensor | None:
+    return x if x.dtype == node.dtype else None
+
+
+def _getitem(node: Tensor, x: Tensor, *arrays: Tensor) -> Tensor | None:
+    template = node.attributes["template"]
+    if arrays or x.shape != node.shape or any(entry == ARRAY for entry in template):
+        return None
+    return x if all(isinstance(entry, slice) and (entry.step or 1) > 0 for entry in template) else None
+
+
+_IDENTITIES: Mapping[str, Callable[..., Tensor | None]] = {
+    "add": _add,
+    "subtract": _subtract,
+    "multiply": _multiply,
+    "divide": _divide,
+    "negative": _negative,
+    "positive": lambda node, x: x,
+    "stop_gradient": lambda node, x: x,
+    "reshape": _reshape,
+    "permute_dims": _permute,
+    "broadcast_to": _broadcast,
+    "sum": _sum,
+    "astype": _astype,
+    "getitem": _getitem,
+}
+
+
+# Common subexpressions -----------------------------------------------------------------------------------------------
+
+
+def merge_common(program: Program) -> Program:
+    """Compute once what is written twice: same op, same operands, same attributes."""
+    seen: dict[Any, Tensor] = {}
+    constants: dict[Any, Tensor] = {}
+
+    def identity(operand: Tensor) -> Any:
+        # Small constants are the same if their values are: literals are made afresh wherever they are written.
+        if operand.op is None and not operand.recorded and operand.size <= 1:
+            key = (operand.dtype, operand.shape, operand.numpy().tobytes())
+            return id(constants.setdefault(key, operand))
+        return id(operand)
+
+    def merged(node: Tensor, operands: tuple[Tensor, ...]) -> Tensor | None:
+        assert node.op is not None
+        if node.op.name in IMPURE:
+            return None
+        key = (node.op.name, tuple(identity(operand) for operand in operands), attribute_key(node.attributes))
+        found = seen.get(key)
+        if found is None:
+            found = seen[key] = clone(node, operands)
+        return found
+
+    return rewrite(program, merged)
+
+
+IMPURE = {"random_draw", "barrier"}
+"""Ops of which two calls are two things: they draw random numbers, or keep a recomputation apart."""
+
+
+def attribute_key(value: Any) -> Any:
+    """Return something hashable that is equal for equal attributes."""
+    if isinstance(value, dict):
+        return tuple((name, attribute_key(item)) for name, item in sorted(value.items()))
+    if isinstance(value, (tuple, list)):
+        return tuple(attribute_key(item) for item in value)
+    if isinstance(value, slice):
+        return ("slice", value.start, value.stop, value.step)
+    try:
+        hash(value)
+    except TypeError:
+        return ("id", id(value))
+    return (value.__class__.__name__, value)
+
+
+# Wide sums -----------------------------------------------------------------------------------------------------------
+
+_WIDE = 32
+
+
+def widen_sums(program: Program) -> Program:
+    """Keep short sums in every element that they are combined with.
+
+    x / sum(x) along a short axis of a matrix is a product with a matrix of ones and a division of equal shapes: two
+    quick calls, where a reduction and a broadcast are two slow ones.
+    """
+
+    def wide(column: Tensor, shape: tuple[int, ...]) -> Tensor | None:
+        """Return what broadcasts from a column, computed at full width; None where it is not made of a sum."""
+        if not column.recorded:
+            return column if column.size == 1 else None
+        if column.op is None:
+            return column if not column.shape else None
+        if column.op.name == "reshape":
+            inner = column.inputs[0]
+            return wide(inner, shape) if inner.size == shape[0] else None
+        if column.op.name == "sum" and column.inputs[0].shape == shape and column.attributes["axis"] == (1,):
+            return OPS["sum_wide"].node((column.inputs[0],), {})
+        if column.op.kind == "elementwise" and len(column.inputs) <= 2 and column.size == shape[0]:
+            parts = [wide(operand, shape) if operand.shape else operand for operand in column.inputs]
+            if all(part is not None for part in parts) and any(part.shape == shape for part in parts):  # type: ignore[union-attr]
+                return column.op.node(tuple(parts), column.attributes)  # type: ignore[arg-type]
+        return None
+
+    def widened(node: Tensor, operands: tuple[Tensor, ...]) -> Tensor | None:
+        assert node.op is not None
+        if node.op.kind != "elementwise" or len(operands) != 2 or len(node.shape) != 2 or node.dtype.kind != "f":
+            return None
+        if not 1 < node.shape[1] <= _WIDE:
+            return None
+        made = list(operands)
+        for place, operand in enumerate(operands):
+            if operand.shape == (node.shape[0], 1) and operands[1 - place].shape == node.shape:
+                found = wide(operand, node.shape)
+                made[place] = operand if found is None else found
+        if all(new is old for new, old in zip(made, operands, strict=True)):
+            return None
+        return clone(node, tuple(made))
+
+    return rewrite(program, widened)
+
+
+# The pipeline --------------------------------------------------------------------------------------------------------
+
+PASSES: Mapping[str, Callable[[Program], Program]] = {
+    "open": open_ops,
+    "simplify": simplify,
+    "merge": merge_common,
+    "widen": widen_sums,
+}
+
+
+def optimize(program: Program, disabled: frozenset[str]) -> tuple[Program, list[tuple[str, str]]]:
+    """Run the passes, and report what each did.
+
+    Constants are folded by every pass: a node whose operands are all constants is computed as soon as it is rebuilt.
+    What nothing depends on is gone as soon as no root reaches it.
+    """
+    reports = []
+    for name, work in PASSES.items():
+        if name in disabled:
+            reports.append((name, "switched off"))
+            continue
+        before = sum(1 for node in program.nodes() if node.recorded and node.op is not None)
+        program = work(program)
+        if name == "widen":
+            program = program if "merge" in disabled else merge_common(program)
+        after = sum(1 for node in program.nodes() if node.recorded and node.op is not None)
+        reports.append((name, f"{before} → {after} ops"))
+    return program, reports

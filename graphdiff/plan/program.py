@@ -1,0 +1,113 @@
+"""What is planned: a graph with its arguments, the variables it reads, its outputs and the variables it updates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from graphdiff.op import Op
+from graphdiff.tensor import Tensor, Variable
+
+__all__ = ["Program", "clone", "rewrite"]
+
+Rule = Callable[[Tensor, tuple[Tensor, ...]], Tensor | None]
+
+
+@dataclass
+class Program:
+    """A graph made by tracing.
+
+    Attributes
+    ----------
+    arguments : list of Tensor
+        Placeholders, in the order of the traced function's flattened arguments.
+    reads : dict of Tensor to Variable
+        Placeholders that stand for a variable's value before the step.
+    outputs : list of Tensor
+    updates : dict of Variable to Tensor
+        The values that variables take when the whole step has succeeded.
+    gradients : dict of Variable to Tensor
+        What `.grad` of a variable becomes.
+    """
+
+    arguments: list[Tensor]
+    reads: dict[Tensor, Variable]
+    outputs: list[Tensor]
+    updates: dict[Variable, Tensor] = field(default_factory=dict)
+    gradients: dict[Variable, Tensor] = field(default_factory=dict)
+
+    @property
+    def roots(self) -> list[Tensor]:
+        """What must be computed."""
+        return [*self.outputs, *self.updates.values(), *self.gradients.values()]
+
+    def nodes(self) -> list[Tensor]:
+        """Return everything the roots depend on, constants included, inputs before users."""
+        seen: set[Tensor] = set()
+        pending = self.roots
+        while pending:
+            node = pending.pop()
+            if node not in seen:
+                seen.add(node)
+                pending.extend(node.inputs)
+        return sorted(seen, key=lambda node: node.serial)
+
+    def users(self) -> dict[Tensor, list[Tensor]]:
+        """Return the nodes that use each node, one entry per use; roots are not uses."""
+        users: dict[Tensor, list[Tensor]] = {}
+        for node in self.nodes():
+            for operand in node.inputs:
+                users.setdefault(operand, []).append(node)
+        return users
+
+    def replaced(self, new: dict[Tensor, Tensor]) -> Program:
+        """Return the program with its roots replaced."""
+        return Program(
+            self.arguments,
+            self.reads,
+            [new[node] for node in self.outputs],
+            {variable: new[node] for variable, node in self.updates.items()},
+            {variable: new[node] for variable, node in self.gradients.items()},
+        )
+
+
+def clone(node: Tensor, operands: tuple[Tensor, ...]) -> Tensor:
+    """Return a node like `node` over other operands; a constant where they all are."""
+    op = node.op
+    assert isinstance(op, Op)
+    if not any(operand.recorded for operand in operands) and operands:
+        return op.node(operands, node.attributes)
+    made = Tensor(op, operands, node.attributes, None, node.backend, True, (node.shape, node.dtype))
+    made.name, made.scope = node.name, node.scope
+    made._code, made._instruction = node._code, node._instruction
+    return made
+
+
+def rewrite(program: Program, rule: Rule) -> Program:
+    """Rebuild the graph from the leaves up, each node as the rule says.
+
+    Parameters
+    ----------
+    program : Program
+    rule : callable
+        ``rule(node, operands)``, with the operands already rebuilt; returns what takes the node's place, or None to
+        keep it. What it returns must have the node's shape and dtype.
+    """
+    new: dict[Tensor, Tensor] = {}
+    for node in program.nodes():
+        if node.op is None:
+            new[node] = node
+            continue
+        operands = tuple(new[operand] for operand in node.inputs)
+        made = rule(node, operands)
+        if made is None:
+            made = clone(node, operands)
+        elif node.name and made.name is None and made.op is not None:
+            made.name = node.name
+        new[node] = made
+    return program.replaced(new)
+
+
+def same(left: Sequence[Tensor], right: Sequence[Tensor]) -> bool:
+    """Whether two sequences hold the same tensors (``==`` would compare values)."""
+    return len(left) == len(right) and all(a is b for a, b in zip(left, right, strict=True))
