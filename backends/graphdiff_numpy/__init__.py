@@ -123,6 +123,13 @@ class NumpyBackend(Backend):
         "index_set": _index_set,
     }
 
+    @staticmethod
+    def planner(program: Any) -> Any:
+        """Make a program ready to run."""
+        from graphdiff_numpy.runner import NumpyRunner
+
+        return NumpyRunner(program)
+
     def from_host(self, array: Any, dtype: Any = None) -> Any:
         """Return the array itself where it already is one of the right dtype: no copy is made."""
         return np.asarray(array, dtype)[()]
