@@ -41,6 +41,8 @@ _LAZY = {
 
 
 def __getattr__(name: str) -> _Any:
+    if name in op.FUNCTIONS:  # declared since
+        return op.FUNCTIONS[name]
     if name not in _LAZY:
         raise AttributeError(f"module 'graphdiff' has no attribute {name!r}")
     module = _importlib.import_module(f"graphdiff.{_LAZY[name] or name}")

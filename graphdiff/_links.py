@@ -11,9 +11,11 @@ from typing import Any
 
 from graphdiff.differentiate.reverse import backward
 from graphdiff.errors import OpError
+from graphdiff.graph import Graph
 from graphdiff.host import PYTHON_SCALARS
 from graphdiff.op import FUNCTIONS, Number
 from graphdiff.ops.index import getitem
+from graphdiff.serialize import copy_tensor, deepcopy_tensor, reduce_graph, reduce_tensor
 from graphdiff.tensor import Tensor
 
 OPERATORS = {
@@ -139,6 +141,10 @@ def attach() -> None:
     Tensor.mT = property(FUNCTIONS["matrix_transpose"])  # type: ignore[assignment]
     Tensor.at = property(_AtProperty)
     Tensor.backward = backward
+    Tensor.__reduce_ex__ = reduce_tensor  # type: ignore[assignment,method-assign]
+    Tensor.__copy__ = copy_tensor  # type: ignore[attr-defined]
+    Tensor.__deepcopy__ = deepcopy_tensor  # type: ignore[attr-defined]
+    Graph.__reduce_ex__ = reduce_graph  # type: ignore[assignment,method-assign]
     Tensor.__array_ufunc__ = _array_ufunc  # type: ignore[attr-defined]
     Tensor.__array_function__ = _array_function  # type: ignore[attr-defined]
 

@@ -6,7 +6,7 @@ import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import wraps
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 from graphdiff.errors import GraphError, NoValueError, ShapeError, StaleError
 from graphdiff.structure import flatten, unflatten
@@ -15,7 +15,7 @@ from graphdiff.tensor import Tensor, Variable
 if TYPE_CHECKING:
     import networkx
 
-__all__ = ["Graph", "topological_order"]
+__all__ = ["Graph", "raise_stale", "topological_order"]
 
 _LONG = 10_000
 
@@ -66,14 +66,15 @@ def topological_order(outputs: Iterable[Tensor], boundary: frozenset[Tensor] = f
         for operand in node.inputs:
             if operand.recorded:
                 if operand.__class__ is Variable and operand.clock[0] > node.serial:  # type: ignore[attr-defined]
-                    _raise_stale(operand, node)
+                    raise_stale(operand, node)
                 pending.append(operand)
     # Depth-first discovery of a chain is already in descending order, which sorting makes use of.
     found.sort(key=_by_serial)
     return found
 
 
-def _raise_stale(leaf: Tensor, user: Tensor) -> None:
+def raise_stale(leaf: Tensor, user: Tensor) -> NoReturn:
+    """Raise the error for a variable that was assigned after `user` had been built from it."""
     raise StaleError(
         f"variable {leaf.describe()} was assigned after {user.describe()} had been built from it at {user.source}. "
         "Build the expression again, or evaluate it at the new value with gd.Graph(output).evaluate()."

@@ -232,7 +232,7 @@ class Op:
         return f"<{self.kind} op {self.name}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return OPS.__getitem__, (self.name,)
+        return _op_named, (self.name,)
 
     def kernel(self, backend: Backend) -> Callable[..., Any]:
         """Return the function that computes this op on a backend, its result normalised.
@@ -454,11 +454,19 @@ class Custom(Op):
         return self.tangent_rule(F, tangents, out, *inputs, **attributes)
 
 
+def _op_named(name: str) -> Op:
+    """Return the op of that name, for a pickle that uses it."""
+    if name not in OPS:
+        raise OpError(f"there is no op {name!r} here: import the module that declares it before loading what uses it")
+    return OPS[name]
+
+
 # Declaring ---------------------------------------------------------------------------------------------------
 
 
 def _register_function(op: Op, call: Callable[..., Any], doc: str | None) -> Callable[..., Any]:
     call.__name__ = call.__qualname__ = op.name
+    call.__module__ = "graphdiff"  # where pickle finds it
     call.__doc__ = doc or f"Apply the {op.kind} op `{op.name}`."
     call.op = op  # type: ignore[attr-defined]
     FUNCTIONS[op.name] = call

@@ -110,7 +110,7 @@ class Tensor:
         frame = sys._getframe(2)
         while frame.f_globals.get("__name__", "")[:10] == "graphdiff." and frame.f_back is not None:
             frame = frame.f_back
-        self._code: CodeType = frame.f_code
+        self._code: CodeType | str = frame.f_code
         self._instruction = frame.f_lasti
 
     # What it holds -------------------------------------------------------------------------------------------
@@ -165,6 +165,8 @@ class Tensor:
     @property
     def source(self) -> str:
         """The file and line of the user's code that made this node."""
+        if isinstance(self._code, str):  # loaded from a pickle, which has the line as text
+            return self._code
         line = self._code.co_firstlineno
         for start, end, number in self._code.co_lines():
             if start <= self._instruction < end and number is not None:
