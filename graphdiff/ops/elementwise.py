@@ -165,6 +165,7 @@ relu = elementwise(
 leaky_relu = elementwise(
     "leaky_relu",
     lambda F, out, x, slope=0.01: _mask(F, x > 0, out) * (1 - slope) + slope,
+    dtype="float",
     evaluate=lambda F, x, *, slope=0.01: F.where(x > 0, x, slope * x),
     doc="x for x > 0, slope·x elsewhere (slope 0.01).",
 )

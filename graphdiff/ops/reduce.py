@@ -372,6 +372,12 @@ def std(x: Any, /, axis: Axis = None, *, correction: float = 0, keepdims: bool =
 # Log-sum-exp and softmax -----------------------------------------------------------------------------------------
 
 
+def _floating(x: Any) -> Tensor:
+    # Before the maximum is subtracted: unsigned integers have no negative numbers, and booleans no difference.
+    x = as_tensor(x)
+    return x if x.dtype.kind == "f" else x.astype("float64")  # type: ignore[no-any-return]
+
+
 def _finite_max(F: Any, x: Any, axis: Any) -> Any:
     top = F.max(x, axis=axis, keepdims=True)
     return F.where(F.isfinite(top), top, F.zeros_like(top))
@@ -412,7 +418,7 @@ def logsumexp(x: Any, /, axis: Axis = None, *, keepdims: bool = False) -> Tensor
     >>> gd.grad(gd.logsumexp)(gd.constant([0.0, 0.0])).tolist()
     [0.5, 0.5]
     """
-    x = as_tensor(x)
+    x = _floating(x)
     return _lse(x, axis=_axes(x, axis, "logsumexp"), keepdims=bool(keepdims))
 
 
@@ -461,12 +467,12 @@ _log_softmax: Any = custom(
 @function()
 def softmax(x: Any, /, axis: int = -1) -> Tensor:
     """exp(x) divided by its sum along an axis, without overflow."""
-    x = as_tensor(x)
+    x = _floating(x)
     return _softmax(x, axis=_one_axis(x, axis, "softmax"))
 
 
 @function()
 def log_softmax(x: Any, /, axis: int = -1) -> Tensor:
     """Logarithm of softmax, without overflow."""
-    x = as_tensor(x)
+    x = _floating(x)
     return _log_softmax(x, axis=_one_axis(x, axis, "log_softmax"))
