@@ -308,8 +308,8 @@ row("diagonal", gd.diagonal, np.diagonal, (0, 3))
 row("trace", lambda x: gd.trace(x, 0, 1, 2), lambda x: np.trace(x, 0, 1, 2), (2, 3, 3), label="of a stack")
 for _name, _reference in {"sort": np.sort, "argsort": lambda x, axis: np.argsort(x, axis, stable=True)}.items():
     for _axis, _shape in ((-1, (3, 5)), (0, (5, 3)), (1, (2, 4, 2)), (0, (0,)), (-1, (2, 0))):
-        row(_name, lambda x, f=FUNCTIONS[_name], a=_axis: f(x, a), lambda x, f=_reference, a=_axis: f(x, axis=a), _shape,
-            label=f"axis={_axis}")  # fmt: skip
+        row(_name, lambda x, f=FUNCTIONS[_name], a=_axis: f(x, a), lambda x, f=_reference, a=_axis: f(x, axis=a),
+            _shape, label=f"axis={_axis}")  # fmt: skip
 _MASK = np.array([True, False, True])
 row("where", lambda x, y: gd.where(_MASK, x, y), lambda x, y: np.where(_MASK, x, y), (2, 3), (3,))
 row("where", lambda x, y: gd.where(x > 0, x, y), lambda x, y: np.where(x > 0, x, y), (2, 1), (0,))
