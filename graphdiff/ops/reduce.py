@@ -390,7 +390,9 @@ def _logsumexp(F: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool = False)
 
 
 def _weights(F: Any, out: Any, x: Any, axis: Any, keepdims: bool) -> Any:
-    return F.exp(x - _expand(F, out, x, axis, keepdims))
+    # Divided by their sum, which is 1 but for the rounding of `out`: a large error where `out` is large.
+    weights = F.exp(x - _expand(F, out, x, axis, keepdims))
+    return weights / F.sum(weights, axis=axis, keepdims=True)
 
 
 _lse: Any = custom(
