@@ -513,6 +513,52 @@ def test_value_shape_and_dtype_are_those_of_numpy(case: Row, kind: str) -> None:
             np.testing.assert_array_equal(gd.Graph(drawn).evaluate(used), mine.numpy())
 
 
+def real(result: Any) -> list[Any]:
+    return [part for part in parts(result) if part.dtype.kind == "f"]
+
+
+DIFFERENTIATED = [
+    pytest.param(case, kind, id=f"{case.label}-{kind}")
+    for case in ROWS
+    for kind in ("float64", "strided")
+    # No differences of float32 numbers, of 1e30, nor of what hides its derivative.
+    if kind in case.kinds and not {"huge", "dtype", "float32", "stop_gradient"} & set(case.label.split())
+]
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize(("case", "kind"), DIFFERENTIATED)
+def test_directional_derivatives_of_every_row(case: Row, kind: str) -> None:
+    """J u against five-point differences, and ⟨v, J u⟩ against ⟨Jᵀ v, u⟩, for every shape, option and layout."""
+    arguments = case.arguments(kind)
+    stream = np.random.default_rng(7)
+    along = [stream.normal(size=np.shape(argument)) for argument in arguments]
+    step = 1e-4
+
+    def at(multiple: int) -> list[Any]:
+        return real(case.function(*[gd.constant(a + multiple * step * u) for a, u in zip(arguments, along)]))
+
+    def outputs(*tensors: Any) -> list[Any]:
+        return real(case.function(*tensors))
+
+    count = len(at(0))
+    if not count:
+        return
+    _, pushed = gd.jvp(outputs, tuple(arguments), tuple(along))
+    _, pull = gd.vjp(outputs, *arguments)
+    weights = [stream.normal(size=part.shape) for part in pushed]
+    pulled = pull(weights)
+    far_left, left, right, far_right = ([part.numpy() for part in at(multiple)] for multiple in (-2, -1, 1, 2))
+    for place in range(count):
+        expected = (far_left[place] - 8 * left[place] + 8 * right[place] - far_right[place]) / (12 * step)
+        np.testing.assert_allclose(pushed[place].numpy(), expected, rtol=1e-6, atol=1e-7)
+    forward = sum(np.sum(v * part.numpy()) for v, part in zip(weights, pushed))
+    reverse = sum(np.sum(part.numpy() * u) for part, u in zip(pulled, along))
+    np.testing.assert_allclose(reverse, forward, rtol=1e-9, atol=1e-9)
+    for part, argument in zip(pulled, arguments):
+        assert (part.shape, part.dtype) == (argument.shape, argument.dtype)
+
+
 CREATED: list[tuple[str, Callable[[Any], Any]]] = [
     ("zeros", lambda m: m.zeros((2, 3))),
     ("zeros", lambda m: m.zeros(3, dtype="float32")),
