@@ -20,10 +20,11 @@ __all__ = ["CheckReport", "check_grads"]
 # Functions that NumPy extends analytically to complex arguments, away from kinks (complex numbers are ordered by their
 # real parts): there the complex step has no truncation error.
 _ANALYTIC = (
-    "add subtract multiply divide power negative positive square reciprocal sqrt exp expm1 log log1p log2 log10 sin cos "
-    "tan asin acos atan sinh cosh tanh asinh acosh atanh sigmoid relu leaky_relu elu hard_tanh maximum minimum clip where "
-    "matmul einsum_op inv solve det sum mean prod cumsum cumprod var std max min logsumexp softmax log_softmax "
-    "reshape permute_dims broadcast_to concatenate flip roll pad getitem scatter_add tril triu argsort"
+    "add subtract multiply divide power negative positive square reciprocal sqrt exp expm1 log log1p log2 log10 "
+    "sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh sigmoid relu leaky_relu elu hard_tanh "
+    "maximum minimum clip where matmul einsum_op inv solve det sum mean prod cumsum cumprod var std max min "
+    "logsumexp softmax log_softmax reshape permute_dims broadcast_to concatenate flip roll pad "
+    "getitem scatter_add tril triu argsort"
 )
 ANALYTIC = frozenset(_ANALYTIC.split())
 
