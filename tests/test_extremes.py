@@ -153,6 +153,18 @@ def test_second_derivative_at_an_extreme_argument_is_no_nan(name: str, point: li
             assert not np.isnan(derivative.numpy()).any()
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("x", [-1000.0, -80.0, -18.0, -9.0, 0.0, 1000.0])
+def test_log_of_sigmoid_keeps_its_slope(x: float, dtype: str) -> None:
+    """Its derivative is 1 - sigmoid(x): a sigmoid that is rounded to 0 would make it NaN."""
+    point = np.asarray(x, dtype)[()]
+    for mode in ("forward", "reverse"):
+        slope = gd.jacobian(lambda x: gd.log(gd.sigmoid(x)), mode=mode)(point)
+        assert slope.item() == pytest.approx(1 / (1 + np.exp(min(x, 700))), rel=2e-3 if dtype == "float16" else 1e-6)
+    assert gd.sigmoid(np.asarray(-30.0, "float32")).item() == pytest.approx(np.exp(-30), rel=1e-6)
+
+
 # Neither has a derivative other than zero.
 FLAT = {op.name for op in OPS.values() if op.kind == "elementwise" and not any(op.partials)}  # type: ignore[attr-defined]
 ELEMENTWISE = [op for op in OPS.values() if op.kind == "elementwise" and not op.name.endswith("_example")]
