@@ -427,6 +427,8 @@ class Composite(Op):
         return self.body(GRAPH, *operands, **attributes)  # type: ignore[no-any-return]
 
     def infer(self, operands: Sequence[Tensor], attributes: dict[str, Any]) -> tuple[host.Shape, host.DType]:
+        if self.infer_rule is not None:
+            return super().infer(operands, attributes)
         opened = self.open(operands, attributes)
         return opened.shape, opened.dtype
 
@@ -620,7 +622,7 @@ def multilinear(name: str, each: Rule, *, doc: str | None = None, **declared: An
 def composite(name: str, body: Rule, *, doc: str | None = None, **declared: Any) -> Any:
     """Declare an op by the ops it stands for: ``body(F, *inputs, **attributes)``.
 
-    ``evaluate`` may name a quicker way to the same numbers.
+    ``evaluate`` may name a quicker way to the same numbers, ``infer`` one to the shape and dtype.
     """
     return _register_general(Composite(name, body, **declared), doc)
 

@@ -22,6 +22,7 @@ KINKS: list[tuple[str, Callable[..., Any], list[Any], list[Any]]] = [
     ("power of an array", gd.power, [0.0, 2.0], [0.0, 0.0]),
     ("prod", gd.prod, [np.array([0.0, 2.0, 3.0])], [[6.0, 0.0, 0.0]]),
     ("where", lambda x: gd.where(x > 0, gd.sqrt(x), 0.0), [0.0], [0.0]),
+    ("stop_gradient", gd.stop_gradient, [2.0], [0.0]),
 ]
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import graphdiff as gd
+from graphdiff import check
 
 Case = tuple[str, Callable[..., Any], list[Any]]
 random = np.random.default_rng(0)
@@ -189,6 +190,36 @@ def test_both_modes_against_differences(case: Case) -> None:
         expected = differences(function, arguments, position)
         np.testing.assert_allclose(forward[position].numpy(), expected, rtol=1e-6, atol=2e-8)
         np.testing.assert_allclose(reverse[position].numpy(), forward[position].numpy(), rtol=1e-10, atol=1e-12)
+
+
+def projected(case: Case) -> Callable[..., Any]:
+    _, function, arguments = case
+    shape = function(*[gd.constant(argument) for argument in arguments]).shape
+    weights = np.random.default_rng(1).uniform(0.5, 1.5, shape)
+    return lambda *tensors: gd.sum(function(*tensors) * weights)
+
+
+def recorded_ops(case: Case) -> set[str]:
+    graph = gd.Graph(case[1](*map(gd.variable, case[2])))
+    return {node.op.name for node in graph if node.op is not None and node.recorded}
+
+
+ANALYTIC_CASES = [case for case in CASES if recorded_ops(case) <= check.ANALYTIC]
+
+
+@pytest.mark.parametrize("mode", ["forward", "reverse"])
+@pytest.mark.parametrize("case", ANALYTIC_CASES, ids=[case[0] for case in ANALYTIC_CASES])
+def test_both_modes_against_the_complex_step(case: Case, mode: str) -> None:
+    scalar, arguments = projected(case), [np.asarray(argument) for argument in case[2]]
+    expected = check._complex_steps(scalar, arguments)
+    assert expected is not None
+    derivative = gd.jacobian(scalar, every(arguments), mode=mode)(*arguments)
+    for computed, exact in zip(derivative, expected, strict=True):
+        np.testing.assert_allclose(computed.numpy(), exact, rtol=1e-12, atol=1e-12 * max(1.0, np.abs(exact).max()))
+
+
+def test_every_op_said_to_be_analytic_has_a_case() -> None:
+    assert check.ANALYTIC - {"positive"} - set().union(*map(recorded_ops, ANALYTIC_CASES)) == set()
 
 
 def test_second_order_by_both_orders_of_modes(case: Case) -> None:

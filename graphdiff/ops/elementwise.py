@@ -134,9 +134,17 @@ erf = elementwise(
 )
 
 
+# Below the logarithm of the largest number of 2 and 4 bytes.
+_LARGEST_EXPONENT = {2: 11.0, 4: 88.0}
+
+
 def _sigmoid(F: Any, x: Any) -> Any:
-    # Through tanh there is no overflow at either end.
-    return 0.5 * F.tanh(0.5 * x) + 0.5
+    # Not through tanh, whose -1 would make 0 of what log(sigmoid(x)) needs: of all below -18 in float32.
+    kind_of = host.dtype(x.dtype)
+    if kind_of.kind not in "fc":
+        x = F.astype(x, F.float64)
+    bound = _LARGEST_EXPONENT.get(kind_of.itemsize, 709.0) if kind_of.kind == "f" else 709.0
+    return 1 / (1 + F.exp(F.minimum(-x, _zero(F, x) + bound)))
 
 
 sigmoid = elementwise(
@@ -163,6 +171,7 @@ relu = elementwise(
 leaky_relu = elementwise(
     "leaky_relu",
     lambda F, out, x, slope=0.01: _mask(F, x > 0, out) * (1 - slope) + slope,
+    dtype="float",
     evaluate=lambda F, x, *, slope=0.01: F.where(x > 0, x, slope * x),
     doc="x for x > 0, slope·x elsewhere (slope 0.01).",
 )

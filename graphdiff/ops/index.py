@@ -185,8 +185,18 @@ def _set_adjoint(F: Any, cotangent: Any, position: int, x: Any, values: Any, *ar
     if position == 0:
         return F.index_set(cotangent, F.zeros_like(values), *arrays, template=template)
     if position == 1:
-        return sum_to(F, F.getitem(cotangent, *arrays, template=template), values.shape)
+        taken = F.getitem(cotangent, *arrays, template=template)
+        if arrays:
+            taken = F.where(_winners(F, x, taken.shape, arrays, template), taken, F.zeros_like(taken))
+        return sum_to(F, taken, values.shape)
     return None
+
+
+def _winners(F: Any, x: Any, shape: host.Shape, arrays: Sequence[Any], template: Template) -> Any:
+    """Return which of the values are still there after setting: of an element named twice, one."""
+    numbers = F.reshape(F.arange(math.prod(shape)), shape)
+    kept = F.index_set(F.zeros(x.shape, dtype=numbers.dtype), numbers, *arrays, template=template)
+    return F.getitem(kept, *arrays, template=template) == numbers
 
 
 def _set_tangent(F: Any, tangents: Any, out: Any, x: Any, values: Any, *arrays: Any, template: Template) -> Any:

@@ -118,7 +118,12 @@ def outer(x: Any, y: Any, /) -> Tensor:
 @function()
 def vecdot(x: Any, y: Any, /, axis: int = -1) -> Tensor:
     """Inner products along an axis."""
-    return FUNCTIONS["sum"](as_tensor(x) * y, axis=axis)
+    return _sum_as_it_is(as_tensor(x) * y, axis)
+
+
+def _sum_as_it_is(x: Tensor, axis: Any) -> Tensor:
+    """Sum in the dtype of x: small integers too, which `sum` widens."""
+    return FUNCTIONS["sum"](x, axis=axis).astype(x.dtype)  # type: ignore[no-any-return]
 
 
 @function()
@@ -286,7 +291,7 @@ def _simplified(x: Tensor, own: str, others: Sequence[str], result: str) -> tupl
             own = own[:first] + own[first + 1 : second] + own[second + 1 :] + letter
     lonely = [letter for letter in own if letter not in result and not any(letter in other for other in others)]
     if lonely:
-        x = FUNCTIONS["sum"](x, axis=tuple(own.index(letter) for letter in lonely))
+        x = _sum_as_it_is(x, tuple(own.index(letter) for letter in lonely))
         own = "".join(letter for letter in own if letter not in lonely)
     return x, own
 

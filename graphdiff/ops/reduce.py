@@ -383,6 +383,12 @@ def std(x: Any, /, axis: Axis = None, *, correction: float = 0, keepdims: bool =
 # Log-sum-exp and softmax -----------------------------------------------------------------------------------------
 
 
+def _floating(x: Any) -> Tensor:
+    # Before the maximum is subtracted: unsigned integers have no negative numbers, and booleans no difference.
+    x = as_tensor(x)
+    return x if x.dtype.kind == "f" else x.astype("float64")  # type: ignore[no-any-return]
+
+
 def _finite_max(F: Any, x: Any, axis: Any) -> Any:
     top = F.max(x, axis=axis, keepdims=True)
     return F.where(F.isfinite(top), top, F.zeros_like(top))
@@ -395,7 +401,9 @@ def _logsumexp(F: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool = False)
 
 
 def _weights(F: Any, out: Any, x: Any, axis: Any, keepdims: bool) -> Any:
-    return F.exp(x - _expand(F, out, x, axis, keepdims))
+    # Divided by their sum, which is 1 but for the rounding of `out`: a large error where `out` is large.
+    weights = F.exp(x - _expand(F, out, x, axis, keepdims))
+    return weights / F.sum(weights, axis=axis, keepdims=True)
 
 
 _lse: Any = custom(
@@ -423,7 +431,7 @@ def logsumexp(x: Any, /, axis: Axis = None, *, keepdims: bool = False) -> Tensor
     >>> gd.grad(gd.logsumexp)(gd.constant([0.0, 0.0])).tolist()
     [0.5, 0.5]
     """
-    x = as_tensor(x)
+    x = _floating(x)
     return _lse(x, axis=_axes(x, axis, "logsumexp"), keepdims=bool(keepdims))
 
 
@@ -472,12 +480,12 @@ _log_softmax: Any = custom(
 @function()
 def softmax(x: Any, /, axis: int = -1) -> Tensor:
     """exp(x) divided by its sum along an axis, without overflow."""
-    x = as_tensor(x)
+    x = _floating(x)
     return _softmax(x, axis=_one_axis(x, axis, "softmax"))
 
 
 @function()
 def log_softmax(x: Any, /, axis: int = -1) -> Tensor:
     """Logarithm of softmax, without overflow."""
-    x = as_tensor(x)
+    x = _floating(x)
     return _log_softmax(x, axis=_one_axis(x, axis, "log_softmax"))
