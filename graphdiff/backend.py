@@ -14,7 +14,17 @@ from typing import Any
 from graphdiff import host
 from graphdiff.errors import BackendError, BackendNotInstalledError
 
-__all__ = ["ARRAY", "Backend", "Numbers", "backends", "current_backend", "fill_index", "get_backend", "use_backend"]
+__all__ = [
+    "ARRAY",
+    "Backend",
+    "Numbers",
+    "backends",
+    "current_backend",
+    "fill_index",
+    "get_backend",
+    "use_backend",
+    "working_on",
+]
 
 ARRAY = "@"
 """Stands in an index template where an index array goes; see `fill_index`."""
@@ -215,6 +225,16 @@ class use_backend:
 
     def __exit__(self, *exception: object) -> None:
         _current[-1] = self._previous
+
+
+@contextlib.contextmanager
+def working_on(backend: Backend) -> Iterator[None]:
+    """Make new tensors on `backend`, without floating-point warnings: how derivative passes run.
+
+    A graph is differentiated on the backend that it lives on, whichever is chosen for new tensors meanwhile.
+    """
+    with use_backend(backend), backend.quiet():
+        yield
 
 
 def _names() -> Iterator[str]:

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from graphdiff.errors import DTypeError, NonScalarError, ShapeError
+from graphdiff.backend import use_backend, working_on
+from graphdiff.errors import BackendError, DTypeError, NonScalarError, ShapeError
 from graphdiff.graph import collector_paused, topological_order
 from graphdiff.host import is_real_floating
 from graphdiff.op import GRAPH, OPS, Composite, Elementwise, Linear, Multilinear, Op, as_tensor, sum_to
 from graphdiff.tensor import Tensor, Variable
 
-__all__ = ["adjoints", "backward", "below", "pull_back", "seed_for"]
+__all__ = ["adjoints", "backward", "below", "gradients_of", "pull_back", "seed_for"]
 
 
 def below(order: Iterable[Tensor], sources: Collection[Tensor]) -> set[Tensor]:
@@ -254,8 +255,14 @@ def seed_for(output: Tensor, seed: Any = None) -> Any:
                 f"{output.describe()}, made at {output.source}, is no scalar: give a seed of its shape "
                 "(backward(seed=…)), or reduce it first, for example with gd.sum"
             )
-        return GRAPH.ones(output.shape, dtype=output.dtype)
-    tensor = as_tensor(seed)
+        return GRAPH.ones_like(output)
+    with use_backend(output.backend):
+        tensor = as_tensor(seed)
+    if tensor.backend is not output.backend:
+        raise BackendError(
+            f"the seed {tensor.describe()} is on {tensor.backend.name}, and {output.describe()} on "
+            f"{output.backend.name}. Move it with tensor.to(backend)."
+        )
     if tensor.shape != output.shape:
         raise ShapeError(f"the seed {tensor.describe()} does not have the shape of {output.describe()}")
     return tensor.astype(output.dtype)
@@ -294,24 +301,31 @@ def backward(output: Tensor, seed: Any = None, *, accumulate: bool = False) -> N
     >>> float(a.grad), float(b.grad)
     (2.0, 5.0)
     """
+    gradients = gradients_of(output, seed)
+    if accumulate:
+        gradients = {leaf: part if leaf.grad is None else leaf.grad + part for leaf, part in gradients.items()}
+    for leaf, gradient in gradients.items():
+        leaf.grad = gradient
+
+
+def gradients_of(output: Tensor, seed: Any = None) -> dict[Variable, Any]:
+    """Return, as `backward` sets it, the gradient by every variable below `output`; nothing is changed."""
     start = seed_for(output, seed)
     output.value  # noqa: B018 - raises if a placeholder is not fed
     order = topological_order([output])
-    leaves = [node for node in order if node.__class__ is Variable]
+    leaves = [node for node in order if isinstance(node, Variable)]
     if not leaves:
         raise DTypeError(f"{output.describe()} depends on no variable: there is nothing to differentiate by")
     for leaf in leaves:
         _require_real(leaf)
     backend = output.backend
     found: dict[Tensor, Any] = {output: start.value}
-    with backend.quiet():
+    with working_on(backend):
         pull_back(order, found, backend.numbers, set(order))
-    gradients = []
-    for leaf in leaves:
-        gradient = backend.normalize(found[leaf]) if leaf in found else backend.numbers.zeros_like(leaf._value)
-        gradients.append(gradient if not accumulate or leaf.grad is None else leaf.grad + gradient)  # type: ignore[attr-defined]
-    for leaf, gradient in zip(leaves, gradients, strict=True):
-        leaf.grad = gradient  # type: ignore[attr-defined]
+    return {
+        leaf: backend.normalize(found[leaf]) if leaf in found else backend.numbers.zeros_like(leaf._value)
+        for leaf in leaves
+    }
 
 
 def adjoints(output: Tensor, seed: Any = None, wrt: Collection[Tensor] | None = None) -> Mapping[Tensor, Tensor]:
@@ -342,6 +356,6 @@ def adjoints(output: Tensor, seed: Any = None, wrt: Collection[Tensor] | None = 
     order = topological_order([output])
     needed = set(order) if wrt is None else below(order, wrt)
     found: dict[Tensor, Any] = {output: seed_for(output, seed)}
-    with output.backend.quiet():
+    with working_on(output.backend):
         pull_back(order, found, GRAPH, needed, keep=True)
     return found

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from graphdiff.differentiate.reverse import backward
+from graphdiff.differentiate.reverse import gradients_of
 from graphdiff.errors import BackendError, DTypeError, GraphError, OpError
 from graphdiff.host import is_real_floating
 from graphdiff.tensor import Tensor, Variable
@@ -69,8 +69,16 @@ class Optimizer:
 
     def minimize(self, loss: Tensor) -> None:
         """Compute the gradients of `loss` and make a step. If anything fails, nothing is changed."""
-        backward(loss)
-        self.step()
+        gradients = gradients_of(loss)
+        earlier = {leaf: leaf.grad for leaf in gradients}
+        try:
+            for leaf, gradient in gradients.items():
+                leaf.grad = gradient
+            self.step()
+        except BaseException:
+            for leaf, gradient in earlier.items():
+                leaf.grad = gradient
+            raise
 
     def step(self) -> None:
         """Make a step along the gradients that the parameters hold; one without a gradient counts as zero."""
@@ -80,7 +88,7 @@ class Optimizer:
             for arena in self._arenas:
                 results.append(self.rule(F, arena.value(F), arena.gradient(F), arena.state, self.steps + 1))
         for arena, (value, *state) in zip(self._arenas, results, strict=True):
-            arena.replace(value, tuple(state))
+            arena.replace(F, value, tuple(state))
         self.steps += 1
 
 
@@ -113,11 +121,11 @@ class _Arena:
             ]
         )
 
-    def replace(self, flat: Any, state: tuple[Any, ...]) -> None:
+    def replace(self, F: Any, flat: Any, state: tuple[Any, ...]) -> None:
         # A fresh array each step: nobody's earlier view of a value changes under their feet.
         normalize = self.members[0].backend.normalize
         for member, part, shape in self._parts:
-            member._replace(normalize(flat[part].reshape(shape)))
+            member._replace(normalize(F.reshape(flat[part], shape)))
         self._flat, self.state = flat, state
         self._versions = [member.version for member in self.members]
 
