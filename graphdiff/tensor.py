@@ -391,19 +391,7 @@ class Variable(Tensor):
         >>> w.assign([3.0, 4.0]).version
         1
         """
-        if isinstance(new, Tensor):
-            if new.backend is not self.backend:
-                raise BackendError(f"{self.describe()} is on {self.backend.name}, the new value on {new.backend.name}")
-            new = new.value
-        array = new if self.backend.owns(new) else self.backend.from_host(new)
-        if tuple(array.shape) != self.shape:
-            raise ShapeError(f"{self.describe()} cannot be assigned a value of shape {list(array.shape)}")
-        given = self.backend.host_dtype(array)
-        if given != self.dtype:
-            if "biufc".index(given.kind) > "biufc".index(self.dtype.kind):
-                raise DTypeError(f"{self.describe()} cannot be assigned a value of dtype {given}")
-            array = self.backend.numbers.astype(array, self.backend.native_dtype(self.dtype))
-        self._replace(self.backend.normalize(self.backend.copy(array)))
+        self._replace(self.backend.normalize(self.backend.copy(value_for(self, new, "assigned"))))
         return self
 
     def _replace(self, array: Any) -> None:
@@ -428,12 +416,46 @@ class Variable(Tensor):
 TENSOR_TYPES = (Tensor, Variable)
 
 
+def value_for(node: Tensor, new: Any, verb: str) -> Any:
+    """Return `new` as an array of the node's backend, shape and dtype, not copied unless it must be.
+
+    Raises
+    ------
+    ShapeError, DTypeError, BackendError
+        `new` does not fit the node; the message says that it cannot be `verb` ("assigned", "fed") such a value.
+    """
+    backend = node.backend
+    if isinstance(new, Tensor):
+        if new.backend is not backend:
+            raise BackendError(
+                f"{node.describe()} on {backend.name} cannot be {verb} {new.describe()} on {new.backend.name}. "
+                "Move it with tensor.to(backend)."
+            )
+        new = new.value
+    if not backend.owns(new):
+        try:
+            new = host.as_host(new)
+        except ValueError as error:
+            raise ShapeError(f"{node.describe()} cannot be {verb} a value that is no array: {error}") from error
+        if new.dtype.kind in "biufc":
+            new = backend.from_host(new)
+    given = backend.host_dtype(new)
+    if given.kind not in "biufc" or "biufc".index(given.kind) > "biufc".index(node.dtype.kind):
+        raise DTypeError(f"{node.describe()} cannot be {verb} a value of dtype {given}")
+    if tuple(new.shape) != node.shape:
+        raise ShapeError(f"{node.describe()} cannot be {verb} a value of shape {list(new.shape)}")
+    return new if given == node.dtype else backend.numbers.astype(new, backend.native_dtype(node.dtype))
+
+
 def _leaf_value(value: Any, dtype: Any, backend: Backend, copy: bool) -> Any:
     if isinstance(value, Tensor):
         value = value.backend.to_host(value.value)
     wanted = None if dtype is None else host.dtype(dtype)
     if not backend.owns(value):
-        value = host.as_host(value)
+        try:
+            value = host.as_host(value)
+        except ValueError as error:
+            raise ShapeError(f"cannot make a tensor of this: {error}") from error
         if value.dtype.kind not in "biufc":
             raise DTypeError(f"cannot make a tensor of {value.dtype} data: numbers and booleans only")
     array = backend.from_host(value, wanted)
