@@ -306,6 +306,7 @@ class Elementwise(Op):
         self.partials = partials
         rules: dict[str, Callable[..., host.DType]] = {
             "same": host.result_dtype,
+            "number": host.number_dtype,
             "float": host.float_result,
             "quotient": host.quotient_dtype,
             "bool": lambda *dtypes: host.boolean,
@@ -400,6 +401,8 @@ class Composite(Op):
         return self.body(GRAPH, *operands, **attributes)  # type: ignore[no-any-return]
 
     def infer(self, operands: Sequence[Tensor], attributes: dict[str, Any]) -> tuple[host.Shape, host.DType]:
+        if self.infer_rule is not None:
+            return super().infer(operands, attributes)
         opened = self.open(operands, attributes)
         return opened.shape, opened.dtype
 
@@ -512,8 +515,9 @@ def elementwise(
     *partials : callable, 1, -1 or None
         One partial derivative per argument, called as ``partial(F, out, *inputs, **attributes)``. 1 and -1 cost
         nothing; None means exactly zero everywhere.
-    dtype : {"same", "float", "quotient", "bool"}
-        The dtype of the result: the promoted one, a float, that of a true division, or bool.
+    dtype : {"same", "number", "float", "quotient", "bool"}
+        The dtype of the result: the promoted one, the same but int8 for booleans, a float, that of a true division,
+        or bool.
     doc : str, optional
         The docstring of the resulting function.
     **declared

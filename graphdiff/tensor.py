@@ -197,6 +197,7 @@ class Tensor:
 
     def item(self) -> Any:
         """Return the only element as a Python number."""
+        self._require_single("item")
         return self.numpy().item()
 
     def tolist(self) -> Any:
@@ -258,9 +259,12 @@ class Tensor:
         return format(self.item(), specification) if specification else str(self)
 
     def _single(self, wanted: str) -> Any:
+        self._require_single(wanted)
+        return self.value.item() if hasattr(self.value, "item") else self.value
+
+    def _require_single(self, wanted: str) -> None:
         if self.size != 1:
             raise ShapeError(f"{wanted}() takes a single element, and {self.describe()} has {self.size}")
-        return self.value.item() if hasattr(self.value, "item") else self.value
 
     def _leaves_without_value(self) -> Iterator[Tensor]:
         seen, pending = {self}, [self]
