@@ -39,7 +39,7 @@ def test_the_list_of_errors_is_complete() -> None:
     assert sorted(c.__name__ for c in classes) == sorted(errors.__all__)
 
 
-# What an error says ----------------------------------------------------------------------------------------------
+# What an error says ------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_mismatched_shapes_name_the_operands_and_their_lines(apply: Callable[...
 def test_an_unnamed_operand_is_shown_by_its_op_and_line() -> None:
     a = gd.exp(gd.variable(np.ones(3)))
     number = line() - 1
-    with pytest.raises(ValueError, match="exp float64") as caught:
+    with pytest.raises(ValueError, match=r"exp float64") as caught:
         a * np.ones(2)
     assert f"{__file__}:{number}" in str(caught.value)
 
@@ -105,13 +105,13 @@ def test_wrong_dtypes(apply: Callable[..., Any]) -> None:
 def test_an_index_outside_its_axis_is_an_index_error_too() -> None:
     x = gd.variable(np.zeros((2, 3)), name="table")
     for index in (2, (0, 3), (0, 0, 0)):
-        with pytest.raises(errors.ShapeError, match="'table' float64"):
+        with pytest.raises(errors.ShapeError, match=r"'table' float64"):
             x[index]
     with pytest.raises(IndexError):
         x[2]
 
 
-# Derivatives ---------------------------------------------------------------------------------------------------
+# Derivatives ------------------------------------------------------------
 
 
 def test_a_non_scalar_needs_a_seed() -> None:
@@ -171,7 +171,7 @@ def test_bad_calls(call: Callable[[], Any], error: type[Exception], message: str
         call()
 
 
-# What has no value, what cannot be changed ----------------------------------------------------------------------
+# What has no value, what cannot be changed ------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_bad_calls(call: Callable[[], Any], error: type[Exception], message: str
 def test_tensors_cannot_be_changed(change: Callable[[Any], Any]) -> None:
     x = gd.variable([1.0, 2.0])
     product = (x * 2).named("product")
-    with pytest.raises(errors.ImmutableError, match="'product' float64"):
+    with pytest.raises(errors.ImmutableError, match=r"'product' float64"):
         change(product)
     assert product.tolist() == [2.0, 4.0]
 
@@ -202,7 +202,7 @@ def test_the_truth_of_a_pure_graph() -> None:
     x = gd.placeholder((), name="speed")
     with pytest.raises(errors.NoValueError, match=r"'speed'.*gd\.where"):
         bool(x > 0)
-    with pytest.raises(errors.ShapeError, match="single element"):
+    with pytest.raises(errors.ShapeError, match=r"single element"):
         bool(gd.variable([1.0, 2.0]))
 
 
@@ -222,12 +222,12 @@ def test_the_truth_of_a_pure_graph() -> None:
 def test_an_unfed_placeholder_is_named(ask: Callable[[Any], Any]) -> None:
     w = gd.variable(2.0, name="w")
     y = gd.placeholder((), name="speed") * w
-    with pytest.raises(errors.NoValueError, match="'speed'"):
+    with pytest.raises(errors.NoValueError, match=r"'speed'"):
         ask(y)
     assert w.grad is None
 
 
-# Backends --------------------------------------------------------------------------------------------------------
+# Backends ------------------------------------------------------------
 
 
 @pytest.fixture
@@ -281,7 +281,7 @@ def test_moving_a_tensor_makes_the_mixture_work(strict_tensor: Any) -> None:
         assert (gd.variable([3.0, 4.0]) + strict_tensor.to("numpy")).tolist() == [4.0, 6.0]
 
 
-# Variables -------------------------------------------------------------------------------------------------------
+# Variables ------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -298,9 +298,9 @@ def test_moving_a_tensor_makes_the_mixture_work(strict_tensor: Any) -> None:
 def test_a_failing_assignment_leaves_the_variable_as_it_was(value: Any, error: type[Exception]) -> None:
     w = gd.variable([1.0, 2.0], name="w")
     doubled = w * 2
-    with pytest.raises(error, match="'w' float64"):
+    with pytest.raises(error, match=r"'w' float64"):
         w.assign(value)
-    with pytest.raises(error, match="'w' float64"):
+    with pytest.raises(error, match=r"'w' float64"):
         w.value = value
     assert (w.tolist(), w.version) == ([1.0, 2.0], 0)
     gd.sum(doubled).backward()  # not stale
@@ -323,7 +323,7 @@ def test_a_stale_graph_is_refused(use: Callable[..., Any]) -> None:
     number = line() - 1
     loss = squared + 1
     w.assign(4.0)
-    with pytest.raises(errors.StaleError, match="variable 'w' float64") as caught:
+    with pytest.raises(errors.StaleError, match=r"variable 'w' float64") as caught:
         use(loss, w)
     assert f"{__file__}:{number}" in str(caught.value)
     assert "Graph(output).evaluate()" in str(caught.value)
@@ -331,7 +331,7 @@ def test_a_stale_graph_is_refused(use: Callable[..., Any]) -> None:
     assert gd.Graph(loss).evaluate() == 17.0
 
 
-# Optimisers ------------------------------------------------------------------------------------------------------
+# Optimisers ------------------------------------------------------------
 
 w = gd.variable([1.0, 2.0], name="w")
 
@@ -394,7 +394,7 @@ def test_a_failing_minimize_changes_nothing(make_loss: Callable[..., Any], error
     assert state() == before
 
 
-# Training data ---------------------------------------------------------------------------------------------------
+# Training data ------------------------------------------------------------
 
 X = np.arange(12.0).reshape(6, 2)
 
