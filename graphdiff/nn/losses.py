@@ -58,7 +58,7 @@ def softmax_cross_entropy(logits: Any, labels: Any) -> Tensor:
     if labels.dtype.kind in "iu":
         _check_labels(logits, labels)
         rows = FUNCTIONS["arange"](logits.shape[0])
-        return FUNCTIONS["mean"](FUNCTIONS["logsumexp"](logits, axis=1) - logits[rows, labels])  # type: ignore[no-any-return]
+        return -FUNCTIONS["mean"](FUNCTIONS["log_softmax"](logits, axis=1)[rows, labels])  # type: ignore[no-any-return]
     if labels.dtype.kind != "f":
         raise DTypeError(f"labels are integers or probabilities, not {labels.describe()}")
     if labels.shape != logits.shape:
