@@ -227,14 +227,26 @@ class use_backend:
         _current[-1] = self._previous
 
 
-@contextlib.contextmanager
-def working_on(backend: Backend) -> Iterator[None]:
+class working_on:
     """Make new tensors on `backend`, without floating-point warnings: how derivative passes run.
 
     A graph is differentiated on the backend that it lives on, whichever is chosen for new tensors meanwhile.
     """
-    with use_backend(backend), backend.quiet():
-        yield
+
+    __slots__ = ("_backend", "_previous", "_quiet")
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def __enter__(self) -> None:
+        self._quiet = self._backend.quiet()
+        self._quiet.__enter__()
+        self._previous = _current[-1]
+        _current[-1] = self._backend
+
+    def __exit__(self, *exception: Any) -> None:
+        _current[-1] = self._previous
+        self._quiet.__exit__(*exception)
 
 
 def _names() -> Iterator[str]:

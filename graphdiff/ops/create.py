@@ -43,8 +43,11 @@ def full(shape: Lengths, fill_value: float, *, dtype: Any = None) -> Tensor:
 def _like(x: Any, make: Callable[..., Tensor], *arguments: Any, dtype: Any) -> Tensor:
     """Make a constant of the shape of x, and of its dtype unless told otherwise, on its backend."""
     x = as_tensor(x)
+    kind_of = x.dtype if dtype is None else dtype
+    if x.backend is current_backend():
+        return make(x.shape, *arguments, dtype=kind_of)
     with use_backend(x.backend):
-        return make(x.shape, *arguments, dtype=x.dtype if dtype is None else dtype)
+        return make(x.shape, *arguments, dtype=kind_of)
 
 
 @function()
