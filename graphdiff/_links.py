@@ -119,6 +119,9 @@ def _array_function(self: Tensor, numpy_function: Any, types: Any, arguments: An
     module = getattr(numpy_function, "__module__", "")
     if name not in FUNCTIONS or module.startswith("numpy.fft"):
         raise OpError(f"graphdiff has no counterpart of numpy.{name}; np.asarray(tensor) leaves the graph")
+    if module.startswith("numpy.linalg") and name in {"trace", "diagonal"}:
+        # The array API's functions of matrices, on stacks of them; NumPy's own take the first two axes.
+        options = {"axis1": -2, "axis2": -1, **options}
     return FUNCTIONS[name](*arguments, **options)
 
 

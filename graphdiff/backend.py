@@ -14,7 +14,17 @@ from typing import Any
 from graphdiff import host
 from graphdiff.errors import BackendError, BackendNotInstalledError
 
-__all__ = ["ARRAY", "Backend", "Numbers", "backends", "current_backend", "fill_index", "get_backend", "use_backend"]
+__all__ = [
+    "ARRAY",
+    "Backend",
+    "Numbers",
+    "backends",
+    "current_backend",
+    "fill_index",
+    "get_backend",
+    "use_backend",
+    "working_on",
+]
 
 ARRAY = "@"
 """Stands in an index template where an index array goes; see `fill_index`."""
@@ -221,6 +231,28 @@ class use_backend:
 
     def __exit__(self, *exception: object) -> None:
         _current[-1] = self._previous
+
+
+class working_on:
+    """Make new tensors on `backend`, without floating-point warnings: how derivative passes run.
+
+    A graph is differentiated on the backend that it lives on, whichever is chosen for new tensors meanwhile.
+    """
+
+    __slots__ = ("_backend", "_previous", "_quiet")
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def __enter__(self) -> None:
+        self._quiet = self._backend.quiet()
+        self._quiet.__enter__()
+        self._previous = _current[-1]
+        _current[-1] = self._backend
+
+    def __exit__(self, *exception: Any) -> None:
+        _current[-1] = self._previous
+        self._quiet.__exit__(*exception)
 
 
 def _names() -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,8 @@ def demo(epochs: int, hidden: str, seed: int, out: Path, backend: str) -> None:
     widths = _widths(hidden)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        (out / "digits_loss.svg").touch()
+        with tempfile.TemporaryFile(dir=out):
+            pass
     except OSError as error:
         raise click.ClickException(f"cannot write to {out}: {error.strerror}") from error
     try:

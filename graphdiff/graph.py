@@ -8,9 +8,9 @@ from functools import wraps
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
-from graphdiff.errors import GraphError, NoValueError, ShapeError, StaleError
+from graphdiff.errors import GraphError, NoValueError, StaleError
 from graphdiff.structure import flatten, unflatten
-from graphdiff.tensor import Tensor, Variable
+from graphdiff.tensor import Tensor, Variable, value_for
 
 if TYPE_CHECKING:
     import networkx
@@ -174,8 +174,8 @@ class Graph:
         ------
         NoValueError
             A placeholder is not fed.
-        ShapeError
-            A value does not have its placeholder's shape.
+        ShapeError, DTypeError, BackendError
+            A value does not fit its placeholder.
         GraphError
             A fed tensor is not in the graph.
         """
@@ -184,10 +184,7 @@ class Graph:
         for leaf, given in (feeds or {}).items():
             if leaf not in inside:
                 raise GraphError(f"{leaf.describe()} is fed but is not in the graph")
-            array = given.value if isinstance(given, Tensor) else leaf.backend.from_host(given, leaf.dtype)
-            if tuple(array.shape) != leaf.shape:
-                raise ShapeError(f"{leaf.describe()} was fed a value of shape {list(array.shape)}")
-            values[leaf] = array
+            values[leaf] = value_for(leaf, given, "fed")
         for node in self.nodes:
             if node in values:
                 continue

@@ -18,6 +18,7 @@ Shape = tuple[int, ...]
 float64: DType = np.dtype(np.float64)
 float32: DType = np.dtype(np.float32)
 int64: DType = np.dtype(np.int64)
+int8: DType = np.dtype(np.int8)
 boolean: DType = np.dtype(np.bool_)
 
 pi = float(np.pi)
@@ -64,6 +65,12 @@ def quotient_dtype(*dtypes: DType) -> DType:
     """Return the dtype of a true division: integers of any width become float64."""
     joined = np.result_type(*dtypes)
     return joined if joined.kind in "fc" else float64
+
+
+def number_dtype(*dtypes: DType) -> DType:
+    """Return the dtype of a function such as `power`, which NumPy has for numbers only: booleans become int8."""
+    joined = np.result_type(*dtypes)
+    return int8 if joined == boolean else joined
 
 
 def accumulator_dtype(kind_of: DType) -> DType:

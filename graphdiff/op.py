@@ -333,6 +333,7 @@ class Elementwise(Op):
         self.partials = partials
         rules: dict[str, Callable[..., host.DType]] = {
             "same": host.result_dtype,
+            "number": host.number_dtype,
             "float": host.float_result,
             "quotient": host.quotient_dtype,
             "bool": lambda *dtypes: host.boolean,
@@ -549,8 +550,9 @@ def elementwise(
     *partials : callable, 1, -1 or None
         One partial derivative per argument, called as ``partial(F, out, *inputs, **attributes)``. 1 and -1 cost
         nothing; None means exactly zero everywhere.
-    dtype : {"same", "float", "quotient", "bool"}
-        The dtype of the result: the promoted one, a float, that of a true division, or bool.
+    dtype : {"same", "number", "float", "quotient", "bool"}
+        The dtype of the result: the promoted one, the same but int8 for booleans, a float, that of a true division,
+        or bool.
     doc : str, optional
         The docstring of the resulting function.
     **declared

@@ -203,6 +203,7 @@ class Tensor:
 
     def item(self) -> Any:
         """Return the only element as a Python number."""
+        self._require_single("item")
         return self.numpy().item()
 
     def tolist(self) -> Any:
@@ -264,9 +265,12 @@ class Tensor:
         return format(self.item(), specification) if specification else str(self)
 
     def _single(self, wanted: str) -> Any:
+        self._require_single(wanted)
+        return self.value.item() if hasattr(self.value, "item") else self.value
+
+    def _require_single(self, wanted: str) -> None:
         if self.size != 1:
             raise ShapeError(f"{wanted}() takes a single element, and {self.describe()} has {self.size}")
-        return self.value.item() if hasattr(self.value, "item") else self.value
 
     def _leaves_without_value(self) -> Iterator[Tensor]:
         seen, pending = {self}, [self]
@@ -411,18 +415,13 @@ class Variable(Tensor):
         >>> w.assign([3.0, 4.0]).version
         1
         """
-        if isinstance(new, Tensor) and new.backend is not self.backend:
-            raise BackendError(f"{self.describe()} is on {self.backend.name}, the new value on {new.backend.name}")
         if TRACES:
+            if isinstance(new, Tensor) and new.backend is not self.backend:
+                raise BackendError(f"{self.describe()} is on {self.backend.name}, the new value on {new.backend.name}")
             TRACES[-1].assign(self, new)
             return self
-        if isinstance(new, Tensor):
-            new = new.value
-        array = new if self.backend.owns(new) else self.backend.from_host(new)
-        self.require_fit(tuple(array.shape), self.backend.host_dtype(array))
-        if self.backend.host_dtype(array) != self.dtype:
-            array = self.backend.numbers.astype(array, self.backend.native_dtype(self.dtype))
-        self._replace(self.backend.normalize(array if self.pinned else self.backend.copy(array)))
+        value = value_for(self, new, "assigned")
+        self._replace(self.backend.normalize(value if self.pinned else self.backend.copy(value)))
         return self
 
     def require_fit(self, shape: host.Shape, given: host.DType) -> None:
@@ -462,12 +461,46 @@ class Variable(Tensor):
 TENSOR_TYPES = (Tensor, Variable)
 
 
+def value_for(node: Tensor, new: Any, verb: str) -> Any:
+    """Return `new` as an array of the node's backend, shape and dtype, not copied unless it must be.
+
+    Raises
+    ------
+    ShapeError, DTypeError, BackendError
+        `new` does not fit the node; the message says that it cannot be `verb` ("assigned", "fed") such a value.
+    """
+    backend = node.backend
+    if isinstance(new, Tensor):
+        if new.backend is not backend:
+            raise BackendError(
+                f"{node.describe()} on {backend.name} cannot be {verb} {new.describe()} on {new.backend.name}. "
+                "Move it with tensor.to(backend)."
+            )
+        new = new.value
+    if not backend.owns(new):
+        try:
+            new = host.as_host(new)
+        except ValueError as error:
+            raise ShapeError(f"{node.describe()} cannot be {verb} a value that is no array: {error}") from error
+        if new.dtype.kind in "biufc":
+            new = backend.from_host(new)
+    given = backend.host_dtype(new)
+    if given.kind not in "biufc" or "biufc".index(given.kind) > "biufc".index(node.dtype.kind):
+        raise DTypeError(f"{node.describe()} cannot be {verb} a value of dtype {given}")
+    if tuple(new.shape) != node.shape:
+        raise ShapeError(f"{node.describe()} cannot be {verb} a value of shape {list(new.shape)}")
+    return new if given == node.dtype else backend.numbers.astype(new, backend.native_dtype(node.dtype))
+
+
 def _leaf_value(value: Any, dtype: Any, backend: Backend, copy: bool) -> Any:
     if isinstance(value, Tensor):
         value = value.backend.to_host(value.value)
     wanted = None if dtype is None else host.dtype(dtype)
     if not backend.owns(value):
-        value = host.as_host(value)
+        try:
+            value = host.as_host(value)
+        except ValueError as error:
+            raise ShapeError(f"cannot make a tensor of this: {error}") from error
         if value.dtype.kind not in "biufc":
             raise DTypeError(f"cannot make a tensor of {value.dtype} data: numbers and booleans only")
     array = backend.from_host(value, wanted)

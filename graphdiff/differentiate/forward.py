@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from graphdiff.backend import use_backend, working_on
 from graphdiff.errors import ShapeError
 from graphdiff.graph import collector_paused, topological_order
 from graphdiff.host import is_real_floating
@@ -91,10 +92,11 @@ def tangents(outputs: Tensor | Collection[Tensor], seeds: Mapping[Tensor, Any]) 
     ends = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     found: dict[Tensor, Any] = {}
     for leaf, seed in seeds.items():
-        start = as_tensor(seed)
+        with use_backend(leaf.backend):
+            start = as_tensor(seed)
         if start.shape != leaf.shape:
             raise ShapeError(f"the tangent {start.describe()} does not have the shape of {leaf.describe()}")
         found[leaf] = start.astype(leaf.dtype)
-    with ends[0].backend.quiet():
+    with working_on(ends[0].backend):
         push_forward(topological_order(ends), found, GRAPH)
     return found

@@ -7,6 +7,7 @@ from functools import wraps
 from typing import Any
 
 from graphdiff import host
+from graphdiff.backend import use_backend, working_on
 from graphdiff.differentiate.batch import batch
 from graphdiff.differentiate.forward import push_forward
 from graphdiff.differentiate.reverse import below, pull_back, seed_for
@@ -88,7 +89,7 @@ def _pulled(output: Tensor, leaves: Sequence[Tensor], seed: Tensor) -> list[Tens
     found: dict[Tensor, Any] = {output: seed}
     backend = output.backend
     numeric = not seed.recorded and _ends_here(order, sources)
-    with backend.quiet():
+    with working_on(backend):
         needed = below(order, sources)
         if numeric:
             found[output] = seed.value
@@ -218,7 +219,8 @@ def jvp(function: Callable[..., Any], arguments: Sequence[Any], tangents: Sequen
         raise ShapeError(f"jvp: the arguments have {len(call.leaves)} leaves and the tangents {len(seeds)}")
     started: dict[Tensor, Any] = {}
     for leaf, seed in zip(call.leaves, seeds, strict=True):
-        start = as_tensor(seed)
+        with use_backend(leaf.backend):
+            start = as_tensor(seed)
         if start.shape != leaf.shape:
             raise ShapeError(f"jvp: the tangent {start.describe()} does not have the shape of {leaf.describe()}")
         started[leaf] = start.astype(leaf.dtype)
@@ -230,7 +232,7 @@ def jvp(function: Callable[..., Any], arguments: Sequence[Any], tangents: Sequen
 
 def _pushed(outputs: Sequence[Tensor], started: dict[Tensor, Any]) -> list[Tensor]:
     found = dict(started)
-    with outputs[0].backend.quiet():
+    with working_on(outputs[0].backend):
         push_forward(topological_order(outputs, boundary=frozenset(started)), found, GRAPH)
     return [found[output] if output in found else GRAPH.zeros_like(output) for output in outputs]
 
@@ -315,7 +317,7 @@ def jacobian(function: Callable[..., Any], argnums: ArgNums = 0, mode: str = "au
         inputs_size = sum(leaf.size for leaf in call.leaves)
         outputs_size = sum(output.size for output in outputs)
         forward = mode == "forward" or (mode == "auto" and inputs_size < outputs_size)
-        with outputs[0].backend.quiet():
+        with working_on(outputs[0].backend):
             table = (_forward_columns if forward else _reverse_rows)(outputs, call.leaves)
         return unflatten(structure, [call.restore(row) for row in table])
 
@@ -383,8 +385,9 @@ def vmap(function: Callable[..., Any], in_axes: Any = 0, out_axes: int = 0) -> C
         if len(sizes) != 1:
             raise ShapeError(f"vmap: the mapped axes must have one common length, and have {sorted(sizes)}")
         outputs, structure = flatten(function(*inner))
-        batched = batch([_output(output) for output in outputs], wide, sizes.pop())
-        moved = [GRAPH.moveaxis(output, 0, out_axes) if out_axes else output for output in batched]
+        with use_backend(next(iter(wide)).backend):
+            batched = batch([_output(output) for output in outputs], wide, sizes.pop())
+            moved = [GRAPH.moveaxis(output, 0, out_axes) if out_axes else output for output in batched]
         return unflatten(structure, moved)
 
     return mapped
@@ -400,7 +403,8 @@ def _slot(argument: Any, axis: int | None, wide: dict[Tensor, Tensor]) -> Any:
         if not tensor.ndim:
             raise ShapeError(f"vmap: {tensor.describe()} is 0-d and has no axis to map over; give in_axes=None")
         front = GRAPH.moveaxis(tensor, axis, 0) if axis else tensor
-        slot = placeholder(front.shape[1:], front.dtype)
+        with use_backend(tensor.backend):
+            slot = placeholder(front.shape[1:], front.dtype)
         wide[slot] = front
         return slot
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from graphdiff.errors import DTypeError, NonScalarError, ShapeError
+from graphdiff.backend import use_backend, working_on
+from graphdiff.errors import BackendError, DTypeError, NonScalarError, ShapeError
 from graphdiff.graph import collector_paused, topological_order
 from graphdiff.host import is_real_floating
 from graphdiff.op import GRAPH, OPS, Composite, Elementwise, Linear, Multilinear, Op, as_tensor, sum_to
@@ -254,8 +255,14 @@ def seed_for(output: Tensor, seed: Any = None) -> Any:
                 f"{output.describe()}, made at {output.source}, is no scalar: give a seed of its shape "
                 "(backward(seed=…)), or reduce it first, for example with gd.sum"
             )
-        return GRAPH.ones(output.shape, dtype=output.dtype)
-    tensor = as_tensor(seed)
+        return GRAPH.ones_like(output)
+    with use_backend(output.backend):
+        tensor = as_tensor(seed)
+    if tensor.backend is not output.backend:
+        raise BackendError(
+            f"the seed {tensor.describe()} is on {tensor.backend.name}, and {output.describe()} on "
+            f"{output.backend.name}. Move it with tensor.to(backend)."
+        )
     if tensor.shape != output.shape:
         raise ShapeError(f"the seed {tensor.describe()} does not have the shape of {output.describe()}")
     return tensor.astype(output.dtype)
@@ -299,8 +306,9 @@ def backward(output: Tensor, seed: Any = None, *, accumulate: bool = False) -> N
         for leaf, gradient in gradients.items():
             TRACES[-1].set_gradient(leaf, gradient if not accumulate or leaf.grad is None else gradient + leaf.grad)
         return
-    summed = [g if not accumulate or leaf.grad is None else leaf.grad + g for leaf, g in gradients.items()]
-    for leaf, gradient in zip(gradients, summed, strict=True):
+    if accumulate:
+        gradients = {leaf: part if leaf.grad is None else leaf.grad + part for leaf, part in gradients.items()}
+    for leaf, gradient in gradients.items():
         leaf.grad = gradient
 
 
@@ -333,7 +341,7 @@ def gradients_of(output: Tensor, seed: Any = None) -> dict[Variable, Any]:
     backend = output.backend
     F = GRAPH if TRACES else backend.numbers
     found: dict[Tensor, Any] = {output: start if TRACES else start.value}
-    with backend.quiet():
+    with working_on(backend):
         if TRACES:
             pull_back(order, found, F, below(order, leaves), boundary=leaves)
         else:
@@ -375,6 +383,6 @@ def adjoints(output: Tensor, seed: Any = None, wrt: Collection[Tensor] | None = 
     order = topological_order([output])
     needed = set(order) if wrt is None else below(order, wrt)
     found: dict[Tensor, Any] = {output: seed_for(output, seed)}
-    with output.backend.quiet():
+    with working_on(output.backend):
         pull_back(order, found, GRAPH, needed, keep=True)
     return found

@@ -128,7 +128,7 @@ def _to_dot(graph: Graph, adjoint: Mapping[Tensor, Tensor], rankdir: str) -> str
             _add_nodes(dot, members, adjoint, outputs)
             continue
         with dot.subgraph(name=f"cluster_{scope}") as cluster:
-            cluster.attr(label=graphviz.escape(scope), style="rounded", color="#bbbbbb", fontsize="10")
+            cluster.attr(label=_text(scope), style="rounded", color="#bbbbbb", fontsize="10")
             _add_nodes(cluster, members, adjoint, outputs)
     for operand, node, position in graph.edges:
         origin = _identifier(operand)
@@ -156,9 +156,14 @@ def _style(node: Tensor, outputs: set[Tensor]) -> str:
     return "placeholder" if node.recorded else "constant"
 
 
-def _label(node: Tensor, adjoint: Mapping[Tensor, Tensor]) -> str:
+def _text(plain: str) -> str:
+    """Escape a whole label: Graphviz reads <…> as HTML, backslashes as commands and &…; as a character's name."""
     import graphviz
 
+    return graphviz.escape(plain.replace("&", "&amp;"))  # type: ignore[no-any-return]
+
+
+def _label(node: Tensor, adjoint: Mapping[Tensor, Tensor]) -> str:
     lines = []
     title = node.op.symbol if node.op is not None else ""
     if node.name:
@@ -171,7 +176,7 @@ def _label(node: Tensor, adjoint: Mapping[Tensor, Tensor]) -> str:
         lines.append(_shown(node))
     if node in adjoint:
         lines.append(f"adjoint {_shown(adjoint[node])}")
-    return "\n".join(graphviz.escape(line) for line in lines) or " "
+    return _text("\n".join(lines) or " ")
 
 
 def _shown(node: Tensor) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from graphdiff.errors import GraphError, OpError, ShapeError
 from graphdiff.op import FUNCTIONS, as_tensor
 from graphdiff.ops import random
-from graphdiff.tensor import Tensor, Variable, name_scope, variable
+from graphdiff.tensor import Tensor, Variable, name_scope, value_for, variable
 
 __all__ = ["MLP", "Activation", "Linear", "Module", "Sequential"]
 
@@ -52,16 +52,13 @@ class Module:
         ------
         GraphError
             Paths are missing or unknown; nothing is assigned then.
-        ShapeError
-            A shape differs; nothing is assigned then.
+        ShapeError, DTypeError
+            A value does not fit; nothing is assigned then.
         """
         own = dict(self.named_parameters())
         if own.keys() != state.keys():
             raise GraphError(f"the state's parameters differ: {sorted(own.keys() ^ state.keys())}")
-        values = {path: as_tensor(value) for path, value in state.items()}
-        for path, parameter in own.items():
-            if values[path].shape != parameter.shape:
-                raise ShapeError(f"{path} is {parameter.describe()}, and the state has {values[path].describe()}")
+        values = {path: value_for(parameter, state[path], f"assigned, as {path},") for path, parameter in own.items()}
         for path, parameter in own.items():
             parameter.assign(values[path])
 
@@ -126,10 +123,10 @@ class Linear(Module):
 
     def forward(self, x: Any) -> Tensor:
         x = as_tensor(x)
-        if self.in_features is None:
+        if self.in_features is None and x.ndim:
             self._make(x.shape[-1])
         if not x.ndim or x.shape[-1] != self.in_features:
-            raise ShapeError(f"a linear layer of {self.in_features} inputs was given {x.describe()}")
+            raise ShapeError(f"a linear layer of {self.in_features or 'some'} inputs was given {x.describe()}")
         product = FUNCTIONS["matmul"](x, self.weight)
         return product + self.bias if self._has_bias else product  # type: ignore[no-any-return]
 

@@ -9,7 +9,15 @@ from graphdiff.op import FUNCTIONS, as_tensor
 from graphdiff.ops.index import label_weights
 from graphdiff.tensor import Tensor
 
-__all__ = ["accuracy", "softmax_cross_entropy", "squared_error"]
+__all__ = ["accuracy", "check_labels", "softmax_cross_entropy", "squared_error"]
+
+
+def check_labels(labels: Any, classes: int) -> None:
+    """Refuse labels, an array on the host, that are outside 0 … classes - 1; DataError names the row."""
+    outside = (labels < 0) | (labels >= classes)
+    if outside.any():
+        row = int(outside.argmax())
+        raise DataError(f"row {row}: label {labels[row]} is outside 0 … {classes - 1}")
 
 
 def _check_labels(logits: Tensor, labels: Tensor) -> None:
@@ -19,11 +27,7 @@ def _check_labels(logits: Tensor, labels: Tensor) -> None:
             f"{labels.describe()}"
         )
     if labels.has_value and labels.size:
-        classes = logits.shape[1]
-        values = labels.numpy()
-        if values.min() < 0 or values.max() >= classes:
-            row = int(((values < 0) | (values >= classes)).argmax())
-            raise DataError(f"row {row}: label {values[row]} is outside 0 … {classes - 1}")
+        check_labels(labels.numpy(), logits.shape[1])
 
 
 def softmax_cross_entropy(logits: Any, labels: Any) -> Tensor:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from graphdiff import host
-from graphdiff.backend import current_backend
+from graphdiff.backend import current_backend, use_backend
 from graphdiff.op import as_tensor, function
 from graphdiff.tensor import Tensor, constant
 
@@ -40,30 +40,32 @@ def full(shape: Lengths, fill_value: float, *, dtype: Any = None) -> Tensor:
     return _make("full", _lengths(shape), fill_value, dtype=dtype or host.as_host(fill_value).dtype)
 
 
-def _like(x: Any, dtype: Any) -> tuple[host.Shape, host.DType]:
+def _like(x: Any, make: Callable[..., Tensor], *arguments: Any, dtype: Any) -> Tensor:
+    """Make a constant of the shape of x, and of its dtype unless told otherwise, on its backend."""
     x = as_tensor(x)
-    return x.shape, x.dtype if dtype is None else host.dtype(dtype)
+    kind_of = x.dtype if dtype is None else dtype
+    if x.backend is current_backend():
+        return make(x.shape, *arguments, dtype=kind_of)
+    with use_backend(x.backend):
+        return make(x.shape, *arguments, dtype=kind_of)
 
 
 @function()
 def zeros_like(x: Any, /, *, dtype: Any = None) -> Tensor:
     """Return zeros of the shape and dtype of x."""
-    shape, kind_of = _like(x, dtype)
-    return zeros(shape, dtype=kind_of)
+    return _like(x, zeros, dtype=dtype)
 
 
 @function()
 def ones_like(x: Any, /, *, dtype: Any = None) -> Tensor:
     """Return ones of the shape and dtype of x."""
-    shape, kind_of = _like(x, dtype)
-    return ones(shape, dtype=kind_of)
+    return _like(x, ones, dtype=dtype)
 
 
 @function()
 def full_like(x: Any, /, fill_value: float, *, dtype: Any = None) -> Tensor:
     """Return `fill_value` in the shape and dtype of x."""
-    shape, kind_of = _like(x, dtype)
-    return full(shape, fill_value, dtype=kind_of)
+    return _like(x, full, fill_value, dtype=dtype)
 
 
 @function()

@@ -32,7 +32,7 @@ negative = elementwise("negative", -1, symbol="−", doc="Return -x.")
 positive = elementwise("positive", 1, symbol="+", doc="Return +x.")
 abs = elementwise("abs", lambda F, out, x: F.sign(x), symbol="|·|", doc="Absolute value; derivative 0 at 0.")
 sign = elementwise("sign", None, doc="Sign of x: -1, 0 or 1; derivative 0 everywhere.")
-square = elementwise("square", lambda F, out, x: 2 * x, symbol="²", doc="Return x².")
+square = elementwise("square", lambda F, out, x: 2 * x, dtype="number", symbol="²", doc="Return x².")
 sqrt = elementwise("sqrt", lambda F, out, x: 0.5 / out, dtype="float", symbol="√", doc="Square root.")
 reciprocal = elementwise(
     "reciprocal",
@@ -234,6 +234,7 @@ _power = elementwise(
     "power",
     _power_base,
     _power_exponent,
+    dtype="number",
     function="pow",
     symbol="**",
     doc="x to the power y; the derivative of x**0 is 0 at 0 too.",
@@ -294,9 +295,14 @@ logaddexp = elementwise(
     dtype="float",
     doc="log(exp(x) + exp(y)) without overflow.",
 )
-floor_divide = elementwise("floor_divide", None, None, symbol="//", doc="floor(x / y); derivative 0.")
+floor_divide = elementwise("floor_divide", None, None, dtype="number", symbol="//", doc="floor(x / y); derivative 0.")
 remainder = elementwise(
-    "remainder", 1, lambda F, out, x, y: -F.floor(x / y), symbol="%", doc="x - floor(x / y)·y: Python's %."
+    "remainder",
+    1,
+    lambda F, out, x, y: -F.floor(x / y),
+    dtype="number",
+    symbol="%",
+    doc="x - floor(x / y)·y: Python's %.",
 )
 
 equal = elementwise("equal", None, None, dtype="bool", symbol="==", doc="x == y.")

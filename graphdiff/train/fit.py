@@ -8,7 +8,7 @@ from typing import Any
 
 from graphdiff.errors import DataError
 from graphdiff.nn.layers import Module
-from graphdiff.nn.losses import accuracy
+from graphdiff.nn.losses import accuracy, check_labels
 from graphdiff.op import as_tensor
 from graphdiff.optim.optimizers import Optimizer
 from graphdiff.tensor import Tensor
@@ -61,7 +61,8 @@ def fit(
     Raises
     ------
     DataError
-        Before anything is trained: NaN or infinity (with row and column), different numbers of rows, no rows.
+        Before anything is trained: NaN or infinity (with row and column), different numbers of rows, no rows,
+        a label that is no class.
 
     Examples
     --------
@@ -78,6 +79,14 @@ def fit(
     held_out = None if validation is None else check_data(validation, ("validation X", "validation y"))
     if epochs < 1:
         raise DataError(f"training takes at least one epoch, not {epochs}")
+    if batch_size < 1:
+        raise DataError(f"a batch has at least one row, not {batch_size}")
+    output = model(X[:1])
+    classified = _is_classified(output, y)
+    if classified:
+        check_labels(y, output.shape[1])
+        if held_out is not None:
+            check_labels(held_out[1], output.shape[1])
     batches = -(-len(X) // batch_size)
     history: list[Record] = []
     with _bar(epochs * batches, progress) as advance:
@@ -88,20 +97,25 @@ def fit(
                 optimizer.minimize(value)
                 record["loss"] += float(value) * len(inputs) / len(X)
                 advance(record["loss"])
-            if y.dtype.kind in "iu":
+            if classified:
                 record["accuracy"] = accuracy(model(X), y)
             if held_out is not None:
-                record |= _measured(model, loss, *held_out)
+                record |= _measured(model, loss, *held_out, classified=classified)
             history.append(record)
             if on_epoch is not None:
                 on_epoch(record)
     return history
 
 
-def _measured(model: Module, loss: Callable[[Tensor, Any], Tensor], X: Any, y: Any) -> Record:
+def _is_classified(output: Tensor, y: Any) -> bool:
+    """Whether the targets are classes: one integer per row, and an output for each class."""
+    return y.dtype.kind in "iu" and y.ndim == 1 and output.ndim == 2 and output.shape[1] > 1
+
+
+def _measured(model: Module, loss: Callable[[Tensor, Any], Tensor], X: Any, y: Any, *, classified: bool) -> Record:
     output = model(as_tensor(X))
     record = {"validation_loss": float(loss(output, y))}
-    if y.dtype.kind in "iu":
+    if classified:
         record["validation_accuracy"] = accuracy(output, y)
     return record
 

@@ -64,6 +64,8 @@ def minibatches(
     if batch_size < 1:
         raise DataError(f"a batch has at least one row, not {batch_size}")
     count = len(arrays[0])
+    if any(len(array) != count for array in arrays):
+        raise DataError(f"the arrays have different numbers of rows: {[len(array) for array in arrays]}")
     order = np.random.default_rng((seed, epoch)).permutation(count) if shuffle else np.arange(count)
     end = count - count % batch_size if drop_last else count
     for start in range(0, end, batch_size):

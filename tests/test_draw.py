@@ -1,0 +1,166 @@
+"""Drawings: what stands on a node, names of any kind, and files of every format."""
+
+import re
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphdiff as gd
+from graphdiff.errors import GraphError, NonScalarError
+
+
+def expression() -> Any:
+    a, b = gd.variable(2.0, name="a"), gd.variable(1.0, name="b")
+    return (((a + b).named("c")) * (b + 1)).named("e")
+
+
+def labels(drawing: Any) -> list[str]:
+    """Return the lines of text of the rendered picture, node by node."""
+    root = ElementTree.fromstring(drawing.render("svg"))
+    space = {"svg": "http://www.w3.org/2000/svg"}
+    groups = root.iterfind(".//svg:g[@class='node']", space)
+    return ["\n".join(text.text or "" for text in group.iterfind("svg:text", space)) for group in groups]
+
+
+def test_a_node_shows_op_name_value_and_after_backward_its_adjoint() -> None:
+    e = expression()
+    assert sorted(labels(gd.draw(e))) == sorted(["a\n2", "b\n1", "c = +\n3", "1", "+\n2", "e = ×\n6"])
+    e.backward()
+    assert sorted(labels(gd.draw(e))) == sorted(
+        ["a\n2\nadjoint 2", "b\n1\nadjoint 5", "c = +\n3\nadjoint 2", "1", "+\n2\nadjoint 3", "e = ×\n6\nadjoint 1"]
+    )
+    assert "adjoint" not in gd.draw(e, adjoints=False).source
+
+
+def test_adjoints_on_demand() -> None:
+    assert "adjoint 5" in gd.draw(expression(), adjoints=True).source
+    with pytest.raises(GraphError, match=r"single scalar"):
+        gd.draw(gd.variable(np.ones(2)) * 2, adjoints=True)
+    with pytest.raises(GraphError, match=r"single scalar"):
+        gd.draw(gd.placeholder() * 2, adjoints=True)
+
+
+def test_shapes_and_big_values() -> None:
+    x = gd.placeholder((2, 3), name="x")
+    y = gd.variable(np.arange(30.0).reshape(3, 10), name="y")
+    found = labels(gd.draw(x @ y))
+    assert "x\n2 × 3" in found
+    assert "y\n3 × 10\nmean 14.5, min 0, max 29" in found
+    assert any(label.endswith("2 × 10") for label in found)
+    assert "×\n2\n[2., 5.]" in labels(gd.draw(gd.variable([1.0, 2.5]) * 2))
+
+
+def test_a_repeated_operand_is_drawn_with_both_edges() -> None:
+    x = gd.variable(3.0)
+    source = gd.draw(x * x).source
+    assert len(re.findall(r"n\d+ -> n\d+", source)) == 2
+
+
+def test_scopes_are_clusters_and_direction_is_free() -> None:
+    with gd.name_scope("outer"), gd.name_scope('odd "<scope>" & \\ ü'):
+        y = gd.variable(1.0) * 2
+    drawing = gd.draw(y, rankdir="BT")
+    assert "rankdir=BT" in drawing.source
+    root = ElementTree.fromstring(drawing.render("svg"))
+    texts = [text.text for text in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert 'outer/odd "<scope>" & \\ ü' in texts
+
+
+ODD_NAMES = [
+    'say "hi"',
+    "<b>",
+    "<b",
+    "a<b>c",
+    "fish & chips",
+    "&amp;",
+    "α·∂β/∂γ 中文 🎲",
+    "two\nlines",
+    "back\\slash",
+    "ends with \\",
+    "\\n is no newline",
+    "\\N \\G \\L",
+    "{record|port}",
+    "semi;colon, [bracket]",
+    "node",
+    "digraph",
+    "'",
+    "%s %d {0}",
+    "-->",
+]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+@pytest.mark.parametrize("kind", ["variable", "placeholder", "output"])
+def test_odd_names_are_shown_as_they_are(name: str, kind: str) -> None:
+    x = gd.variable(2.0) if kind == "variable" else gd.placeholder()
+    y = gd.exp(x)
+    (y if kind == "output" else x).name = name
+    shown = labels(gd.draw(y))
+    expected = {"variable": f"{name}\n2", "placeholder": name, "output": f"{name} = exp"}[kind]
+    assert expected in [label.replace("\xa0", " ") for label in shown]
+
+
+MAGIC = {"svg": b"<?xml", "png": b"\x89PNG\r\n\x1a\n", "pdf": b"%PDF-", "dot": b"digraph"}
+
+
+@pytest.mark.parametrize("suffix", [*MAGIC, "SVG"])
+def test_files(suffix: str, tmp_path: Path) -> None:
+    path = gd.draw(expression()).save(tmp_path / f"e.{suffix}")
+    content = path.read_bytes()
+    assert content.startswith(MAGIC[suffix.lower()])
+    if suffix.lower() == "svg":
+        root = ElementTree.fromstring(content)
+        assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    if suffix == "png":
+        assert content.endswith(b"IEND\xaeB`\x82")
+    if suffix == "pdf":
+        assert content.rstrip().endswith(b"%%EOF")
+    if suffix == "dot":
+        assert content.decode().rstrip().endswith("}")
+    assert [file.name for file in tmp_path.iterdir()] == [f"e.{suffix}"]
+
+
+def test_jupyter_shows_svg() -> None:
+    assert ElementTree.fromstring(gd.draw(expression())._repr_svg_()).tag.endswith("svg")
+
+
+@pytest.mark.parametrize("name", ["e.jpeg", "e.docx", "e"])
+def test_an_unknown_suffix_says_which_there_are_and_leaves_the_file(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_text("precious")
+    with pytest.raises(GraphError, match=r"svg, png, pdf, dot, not '(jpeg|docx|)'"):
+        gd.draw(expression()).save(path)
+    assert path.read_text() == "precious"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_an_error_while_writing_leaves_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "e.svg"
+    path.write_text("precious")
+
+    def fail(*arguments: Any) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(OSError, match=r"disk full"):
+        gd.draw(expression()).save(path)
+    assert path.read_text() == "precious"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_drawing_changes_nothing() -> None:
+    a = gd.variable(2.0)
+    e = a * a
+    gd.draw(e, adjoints=True).render("svg")
+    assert (a.grad, a.version) == (None, 0)
+    with pytest.raises(NonScalarError):
+        (gd.variable([1.0, 2.0]) * 2).backward()
+
+
+@pytest.mark.parametrize("bad", [2.0, "text", [gd.constant(1.0), None]])
+def test_only_tensors_are_drawn(bad: Any) -> None:
+    with pytest.raises(GraphError, match=r"Tensors, not (float|str|NoneType)"):
+        gd.draw(bad)
