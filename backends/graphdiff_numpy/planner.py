@@ -233,7 +233,10 @@ class Planner:
     def _in_place(self, node: Tensor) -> bool:
         if node.op is None or node in self.value or node in self.placed:
             return False
-        arrays = all(isinstance(self.value.get(operand), View) or operand.op is not None for operand in node.inputs)
+        arrays = all(
+            isinstance(self.value.get(operand), View) or operand.op is not None or not operand.recorded
+            for operand in node.inputs
+        )
         return bool(node.shape) and node.op.kind == "elementwise" and self.ufunc(node.op) is not None and arrays
 
     def _late(self, targets: dict[Tensor, View]) -> set[Tensor]:
@@ -335,7 +338,7 @@ class Planner:
         return View(Storage(like.size, dtype), like.shape, _compact(like), 0, dtype)
 
     def _constant(self, array: Any) -> View:
-        array = np.ascontiguousarray(array)
+        array = np.asarray(array, order="C")
         key = (array.dtype, array.shape, array.tobytes()) if array.size <= _FULL else id(array)
         found = self.constants.get(key)
         if found is None:
