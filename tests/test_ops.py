@@ -76,7 +76,7 @@ def reduction_cases() -> list[Case]:
     zeros = np.array([[0.0, 2, 3], [0, 0, 1], [1, 2, 3]])
     return [
         *cases,
-        ("sum_wide", gd.sum_wide, [normal(3, 4)]),
+        ("sum_wide", lambda x: gd.sum_wide(x, scale=2.0), [normal(3, 4)]),
         ("prod with zeros", lambda x: gd.prod(x, axis=1), [zeros]),
         ("cumprod with zeros", lambda x: gd.cumprod(x, axis=1), [zeros]),
     ]

@@ -191,7 +191,11 @@ class NumpyRunner:
     def _line(self, call: Call) -> str:
         if isinstance(call.function, str):
             texts = [operand if isinstance(operand, str) else self._text(operand, call) for operand in call.operands]
-            return f"{call.assigns.text} = {call.function.format(*texts)}"  # type: ignore[union-attr]
+            text = call.function.format(*texts)
+            return text if call.assigns is None else f"{call.assigns.text} = {text}"
+        if call.function is np.copyto and len(call.operands) == 2:
+            target, source = (self._text(operand, call) for operand in call.operands)
+            return f"{target}[...] = {source}"
         # The result is named first, so that it is named after its op.
         out = self._name_of(call.out, call) if call.out is not None else ""
         texts = [self._text(operand, call) for operand in call.operands]

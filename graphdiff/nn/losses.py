@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from graphdiff.errors import DataError, DTypeError, ShapeError
@@ -58,13 +59,15 @@ def softmax_cross_entropy(logits: Any, labels: Any) -> Tensor:
     logits, labels = as_tensor(logits), as_tensor(labels)
     if labels.dtype.kind in "iu":
         _check_labels(logits, labels)
-        # Both terms are shifted by the same maximum, which cancels, so that no derivative need flow through it.
+        # Both terms are shifted by the same maximum, which cancels, so that no derivative need flow through it. The
+        # sums are multiplied by the number of examples so that in the derivative its reciprocal cancels too.
+        examples, classes = logits.shape
         top = FUNCTIONS["stop_gradient"](FUNCTIONS["max"](logits, axis=1, keepdims=True))
         shifted = logits - top
-        sums = FUNCTIONS["sum"](FUNCTIONS["exp"](shifted), axis=1)
-        classes = logits.shape[1]
-        weights = label_weights(labels, classes=classes, value=-1.0 / logits.shape[0], dtype=logits.dtype)
-        return FUNCTIONS["mean"](FUNCTIONS["log"](sums)) + FUNCTIONS["sum"](shifted * weights)  # type: ignore[no-any-return]
+        sums = FUNCTIONS["sum"](FUNCTIONS["exp"](shifted), axis=1) * float(examples)
+        weights = label_weights(labels, classes=classes, value=-1.0 / examples, dtype=logits.dtype)
+        spread = FUNCTIONS["mean"](FUNCTIONS["log"](sums)) - math.log(examples)
+        return FUNCTIONS["sum"](shifted * weights) + spread  # type: ignore[no-any-return]
     if labels.dtype.kind != "f":
         raise DTypeError(f"labels are integers or probabilities, not {labels.describe()}")
     if labels.shape != logits.shape:

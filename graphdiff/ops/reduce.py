@@ -91,11 +91,11 @@ _mean: Any = linear("mean", _mean_transpose, infer=_infer(host.quotient_dtype), 
 
 sum_wide: Any = linear(
     "sum_wide",
-    lambda F, cotangent, x: F.sum_wide(cotangent),
-    evaluate=lambda F, x: F.broadcast_to(F.sum(x, axis=-1, keepdims=True), x.shape),
-    infer=lambda x: (x.shape, x.dtype),
-    batch=lambda F, operands, flags, size: F.sum_wide(operands[0]),
-    doc="The sum along the last axis, repeated along it.",
+    lambda F, cotangent, x, *, scale: F.sum_wide(cotangent, scale=scale),
+    evaluate=lambda F, x, *, scale: F.broadcast_to(scale * F.sum(x, axis=-1, keepdims=True), x.shape),
+    infer=lambda x, *, scale: (x.shape, x.dtype),
+    batch=lambda F, operands, flags, size, *, scale: F.sum_wide(operands[0], scale=scale),
+    doc="The sum along the last axis times a number, repeated along the axis.",
     **_ELEMENTS_IN,
 )
 

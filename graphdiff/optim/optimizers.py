@@ -65,6 +65,7 @@ class Optimizer:
         self._groups = [_Group(members, self.states) for members in groups.values()]
         self._steps = variable(0.0, name="steps")
         self._lr = variable(float(lr), name="lr")
+        self._steps.clock = self._groups[0].arena.flat.clock  # assigned together, counted together
         self._update = compile(self._trace_update)
 
     @property
@@ -142,6 +143,7 @@ class _Group:
         self.states = [variable(F.zeros_like(self.arena.flat._value), name=f"state {k}") for k in range(states)]
         for state in self.states:
             state.pin()
+            state.clock = self.arena.flat.clock
         self._buffer: Any = None
 
     def settle(self) -> None:

@@ -249,7 +249,11 @@ def _guarded(plan: Plan, arrays: list[Any], lock: Lock) -> Callable[..., Any]:
     The check is generated because a loop over the arguments would take longer than a small network's layer.
     """
     names = [f"a{place}" for place in range(len(arrays))]
-    scope: dict[str, Any] = {"run": plan.run, "miss": _MISS, "lock": lock, "RetraceError": RetraceError}
+    scope: dict[str, Any] = {"miss": _MISS, "acquire": lock.acquire, "release": lock.release}
+    run, *leading_values = plan.quick
+    leading = [f"leading{place}" for place in range(len(leading_values))]
+    scope |= {"run": run, "wrap": plan.wrap, "RetraceError": RetraceError}
+    scope |= dict(zip(leading, leading_values, strict=True))
     tests = []
     for name, array in zip(names, arrays, strict=True):
         scope |= {f"{name}_class": type(array), f"{name}_shape": tuple(array.shape), f"{name}_dtype": array.dtype}
@@ -259,11 +263,14 @@ def _guarded(plan: Plan, arrays: list[Any], lock: Lock) -> Callable[..., Any]:
     lines = [
         f"def quick({', '.join(names)}):",
         f"    if {' and '.join(tests) or 'True'}:",
-        "        with lock:",
-        "            try:",
-        f"                return run({', '.join(names)})",
-        "            except RetraceError:",
-        "                pass",
+        "        acquire()",
+        "        try:",
+        f"            values = run({', '.join([*leading, *names])})",
+        "        except RetraceError:",
+        "            return miss",
+        "        finally:",
+        "            release()",
+        "        return wrap(values)",
         "    return miss",
     ]
     exec("\n".join(lines), scope)

@@ -153,7 +153,8 @@ def _multiply(node: Tensor, x: Tensor, y: Tensor) -> Tensor | None:
     first, last = _constant_last(left, right)
     factor = scalar(last)
     if factor is None:
-        return _rebuilt(node, x, y, left, right)
+        quotient = _quotient(node, left, right)
+        return _rebuilt(node, x, y, left, right) if quotient is None else quotient
     if factor == 1 and first.shape == node.shape:
         return first
     if node.dtype.kind != "f" or first.shape != node.shape:
@@ -171,7 +172,18 @@ def _multiply(node: Tensor, x: Tensor, y: Tensor) -> Tensor | None:
             return FUNCTIONS["multiply"](inner, _constant(factor * other_factor, node))  # type: ignore[no-any-return]
         if inner_factor is not None:
             return FUNCTIONS["multiply"](other, _constant(factor * inner_factor, node))  # type: ignore[no-any-return]
+    if _is(first, "sum_wide"):
+        scale = factor * first.attributes["scale"]
+        return OPS["sum_wide"].node(first.inputs, {"scale": scale})
     return _rebuilt(node, x, y, left, right)
+
+
+def _quotient(node: Tensor, left: Tensor, right: Tensor) -> Tensor | None:
+    """Turn x · (1 / y) into x / y."""
+    for factor, inverse in ((left, right), (right, left)):
+        if _is(inverse, "divide") and scalar(inverse.inputs[0]) == 1 and factor.recorded:
+            return FUNCTIONS["divide"](factor, inverse.inputs[1])  # type: ignore[no-any-return]
+    return None
 
 
 def _divide(node: Tensor, x: Tensor, y: Tensor) -> Tensor | None:
@@ -314,7 +326,7 @@ def widen_sums(program: Program) -> Program:
             inner = column.inputs[0]
             return wide(inner, shape) if inner.size == shape[0] else None
         if column.op.name == "sum" and column.inputs[0].shape == shape and column.attributes["axis"] == (1,):
-            return OPS["sum_wide"].node((column.inputs[0],), {})
+            return OPS["sum_wide"].node((column.inputs[0],), {"scale": 1.0})
         if column.op.kind == "elementwise" and len(column.inputs) <= 2 and column.size == shape[0]:
             parts = [wide(operand, shape) if operand.shape else operand for operand in column.inputs]
             if all(part is not None for part in parts) and any(part.shape == shape for part in parts):  # type: ignore[union-attr]
@@ -362,8 +374,9 @@ def optimize(program: Program, disabled: frozenset[str]) -> tuple[Program, list[
             continue
         before = sum(1 for node in program.nodes() if node.recorded and node.op is not None)
         program = work(program)
-        if name == "widen":
-            program = program if "merge" in disabled else merge_common(program)
+        if name == "widen":  # what was widened is new to the passes before
+            for again in ("simplify", "merge"):
+                program = program if again in disabled else PASSES[again](program)
         after = sum(1 for node in program.nodes() if node.recorded and node.op is not None)
         reports.append((name, f"{before} → {after} ops"))
     return program, reports

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from types import CodeType
 from typing import Any
 
 from graphdiff.backend import Backend
@@ -11,7 +13,7 @@ from graphdiff.plan.generic import GenericRunner
 from graphdiff.plan.passes import PASSES, optimize
 from graphdiff.plan.program import Program
 from graphdiff.structure import Structure, unflatten
-from graphdiff.tensor import NO_ATTRIBUTES, Tensor
+from graphdiff.tensor import NO_ATTRIBUTES, Tensor, next_serial
 
 __all__ = ["Plan", "RetraceError"]
 
@@ -51,33 +53,57 @@ class Plan:
         self.backend = backend
         self.program, self.reports = optimize(program, disable)
         self._runner = (backend.planner or GenericRunner)(self.program)
-        self.run = self._wrapped(structure, results)
+        self.wrap = _wrapper(structure, results, backend)
+
+    def run(self, *arrays: Any) -> Any:
+        """Run on arrays of the traced shapes and dtypes, unchecked; return what the traced function returned."""
+        return self.wrap(self._runner.run(*arrays))
+
+    @property
+    def quick(self) -> tuple[Callable[..., Any], ...]:
+        """(function, its leading arguments, …): what `run` calls before it wraps the values."""
+        given = self._runner.run
+        return (given.func, *given.args) if isinstance(given, partial) else (given,)
 
     @property
     def source(self) -> str:
         """What runs, as text."""
         return self._runner.source  # type: ignore[no-any-return]
 
-    def _wrapped(self, structure: Structure, results: list[Any]) -> Callable[..., Any]:
-        """Return the function that runs the plan and gives what the traced function returned."""
-        run, backend = self._runner.run, self.backend
-        if structure is None and isinstance(results[0], Tensor):
-
-            def single(*arrays: Any) -> Tensor:
-                (value,) = run(*arrays)
-                return Tensor(None, (), NO_ATTRIBUTES, value, backend, False)
-
-            return single
-
-        def several(*arrays: Any) -> Any:
-            values = iter(run(*arrays))
-            leaves = [
-                Tensor(None, (), NO_ATTRIBUTES, next(values), backend, False) if isinstance(result, Tensor) else result
-                for result in results
-            ]
-            return unflatten(structure, leaves)
-
-        return several
-
     def __repr__(self) -> str:
         return f"<plan of {self.name}: {sum(1 for node in self.program.nodes() if node.op is not None)} ops>"
+
+
+def _wrapper(structure: Structure, results: list[Any], backend: Backend) -> Callable[[Any], Any]:
+    """Return the function that makes of a run's values what the traced function returned."""
+    if structure is None and isinstance(results[0], Tensor):
+        code = results[0]._code
+        return lambda values: _result(values[0], backend, code)
+
+    def several(values: Any) -> Any:
+        remaining = iter(values)
+        leaves = [
+            _result(next(remaining), backend, result._code) if isinstance(result, Tensor) else result
+            for result in results
+        ]
+        return unflatten(structure, leaves)
+
+    return several
+
+
+def _result(value: Any, backend: Backend, code: CodeType) -> Tensor:
+    """Return a constant as `Tensor` makes it, without the search for the user's line: it is that of the trace."""
+    made = Tensor.__new__(Tensor)
+    made.op = None
+    made.inputs = ()
+    made.attributes = NO_ATTRIBUTES
+    made._value = value
+    made.backend = backend
+    made.recorded = False
+    made._signature = None
+    made.serial = next_serial()
+    made.name = None
+    made.scope = ""
+    made._code = code
+    made._instruction = 0
+    return made
