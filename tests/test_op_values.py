@@ -295,6 +295,18 @@ _ALONG = np.array([[0, 1, 0], [1, 1, 0]])
 for _axis in (0, -1):
     row("take_along_axis", lambda x, a=_axis: gd.take_along_axis(x, _ALONG, axis=a),
         lambda x, a=_axis: np.take_along_axis(x, _ALONG, axis=a), (2, 3), label=f"axis={_axis}")  # fmt: skip
+row(
+    "label_weights",
+    lambda x: gd.label_weights(gd.astype(x, "int64"), classes=3, value=-0.5, dtype=np.dtype("float32")),
+    lambda x: np.where(
+        ((x.astype("int64") >= 0) & (x.astype("int64") < 3))[..., None],
+        -0.5 * (x.astype("int64")[..., None] == np.arange(3)),
+        np.nan,
+    ).astype("float32"),
+    (5,),
+    label="stop_gradient",
+)
+row("sum_wide", lambda x: gd.sum_wide(x, scale=2.0), lambda x: 0 * x + 2 * x.sum(-1, keepdims=True), (2, 3), kinds=REAL)
 row("one_hot", lambda x: gd.one_hot(gd.astype(x, "int64"), 3), lambda x: np.eye(9)[x.astype("int64")][..., :3], (5,),
     make=lambda stream, shape: stream.uniform(0, 5, shape))  # fmt: skip
 row("one_hot", lambda x: gd.one_hot(gd.astype(x, "int64"), 4, dtype="float32"),

@@ -92,7 +92,7 @@ def test_an_assignment_in_between_is_kept(name: str) -> None:
     before = b.item()
     optimizer.minimize(loss(w, b))
     expected = slope(2 * START, before)
-    np.testing.assert_allclose(np.append(w.grad, b.grad), expected, rtol=1e-13)
+    assert w.grad is b.grad is None
     first = slope(START, 0.7)
     if name == "momentum":
         moved = -0.05 * (0.9 * first + expected)
@@ -143,11 +143,11 @@ def test_values_seen_before_a_step_do_not_change() -> None:
 
 def test_a_rule_of_ones_own() -> None:
     class SignDescent(gd.optim.Optimizer):
-        def rule(self, F: Any, value: Any, gradient: Any, state: tuple[Any, ...], steps: int) -> tuple[Any, ...]:
-            return (value - F.sign(gradient) / steps,)
+        def rule(self, F: Any, value: Any, gradient: Any, state: Any, steps: Any, lr: Any) -> tuple[Any, ...]:
+            return (value - lr * F.sign(gradient) / steps,)
 
     w = gd.variable([5.0, -5.0])
-    optimizer = SignDescent([w])
+    optimizer = SignDescent([w], lr=1.0)
     for _ in range(3):
         optimizer.minimize(gd.sum(w * w))
     np.testing.assert_allclose(w.numpy(), [5 - 11 / 6, -5 + 11 / 6], rtol=1e-15)

@@ -6,6 +6,7 @@ import contextlib
 import math
 import operator
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from graphdiff.backend import Backend, fill_index
 __all__ = ["NumpyBackend"]
 
 _SMALL = 1 << 16
+_OUTSIDE = 128
 _add_reduce: Any = np.add.reduce
 _maximum_reduce: Any = np.maximum.reduce
 _minimum_reduce: Any = np.minimum.reduce
@@ -92,6 +94,21 @@ def _einsum(*operands: Any, subscripts: str) -> Any:
     return np.einsum(subscripts, *operands, optimize=len(operands) > 1)
 
 
+@lru_cache(maxsize=64)
+def label_table(classes: int, value: float, dtype: Any) -> Any:
+    """Return the rows that labels 0 … classes - 1 stand for, and rows of NaN on which other labels wrap around."""
+    table = np.full((classes + _OUTSIDE, classes), math.nan, dtype)
+    table[:classes] = np.eye(classes, dtype=dtype) * value
+    return table
+
+
+def _label_weights(labels: Any, classes: int, value: float, dtype: Any) -> Any:
+    table = label_table(classes, value, dtype)
+    if labels.size and (labels.min() < -_OUTSIDE or labels.max() >= classes + _OUTSIDE):
+        return table[np.where((labels < 0) | (labels >= classes), classes, labels)]
+    return table.take(labels, 0, mode="wrap")
+
+
 class NumpyBackend(Backend):
     """NumPy arrays on the CPU. A 0-d value is always a NumPy array scalar (`np.float64(2.0)`), as NumPy's own are."""
 
@@ -121,6 +138,7 @@ class NumpyBackend(Backend):
         "getitem": _getitem,
         "scatter_add": _scatter_add,
         "index_set": _index_set,
+        "label_weights": _label_weights,
     }
 
     @staticmethod

@@ -27,13 +27,13 @@ from graphdiff.plan.passes import scalar
 from graphdiff.plan.program import Program
 from graphdiff.plan.schedule import Call, Local, Operand, Schedule, Storage, View, dense_strides
 from graphdiff.tensor import Tensor, Variable
+from graphdiff_numpy import label_table
 
 __all__ = ["Planner"]
 
 _FULL = 1 << 17  # elements up to which a constant is kept in full
 _EXACT = 1 << 12  # elements up to which a sum may be a product with ones: beyond, NumPy's pairwise sum is more accurate
 _SMALL = 1 << 12  # elements up to which an argument is copied to lie by columns
-_LABELS = 128  # labels this far outside the classes are found out
 _TEXT = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "power": "**"}
 _VIEWS = {"reshape", "permute_dims", "getitem", "broadcast_to"}
 
@@ -95,11 +95,11 @@ class Planner:
 
     def _lower_leaves(self) -> None:
         for place, node in enumerate(self.program.arguments):
-            self.value[node] = Local(f"a{place}", node.shape, node.dtype)
+            self.value[node] = Local(f"_a{place}", node.shape, node.dtype)
         self.loads: list[tuple[str, Variable]] = []
         for node, variable in self.program.reads.items():
             if node.shape == ():
-                name = f"v{len(self.loads)}"
+                name = f"_v{len(self.loads)}"
                 self.loads.append((name, variable))
                 self.value[node] = Local(name, (), node.dtype)
             else:
@@ -375,7 +375,7 @@ class Planner:
 
     def _name(self) -> str:
         self._names += 1
-        return f"t{self._names}"
+        return f"_{self._names}"
 
     def _operand(self, node: Tensor) -> Operand:
         found = self.value.get(node)
@@ -450,7 +450,7 @@ class Planner:
         elif name == "negative":
             expression = "-{0}"
         elif name == "sqrt":
-            expression = "{0} ** 0.5 if {0} > 0 else sqrt({0})"  # the power is the quicker one on an array scalar
+            expression = "{0} ** 0.5 if {0} > 0 else root({0})"  # the power is the quicker one on an array scalar
         else:
             return False
         self.calls.append(Call(expression, tuple(texts), assigns=assigned, node=node, flops=1))
@@ -520,7 +520,9 @@ class Planner:
                 out = operand
         for place in (0, 1):
             parts = [view.indexed((slice(None), place if view.shape[1] > 1 else 0)) for view in operands]
-            self.calls.append(Call(ufunc, tuple(parts), out.indexed((slice(None), place)), node=node, flops=node.shape[0]))
+            self.calls.append(
+                Call(ufunc, tuple(parts), out.indexed((slice(None), place)), node=node, flops=node.shape[0])
+            )
         self.value[node] = out
         return True
 
@@ -682,7 +684,7 @@ class Planner:
     def _reduced(self, node: Tensor, weight: float) -> bool:
         """Sum, and multiply by a weight."""
         x_node = node.inputs[0]
-        if node.dtype.kind != "f" or x_node.dtype != node.dtype or not x_node.size:
+        if node.dtype.kind != "f" or x_node.dtype != node.dtype or not x_node.size or not node.attributes["axis"]:
             return False
         if node in self.contracted:
             if self._contracted(node, x_node, weight):
@@ -709,8 +711,10 @@ class Planner:
             summed = self._operand(wide)
             if isinstance(summed, View):
                 column = summed.indexed((slice(None), 0))
-                self.value[node] = column if column is None or not node.attributes.get("keepdims") else (
-                    summed.indexed((slice(None), slice(0, 1)))
+                self.value[node] = (
+                    column
+                    if column is None or not node.attributes.get("keepdims")
+                    else (summed.indexed((slice(None), slice(0, 1))))
                 )
                 return True
         if len(x.shape) == 2 and x.shape[axes[0]] <= _EXACT:
@@ -791,7 +795,7 @@ class Planner:
 
     def _extreme(self, node: Tensor, ufunc: Any) -> bool:
         x, axes = self._operand(node.inputs[0]), node.attributes["axis"]
-        if not isinstance(x, View) or len(axes) == len(x.shape) or not node.size or not x.size:
+        if not isinstance(x, View) or not axes or len(axes) == len(x.shape) or not node.size or not x.size:
             return False
         out, reduced = self._reduction_out(node, axes)
         if len(x.shape) == 2 and x.shape[axes[0]] == 2:
@@ -815,12 +819,11 @@ class Planner:
         labels, classes = self._operand(node.inputs[0]), node.attributes["classes"]
         if len(node.shape) != 2 or node.inputs[0].dtype != np.int64:
             return False
-        # Labels outside the classes wrap around to columns of NaN, so that they cannot go unnoticed.
-        table = np.full((classes, classes + _LABELS), math.nan, node.dtype)
-        table[:, :classes] = np.eye(classes, dtype=node.dtype) * node.attributes["value"]
+        # Labels outside the classes wrap around to NaN, so that they cannot go unnoticed.
+        table = label_table(classes, node.attributes["value"], node.dtype)
         columns = self._tall(node.shape)
         out = self._out(node, columns)
-        rows = self._constant(table if columns else table.T)
+        rows = self._constant(table.T if columns else table)
         operands = (labels, 1, out.T, "wrap") if columns else (labels, 0, out, "wrap")
         self.calls.append(Call((rows, "take"), operands, out, "-", node=node))
         self.value[node] = out
@@ -924,5 +927,3 @@ def _turned(operand: Operand) -> Operand:
 
 def _compact(view: View) -> tuple[int, ...]:
     return dense_strides(view.shape, columns=view.by_columns and not view.by_rows)
-
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import contextvars
 import keyword
 import math
@@ -17,12 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from graphdiff_numpy.planner import Planner
-
 from graphdiff.plan.plan import RetraceError
 from graphdiff.plan.program import Program
 from graphdiff.plan.schedule import ALIGNMENT, Call, Local, Operand, Storage, View
 from graphdiff.tensor import MOVES, next_serial
+from graphdiff_numpy.planner import Planner
 
 __all__ = ["NumpyRunner"]
 
@@ -33,6 +33,26 @@ _ABOUT = '''"""{count} calls, workspace {workspace} bytes. Arrays are views of m
 def _run_all(calls: Any) -> None:
     """Make calls one after the other without returning to the interpreter, so that no interrupt falls between."""
     deque(map(operator.call, calls), 0)
+
+
+_HELPERS: dict[str, Any] = {
+    "MOVES": MOVES,
+    "chain": chain,
+    "clock": perf_counter_ns,
+    "commit": (),
+    "inf": math.inf,
+    "moved": 0,
+    "nan": math.nan,
+    "next_serial": next_serial,
+    "outputs": None,
+    "partial": partial,
+    "rebind": None,
+    "root": np.sqrt,
+    "run": None,
+    "run_all": _run_all,
+    "serial": 0,
+}
+"""What the source may name besides arrays and the functions that it calls."""
 
 
 class NumpyRunner:
@@ -56,7 +76,7 @@ class NumpyRunner:
         self._views: dict[str, View] = {}
         self._functions: dict[str, Any] = {}
         self._methods: dict[str, tuple[str, str]] = {}
-        self._taken: set[str] = set(keyword.kwlist)
+        self._taken: set[str] = {*keyword.kwlist, *_HELPERS, *dir(builtins)}
         self._memory: dict[Storage, Any] = {}
         self._commit: list[tuple[str, list[str], Call]] = []
         self._scope: dict[str, Any] = {}
@@ -122,14 +142,12 @@ class NumpyRunner:
             return {call.keyword: self._scope[self._name_of(call.out, call)]}
         return {}
 
-    def _rebind(self) -> None:
-        self._bind()
-
     # Names -----------------------------------------------------------------------------------------------------------
 
     def _fresh(self, wanted: str) -> str:
-        base = re.sub(r"\W", "_", wanted) or "x"
-        base = f"_{base}" if base[0].isdigit() else base
+        # What begins with an underscore and a digit or letter is the source's own.
+        base = re.sub(r"\W", "_", wanted).strip("_") or "x"
+        base = f"x{base}" if base[0].isdigit() else base
         name, count = base, 1
         while name in self._taken:
             count += 1
@@ -208,7 +226,7 @@ class NumpyRunner:
     def _write(self, timed: bool) -> str:
         plan = self._plan
         count = len(self._program.arguments)
-        names = ", ".join(f"a{place}" for place in range(count))
+        names = ", ".join(f"_a{place}" for place in range(count))
         lines = []
         for name, variable in plan.loads:
             holder = self._fresh(f"{variable.name or 'variable'}_variable")
@@ -224,10 +242,10 @@ class NumpyRunner:
             returned = "outputs"
         held = []
         for place, (variable, text) in enumerate(gradients):
-            lines.append(f"g{place} = {text}")
+            lines.append(f"_g{place} = {text}")
             holder = self._fresh(f"{variable.name or 'variable'}_variable")
             self._functions[holder] = variable
-            held.append(f"{holder}.grad = g{place}")
+            held.append(f"{holder}.grad = _g{place}")
         lines += self._write_commit(timed)
         lines += held
         lines.append(f"return {returned}")
@@ -260,18 +278,19 @@ class NumpyRunner:
         for variable in updated:
             if not any(clock is variable.clock for clock in clocks):
                 clocks.append(variable.clock)
-        self._functions["clocks"] = clocks
         lines.append("serial = next_serial()")
-        lines += [f"clock{place}[0] = serial; clock{place}[1] += 1" for place in range(len(clocks))]
+        lines += [f"_clock{place}[0] = serial; _clock{place}[1] += 1" for place in range(len(clocks))]
         for place, clock in enumerate(clocks):
-            self._functions[f"clock{place}"] = clock
+            self._functions[f"_clock{place}"] = clock
         extra = []
         for variable, operand in numbers:
             holder = self._fresh(f"{variable.name or 'variable'}_variable")
             self._functions[holder] = variable
             extra.append(f"partial(setattr, {holder}, '_value', {operand.text})")
         if timed:
-            lines += self._marked([f"commit[{place}]()" for place in range(len(commit))], True, len(self.schedule.compute))
+            lines += self._marked(
+                [f"commit[{place}]()" for place in range(len(commit))], True, len(self.schedule.compute)
+            )
             lines += [f"{text}()" for text in extra]
             return lines
         everything = f"chain(({', '.join(extra)},), commit)" if extra else "commit"
@@ -310,18 +329,7 @@ class NumpyRunner:
 
     def _compiled(self, name: str, source: str) -> Callable[..., Any]:
         scope = self._scope
-        scope |= {
-            "MOVES": MOVES,
-            "rebind": self._rebind,
-            "next_serial": next_serial,
-            "run_all": _run_all,
-            "chain": chain,
-            "partial": partial,
-            "sqrt": np.sqrt,
-            "nan": math.nan,
-            "inf": math.inf,
-            "clock": perf_counter_ns,
-        }
+        scope |= _HELPERS | {"rebind": self._bind}
         exec(compile(source, f"<plan {id(self):x}>", "exec"), scope)
         return scope["run"]  # type: ignore[no-any-return]
 

@@ -330,14 +330,21 @@ def one_hot(indices: Any, classes: int, /, *, dtype: Any = "float64") -> Tensor:
     return (chosen[..., None] == FUNCTIONS["arange"](classes)).astype(dtype)  # type: ignore[no-any-return]
 
 
+def _label_weights(F: Any, labels: Any, *, classes: int, value: float, dtype: host.DType) -> Any:
+    native = dtype if F.is_graph else F.backend.native_dtype(dtype)
+    column = F.expand_dims(labels, axis=-1)
+    row = F.arange(classes)
+    weights = value * F.astype(column == row, native)
+    inside = F.logical_and(column >= 0, column < classes)
+    return F.where(inside, weights, F.full((), math.nan, dtype=native))
+
+
 label_weights: Any = linear(
     "label_weights",
-    evaluate=lambda F, labels, *, classes, value, dtype: (
-        F.astype(F.expand_dims(labels, axis=-1) == F.arange(classes), dtype) * value
-    ),
+    evaluate=_label_weights,
     infer=lambda labels, *, classes, value, dtype: ((*labels.shape, classes), dtype),
     batch=lambda F, operands, flags, size, **attributes: label_weights(operands[0], **attributes),
-    doc="A row per label: `value` at the label, 0 elsewhere; what a label outside the classes gives is not defined.",
+    doc="A row per label: `value` at the label, 0 elsewhere; NaN for a label outside the classes.",
 )
 
 

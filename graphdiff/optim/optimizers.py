@@ -59,14 +59,9 @@ class Optimizer:
         if len(set(self.parameters)) != len(self.parameters):
             raise GraphError("a parameter was given twice")
         self.backend = self.parameters[0].backend
-        groups: dict[Any, list[Variable]] = {}
-        for parameter in self.parameters:
-            groups.setdefault(parameter.dtype, []).append(parameter)
-        self._groups = [_Group(members, self.states) for members in groups.values()]
         self._steps = variable(0.0, name="steps")
         self._lr = variable(float(lr), name="lr")
-        self._steps.clock = self._groups[0].arena.flat.clock  # assigned together, counted together
-        self._update = compile(self._trace_update)
+        self._join()
 
     @property
     def steps(self) -> int:
@@ -82,6 +77,27 @@ class Optimizer:
     def lr(self, value: float) -> None:
         _require("lr", value, value >= 0)
         self._lr.assign(float(value))
+
+    def __getstate__(self) -> dict[str, Any]:
+        kept = {name: value for name, value in self.__dict__.items() if name not in ("_update", "_groups")}
+        return kept | {"saved": [[state.numpy() for state in group.states] for group in self._groups]}
+
+    def __setstate__(self, kept: dict[str, Any]) -> None:
+        arrays = kept.pop("saved")
+        self.__dict__.update(kept)
+        self._join()
+        for group, saved in zip(self._groups, arrays, strict=True):
+            for state, array in zip(group.states, saved, strict=True):
+                state.assign(array)
+
+    def _join(self) -> None:
+        """Lay the parameters out in arenas, one per dtype."""
+        members: dict[Any, list[Variable]] = {}
+        for parameter in self.parameters:
+            members.setdefault(parameter.dtype, []).append(parameter)
+        self._groups = [_Group(group, self.states) for group in members.values()]
+        self._steps.clock = self._groups[0].arena.flat.clock  # assigned together, counted together
+        self._update = compile(self._trace_update)
 
     def rule(self, F: Any, value: Any, gradient: Any, state: tuple[Any, ...], steps: Any, lr: Any) -> tuple[Any, ...]:
         """Return the new value, followed by the new state.
