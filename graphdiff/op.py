@@ -39,6 +39,7 @@ __all__ = [
     "elementwise",
     "function",
     "linear",
+    "literal",
     "multilinear",
     "sum_to",
 ]
@@ -101,7 +102,7 @@ def _holds_tensor(sequence: Any) -> bool:
     )
 
 
-def _literal(scalar: Any, kind_of: host.DType, backend: Backend) -> Tensor:
+def literal(scalar: Any, kind_of: host.DType, backend: Backend) -> Tensor:
     """Return the constant for a Python number beside a tensor of dtype `kind_of`.
 
     Literals are kept: a loop that says ``x * 0.5`` makes one constant, not one per turn. Zeros are not, since
@@ -136,7 +137,7 @@ def _operand(value: Any, other: Any) -> Tensor:
     """Return an operand that is no plain Tensor as one, beside the operand `other`."""
     if isinstance(other, Tensor):
         if isinstance(value, host.PYTHON_SCALARS):
-            return _literal(value, other.dtype, other.backend)
+            return literal(value, other.dtype, other.backend)
         if value.__class__ is Number and other.__class__ is not Number:
             return value.beside(other.dtype)  # type: ignore[no-any-return]
     return as_tensor(value)
@@ -166,7 +167,7 @@ def _settle(value: Any, joined: host.DType, backend: Backend) -> Tensor:
     """Return a Tensor, or a Python number in the dtype that it has beside the others."""
     if value.__class__ is Number:
         return value.beside(joined)  # type: ignore[no-any-return]
-    return value if isinstance(value, Tensor) else _literal(value, joined, backend)
+    return value if isinstance(value, Tensor) else literal(value, joined, backend)
 
 
 def _raise_mixed(op: Op, operands: Iterable[Tensor]) -> NoReturn:

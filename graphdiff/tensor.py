@@ -10,7 +10,6 @@ import gc
 import itertools
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from graphdiff import host
@@ -574,8 +573,7 @@ def placeholder(shape: int | tuple[int, ...] = (), dtype: Any = "float64", *, na
     return leaf
 
 
-@contextmanager
-def name_scope(name: str) -> Iterator[str]:
+class name_scope:
     """Give every node made within the block the scope `name`, nested scopes joined by ``/``.
 
     Examples
@@ -586,8 +584,16 @@ def name_scope(name: str) -> Iterator[str]:
     >>> y.scope
     'layer1'
     """
-    _scope.append(f"{_scope[-1]}/{name}" if _scope[-1] else name)
-    try:
-        yield _scope[-1]
-    finally:
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __enter__(self) -> str:
+        outer = _scope[-1]
+        _scope.append(f"{outer}/{self.name}" if outer else self.name)
+        return _scope[-1]
+
+    def __exit__(self, *exception: object) -> None:
         _scope.pop()

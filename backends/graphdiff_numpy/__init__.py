@@ -17,6 +17,8 @@ __all__ = ["NumpyBackend"]
 
 _SMALL = 1 << 16
 _OUTSIDE = 128
+_EXACT = 1 << 10
+_FLOATS = (np.dtype("float32"), np.dtype("float64"))
 _add_reduce: Any = np.add.reduce
 _maximum_reduce: Any = np.maximum.reduce
 _minimum_reduce: Any = np.minimum.reduce
@@ -59,7 +61,21 @@ def _matrix_transpose(array: Any) -> Any:
     return array.swapaxes(-1, -2)
 
 
+@lru_cache(maxsize=64)
+def _ones(length: int, dtype: Any) -> Any:
+    return np.ones(length, dtype)
+
+
 def _sum(array: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    # A matrix's sums along one axis are a product with ones in a third of the time; beyond this length NumPy's pairwise
+    # sum is the more accurate.
+    if array.ndim == 2 and axis.__class__ is tuple and len(axis) == 1 and array.dtype in _FLOATS:
+        along = axis[0]
+        length = array.shape[along]
+        if 0 < length <= _EXACT:
+            ones = _ones(length, array.dtype)
+            summed = array.dot(ones) if along == 1 else ones.dot(array)
+            return summed if not keepdims else summed[:, None] if along == 1 else summed[None]
     return _add_reduce(array, axis, None, None, keepdims)
 
 

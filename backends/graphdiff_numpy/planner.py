@@ -296,7 +296,7 @@ class Planner:
 
     def _find_scaled(self, wide: Tensor) -> None:
         for total in self.users.get(wide.inputs[0], []):
-            if total.op is None or total.op.name != "sum" or total.attributes["axis"] != (1,) or len(total.shape) != 1:
+            if total.op is None or total.op.name != "sum" or total.attributes["axis"] != (1,):
                 continue
             product = self._only_user(total)
             if product is not None and product.op is not None and product.op.name == "multiply":
@@ -564,9 +564,7 @@ class Planner:
             self.skipped.discard(total)
             self._lower(total)
             return False
-        column = summed.indexed((slice(None), 0))
-        assert column is not None
-        self.value[node] = column
+        self.value[node] = summed.indexed((slice(None), 0 if len(node.shape) == 1 else slice(0, 1)))
         return True
 
     def _where(self, node: Tensor) -> bool:

@@ -13,7 +13,7 @@ from graphdiff.backend import use_backend, working_on
 from graphdiff.errors import BackendError, DTypeError, NonScalarError, ShapeError
 from graphdiff.graph import collector_paused, topological_order
 from graphdiff.host import is_real_floating
-from graphdiff.op import GRAPH, OPS, Composite, Elementwise, Linear, Multilinear, Op, as_tensor, sum_to
+from graphdiff.op import GRAPH, OPS, Composite, Elementwise, Linear, Multilinear, Op, as_tensor, literal, sum_to
 from graphdiff.tensor import TRACES, Tensor, Variable
 
 __all__ = ["adjoints", "backward", "below", "gradients_of", "pull_back", "seed_for"]
@@ -255,7 +255,7 @@ def seed_for(output: Tensor, seed: Any = None) -> Any:
                 f"{output.describe()}, made at {output.source}, is no scalar: give a seed of its shape "
                 "(backward(seed=…)), or reduce it first, for example with gd.sum"
             )
-        return GRAPH.ones_like(output)
+        return GRAPH.ones_like(output) if output.shape else literal(1.0, output.dtype, output.backend)
     with use_backend(output.backend):
         tensor = as_tensor(seed)
     if tensor.backend is not output.backend:

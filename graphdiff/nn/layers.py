@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from graphdiff.errors import GraphError, OpError, ShapeError
 from graphdiff.op import FUNCTIONS, as_tensor
@@ -18,6 +18,12 @@ ACTIVATIONS = ("relu", "tanh", "sigmoid", "gelu", "elu", "leaky_relu", "softplus
 
 class Module:
     """A function with parameters. Subclasses set variables and modules as attributes and define `forward`."""
+
+    kind: ClassVar[str] = "module"
+    """The class's name in lower case, for the scopes of the nodes that its instances make."""
+
+    def __init_subclass__(cls) -> None:
+        cls.kind = cls.__name__.lower()
 
     def forward(self, x: Any) -> Tensor:
         """Return the output for a batch of inputs."""
@@ -155,7 +161,7 @@ class Sequential(Module):
 
     def forward(self, x: Any) -> Tensor:
         for index, layer in enumerate(self.layers):
-            with name_scope(f"{type(layer).__name__.lower()}{index}"):
+            with name_scope(f"{layer.kind}{index}"):
                 x = layer(x)
         return as_tensor(x)
 

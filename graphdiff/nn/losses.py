@@ -6,8 +6,7 @@ import math
 from typing import Any
 
 from graphdiff.errors import DataError, DTypeError, ShapeError
-from graphdiff.op import FUNCTIONS, as_tensor
-from graphdiff.ops.index import label_weights
+from graphdiff.op import FUNCTIONS, as_tensor, custom
 from graphdiff.tensor import Tensor
 
 __all__ = ["accuracy", "check_labels", "softmax_cross_entropy", "squared_error"]
@@ -21,14 +20,71 @@ def check_labels(labels: Any, classes: int) -> None:
         raise DataError(f"row {row}: label {labels[row]} is outside 0 … {classes - 1}")
 
 
-def _check_labels(logits: Tensor, labels: Tensor) -> None:
+def _require_pairs(logits: Tensor, labels: Tensor) -> None:
     if logits.ndim != 2 or labels.shape != logits.shape[:1]:
         raise ShapeError(
             f"logits are (examples, classes) and integer labels (examples,), not {logits.describe()} and "
             f"{labels.describe()}"
         )
+
+
+def _check_labels(logits: Tensor, labels: Tensor) -> None:
+    _require_pairs(logits, labels)
     if labels.has_value and labels.size:
         check_labels(labels.numpy(), logits.shape[1])
+
+
+# The cross-entropy of classes, for logits (…, examples, classes) and labels (…, examples). The shift by the maximum
+# cancels between the loss's two terms, so that no derivative need flow through it; and the sums are multiplied by the
+# number of examples, so that the derivative is one quotient and one sum.
+
+
+def _shifted(F: Any, logits: Any) -> tuple[Any, Any, Any]:
+    """Return the logits less their maximum, their exponentials, and the exponentials' sums times the examples."""
+    shifted = logits - F.max(logits, axis=logits.ndim - 1, keepdims=True)
+    powers = F.exp(shifted)
+    return shifted, powers, F.sum(powers, axis=logits.ndim - 1, keepdims=True) * float(logits.shape[-2])
+
+
+def _weights(F: Any, logits: Any, labels: Any) -> Any:
+    examples, classes = logits.shape[-2:]
+    dtype = logits.dtype if F.is_graph else F.backend.host_dtype(logits)
+    return F.label_weights(labels, classes=classes, value=-1.0 / examples, dtype=dtype)
+
+
+def _cross_entropy_value(F: Any, logits: Any, labels: Any) -> Any:
+    shifted, _, sums = _shifted(F, logits)
+    axes = (logits.ndim - 2, logits.ndim - 1)
+    spread = F.mean(F.log(sums), axis=axes) - math.log(logits.shape[-2])
+    return F.sum(shifted * _weights(F, logits, labels), axis=axes) + spread
+
+
+def _cross_entropy_slope(F: Any, logits: Any, labels: Any) -> Any:
+    """Return (softmax - one-hot labels) / examples."""
+    _, powers, sums = _shifted(F, logits)
+    return powers / sums + _weights(F, logits, labels)
+
+
+def _cross_entropy_batch(F: Any, operands: Any, flags: Any, size: int) -> Tensor:
+    logits, labels = operands
+    whole = logits if flags[0] else F.broadcast_to(logits, (size, *logits.shape))
+    return _cross_entropy_value(F, whole, labels)  # type: ignore[no-any-return]
+
+
+_cross_entropy: Any = custom(
+    "cross_entropy",
+    evaluate=_cross_entropy_value,
+    tangent=lambda F, tangents, out, logits, labels: F.sum(
+        tangents[0] * _cross_entropy_slope(F, logits, labels), axis=(0, 1)
+    ),
+    adjoint=lambda F, cotangent, position, out, logits, labels: (
+        cotangent * _cross_entropy_slope(F, logits, labels) if position == 0 else None
+    ),
+    infer=lambda logits, labels: ((), logits.dtype),
+    batch=_cross_entropy_batch,
+    flops=lambda out, logits, labels: 7 * logits.size,
+    doc="Mean cross-entropy of softmax(logits) with integer labels.",
+)
 
 
 def softmax_cross_entropy(logits: Any, labels: Any) -> Tensor:
@@ -58,16 +114,11 @@ def softmax_cross_entropy(logits: Any, labels: Any) -> Tensor:
     """
     logits, labels = as_tensor(logits), as_tensor(labels)
     if labels.dtype.kind in "iu":
-        _check_labels(logits, labels)
-        # Both terms are shifted by the same maximum, which cancels, so that no derivative need flow through it. The
-        # sums are multiplied by the number of examples so that in the derivative its reciprocal cancels too.
-        examples, classes = logits.shape
-        top = FUNCTIONS["stop_gradient"](FUNCTIONS["max"](logits, axis=1, keepdims=True))
-        shifted = logits - top
-        sums = FUNCTIONS["sum"](FUNCTIONS["exp"](shifted), axis=1) * float(examples)
-        weights = label_weights(labels, classes=classes, value=-1.0 / examples, dtype=logits.dtype)
-        spread = FUNCTIONS["mean"](FUNCTIONS["log"](sums)) - math.log(examples)
-        return FUNCTIONS["sum"](shifted * weights) + spread  # type: ignore[no-any-return]
+        _require_pairs(logits, labels)
+        loss = _cross_entropy(logits if logits.dtype.kind == "f" else logits.astype("float64"), labels)
+        if loss.has_value and not bool(loss._value == loss._value):  # a label outside the classes gives NaN
+            _check_labels(logits, labels)
+        return loss  # type: ignore[no-any-return]
     if labels.dtype.kind != "f":
         raise DTypeError(f"labels are integers or probabilities, not {labels.describe()}")
     if labels.shape != logits.shape:
