@@ -84,7 +84,9 @@ class Backend:
     in_place : bool
         Whether a slice of an array is a view that can be written into.
     planner : callable or None
-        Makes a program ready to run, as ``planner(program, options)``; None for a plan of plain kernel calls.
+        Makes a program ready to run, as ``planner(program, disable)``; None for a plan of plain kernel calls.
+    plan_passes : tuple of str
+        What the planner does that can be switched off.
     """
 
     name: str = ""
@@ -93,6 +95,7 @@ class Backend:
     install: str = ""
     in_place: bool = False
     planner: Callable[..., Any] | None = None
+    plan_passes: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         self.numbers = Numbers(self)

@@ -306,6 +306,13 @@ row(
     (5,),
     label="stop_gradient",
 )
+row(
+    "cross_entropy",
+    lambda x: gd.nn.softmax_cross_entropy(x, np.array([2, 0, 1, 2])),
+    lambda x: -np.mean(np_log_softmax(x)[np.arange(4), [2, 0, 1, 2]]),
+    (4, 3),
+    kinds=(*REAL, "int64"),
+)
 row("sum_wide", lambda x: gd.sum_wide(x, scale=2.0), lambda x: 0 * x + 2 * x.sum(-1, keepdims=True), (2, 3), kinds=REAL)
 row("one_hot", lambda x: gd.one_hot(gd.astype(x, "int64"), 3), lambda x: np.eye(9)[x.astype("int64")][..., :3], (5,),
     make=lambda stream, shape: stream.uniform(0, 5, shape))  # fmt: skip

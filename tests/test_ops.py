@@ -156,7 +156,12 @@ LINALG: list[Case] = [
     ("eigenvectors", lambda x: gd.abs(gd.linalg.eigh(x)[1]), [positive_definite(3)]),
     ("astype", lambda x: x.astype("float64") * 2, [normal(2)]),
 ]
-CASES: list[Case] = [*elementwise_cases(), *reduction_cases(), *SHAPE, *INDEX, *LINALG]
+def loss_cases() -> list[Case]:
+    labels = np.array([2, 0, 1, 2])
+    return [("cross_entropy", lambda x: gd.nn.softmax_cross_entropy(x, labels), [normal(4, 3)])]
+
+
+CASES: list[Case] = [*elementwise_cases(), *reduction_cases(), *SHAPE, *INDEX, *LINALG, *loss_cases()]
 
 
 def differences(function: Callable[..., Any], arguments: list[Any], position: int) -> Any:

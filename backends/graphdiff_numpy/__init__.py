@@ -131,6 +131,7 @@ class NumpyBackend(Backend):
     name = "numpy"
     namespace = np
     in_place = True
+    plan_passes = ("layout", "place", "reuse", "tile")
     # Python's operators reach NumPy's scalar arithmetic ten times faster than the ufuncs do, and arrays no slower.
     kernels: Mapping[str, Callable[..., Any]] = {
         "add": operator.add,
@@ -158,11 +159,11 @@ class NumpyBackend(Backend):
     }
 
     @staticmethod
-    def planner(program: Any) -> Any:
+    def planner(program: Any, disable: frozenset[str] = frozenset()) -> Any:
         """Make a program ready to run."""
         from graphdiff_numpy.runner import NumpyRunner
 
-        return NumpyRunner(program)
+        return NumpyRunner(program, disable)
 
     def from_host(self, array: Any, dtype: Any = None) -> Any:
         """Return the array itself where it already is one of the right dtype: no copy is made."""

@@ -16,7 +16,9 @@ than its arithmetic:
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -51,8 +53,9 @@ class Planner:
     gradients : list of (Variable, View or Local)
     """
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, disable: frozenset[str] = frozenset()) -> None:
         self.program = program
+        self.disable = disable
         self.users = program.users()
         self.order = program.nodes()
         self.value: dict[Tensor, Operand] = {}
@@ -69,10 +72,11 @@ class Planner:
 
         self._lower_leaves()
         self._lower_static_views()
-        self.affine = self._find_affine()
+        self.affine = set() if "layout" in disable else self._find_affine()
         self.with_bias: dict[Tensor, Tensor] = {}
-        self._place_parts()
-        self.targets = self._find_targets()
+        if "place" not in disable:
+            self._place_parts()
+        self.targets = {} if "place" in disable else self._find_targets()
         self._find_patterns()
 
         late = self._late(self.targets)
@@ -89,7 +93,24 @@ class Planner:
         self.outputs = [self._operand(node) for node in program.outputs]
         self.gradients = [(variable, self._operand(node)) for variable, node in program.gradients.items()]
         kept = [*self.outputs, *(operand for _, operand in self.gradients), *(local for _, local in self.numbers)]
-        self.schedule = Schedule(compute, commit, kept)
+        self.schedule = Schedule(compute, commit, kept, reuse="reuse" not in disable)
+        self.notes = self._noted()
+
+    def _noted(self) -> list[tuple[str, str]]:
+        """Return what was done, for people to read."""
+        columns = {
+            call.out.storage.root()[0]
+            for call in self.schedule.calls
+            if call.out is not None and call.out.by_columns and not call.out.by_rows
+        }
+        parts = sum(1 for node, view in self.placed.items() if node.op is not None and node.op.name != "concatenate")
+        told = {
+            "layout": f"{len(columns)} buffers by columns; {len(self.with_bias) // 2} bias gradients within a product",
+            "place": f"{parts} parts computed where they are joined, {len(self.targets)} results in variables' memory",
+            "reuse": f"{self.schedule.overwritten} results written over operands; "
+            f"workspace {self.schedule.workspace:,} bytes for {self.schedule.unshared:,}",
+        }
+        return [(name, "switched off" if name in self.disable else text) for name, text in told.items()]
 
     # Leaves ------------------------------------------------------------------------------------------------------
 
@@ -114,7 +135,8 @@ class Planner:
             variable.pin()
             storage = Storage(variable.size, variable.dtype, "variable", variable)
             self._storages[variable] = storage
-        return View(storage, variable.shape, dense_strides(variable.shape), 0, variable.dtype)
+        label = variable.name or ("parameters" if variable.home is not None else "variable")
+        return View(storage, variable.shape, dense_strides(variable.shape), 0, variable.dtype, label)
 
     def _lower_static_views(self) -> None:
         """Find the views of variables, so that what follows knows which parameters lie side by side."""
@@ -124,7 +146,7 @@ class Planner:
                 if isinstance(source, View):
                     view = self._viewed(node, source)
                     if view is not None:
-                        self.value[node] = view
+                        self.value[node] = replace(view, label=node.name or view.label)
 
     @staticmethod
     def _viewed(node: Tensor, source: View) -> View | None:
@@ -172,7 +194,7 @@ class Planner:
         if b.storage is not W.storage or b.shift != W.shift + W.size or not b.by_rows:
             return None
         rows, columns = W.shape
-        return x, View(W.storage, (rows + 1, columns), (columns, 1), W.shift, W.dtype)
+        return x, View(W.storage, (rows + 1, columns), (columns, 1), W.shift, W.dtype, f"{W.label}_with_{b.label}")
 
     def _place_parts(self) -> None:
         """Let what is joined by a concatenation be computed where it ends up."""
@@ -187,9 +209,10 @@ class Planner:
                 owners.append(owner)
                 computed = owner.op is not None and owner.op.name not in _VIEWS | {"concatenate"}
                 if computed and owner not in self.placed and part.dtype == node.dtype and owner.shape:
-                    self.placed[owner] = View(storage, owner.shape, dense_strides(owner.shape), shift, node.dtype)
+                    strides = dense_strides(owner.shape)
+                    self.placed[owner] = View(storage, owner.shape, strides, shift, node.dtype)
                 shift += part.size
-            self.placed[node] = View(storage, node.shape, (1,), 0, node.dtype)
+            self.placed[node] = View(storage, node.shape, (1,), 0, node.dtype, node.name or "joined")
             for owner, following in zip(owners, owners[1:], strict=False):
                 self._join_bias(owner, following)
 
@@ -331,9 +354,10 @@ class Planner:
 
     def _out(self, node: Tensor, columns: bool = False) -> View:
         """Return the memory for a result."""
+        label = node.name or (node.op.name if node.op is not None else "argument")
         target = self.targets.get(node) or self.placed.get(node)
         if target is not None:
-            return target
+            return replace(target, label=target.label or label)
         if columns and node in self.affine:
             examples, features = node.shape
             storage = Storage(node.size + examples, node.dtype, private=True)
@@ -344,10 +368,10 @@ class Planner:
             storage.fill = fill
         else:
             storage = Storage(node.size, node.dtype)
-        return View(storage, node.shape, dense_strides(node.shape, columns), 0, node.dtype)
+        return View(storage, node.shape, dense_strides(node.shape, columns), 0, node.dtype, label)
 
-    def _scratch(self, like: View, dtype: Any) -> View:
-        return View(Storage(like.size, dtype), like.shape, _compact(like), 0, dtype)
+    def _scratch(self, like: View, dtype: Any, label: str) -> View:
+        return View(Storage(like.size, dtype), like.shape, _compact(like), 0, dtype, label)
 
     def _constant(self, array: Any) -> View:
         array = np.asarray(array, order="C")
@@ -355,20 +379,21 @@ class Planner:
         found = self.constants.get(key)
         if found is None:
             storage = Storage(array.size, array.dtype, "constant", array)
-            found = self.constants[key] = View(storage, array.shape, dense_strides(array.shape), 0, array.dtype)
+            label = _numeral(array.reshape(())) if array.size == 1 else "constant"
+            found = self.constants[key] = View(storage, array.shape, dense_strides(array.shape), 0, array.dtype, label)
         return found
 
     def _full(self, number: Any, like: View, dtype: Any = None) -> View:
         """Return a constant of the geometry of a view without gaps."""
         constant = self._constant(np.full(like.size, number, dtype or like.dtype))
-        return View(constant.storage, like.shape, _compact(like), 0, constant.dtype)
+        return View(constant.storage, like.shape, _compact(like), 0, constant.dtype, f"all_{_numeral(number)}")
 
     def _slot(self, number: Local, dtype: Any) -> View:
         """Return planned memory that holds a number of this step."""
         key = f"{number.text} {dtype}"
         found = self.slots.get(key)
         if found is None:
-            found = self.slots[key] = View(Storage(1, dtype, "slot"), (), (), 0, dtype)
+            found = self.slots[key] = View(Storage(1, dtype, "slot"), (), (), 0, dtype, "number")
             # Storing a Python float is three times as quick as storing an array scalar or calling `fill`.
             self.filling.append(Call("{0}[()] = float({1})" if dtype.kind == "f" else "{0}[()] = {1}", (found, number)))
         return found
@@ -543,7 +568,7 @@ class Planner:
             return False
         integer = np.dtype(f"i{node.dtype.itemsize}")
         ones = self._full(1, mask, integer) if mask.size <= _FULL else self._constant(np.ones((), integer))
-        bits = self._scratch(mask, integer)
+        bits = self._scratch(mask, integer, "mask")
         self.calls.append(Call(np.fmin, (mask.retyped(integer), ones), bits, node=node, over=(0,), elementwise=True))
         out = self._out(node, adjoint.by_columns and not adjoint.by_rows)
         call = Call(np.multiply, (adjoint.retyped(integer), bits), out.retyped(integer), node=node, over=(0, 1))
@@ -582,6 +607,8 @@ class Planner:
 
     def _tall(self, shape: tuple[int, ...]) -> bool:
         """Whether a computed matrix lies by columns."""
+        if "layout" in self.disable:
+            return False
         return shape[0] >= shape[1] or shape[0] * shape[1] >= 1 << 15
 
     def _add(self, node: Tensor) -> bool:
@@ -609,7 +636,7 @@ class Planner:
             x = self.value[node] = copy
         if not isinstance(x, View) or not x.storage.private or not x.by_columns:
             return None
-        return View(x.storage, (features + 1, examples), (examples, 1), x.shift, x.dtype)
+        return View(x.storage, (features + 1, examples), (examples, 1), x.shift, x.dtype, f"{x.label}_and_ones")
 
     def _matmul(self, node: Tensor) -> bool:
         x, y = (self._operand(operand) for operand in node.inputs)
@@ -915,6 +942,11 @@ class Planner:
                 source = stage
             staged.append(Call(np.copyto, (place, source), place, "-", node=node))
         return staged
+
+
+def _numeral(number: Any) -> str:
+    """Return a number as part of a name."""
+    return re.sub(r"\W", "_", f"{float(number):.6g}".replace("-", "minus_")) if np.isrealobj(number) else "constant"
 
 
 def _turned(operand: Operand) -> Operand:

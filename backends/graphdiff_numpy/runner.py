@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import builtins
 import contextvars
 import keyword
@@ -20,14 +19,12 @@ import numpy as np
 
 from graphdiff.plan.plan import RetraceError
 from graphdiff.plan.program import Program
-from graphdiff.plan.schedule import ALIGNMENT, Call, Local, Operand, Storage, View
-from graphdiff.tensor import MOVES, next_serial
+from graphdiff.plan.schedule import ALIGNMENT, Call, Instruction, Local, Operand, Storage, View
+from graphdiff.tensor import MOVES, Variable, next_serial
 from graphdiff_numpy.planner import Planner
+from graphdiff_numpy.tiles import Tiled, tiled
 
 __all__ = ["NumpyRunner"]
-
-_ABOUT = '''"""{count} calls, workspace {workspace} bytes. Arrays are views of memory made beforehand."""
-'''
 
 
 def _run_all(calls: Any) -> None:
@@ -37,10 +34,12 @@ def _run_all(calls: Any) -> None:
 
 _HELPERS: dict[str, Any] = {
     "MOVES": MOVES,
+    "began": 0,
     "chain": chain,
     "clock": perf_counter_ns,
     "commit": (),
     "inf": math.inf,
+    "marks": [],
     "moved": 0,
     "nan": math.nan,
     "next_serial": next_serial,
@@ -61,91 +60,129 @@ class NumpyRunner:
     Attributes
     ----------
     source : str
-    calls : list of Call
-    workspace : int
-        Bytes of scratch memory.
+        The Python function that runs.
+    run : callable
+        Takes the arguments' arrays and returns the outputs.
+    notes : list of (str, str)
+        What the planner did.
     """
 
-    def __init__(self, program: Program) -> None:
-        self._plan = Planner(program)
+    def __init__(self, program: Program, disable: frozenset[str] = frozenset()) -> None:
         self._program = program
+        self._plan = Planner(program, disable)
         schedule = self._plan.schedule
-        self.schedule = schedule
-        self.calls = schedule.calls
+        cut = "tile" not in disable
+        self.compute = tiled(schedule.compute) if cut else schedule.compute
+        self.commit = tiled(schedule.commit) if cut else schedule.commit
+        self.calls = [*self.compute, *self.commit]
+        self.notes = [*self._plan.notes, ("tile", self._tiles_told() if cut else "switched off")]
+
+        self._scope: dict[str, Any] = {}
+        self._taken: set[str] = {*keyword.kwlist, *_HELPERS, *dir(builtins)}
         self._names: dict[Any, str] = {}
         self._views: dict[str, View] = {}
-        self._functions: dict[str, Any] = {}
+        self._objects: dict[str, Any] = {}
         self._methods: dict[str, tuple[str, str]] = {}
-        self._taken: set[str] = {*keyword.kwlist, *_HELPERS, *dir(builtins)}
+        self._tiles: dict[Tiled, str] = {}
         self._memory: dict[Storage, Any] = {}
-        self._commit: list[tuple[str, list[str], Call]] = []
-        self._scope: dict[str, Any] = {}
         self.workspace = schedule.workspace
-        self._bytes = np.zeros(self.workspace + ALIGNMENT, np.uint8)
-        start = -self._bytes.ctypes.data % ALIGNMENT
-        self._bytes = self._bytes[start : start + self.workspace]
+        whole = np.zeros(self.workspace + ALIGNMENT, np.uint8)
+        start = -whole.ctypes.data % ALIGNMENT
+        self._bytes = whole[start : start + self.workspace]
+
+        for call in self.calls:  # functions keep their names, arrays are numbered
+            for part in call.parts if isinstance(call, Tiled) else [call]:
+                if not isinstance(part.function, (str, tuple)):
+                    self._function_name(part.function)
         self.source = self._write(timed=False)
+        self._scope |= _HELPERS | {"rebind": self._bind}
         self._bind()
-        context = contextvars.copy_context()
-        context.run(np.seterr, all="ignore")
-        self.run: Callable[..., Any] = partial(context.run, self._compiled("run", self.source))
-        self._context = context
+        self._context = contextvars.copy_context()
+        self._context.run(np.seterr, all="ignore")
+        self.run: Callable[..., Any] = partial(self._context.run, self._compiled(self.source))
+        self._timed: Callable[..., Any] | None = None
+
+    def _tiles_told(self) -> str:
+        groups = [call for call in self.calls if isinstance(call, Tiled)]
+        return f"{sum(len(group.parts) for group in groups)} calls on large arrays, in {len(groups)} groups"
 
     # Memory --------------------------------------------------------------------------------------------------------
 
     def _array(self, view: View) -> Any:
         root, shift = view.place()
+        buffer, start = self._buffer(root)
         width = root.dtype.itemsize
-        strides = tuple(stride * width for stride in view.strides)
-        if root.kind == "variable":
-            buffer, offset = root.source._value, 0
-        elif root.kind == "scratch" and not root.private:
-            buffer, offset = self._bytes, root.offset
-        else:
-            found = self._memory.get(root)
-            if found is None:
-                found = self._memory[root] = root.source if root.kind == "constant" else np.zeros(root.size, root.dtype)
-                if root.fill is not None:
-                    root.fill(found)
-            buffer, offset = found, 0
         if view.size == 0:
             return np.empty(view.shape, view.dtype)
-        flat = np.ndarray((_extent(view),), view.dtype, buffer, offset + shift * width) if _forward(view) else None
-        if flat is None:
-            whole = np.ndarray((root.size,), view.dtype, buffer, offset)
-            return np.lib.stride_tricks.as_strided(whole[shift:], view.shape, strides)
-        return np.lib.stride_tricks.as_strided(flat, view.shape, strides)
+        strides = tuple(stride * width for stride in view.strides)
+        reach = sum(
+            (length - 1) * stride for length, stride in zip(view.shape, view.strides, strict=True) if stride > 0
+        )
+        back = sum((1 - length) * stride for length, stride in zip(view.shape, view.strides, strict=True) if stride < 0)
+        span = np.ndarray((reach + back + 1,), view.dtype, buffer, start + (shift - back) * width)
+        return np.lib.stride_tricks.as_strided(span[back:], view.shape, strides)
+
+    def _buffer(self, root: Storage) -> tuple[Any, int]:
+        """Return the array behind a storage, and the byte where it begins there."""
+        if root.kind == "variable":
+            return root.source._value, 0
+        if root.kind == "constant":
+            return root.source, 0
+        if root.kind == "scratch" and not root.private:
+            return self._bytes, root.offset
+        found = self._memory.get(root)
+        if found is None:
+            found = self._memory[root] = np.zeros(root.size, root.dtype)
+            if root.fill is not None:
+                root.fill(found)
+        return found, 0
+
+    @property
+    def memory(self) -> int:
+        """Bytes of the memory that the plan holds besides the variables."""
+        roots = {view.place()[0] for view in self._views.values()}
+        own = sum(root.nbytes for root in roots if root.private or root.kind in ("constant", "slot"))
+        return self.workspace + own
 
     def _bind(self) -> None:
-        """Make every array that the source names."""
-        scope = self._scope
+        """Make every array that the source names, and every call that it does not write out."""
         for variable in self._program.reads.values():
             if variable.home is not None and not variable.home.intact:
                 raise RetraceError
+        scope = self._scope
         for name, view in self._views.items():
             scope[name] = self._array(view)
         for name, (owner, method) in self._methods.items():
             scope[name] = getattr(scope[owner], method)
-        scope.update(self._functions)
-        commit = [
-            partial(scope[function], *[self._valued(text) for text in positional], **self._kept_out(call))
-            for function, positional, call in self._commit
-        ]
-        scope["commit"] = tuple(commit)
+        scope.update(self._objects)
+        for group, name in self._tiles.items():
+            scope[name] = self._bound(group)
+        scope["commit"] = tuple(function for call in self.commit for function in self._bound(call))
         scope["moved"] = MOVES[0]
 
-    def _valued(self, text: str) -> Any:
-        return self._scope[text] if text in self._scope else ast.literal_eval(text)
+    def _bound(self, call: Call) -> tuple[Callable[..., Any], ...]:
+        """Return a call as functions without arguments: one, or one per tile and part."""
+        if isinstance(call, Tiled):
+            return tuple(function for piece in call.pieces() for function in self._bound(piece))
+        assert call.out is not None
+        out = self._array(call.out)
+        operands = [self._array(each) if isinstance(each, View) else self._staged(each) for each in call.operands]
+        function = call.function
+        if isinstance(function, tuple):
+            function = getattr(self._array(function[0]), function[1])
+        if call.keyword == "-":
+            return (partial(function, *operands),)
+        if call.keyword:
+            return (partial(function, *operands, **{call.keyword: out}),)
+        return (partial(function, *operands, out),)
 
-    def _kept_out(self, call: Call) -> dict[str, Any]:
-        if call.out is not None and call.keyword not in ("", "-"):
-            return {call.keyword: self._scope[self._name_of(call.out, call)]}
-        return {}
+    def _staged(self, operand: Operand) -> Any:
+        return self._objects[operand.text] if isinstance(operand, Local) else operand
 
     # Names -----------------------------------------------------------------------------------------------------------
 
     def _fresh(self, wanted: str) -> str:
-        # What begins with an underscore and a digit or letter is the source's own.
+        # What begins with an underscore is the source's own.
         base = re.sub(r"\W", "_", wanted).strip("_") or "x"
         base = f"x{base}" if base[0].isdigit() else base
         name, count = base, 1
@@ -155,68 +192,61 @@ class NumpyRunner:
         self._taken.add(name)
         return name
 
-    def _name_of(self, view: View, call: Call | None) -> str:
+    def _name_of(self, view: View) -> str:
         root, shift = view.place()
         key = (root, shift, view.shape, view.strides, view.dtype)
         found = self._names.get(key)
         if found is None:
-            found = self._names[key] = self._fresh(self._title(root, view, call))
+            turned = "_T" if len(view.shape) == 2 and view.by_columns and not view.by_rows else ""
+            found = self._names[key] = self._fresh(f"{view.label or 'array'}{turned}")
             self._views[found] = view
         return found
 
-    @staticmethod
-    def _title(root: Storage, view: View, call: Call | None) -> str:
-        if root.kind == "variable":
-            return root.source.name or "parameters"
-        if root.kind == "constant":
-            return "constant"
-        if root.kind == "slot":
-            return "number"
-        node = call.node if call is not None else None
-        title = (node.name or (node.op.name if node.op else "")) if node is not None else ""
-        turned = "_T" if len(view.shape) == 2 and view.by_columns and not view.by_rows else ""
-        return f"{title or 'x'}{turned}"
-
-    def _text(self, operand: Operand, call: Call) -> str:
+    def _text(self, operand: Operand) -> str:
         if isinstance(operand, View):
-            return self._name_of(operand, call if operand is call.out else None)
-        if isinstance(operand, Local):
-            return operand.text
-        return repr(operand)
+            return self._name_of(operand)
+        return operand.text if isinstance(operand, Local) else repr(operand)
+
+    def _named(self, thing: Any, title: str) -> str:
+        for name, known in self._objects.items():
+            if known is thing:
+                return name
+        name = self._fresh(title)
+        self._objects[name] = thing
+        return name
+
+    def _holder(self, variable: Variable) -> str:
+        return self._named(variable, f"{variable.name or 'unnamed'}_variable")
 
     def _function_name(self, function: Any) -> str:
         if isinstance(function, tuple):
             view, method = function
-            owner = self._name_of(view, None)
+            owner = self._name_of(view)
             name = f"{owner}_{method}"
-            if name not in self._methods:
-                self._taken.add(name)
-                self._methods[name] = (owner, method)
+            self._taken.add(name)
+            self._methods[name] = (owner, method)
             return name
         owner = getattr(function, "__self__", None)
         title = getattr(function, "__name__", None) or getattr(getattr(function, "func", None), "__name__", "kernel")
-        if isinstance(owner, np.ufunc):
-            title = f"{owner.__name__}_{title}"
-        for name, known in self._functions.items():
-            if known is function:
-                return name
-        name = self._fresh(title)
-        self._functions[name] = function
-        return name
+        return self._named(function, f"{owner.__name__}_{title}" if isinstance(owner, np.ufunc) else title)
 
     # Source ----------------------------------------------------------------------------------------------------------
 
     def _line(self, call: Call) -> str:
+        if isinstance(call, Tiled):
+            name = self._tiles.get(call) or self._tiles.setdefault(call, self._fresh("tiles"))
+            told = "; ".join(self._line(part) for part in call.parts)
+            return f"run_all({name})  # in {call.count} tiles: {told}"
         if isinstance(call.function, str):
-            texts = [operand if isinstance(operand, str) else self._text(operand, call) for operand in call.operands]
+            texts = [operand if isinstance(operand, str) else self._text(operand) for operand in call.operands]
             text = call.function.format(*texts)
             return text if call.assigns is None else f"{call.assigns.text} = {text}"
         if call.function is np.copyto and len(call.operands) == 2:
-            target, source = (self._text(operand, call) for operand in call.operands)
+            target, source = (self._text(operand) for operand in call.operands)
             return f"{target}[...] = {source}"
         # The result is named first, so that it is named after its op.
-        out = self._name_of(call.out, call) if call.out is not None else ""
-        texts = [self._text(operand, call) for operand in call.operands]
+        out = self._name_of(call.out) if call.out is not None else ""
+        texts = [self._text(operand) for operand in call.operands]
         function = self._function_name(call.function)
         if out and call.keyword != "-":
             texts.append(f"{call.keyword}={out}" if call.keyword else out)
@@ -225,118 +255,136 @@ class NumpyRunner:
 
     def _write(self, timed: bool) -> str:
         plan = self._plan
-        count = len(self._program.arguments)
-        names = ", ".join(f"_a{place}" for place in range(count))
-        lines = []
-        for name, variable in plan.loads:
-            holder = self._fresh(f"{variable.name or 'variable'}_variable")
-            self._functions[holder] = variable
-            lines.append(f"{name} = {holder}._value")
-        lines += self._marked([self._line(call) for call in self.schedule.compute], timed, 0)
+        lines = [f"{name} = {self._holder(variable)}._value" for name, variable in plan.loads]
+        if timed:
+            lines = ["global began", *lines, "began = clock()"]
+        lines += _marked([self._line(call) for call in self.compute], timed, 0)
         outputs = [self._result(operand) for operand in plan.outputs]
-        gradients = [(variable, self._result(operand)) for variable, operand in plan.gradients]
-        early = not self.schedule.commit or not any(self._is_late(operand) for operand in plan.outputs)
         returned = f"({', '.join(outputs)}{',' if len(outputs) == 1 else ''})"
-        if early and any(isinstance(operand, View) for operand in plan.outputs):
-            lines.append(f"outputs = {returned}")
-            returned = "outputs"
-        held = []
-        for place, (variable, text) in enumerate(gradients):
-            lines.append(f"_g{place} = {text}")
-            holder = self._fresh(f"{variable.name or 'variable'}_variable")
-            self._functions[holder] = variable
-            held.append(f"{holder}.grad = _g{place}")
+        if any(isinstance(operand, View) for operand in plan.outputs):
+            if not any(self._is_late(operand) for operand in plan.outputs):
+                lines.append(f"outputs = {returned}")
+                returned = "outputs"
+        after = []
+        for place, (variable, operand) in enumerate(plan.gradients):
+            lines.append(f"_g{place} = {self._result(operand)}")
+            after.append(f"{self._holder(variable)}.grad = _g{place}")
         lines += self._write_commit(timed)
-        lines += held
-        lines.append(f"return {returned}")
+        lines += [*after, f"return {returned}"]
         body = "\n".join(f"    {line}" for line in lines)
-        guard = "    if MOVES[0] != moved:\n        rebind()\n"
-        head = f"def run({names}):\n    " + _ABOUT.format(count=len(self.calls), workspace=self.workspace)
-        return f"{head}{guard}{body}\n"
+        names = ", ".join(f"_a{place}" for place in range(len(self._program.arguments)))
+        return (
+            f"def run({names}):\n"
+            f'    """{len(self.calls)} calls, workspace {self.workspace:,} bytes; arrays are views made beforehand."""\n'
+            f"    if MOVES[0] != moved:\n        rebind()\n{body}\n"
+        )
 
     def _is_late(self, operand: Operand) -> bool:
         if not isinstance(operand, View):
             return False
         root = operand.place()[0]
-        return any(call.out is not None and call.out.place()[0] is root for call in self.schedule.commit)
+        return any(call.out is not None and call.out.place()[0] is root for call in self.commit)
 
     def _write_commit(self, timed: bool) -> list[str]:
-        commit = self.schedule.commit
-        numbers = self._plan.numbers
-        lines = self._stage_locals(commit)
+        """Write the part in which variables change: one call, which nothing interrupts."""
         updated = list(self._program.updates)
         if not updated:
-            return lines
-        self._commit = []
-        described = []
-        for call in commit:
-            described.append(f"#   {self._line(call)}")
-            out = [self._name_of(call.out, call)] if call.out is not None and call.keyword == "" else []
-            texts = [self._text(operand, call) for operand in call.operands] + out
-            self._commit.append((self._function_name(call.function), texts, call))
+            return []
+        lines = self._stage_locals()
         clocks: list[Any] = []
         for variable in updated:
             if not any(clock is variable.clock for clock in clocks):
                 clocks.append(variable.clock)
         lines.append("serial = next_serial()")
-        lines += [f"_clock{place}[0] = serial; _clock{place}[1] += 1" for place in range(len(clocks))]
         for place, clock in enumerate(clocks):
-            self._functions[f"_clock{place}"] = clock
-        extra = []
-        for variable, operand in numbers:
-            holder = self._fresh(f"{variable.name or 'variable'}_variable")
-            self._functions[holder] = variable
-            extra.append(f"partial(setattr, {holder}, '_value', {operand.text})")
+            self._objects[f"_clock{place}"] = clock
+            lines.append(f"_clock{place}[0] = serial; _clock{place}[1] += 1")
+        numbers = [
+            f"partial(setattr, {self._holder(variable)}, '_value', {operand.text})"
+            for variable, operand in self._plan.numbers
+        ]
         if timed:
-            lines += self._marked(
-                [f"commit[{place}]()" for place in range(len(commit))], True, len(self.schedule.compute)
-            )
-            lines += [f"{text}()" for text in extra]
-            return lines
-        everything = f"chain(({', '.join(extra)},), commit)" if extra else "commit"
-        lines += ["# From here on nothing is interrupted:", *described, f"run_all({everything})"]
-        return lines
+            return lines + self._timed_commit() + [f"{number}()" for number in numbers]
+        described = [f"#   {self._line(call)}" for call in self.commit]
+        everything = f"chain(({', '.join(numbers)},), commit)" if numbers else "commit"
+        return [*lines, "# From here on nothing is interrupted:", *described, f"run_all({everything})"]
 
-    def _stage_locals(self, commit: list[Call]) -> list[str]:
+    def _timed_commit(self) -> list[str]:
+        lines, start = [], 0
+        for call in self.commit:
+            end = start + (len(call.parts) * call.count if isinstance(call, Tiled) else 1)
+            lines.append(f"run_all(commit[{start}:{end}])")
+            start = end
+        return _marked(lines, True, len(self.compute))
+
+    def _stage_locals(self) -> list[str]:
         """Copy what calls have allocated into planned memory where the commit reads it."""
         lines = []
-        for call in commit:
-            staged = []
-            for operand in call.operands:
-                if isinstance(operand, Local) and operand.shape:
-                    name = self._fresh("stage")
-                    self._functions[name] = np.zeros(operand.shape, operand.dtype)
-                    lines.append(f"{name}[...] = {operand.text}")
-                    operand = Local(name, operand.shape, operand.dtype, operand.roots)
-                staged.append(operand)
-            call.operands = tuple(staged)
+        for call in self.commit:
+            for part in call.parts if isinstance(call, Tiled) else [call]:
+                staged = []
+                for operand in part.operands:
+                    if isinstance(operand, Local) and operand.text not in self._objects:
+                        name = self._fresh("stage")
+                        self._objects[name] = np.zeros(operand.shape, operand.dtype)
+                        lines.append(f"{name}[...] = {operand.text}")
+                        operand = Local(name, operand.shape, operand.dtype, operand.roots)
+                    staged.append(operand)
+                part.operands = tuple(staged)
         return lines
-
-    @staticmethod
-    def _marked(lines: list[str], timed: bool, start: int) -> list[str]:
-        if not timed:
-            return lines
-        marked = []
-        for place, line in enumerate(lines, start):
-            marked += [line, f"marks[{place}] = clock()"]
-        return marked
 
     def _result(self, operand: Operand) -> str:
         if isinstance(operand, Local):
             return operand.text
-        name = self._name_of(operand, None)
+        name = self._name_of(operand)
         return f"{name}.copy()" if operand.shape else f"{name}[()]"
 
-    def _compiled(self, name: str, source: str) -> Callable[..., Any]:
-        scope = self._scope
-        scope |= _HELPERS | {"rebind": self._bind}
-        exec(compile(source, f"<plan {id(self):x}>", "exec"), scope)
-        return scope["run"]  # type: ignore[no-any-return]
+    def _compiled(self, source: str) -> Callable[..., Any]:
+        exec(compile(source, f"<plan {id(self):x}>", "exec"), self._scope)
+        return self._scope["run"]  # type: ignore[no-any-return]
+
+    # Reports -----------------------------------------------------------------------------------------------------------
+
+    @property
+    def instructions(self) -> list[Instruction]:
+        """What runs, call by call."""
+        return [
+            Instruction(
+                text=self._line(call),
+                op=call.node.op.name if call.node is not None and call.node.op is not None else "copy",
+                shape=tuple((call.out or call.assigns or call.operands[0]).shape),
+                where=_where(call),
+                flops=call.flops,
+                nbytes=call.nbytes,
+            )
+            for call in self.calls
+        ]
+
+    def timed(self, *arrays: Any) -> tuple[list[int], int]:
+        """Run once; return the nanoseconds of every call, and those of the whole run."""
+        if self._timed is None:
+            self._timed = self._compiled(self._write(timed=True))
+            self._bind()
+        marks = self._scope["marks"] = [0] * len(self.calls)
+        start = perf_counter_ns()
+        self._context.run(self._timed, *arrays)
+        end = perf_counter_ns()
+        earlier = [self._scope["began"], *marks[:-1]]
+        return [after - before for before, after in zip(earlier, marks, strict=True)], end - start
 
 
-def _forward(view: View) -> bool:
-    return all(stride >= 0 for stride in view.strides)
+def _marked(lines: list[str], timed: bool, start: int) -> list[str]:
+    if not timed:
+        return lines
+    return [text for place, line in enumerate(lines, start) for text in (line, f"marks[{place}] = clock()")]
 
 
-def _extent(view: View) -> int:
-    return 1 + sum((length - 1) * stride for length, stride in zip(view.shape, view.strides, strict=True))
+def _where(call: Call) -> str:
+    if call.out is None:
+        return "number" if call.assigns is None or not call.assigns.shape else "allocated"
+    root, shift = call.out.place()
+    if root.kind == "variable":
+        return f"variable {root.source.name or 'parameters'}"
+    if root.private or root.kind != "scratch":
+        return "kept"
+    return f"scratch {root.offset + shift * root.dtype.itemsize}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from statistics import median
+from time import perf_counter_ns
 from types import CodeType
 from typing import Any
 
@@ -12,6 +14,8 @@ from graphdiff.errors import CompileError
 from graphdiff.plan.generic import GenericRunner
 from graphdiff.plan.passes import PASSES, optimize
 from graphdiff.plan.program import Program
+from graphdiff.plan.report import Cost, Profile, counted, explanation
+from graphdiff.plan.schedule import Instruction
 from graphdiff.structure import Structure, unflatten
 from graphdiff.tensor import NO_ATTRIBUTES, Tensor, next_serial
 
@@ -46,18 +50,68 @@ class Plan:
         disable: frozenset[str],
         memory_limit: int | None,
     ) -> None:
-        known = {*PASSES, *getattr(backend, "plan_passes", ())}
+        known = {*PASSES, *backend.plan_passes}
         if disable - known:
             raise CompileError(f"there is no pass {sorted(disable - known)[0]!r}; there are {', '.join(sorted(known))}")
         self.name = name
         self.backend = backend
         self.program, self.reports = optimize(program, disable)
-        self._runner = (backend.planner or GenericRunner)(self.program)
+        self._runner = (backend.planner or GenericRunner)(self.program, disable)
+        self.reports += self._runner.notes
         self.wrap = _wrapper(structure, results, backend)
 
     def run(self, *arrays: Any) -> Any:
         """Run on arrays of the traced shapes and dtypes, unchecked; return what the traced function returned."""
         return self.wrap(self._runner.run(*arrays))
+
+    @property
+    def instructions(self) -> list[Instruction]:
+        """What runs, call by call."""
+        return self._runner.instructions  # type: ignore[no-any-return]
+
+    @property
+    def cost(self) -> Cost:
+        """Flops, bytes and memory of a run, counted."""
+        return counted(self.instructions, self._runner.memory)
+
+    def explain(self) -> str:
+        """Return what every pass did, and the instructions with their buffers, flops and bytes, as text."""
+        return explanation(self.name, self.reports, self.instructions, self.cost)
+
+    def profile(self, *arguments: Any, repeats: int = 30) -> Profile:
+        """Time every instruction.
+
+        Parameters
+        ----------
+        *arguments : array, number or Tensor
+            As the compiled function was called with, flat. Variables are as before when it returns.
+        repeats : int
+            Medians are taken over so many runs.
+
+        Returns
+        -------
+        Profile
+        """
+        arrays = [a.value if isinstance(a, Tensor) else self.backend.from_host(a) for a in arguments]
+        kept = [(variable, variable.backend.copy(variable._value)) for variable in self.program.updates]
+        gradients = [(variable, variable.grad) for variable in self.program.gradients]
+        try:
+            self._runner.timed(*arrays)
+            runs, plain = [], []
+            for _ in range(repeats):
+                runs.append(self._runner.timed(*arrays))
+                start = perf_counter_ns()
+                self._runner.run(*arrays)
+                plain.append(perf_counter_ns() - start)
+        finally:
+            for variable, value in kept:
+                variable._replace(self.backend.normalize(value))
+            for variable, gradient in gradients:
+                variable.grad = gradient
+        # One run that was interrupted must not make the parts disagree with the whole: the median run gives both.
+        each, total = sorted(runs, key=lambda run: run[1])[len(runs) // 2]
+        seconds = [1e-9 * nanoseconds for nanoseconds in each]
+        return Profile(self.instructions, seconds, 1e-9 * total, 1e-9 * median(plain))
 
     @property
     def quick(self) -> tuple[Callable[..., Any], ...]:

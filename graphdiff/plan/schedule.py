@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from graphdiff.tensor import Tensor
 
-__all__ = ["Call", "Local", "Schedule", "Storage", "View", "dense_strides"]
+__all__ = ["Call", "Instruction", "Local", "Schedule", "Storage", "View", "dense_strides"]
 
 Shape = tuple[int, ...]
 ALIGNMENT = 64
@@ -81,6 +81,12 @@ class View:
     strides: Shape
     shift: int
     dtype: Any
+    label: str = ""
+    """What the source calls it."""
+
+    def _of(self, shape: Shape, strides: Shape, shift: int | None = None) -> View:
+        """Return another view of the same storage."""
+        return replace(self, shape=shape, strides=strides, shift=self.shift if shift is None else shift)
 
     @property
     def size(self) -> int:
@@ -117,7 +123,7 @@ class View:
     def permuted(self, axes: Sequence[int]) -> View:
         """Return the view with its axes in another order."""
         shape, strides = tuple(self.shape[a] for a in axes), tuple(self.strides[a] for a in axes)
-        return View(self.storage, shape, strides, self.shift, self.dtype)
+        return self._of(shape, strides)
 
     @property
     def T(self) -> View:
@@ -126,11 +132,11 @@ class View:
 
     def flat(self) -> View:
         """Return the elements of a view without gaps as a vector, in the order in which they lie."""
-        return View(self.storage, (self.size,), (1,), self.shift, self.dtype)
+        return self._of((self.size,), (1,))
 
     def retyped(self, dtype: Any) -> View:
         """Return the same bytes read as another dtype of the same width."""
-        return View(self.storage, self.shape, self.strides, self.shift, dtype)
+        return replace(self, dtype=dtype)
 
     def broadcast(self, shape: Shape) -> View:
         """Return the view repeated up to a shape, without taking memory."""
@@ -138,7 +144,7 @@ class View:
         strides = [0] * lead
         for length, stride, wanted in zip(self.shape, self.strides, shape[lead:], strict=True):
             strides.append(stride if length == wanted else 0)
-        return View(self.storage, shape, tuple(strides), self.shift, self.dtype)
+        return self._of(shape, tuple(strides))
 
     def indexed(self, template: Sequence[Any]) -> View | None:
         """Return the view indexed by integers, slices and new axes; None where the template has anything else."""
@@ -164,7 +170,7 @@ class View:
             else:
                 return None
         kept, kept_strides = self.shape[axis:], self.strides[axis:]
-        return View(self.storage, (*shape, *kept), (*strides, *kept_strides), shift, self.dtype)
+        return self._of((*shape, *kept), (*strides, *kept_strides), shift)
 
     def reshaped(self, shape: Shape) -> View | None:
         """Return the view in another shape, or None where that takes a copy."""
@@ -198,7 +204,7 @@ class View:
             strides += [stride * step for step in dense_strides(tuple(run))]
         remaining = iter(strides)
         full = tuple(0 if length == 1 else next(remaining) for length in shape)
-        return View(self.storage, shape, full, self.shift, self.dtype)
+        return self._of(shape, full)
 
 
 def _significant(shape: Shape, strides: Shape) -> list[tuple[int, int]]:
@@ -279,6 +285,32 @@ class Call:
         return sum(_bytes(view) for view in views)
 
 
+@dataclass(frozen=True)
+class Instruction:
+    """One line of a plan, for people to read.
+
+    Attributes
+    ----------
+    text : str
+        The call.
+    op : str
+        The op that it computes.
+    shape : tuple of int
+        Of the result.
+    where : str
+        Where the result lies: at a byte of the workspace, in a variable, in memory kept between steps, or returned.
+    flops, nbytes : int
+        Floating-point operations, and bytes read and written.
+    """
+
+    text: str
+    op: str
+    shape: Shape
+    where: str
+    flops: int
+    nbytes: int
+
+
 def _bytes(operand: Any) -> int:
     if isinstance(operand, (View, Local)):
         return math.prod(operand.shape) * int(operand.dtype.itemsize)
@@ -293,14 +325,28 @@ class Schedule:
     compute, commit : list of Call
     kept : iterable of View or Local
         What is read after the last call.
+    reuse : bool
+        Whether results may share memory.
+
+    Attributes
+    ----------
+    overwritten : int
+        How many results are written over an operand.
+    workspace, unshared : int
+        Bytes of scratch memory, and what they would be if every result had its own.
     """
 
-    def __init__(self, compute: list[Call], commit: list[Call], kept: Iterable[Operand]) -> None:
+    def __init__(self, compute: list[Call], commit: list[Call], kept: Iterable[Operand], reuse: bool = True) -> None:
         self.compute = compute
         self.commit = commit
         self._kept = list(kept)
-        self.overwritten = self._write_over_operands()
-        self.workspace = self._place()
+        self.unshared = sum(-(-root.nbytes // ALIGNMENT) * ALIGNMENT for root in self._scratch())
+        self.overwritten = self._write_over_operands() if reuse else 0
+        self.workspace = self._place(reuse)
+
+    def _scratch(self) -> dict[Storage, tuple[int, int]]:
+        """Return when each storage of the workspace is needed."""
+        return {root: life for root, life in self._lifetimes().items() if root.kind == "scratch" and not root.private}
 
     @property
     def calls(self) -> list[Call]:
@@ -357,12 +403,12 @@ class Schedule:
         inner.become(outer, shift)
         return True
 
-    def _place(self) -> int:
+    def _place(self, reuse: bool) -> int:
         """Give every scratch storage an offset in the workspace; return its size in bytes.
 
         Largest first, each at the lowest offset that is free as long as it lives.
         """
-        lives = {root: life for root, life in self._lifetimes().items() if root.kind == "scratch" and not root.private}
+        lives = self._scratch()
         placed: list[tuple[int, int, int, int]] = []
         total = 0
         for storage in sorted(lives, key=lambda root: (-root.nbytes, lives[root])):
@@ -370,7 +416,7 @@ class Schedule:
             size = -(-storage.nbytes // ALIGNMENT) * ALIGNMENT
             offset = 0
             for begin, end, other_first, other_last in sorted(placed):
-                if other_last < first or last < other_first:
+                if reuse and (other_last < first or last < other_first):
                     continue
                 if begin >= offset + size:
                     break
