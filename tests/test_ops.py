@@ -156,6 +156,8 @@ LINALG: list[Case] = [
     ("eigenvectors", lambda x: gd.abs(gd.linalg.eigh(x)[1]), [positive_definite(3)]),
     ("astype", lambda x: x.astype("float64") * 2, [normal(2)]),
 ]
+
+
 def loss_cases() -> list[Case]:
     labels = np.array([2, 0, 1, 2])
     return [("cross_entropy", lambda x: gd.nn.softmax_cross_entropy(x, labels), [normal(4, 3)])]

@@ -1,8 +1,8 @@
 """Which NumPy calls a program becomes.
 
-Every op becomes a call that writes into planned memory, or costs nothing because its result is a view; what NumPy cannot
-do so becomes a call of the op's own kernel. The choices below were measured on small arrays, where a call takes longer
-than its arithmetic:
+Every op becomes a call that writes into planned memory, or costs nothing because its result is a view; what NumPy
+cannot do so becomes a call of the op's own kernel. The choices below were measured on small arrays, where a call takes
+longer than its arithmetic:
 
 - a matrix of shape (examples, features) lies by columns where it is tall, so that reductions over the features and
   broadcasts along them run over long rows;
@@ -26,9 +26,8 @@ import numpy as np
 
 from graphdiff.op import Op
 from graphdiff.plan.passes import scalar
-from graphdiff.plan.program import Program
+from graphdiff.plan.program import Program, Tensor, Variable
 from graphdiff.plan.schedule import Call, Local, Operand, Schedule, Storage, View, dense_strides
-from graphdiff.tensor import Tensor, Variable
 from graphdiff_numpy import label_table
 
 __all__ = ["Planner"]
@@ -163,7 +162,7 @@ class Planner:
             return None
         return source.indexed(template)
 
-    # What to look out for ------------------------------------------------------------------------------------------
+    # What to look out for -----------------------------------------------------------------------------------------
 
     def _only_user(self, node: Tensor) -> Tensor | None:
         users = self.users.get(node, [])
@@ -223,10 +222,10 @@ class Planner:
         turned, adjoint = product.inputs
         if turned.op is None or turned.op.name != "permute_dims" or turned.inputs[0] not in self.affine:
             return
-        if total.inputs[0] is adjoint and total.attributes["axis"] == (0,) and total.shape == product.shape[1:]:
-            if product in self.placed and total in self.placed:
-                self.with_bias[total] = product
-                self.with_bias[product] = total
+        matches = total.inputs[0] is adjoint and total.attributes["axis"] == (0,) and total.shape == product.shape[1:]
+        if matches and product in self.placed and total in self.placed:
+            self.with_bias[total] = product
+            self.with_bias[product] = total
 
     def _find_targets(self) -> dict[Tensor, View]:
         """Return the nodes that may be computed in the memory of the variable that they update."""
@@ -322,10 +321,11 @@ class Planner:
             if total.op is None or total.op.name != "sum" or total.attributes["axis"] != (1,):
                 continue
             product = self._only_user(total)
-            if product is not None and product.op is not None and product.op.name == "multiply":
-                if product.inputs[0] is total and scalar(product.inputs[1]) == wide.attributes["scale"]:
-                    self.scaled[product] = wide
-                    self.skipped.add(total)
+            if product is None or product.op is None or product.op.name != "multiply":
+                continue
+            if product.inputs[0] is total and scalar(product.inputs[1]) == wide.attributes["scale"]:
+                self.scaled[product] = wide
+                self.skipped.add(total)
 
     @staticmethod
     def _is_product(x: Tensor) -> bool:
@@ -344,13 +344,13 @@ class Planner:
                 continue
             out, bound = test.inputs
             rectified = out.op is not None and out.op.name == "maximum" and scalar(out.inputs[1]) == 0
-            if rectified and scalar(bound) == 0 and adjoint.shape == out.shape == node.shape and adjoint is not mask:
-                if node.dtype == out.dtype == adjoint.dtype and node.dtype.itemsize in (4, 8):
-                    self.masks[node] = out
-                    self.skipped |= {mask, test}
-                    return
+            alike = adjoint.shape == out.shape == node.shape and node.dtype == out.dtype == adjoint.dtype
+            if rectified and alike and scalar(bound) == 0 and adjoint is not mask and node.dtype.itemsize in (4, 8):
+                self.masks[node] = out
+                self.skipped |= {mask, test}
+                return
 
-    # Memory ----------------------------------------------------------------------------------------------------------
+    # Memory -------------------------------------------------------------------------------------------------------
 
     def _out(self, node: Tensor, columns: bool = False) -> View:
         """Return the memory for a result."""
@@ -359,8 +359,7 @@ class Planner:
         if target is not None:
             return replace(target, label=target.label or label)
         if columns and node in self.affine:
-            examples, features = node.shape
-            storage = Storage(node.size + examples, node.dtype, private=True)
+            storage = Storage(node.size + node.shape[0], node.dtype, private=True)
 
             def fill(array: Any, start: int = node.size) -> None:
                 array[start:] = 1
@@ -416,7 +415,7 @@ class Planner:
             return self._slot(operand, node.dtype)
         return operand
 
-    # Ops ---------------------------------------------------------------------------------------------------------------
+    # Ops ----------------------------------------------------------------------------------------------------------
 
     @staticmethod
     def ufunc(op: Op) -> Any:
@@ -531,16 +530,15 @@ class Planner:
         self.value[node] = out
         return True
 
-    def _by_column(self, node: Tensor, ufunc: Any, operands: list[Operand], out: View) -> bool:
+    def _by_column(self, node: Tensor, ufunc: Any, given: list[Operand], out: View) -> bool:
         """Combine a matrix of two columns with one column in two calls: each takes a third of a broadcast's time."""
+        operands = [operand for operand in given if isinstance(operand, View)]
         if len(node.shape) != 2 or node.shape[1] != 2 or len(operands) != 2 or out.by_rows or not out.by_columns:
             return False
-        if {operand.shape for operand in operands} != {node.shape, (node.shape[0], 1)}:
+        if len(given) != 2 or {operand.shape for operand in operands} != {node.shape, (node.shape[0], 1)}:
             return False
-        if not all(isinstance(operand, View) for operand in operands):
-            return False
-        for given, operand in zip(node.inputs, operands, strict=True):
-            last_use = self._only_user(given) is node and operand.storage.root()[0].kind == "scratch"
+        for source, operand in zip(node.inputs, operands, strict=True):
+            last_use = self._only_user(source) is node and operand.storage.root()[0].kind == "scratch"
             if operand.shape == node.shape and operand.by_columns and last_use and operand.dtype == out.dtype:
                 out = operand
         for place in (0, 1):
@@ -559,12 +557,10 @@ class Planner:
         adjoint_node = next(x for x in node.inputs if x not in self.skipped)
         adjoint = self._operand(adjoint_node)
         if not isinstance(mask, View) or not isinstance(adjoint, View):
-            self.skipped -= {x for x in node.inputs}
-            for skipped in node.inputs:
-                if skipped is not adjoint_node:
-                    self.skipped.discard(skipped.inputs[0])
-                    self._lower(skipped.inputs[0])
-                    self._lower(skipped)
+            factor = next(x for x in node.inputs if x in self.skipped)
+            self.skipped -= {factor, factor.inputs[0]}
+            self._lower(factor.inputs[0])
+            self._lower(factor)
             return False
         integer = np.dtype(f"i{node.dtype.itemsize}")
         ones = self._full(1, mask, integer) if mask.size <= _FULL else self._constant(np.ones((), integer))
@@ -603,7 +599,7 @@ class Planner:
         self.value[node] = out
         return True
 
-    # Products --------------------------------------------------------------------------------------------------------
+    # Products -----------------------------------------------------------------------------------------------------
 
     def _tall(self, shape: tuple[int, ...]) -> bool:
         """Whether a computed matrix lies by columns."""
@@ -697,7 +693,7 @@ class Planner:
         self.value[node] = assigned
         return True
 
-    # Reductions --------------------------------------------------------------------------------------------------------
+    # Reductions ---------------------------------------------------------------------------------------------------
 
     def _sum(self, node: Tensor) -> bool:
         return self._reduced(node, 1.0)
@@ -838,7 +834,7 @@ class Planner:
     def _min(self, node: Tensor) -> bool:
         return self._extreme(node, np.minimum)
 
-    # Moving ------------------------------------------------------------------------------------------------------------
+    # Moving -------------------------------------------------------------------------------------------------------
 
     def _label_weights(self, node: Tensor) -> bool:
         labels, classes = self._operand(node.inputs[0]), node.attributes["classes"]
@@ -917,7 +913,7 @@ class Planner:
         self.calls.append(Call(kernel, operands, assigns=assigned, node=node, flops=counted))
         self.value[node] = assigned
 
-    # The end of a step -------------------------------------------------------------------------------------------------
+    # The end of a step --------------------------------------------------------------------------------------------
 
     def _updates(self) -> list[Call]:
         """Return the calls that copy new values into variables which were not computed there."""

@@ -18,9 +18,8 @@ from typing import Any
 import numpy as np
 
 from graphdiff.plan.plan import RetraceError
-from graphdiff.plan.program import Program
+from graphdiff.plan.program import MOVES, Program, Variable, next_serial
 from graphdiff.plan.schedule import ALIGNMENT, Call, Instruction, Local, Operand, Storage, View
-from graphdiff.tensor import MOVES, Variable, next_serial
 from graphdiff_numpy.planner import Planner
 from graphdiff_numpy.tiles import Tiled, tiled
 
@@ -106,7 +105,7 @@ class NumpyRunner:
         groups = [call for call in self.calls if isinstance(call, Tiled)]
         return f"{sum(len(group.parts) for group in groups)} calls on large arrays, in {len(groups)} groups"
 
-    # Memory --------------------------------------------------------------------------------------------------------
+    # Memory -------------------------------------------------------------------------------------------------------
 
     def _array(self, view: View) -> Any:
         root, shift = view.place()
@@ -179,7 +178,7 @@ class NumpyRunner:
     def _staged(self, operand: Operand) -> Any:
         return self._objects[operand.text] if isinstance(operand, Local) else operand
 
-    # Names -----------------------------------------------------------------------------------------------------------
+    # Names --------------------------------------------------------------------------------------------------------
 
     def _fresh(self, wanted: str) -> str:
         # What begins with an underscore is the source's own.
@@ -226,11 +225,12 @@ class NumpyRunner:
             self._taken.add(name)
             self._methods[name] = (owner, method)
             return name
-        owner = getattr(function, "__self__", None)
-        title = getattr(function, "__name__", None) or getattr(getattr(function, "func", None), "__name__", "kernel")
-        return self._named(function, f"{owner.__name__}_{title}" if isinstance(owner, np.ufunc) else title)
+        plain: Any = function.func if isinstance(function, partial) else function
+        title = getattr(plain, "__name__", "kernel")
+        of_ufunc = isinstance(getattr(plain, "__self__", None), np.ufunc)
+        return self._named(function, f"{plain.__self__.__name__}_{title}" if of_ufunc else title)
 
-    # Source ----------------------------------------------------------------------------------------------------------
+    # Source -------------------------------------------------------------------------------------------------------
 
     def _line(self, call: Call) -> str:
         if isinstance(call, Tiled):
@@ -261,10 +261,10 @@ class NumpyRunner:
         lines += _marked([self._line(call) for call in self.compute], timed, 0)
         outputs = [self._result(operand) for operand in plan.outputs]
         returned = f"({', '.join(outputs)}{',' if len(outputs) == 1 else ''})"
-        if any(isinstance(operand, View) for operand in plan.outputs):
-            if not any(self._is_late(operand) for operand in plan.outputs):
-                lines.append(f"outputs = {returned}")
-                returned = "outputs"
+        planned = any(isinstance(operand, View) for operand in plan.outputs)
+        if planned and not any(self._is_late(operand) for operand in plan.outputs):
+            lines.append(f"outputs = {returned}")
+            returned = "outputs"
         after = []
         for place, (variable, operand) in enumerate(plan.gradients):
             lines.append(f"_g{place} = {self._result(operand)}")
@@ -275,7 +275,7 @@ class NumpyRunner:
         names = ", ".join(f"_a{place}" for place in range(len(self._program.arguments)))
         return (
             f"def run({names}):\n"
-            f'    """{len(self.calls)} calls, workspace {self.workspace:,} bytes; arrays are views made beforehand."""\n'
+            f'    """{len(self.calls)} calls, workspace {self.workspace:,} bytes; arrays are made beforehand."""\n'
             f"    if MOVES[0] != moved:\n        rebind()\n{body}\n"
         )
 
@@ -343,7 +343,7 @@ class NumpyRunner:
         exec(compile(source, f"<plan {id(self):x}>", "exec"), self._scope)
         return self._scope["run"]  # type: ignore[no-any-return]
 
-    # Reports -----------------------------------------------------------------------------------------------------------
+    # Reports ------------------------------------------------------------------------------------------------------
 
     @property
     def instructions(self) -> list[Instruction]:

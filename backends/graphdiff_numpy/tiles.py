@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
-from graphdiff.plan.schedule import Call, Operand, View
+from graphdiff.plan.schedule import Call, View
 
 __all__ = ["TILE", "Tiled", "tiled"]
 
@@ -42,7 +43,7 @@ class Tiled(Call):
     def _tile(self, start: int) -> list[Call]:
         place = (slice(start, start + TILE),)
 
-        def cut(operand: Operand) -> Operand:
+        def cut(operand: Any) -> Any:
             if isinstance(operand, View) and operand.size == self.size:
                 return operand.flat().indexed(place)
             return operand

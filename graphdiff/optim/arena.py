@@ -72,7 +72,6 @@ class Arena:
 def arena_of(members: Sequence[Variable]) -> Arena:
     """Return the arena that holds exactly these variables, made if there is none."""
     home: Arena | None = members[0].home
-    if home is not None and home.intact and len(home.members) == len(members):
-        if all(member is other for member, other in zip(members, home.members, strict=True)):
-            return home
+    if home is not None and home.intact and list(map(id, members)) == list(map(id, home.members)):
+        return home
     return Arena(members)

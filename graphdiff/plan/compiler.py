@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from functools import update_wrapper
 from threading import Lock
-from typing import Any, overload
+from typing import Any
 
 from graphdiff import host
 from graphdiff.backend import Backend, current_backend
@@ -111,7 +111,7 @@ class Compiled:
         self._remember(plan, arguments, named, arrays)
         return result
 
-    # Signatures ----------------------------------------------------------------------------------------------------
+    # Signatures ---------------------------------------------------------------------------------------------------
 
     def _signature(self, arguments: Any, named: Any) -> tuple[Any, list[Any], Structure, Backend]:
         arguments, named = self._marked(arguments, named)
@@ -277,14 +277,6 @@ def _guarded(plan: Plan, arrays: list[Any], lock: Lock) -> Callable[..., Any]:
     return scope["quick"]  # type: ignore[no-any-return]
 
 
-@overload
-def compile(function: Callable[..., Any], /, **options: Any) -> Compiled: ...
-
-
-@overload
-def compile(function: None = None, /, **options: Any) -> Callable[[Callable[..., Any]], Compiled]: ...
-
-
 def compile(
     function: Callable[..., Any] | None = None,
     /,
@@ -297,7 +289,8 @@ def compile(
 
     The body is ordinary eager code: it may call `backward`, optimisers, assign variables. Arguments become placeholders
     by shape and dtype; Python numbers are traced as values; anything else is part of the signature by its value.
-    Variables are read afresh at every call, and what is assigned to them takes effect when the whole call has succeeded.
+    Variables are read afresh at every call, and what is assigned to them takes effect when the whole call has
+    succeeded.
 
     Parameters
     ----------

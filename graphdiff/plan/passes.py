@@ -62,11 +62,11 @@ def _open(node: Tensor, operands: tuple[Tensor, ...]) -> Tensor | None:
     return made
 
 
-# Simplification ------------------------------------------------------------------------------------------------------
+# Simplification ---------------------------------------------------------------------------------------------------
 
 
 def simplify(program: Program) -> Program:
-    """Apply identities: x + 0, x · 1, −(−x), reshapes of reshapes, products of factors that are known, …"""
+    """Apply identities: x + 0, x · 1, −(−x), reshapes of reshapes and products of factors that are known."""
     for _ in range(4):
         count = len(program.nodes())
         program = rewrite(program, _simplified)
@@ -257,7 +257,7 @@ _IDENTITIES: Mapping[str, Callable[..., Tensor | None]] = {
 }
 
 
-# Common subexpressions -----------------------------------------------------------------------------------------------
+# Common subexpressions --------------------------------------------------------------------------------------------
 
 
 def merge_common(program: Program) -> Program:
@@ -304,7 +304,7 @@ def attribute_key(value: Any) -> Any:
     return (value.__class__.__name__, value)
 
 
-# Wide sums -----------------------------------------------------------------------------------------------------------
+# Wide sums --------------------------------------------------------------------------------------------------------
 
 _WIDE = 32
 
@@ -351,7 +351,7 @@ def widen_sums(program: Program) -> Program:
     return rewrite(program, widened)
 
 
-# The pipeline --------------------------------------------------------------------------------------------------------
+# The pipeline -----------------------------------------------------------------------------------------------------
 
 PASSES: Mapping[str, Callable[[Program], Program]] = {
     "open": open_ops,

@@ -145,7 +145,7 @@ def _wrapper(structure: Structure, results: list[Any], backend: Backend) -> Call
     return several
 
 
-def _result(value: Any, backend: Backend, code: CodeType) -> Tensor:
+def _result(value: Any, backend: Backend, code: CodeType | str) -> Tensor:
     """Return a constant as `Tensor` makes it, without the search for the user's line: it is that of the trace."""
     made = Tensor.__new__(Tensor)
     made.op = None

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from graphdiff.op import Op
-from graphdiff.tensor import Tensor, Variable
+from graphdiff.tensor import MOVES, Tensor, Variable, next_serial
 
-__all__ = ["Program", "clone", "rewrite"]
+__all__ = ["MOVES", "Program", "Tensor", "Variable", "clone", "next_serial", "rewrite"]
 
 Rule = Callable[[Tensor, tuple[Tensor, ...]], Tensor | None]
 

@@ -101,7 +101,7 @@ class Trace:
         self._kept.setdefault(variable, variable.grad)
         variable.grad = self.gradients[variable] = gradient
 
-    # Around the function -------------------------------------------------------------------------------------------
+    # Around the function ------------------------------------------------------------------------------------------
 
     def __enter__(self) -> Trace:
         TRACES.append(self)
