@@ -722,8 +722,6 @@ class Planner:
                 return True
         x = self._operand(x_node)
         axes = node.attributes["axis"]
-        if not isinstance(x, View):
-            return False
         if len(axes) == len(x.shape):
             return self._total(node, x, weight)
         wide = self.wide.get(x_node)
@@ -742,7 +740,7 @@ class Planner:
             return self._summed_matrix(node, x, axes[0], weight)
         out, reduced = self._reduction_out(node, axes)
         self.calls.append(
-            Call(np.add.reduce, (x, axes if len(axes) > 1 else axes[0], None), reduced, node=node, flops=x.size)
+            Call(np.add.reduce, (x, axes if len(axes) > 1 else axes[0], None), reduced, node=node, flops=x_node.size)
         )
         if weight != 1.0:
             factor = self._constant(np.asarray(weight, node.dtype))
@@ -777,26 +775,26 @@ class Planner:
         self.calls.append(Call(f"{{0}} * {weight!r}", (number,), assigns=assigned, node=node, flops=1))
         return assigned
 
-    def _total(self, node: Tensor, x: View, weight: float) -> bool:
+    def _total(self, node: Tensor, x: View | Local, weight: float) -> bool:
         if node.shape:
             return False
         assigned = Local(self._name(), (), node.dtype)
-        if x.size <= _EXACT and (x.by_rows or x.by_columns):
+        if isinstance(x, View) and x.size <= _EXACT and (x.by_rows or x.by_columns):
             flat = x.flat()
             weights = self._full(weight, flat)
             self.calls.append(Call((flat, "dot"), (weights,), assigns=assigned, node=node, flops=x.size))
             self.value[node] = assigned
         else:
-            self.calls.append(Call(np.add.reduce, (x, None), assigns=assigned, node=node, flops=x.size))
+            self.calls.append(Call(np.add.reduce, (x, None), assigns=assigned, node=node, flops=node.inputs[0].size))
             self.value[node] = self._weighted(assigned, weight, node)
         return True
 
-    def _summed_matrix(self, node: Tensor, x: View, axis: int, weight: float) -> bool:
+    def _summed_matrix(self, node: Tensor, x: View | Local, axis: int, weight: float) -> bool:
         out = self._out(node)
         length = x.shape[axis]
         weights = self._constant(np.full(length, weight, node.dtype))
         vector = View(out.storage, (x.shape[1 - axis],), (1,), out.shift, out.dtype)
-        self._dot(x if axis == 1 else x.T, weights, vector, node)
+        self._dot(x if axis == 1 else _turned(x), weights, vector, node)
         self.value[node] = out
         return True
 
@@ -815,15 +813,15 @@ class Planner:
         return True
 
     def _extreme(self, node: Tensor, ufunc: Any) -> bool:
-        x, axes = self._operand(node.inputs[0]), node.attributes["axis"]
-        if not isinstance(x, View) or not axes or len(axes) == len(x.shape) or not node.size or not x.size:
+        x, axes, size = self._operand(node.inputs[0]), node.attributes["axis"], node.inputs[0].size
+        if not axes or len(axes) == len(x.shape) or not node.size or not size:
             return False
         out, reduced = self._reduction_out(node, axes)
-        if len(x.shape) == 2 and x.shape[axes[0]] == 2:
+        if isinstance(x, View) and len(x.shape) == 2 and x.shape[axes[0]] == 2:
             first, second = (x.indexed((slice(None),) * axes[0] + (place,)) for place in (0, 1))
-            self.calls.append(Call(ufunc, (first, second), reduced, "out", node=node, flops=x.size))
+            self.calls.append(Call(ufunc, (first, second), reduced, "out", node=node, flops=size))
         else:
-            call = Call(ufunc.reduce, (x, axes if len(axes) > 1 else axes[0], None), reduced, node=node, flops=x.size)
+            call = Call(ufunc.reduce, (x, axes if len(axes) > 1 else axes[0], None), reduced, node=node, flops=size)
             self.calls.append(call)
         self.value[node] = out
         return True

@@ -92,7 +92,7 @@ class NumpyRunner:
         for call in self.calls:  # functions keep their names, arrays are numbered
             for part in call.parts if isinstance(call, Tiled) else [call]:
                 if not isinstance(part.function, (str, tuple)):
-                    self._function_name(part.function)
+                    self._function_name(part)
         self.source = self._write(timed=False)
         self._scope |= _HELPERS | {"rebind": self._bind}
         self._bind()
@@ -217,7 +217,8 @@ class NumpyRunner:
     def _holder(self, variable: Variable) -> str:
         return self._named(variable, f"{variable.name or 'unnamed'}_variable")
 
-    def _function_name(self, function: Any) -> str:
+    def _function_name(self, call: Call) -> str:
+        function = call.function
         if isinstance(function, tuple):
             view, method = function
             owner = self._name_of(view)
@@ -227,6 +228,8 @@ class NumpyRunner:
             return name
         plain: Any = function.func if isinstance(function, partial) else function
         title = getattr(plain, "__name__", "kernel")
+        if title == "kernel" and call.node is not None and call.node.op is not None:
+            title = f"{call.node.op.name}_kernel"
         of_ufunc = isinstance(getattr(plain, "__self__", None), np.ufunc)
         return self._named(function, f"{plain.__self__.__name__}_{title}" if of_ufunc else title)
 
@@ -247,7 +250,7 @@ class NumpyRunner:
         # The result is named first, so that it is named after its op.
         out = self._name_of(call.out) if call.out is not None else ""
         texts = [self._text(operand) for operand in call.operands]
-        function = self._function_name(call.function)
+        function = self._function_name(call)
         if out and call.keyword != "-":
             texts.append(f"{call.keyword}={out}" if call.keyword else out)
         assigned = f"{call.assigns.text} = " if call.assigns is not None else ""

@@ -14,7 +14,7 @@ from graphdiff.errors import BackendError, DTypeError, GraphError, OpError
 from graphdiff.host import is_real_floating
 from graphdiff.op import GRAPH, as_tensor
 from graphdiff.optim.arena import Arena, arena_of
-from graphdiff.plan import compile
+from graphdiff.plan import RetraceError, compile
 from graphdiff.tensor import TRACES, Tensor, Variable, variable
 
 __all__ = ["SGD", "Adam", "Optimizer"]
@@ -129,8 +129,8 @@ class Optimizer:
         self._apply({p: p.grad for p in self.parameters if p.grad is not None})
 
     def _apply(self, gradients: dict[Variable, Any]) -> None:
-        for group in self._groups:
-            group.settle()
+        if not all([group.settle() for group in self._groups]) and TRACES:
+            raise RetraceError  # what has been traced so far has read the parameters where they were
         if TRACES:
             self._trace_update(*[group.traced_gradient(gradients) for group in self._groups])
             return
@@ -162,11 +162,14 @@ class _Group:
             state.clock = self.arena.flat.clock
         self._buffer: Any = None
 
-    def settle(self) -> None:
-        """Have an arena with these members, and the flat array up to date."""
-        if not self.arena.intact:
+    def settle(self) -> bool:
+        """Have an arena with these members, and the flat array up to date; return whether there was one."""
+        intact = self.arena.intact
+        if not intact:
             self.arena = arena_of(self.members)
+            self._buffer = None
         self.arena.gather()
+        return intact
 
     def spread(self) -> None:
         """Show the members what the flat array holds, where their values are no views of it."""

@@ -58,6 +58,7 @@ class Compiled:
         if not callable(function):
             raise CompileError(f"only functions can be compiled, not {function!r}")
         update_wrapper(self, function)
+        self.__name__ = getattr(function, "__name__", type(function).__name__.lower())
         self.function = function
         self._static = frozenset((static_argnames,) if isinstance(static_argnames, str) else static_argnames)
         self._options: dict[str, Any] = {"disable": frozenset(disable), "memory_limit": memory_limit}
@@ -167,8 +168,11 @@ class Compiled:
             filled = [leaf.value if isinstance(leaf, _Static) else next(remaining) for leaf in leaves]
             return unflatten(structure, filled)
 
-        program, result_structure, results = trace(self.function, placeholders, rebuild)
-        return Plan(program, result_structure, results, backend, name=self.__name__, **self._options)  # type: ignore[attr-defined]
+        try:
+            program, result_structure, results = trace(self.function, placeholders, rebuild)
+        except RetraceError:  # an optimiser has laid its parameters out anew; now they stay where they are
+            program, result_structure, results = trace(self.function, placeholders, rebuild)
+        return Plan(program, result_structure, results, backend, name=self.__name__, **self._options)
 
     def _warn(self, signature: Any) -> None:
         changing = "the structure of the arguments"
@@ -180,7 +184,7 @@ class Compiled:
             ]
             changing = "; ".join(differing) or "the backend"
         warnings.warn(
-            f"{self.__name__} was traced {self._traced} times; {changing}. Keep shapes and dtypes the same from call "  # type: ignore[attr-defined]
+            f"{self.__name__} was traced {self._traced} times; {changing}. Keep shapes and dtypes the same from call "
             "to call, for example by dropping a last, smaller batch.",
             RetraceWarning,
             stacklevel=5,

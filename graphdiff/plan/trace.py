@@ -37,11 +37,6 @@ class Trace:
         """Return what stands for an operand: for a variable its present value in the trace, else the tensor itself."""
         if tensor.__class__ is Variable:
             return self.present(tensor)
-        if tensor.recorded and tensor.serial < self.started:
-            raise CompileError(
-                f"{tensor.describe()} was computed at {tensor.source}, outside the function that is being compiled. "
-                "Compute it inside, or pass it as an argument."
-            )
         return tensor
 
     def present(self, variable: Variable) -> Tensor:
@@ -139,19 +134,24 @@ def trace(
         results = [tracing.enter(result) if isinstance(result, Tensor) else result for result in results]
         outputs = [result for result in results if isinstance(result, Tensor)]
         program = Program(list(arguments), tracing.reads, outputs, tracing.updates, tracing.gradients)
-    _require_own_leaves(program)
+    _require_own_leaves(program, tracing.started)
     return program, structure, results
 
 
-def _require_own_leaves(program: Program) -> None:
+def _require_own_leaves(program: Program, started: int) -> None:
     known = {*program.arguments, *program.reads}
-    for node in program.nodes():
-        unknown = node.op is None and node.recorded and (node._value is None or node.__class__ is Variable)
-        if unknown and node not in known:
-            raise CompileError(
-                f"the compiled function depends on {node.describe()}, made at {node.source}, which is none of its "
-                "arguments. Pass it as an argument."
-            )
+    foreign = [node for node in program.nodes() if node.recorded and node not in known and _is_foreign(node, started)]
+    if foreign:
+        # The last is the one that the function used: the others are what it was made of.
+        last = foreign[-1]
+        raise CompileError(
+            f"the compiled function uses {last.describe()}, made at {last.source}, outside of it. Compute it inside, or "
+            "pass it as an argument."
+        )
+
+
+def _is_foreign(node: Tensor, started: int) -> bool:
+    return node.serial < started or (node.op is None and (node._value is None or node.__class__ is Variable))
 
 
 def placeholder_like(shape: tuple[int, ...], dtype: Any, backend: Any, is_number: bool) -> Tensor:
