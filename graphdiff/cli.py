@@ -99,7 +99,7 @@ def _train_digits(epochs: int, widths: list[int], seed: int, out: Path) -> None:
         on_epoch=_print_epoch,
     )
     seconds = time.perf_counter() - started
-    click.echo(f"held-out accuracy {history[-1]['validation_accuracy']:.2%} after {seconds:.1f} s")
+    click.echo(f"held-out accuracy {history[-1]['validation_accuracy']:.2%} after {seconds:.2f} s of training")
     few = slice(0, 4)
     loss = softmax_cross_entropy(model(train_images[few]), train_labels[few]).named("loss")
     loss.backward()

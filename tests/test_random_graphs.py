@@ -157,3 +157,22 @@ def test_second_derivatives_of_a_random_graph(drawn: Program) -> None:
     step = 1e-4
     slope = (gd.grad(scalar)(point + step * along).numpy() - gd.grad(scalar)(point - step * along).numpy()) / (2 * step)
     np.testing.assert_allclose(gd.hvp(scalar, point, along).numpy(), slope, rtol=1e-4, atol=1e-5 * size)
+
+
+@STEADY
+@given(PROGRAMS)
+def test_a_random_graph_compiled(drawn: Program) -> None:
+    shapes, steps, stream = drawn
+    points = [stream.uniform(-1, 1, shape) for shape in shapes]
+
+    def loss_and_gradients(*leaves: Any) -> Any:
+        return gd.value_and_grad(lambda *inner: gd.sum(run(steps, inner) ** 2), tuple(range(len(leaves))))(*leaves)
+
+    compiled = gd.compile(loss_and_gradients)
+    value, gradients = loss_and_gradients(*points)
+    for _ in range(2):  # a second run finds the memory as the first left it
+        found, parts = compiled(*points)
+        np.testing.assert_allclose(found.item(), value.item(), rtol=1e-11)
+        for mine, theirs in zip(parts, gradients, strict=True):
+            size = np.abs(theirs.numpy()).max(initial=1e-300)
+            np.testing.assert_allclose(mine.numpy(), theirs.numpy(), rtol=1e-9, atol=1e-11 * size)

@@ -149,3 +149,26 @@ def test_an_interrupted_fit_stops_the_bar() -> None:
     with pytest.raises(KeyboardInterrupt):
         train(progress=True, on_epoch=interrupt)
     train(progress=True)  # a second bar can be shown: the first is gone
+
+
+def test_training_is_the_same_eager_and_compiled_and_falls_back_with_a_warning() -> None:
+    X = np.random.default_rng(0).normal(size=(50, 3)).astype("float32")
+    y = (X[:, 0] > 0).astype("int64")
+
+    def trained(loss: Any, **options: Any) -> Any:
+        model = gd.nn.MLP([8, 2], in_features=3, seed=1)
+        optimizer = gd.optim.Adam(model.parameters(), lr=0.01)
+        history = gd.train.fit(model, loss, (X, y), optimizer, epochs=3, batch_size=16, progress=False, **options)
+        return [record["loss"] for record in history], [record["accuracy"] for record in history]
+
+    def branching(logits: Any, labels: Any) -> Any:
+        loss = gd.nn.softmax_cross_entropy(logits, labels)
+        return loss if loss < 1e9 else loss * 2
+
+    eager = trained(gd.nn.softmax_cross_entropy, compiled=False)
+    compiled = trained(gd.nn.softmax_cross_entropy)
+    with pytest.warns(UserWarning, match=r"runs eagerly.*gd\.where"):
+        fallen_back = trained(branching)
+    np.testing.assert_allclose(compiled[0], eager[0], rtol=1e-5)
+    np.testing.assert_allclose(fallen_back[0], eager[0], rtol=1e-12)
+    assert compiled[1] == eager[1]

@@ -129,7 +129,8 @@ class Optimizer:
         self._apply({p: p.grad for p in self.parameters if p.grad is not None})
 
     def _apply(self, gradients: dict[Variable, Any]) -> None:
-        if not all([group.settle() for group in self._groups]) and TRACES:
+        settled = [group.settle() for group in self._groups]
+        if TRACES and not all(settled):
             raise RetraceError  # what has been traced so far has read the parameters where they were
         if TRACES:
             self._trace_update(*[group.traced_gradient(gradients) for group in self._groups])

@@ -145,8 +145,8 @@ def _require_own_leaves(program: Program, started: int) -> None:
         # The last is the one that the function used: the others are what it was made of.
         last = foreign[-1]
         raise CompileError(
-            f"the compiled function uses {last.describe()}, made at {last.source}, outside of it. Compute it inside, or "
-            "pass it as an argument."
+            f"the compiled function uses {last.describe()}, made at {last.source}, outside of it. Compute it inside, "
+            "or pass it as an argument."
         )
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
-from graphdiff.errors import DataError
+from graphdiff.errors import CompileError, DataError, NoValueError
 from graphdiff.nn.layers import Module
 from graphdiff.nn.losses import accuracy, check_labels
-from graphdiff.op import as_tensor
 from graphdiff.optim.optimizers import Optimizer
+from graphdiff.plan import Compiled, compile
 from graphdiff.tensor import Tensor
 from graphdiff.train.minibatches import check_data, minibatches
 
@@ -30,6 +31,7 @@ def fit(
     validation: tuple[Any, Any] | None = None,
     seed: int = 0,
     progress: bool | None = None,
+    compiled: bool = True,
     on_epoch: Callable[[Record], None] | None = None,
 ) -> list[Record]:
     """Train a model.
@@ -49,6 +51,9 @@ def fit(
         Fixes the order of the examples, which changes from epoch to epoch.
     progress : bool, optional
         Show a progress bar; by default if the output is a terminal.
+    compiled : bool
+        Trace model, loss and optimiser once per size of batch and run them as plans. Where they cannot be traced, as
+        with a loss that branches in Python on a value, a warning says so and every step is run eagerly.
     on_epoch : callable, optional
         Called with each epoch's record.
 
@@ -87,20 +92,30 @@ def fit(
         check_labels(y, output.shape[1])
         if held_out is not None:
             check_labels(held_out[1], output.shape[1])
+
+    def step(inputs: Any, targets: Any) -> Tensor:
+        value = loss(model(inputs), targets)
+        optimizer.minimize(value)
+        return value
+
+    run: Callable[..., Tensor] = step
+    predict: Callable[..., Tensor] = model
+    if compiled:
+        planned = compile(step)
+        if _can_trace(planned, X[:batch_size], y[:batch_size]):
+            run, predict = planned, compile(model)
     batches = -(-len(X) // batch_size)
     history: list[Record] = []
     with _bar(epochs * batches, progress) as advance:
         for epoch in range(epochs):
             record: Record = {"epoch": epoch + 1, "loss": 0.0}
             for inputs, targets in minibatches((X, y), batch_size, seed=seed, epoch=epoch):
-                value = loss(model(inputs), targets)
-                optimizer.minimize(value)
-                record["loss"] += float(value) * len(inputs) / len(X)
+                record["loss"] += float(run(inputs, targets)) * len(inputs) / len(X)
                 advance(record["loss"])
             if classified:
-                record["accuracy"] = accuracy(model(X), y)
+                record["accuracy"] = accuracy(predict(X), y)
             if held_out is not None:
-                record |= _measured(model, loss, *held_out, classified=classified)
+                record |= _measured(predict, loss, *held_out, classified=classified)
             history.append(record)
             if on_epoch is not None:
                 on_epoch(record)
@@ -112,8 +127,19 @@ def _is_classified(output: Tensor, y: Any) -> bool:
     return y.dtype.kind in "iu" and y.ndim == 1 and output.ndim == 2 and output.shape[1] > 1
 
 
-def _measured(model: Module, loss: Callable[[Tensor, Any], Tensor], X: Any, y: Any, *, classified: bool) -> Record:
-    output = model(as_tensor(X))
+def _can_trace(step: Compiled, inputs: Any, targets: Any) -> bool:
+    try:
+        step.plan(inputs, targets)
+    except (CompileError, NoValueError) as error:
+        warnings.warn(f"training runs eagerly, since the step cannot be compiled: {error}", stacklevel=3)
+        return False
+    return True
+
+
+def _measured(
+    predict: Callable[..., Tensor], loss: Callable[[Tensor, Any], Tensor], X: Any, y: Any, *, classified: bool
+) -> Record:
+    output = predict(X)
     record = {"validation_loss": float(loss(output, y))}
     if classified:
         record["validation_accuracy"] = accuracy(output, y)
