@@ -8,6 +8,7 @@ from graphdiff.backend import backends, current_backend, get_backend, use_backen
 from graphdiff.differentiate import (
     adjoints,
     backward,
+    checkpoint,
     grad,
     hessian,
     hvp,

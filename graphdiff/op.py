@@ -428,6 +428,10 @@ class Composite(Op):
         """Return the output of the ops that this one stands for."""
         return self.body(GRAPH, *operands, **attributes)  # type: ignore[no-any-return]
 
+    def again(self, operands: Sequence[Tensor], attributes: dict[str, Any]) -> Tensor:
+        """Return the same for a backward pass."""
+        return self.open(operands, attributes)
+
     def infer(self, operands: Sequence[Tensor], attributes: dict[str, Any]) -> tuple[host.Shape, host.DType]:
         if self.infer_rule is not None:
             return super().infer(operands, attributes)

@@ -76,6 +76,7 @@ def reduction_cases() -> list[Case]:
     zeros = np.array([[0.0, 2, 3], [0, 0, 1], [1, 2, 3]])
     return [
         *cases,
+        ("barrier", gd.barrier, [np.ones((2, 3))]),
         ("sum_wide", lambda x: gd.sum_wide(x, scale=2.0), [normal(3, 4)]),
         ("prod with zeros", lambda x: gd.prod(x, axis=1), [zeros]),
         ("cumprod with zeros", lambda x: gd.cumprod(x, axis=1), [zeros]),
@@ -324,6 +325,7 @@ def test_every_op_that_carries_a_derivative_has_a_case() -> None:
         "stop_gradient",
         "sign_of_det",
         "label_weights",
+        "random_draw",
     }
     without |= {name for name in gd.op.OPS if name.startswith(("logical_", "bitwise_"))}
     without |= {"equal", "not_equal", "less", "less_equal", "greater", "greater_equal"}

@@ -34,6 +34,7 @@ __all__ = ["Planner"]
 
 _FULL = 1 << 17  # elements up to which a constant is kept in full
 _EXACT = 1 << 12  # elements up to which a sum may be a product with ones: beyond, NumPy's pairwise sum is more accurate
+_PRIVATE = 1 << 16  # bytes up to which a layer's input keeps its memory to itself
 _SMALL = 1 << 12  # elements up to which an argument is copied to lie by columns
 _TEXT = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "power": "**"}
 _VIEWS = {"reshape", "permute_dims", "getitem", "broadcast_to"}
@@ -105,6 +106,7 @@ class Planner:
         parts = sum(1 for node, view in self.placed.items() if node.op is not None and node.op.name != "concatenate")
         told = {
             "layout": f"{len(columns)} buffers by columns; {len(self.with_bias) // 2} bias gradients within a product",
+            "keep": f"{sum(root.private for root in columns)} layers' inputs keep their row of ones from step to step",
             "place": f"{parts} parts computed where they are joined, {len(self.targets)} results in variables' memory",
             "reuse": f"{self.schedule.overwritten} results written over operands; "
             f"workspace {self.schedule.workspace:,} bytes for {self.schedule.unshared:,}",
@@ -359,12 +361,10 @@ class Planner:
         if target is not None:
             return replace(target, label=target.label or label)
         if columns and node in self.affine:
-            storage = Storage(node.size + node.shape[0], node.dtype, private=True)
-
-            def fill(array: Any, start: int = node.size) -> None:
-                array[start:] = 1
-
-            storage.fill = fill
+            # In a small network the ones are written once and for all; a large array rather shares its memory.
+            small = node.size * node.dtype.itemsize <= _PRIVATE and "keep" not in self.disable
+            storage = Storage(node.size + node.shape[0], node.dtype, private=small)
+            storage.spare = node.shape[0]
         else:
             storage = Storage(node.size, node.dtype)
         return View(storage, node.shape, dense_strides(node.shape, columns), 0, node.dtype, label)
@@ -424,9 +424,17 @@ class Planner:
         return found if isinstance(found, np.ufunc) and op.kind == "elementwise" else None
 
     def _lower(self, node: Tensor) -> None:
-        assert node.op is not None
+        """Append the calls that compute a node."""
         if node in self.value or node in self.skipped:
             return
+        self._lower_op(node)
+        made = self.value.get(node)
+        if node in self.affine and isinstance(made, View) and made.storage.spare and not made.storage.private:
+            ones = View(made.storage, (made.storage.spare,), (1,), made.shift + made.size, made.dtype, "ones")
+            self.calls.append(Call((ones, "fill"), (1,), ones, "-", node=node))
+
+    def _lower_op(self, node: Tensor) -> None:
+        assert node.op is not None
         special: Callable[[Tensor], bool] | None = getattr(self, f"_{node.op.name}", None)
         if special is not None and special(node):
             return
@@ -437,6 +445,10 @@ class Planner:
         if node.op.kind == "elementwise" and node.size and self._elementwise(node):
             return
         self._kernel(node)
+
+    def _barrier(self, node: Tensor) -> bool:
+        self.value[node] = self._operand(node.inputs[0])
+        return True
 
     def _view(self, node: Tensor) -> bool:
         source = self._operand(node.inputs[0])
@@ -630,7 +642,7 @@ class Planner:
             copy = self._out(node, columns=True)
             self.calls.append(Call(np.copyto, (copy, x), copy, "-", node=node))
             x = self.value[node] = copy
-        if not isinstance(x, View) or not x.storage.private or not x.by_columns:
+        if not isinstance(x, View) or not x.storage.spare or not x.by_columns:
             return None
         return View(x.storage, (features + 1, examples), (examples, 1), x.shift, x.dtype, f"{x.label}_and_ones")
 
@@ -671,7 +683,7 @@ class Planner:
         turned, adjoint_node = node.inputs
         x = self.value.get(turned.inputs[0])
         adjoint = self._operand(adjoint_node)
-        if not isinstance(x, View) or not x.storage.private or total in self.value:
+        if not isinstance(x, View) or not x.storage.spare or total in self.value:
             return False
         rows = self._with_ones(turned.inputs[0])
         if rows is None:

@@ -132,8 +132,7 @@ class NumpyRunner:
         found = self._memory.get(root)
         if found is None:
             found = self._memory[root] = np.zeros(root.size, root.dtype)
-            if root.fill is not None:
-                root.fill(found)
+            found[root.size - root.spare :] = 1
         return found, 0
 
     @property

@@ -1,6 +1,7 @@
 """Graph in, graph out: reverse, forward and batch, and the derivatives of functions on top."""
 
 from graphdiff.differentiate.batch import batch
+from graphdiff.differentiate.checkpoint import checkpoint
 from graphdiff.differentiate.forward import tangents
 from graphdiff.differentiate.functions import (
     grad,
@@ -18,6 +19,7 @@ __all__ = [
     "adjoints",
     "backward",
     "batch",
+    "checkpoint",
     "grad",
     "hessian",
     "hvp",

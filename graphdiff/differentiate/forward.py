@@ -35,7 +35,7 @@ def push_forward(order: Sequence[Tensor], tangent: dict[Tensor, Any], F: Any) ->
         moved = [tangent.get(operand) for operand in node.inputs]
         if all(each is None for each in moved):
             continue
-        if node.op.__class__ is Composite:
+        if isinstance(node.op, Composite):
             result = _push_through(F, node, moved)
         elif as_graph:
             result = node.op.tangent(F, moved, node, node.inputs, node.attributes)

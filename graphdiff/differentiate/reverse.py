@@ -96,7 +96,7 @@ def pull_back(
                     contribution = fitted(F, contribution, value)
                 earlier = adjoint.get(operand)
                 adjoint[operand] = contribution if earlier is None else earlier + contribution
-        elif op.__class__ is Composite:
+        elif isinstance(op, Composite):
             _pull_through(F, node, cotangent, needed, adjoint)
         else:
             for position, operand in enumerate(inputs):
@@ -118,7 +118,7 @@ def _pull_through(F: Any, node: Tensor, cotangent: Any, needed: Collection[Tenso
 
 
 def _opened_adjoints(F: Any, node: Tensor, cotangent: Any, needed: Collection[Tensor]) -> dict[Tensor, Any]:
-    opened = node.op.open(node.inputs, node.attributes)  # type: ignore[union-attr]
+    opened = node.op.again(node.inputs, node.attributes)  # type: ignore[union-attr]
     order = topological_order([opened], boundary=frozenset(node.inputs))
     wanted = {operand for operand in node.inputs if operand in needed}
     inner = {opened: cotangent}
@@ -143,7 +143,7 @@ def _pull_masked(
     """
     mask = live.pop(node, None)
     opened: dict[Tensor, Any] = {}
-    if op.__class__ is Composite:
+    if isinstance(op, Composite):
         opened = _opened_adjoints(F, node, cotangent, needed)
     done: set[Tensor] = set()
     for position, operand in enumerate(node.inputs):
@@ -151,7 +151,7 @@ def _pull_masked(
             continue
         value = values[position]
         reached: Any = None
-        if op.__class__ is Composite:
+        if isinstance(op, Composite):
             contribution = opened.get(operand)
             done.add(operand)
         elif mask is not None and op.__class__ is Multilinear:

@@ -1,13 +1,19 @@
-"""Random numbers from an explicit seed: the same seed gives the same numbers, today and tomorrow."""
+"""Random numbers from an explicit seed: the same seed gives the same numbers, today and tomorrow.
+
+In a compiled function an integer seed gives the same numbers at every call, as it does eagerly; a stream, from
+`generator`, gives new ones.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from graphdiff import host
+from graphdiff.backend import current_backend
 from graphdiff.errors import GraphDiffError
+from graphdiff.op import FUNCTIONS, linear
 from graphdiff.ops.create import Lengths, _lengths
-from graphdiff.tensor import Tensor, constant
+from graphdiff.tensor import TRACES, Tensor, constant
 
 Seed = Any
 """A non-negative integer, or what `generator` returned."""
@@ -26,6 +32,29 @@ def generator(seed: int) -> Any:
     return _generator(seed)
 
 
+def _draw_evaluate(F: Any, *, generator: Any, method: str, options: Any, shape: host.Shape, dtype: host.DType) -> Any:
+    drawn = getattr(generator, method)(*options, shape)
+    return F.backend.from_host(drawn, dtype)
+
+
+random_draw: Any = linear(
+    "random_draw",
+    evaluate=_draw_evaluate,
+    infer=lambda **attributes: (attributes["shape"], attributes["dtype"]),
+    symbol="random",
+    doc="Numbers drawn from a stream each time a plan runs.",
+)
+
+
+def _drawn(seed: Seed, method: str, options: tuple[Any, ...], shape: host.Shape, dtype: Any) -> Tensor:
+    """Draw now; or, while a function is traced and the stream is given, whenever its plan runs."""
+    if TRACES and host.is_random_generator(seed):
+        kind_of = host.dtype(dtype)
+        attributes = {"generator": seed, "method": method, "options": options, "shape": shape, "dtype": kind_of}
+        return Tensor(random_draw.op, (), attributes, None, current_backend(), True, (shape, kind_of))
+    return constant(getattr(_generator(seed), method)(*options, shape), dtype=dtype)
+
+
 def normal(shape: Lengths = (), *, seed: Seed, mean: float = 0.0, std: float = 1.0, dtype: Any = "float64") -> Tensor:
     """Draw from the normal distribution.
 
@@ -35,21 +64,21 @@ def normal(shape: Lengths = (), *, seed: Seed, mean: float = 0.0, std: float = 1
     >>> bool(gd.all(gd.random.normal(3, seed=1) == gd.random.normal(3, seed=1)))
     True
     """
-    return constant(mean + std * _generator(seed).standard_normal(_lengths(shape)), dtype=dtype)
+    return _drawn(seed, "normal", (mean, std), _lengths(shape), dtype)
 
 
 def uniform(shape: Lengths = (), *, seed: Seed, low: float = 0.0, high: float = 1.0, dtype: Any = "float64") -> Tensor:
     """Draw from the uniform distribution on [low, high)."""
-    return constant(_generator(seed).uniform(low, high, _lengths(shape)), dtype=dtype)
+    return _drawn(seed, "uniform", (low, high), _lengths(shape), dtype)
 
 
 def bernoulli(shape: Lengths = (), *, seed: Seed, p: float = 0.5, dtype: Any = "bool") -> Tensor:
     """Draw True with probability p."""
     if not 0 <= p <= 1:
         raise GraphDiffError(f"a probability lies in [0, 1], and p is {p}")
-    return constant(_generator(seed).random(_lengths(shape)) < p, dtype=dtype)
+    return (_drawn(seed, "uniform", (0.0, 1.0), _lengths(shape), "float64") < p).astype(dtype)  # type: ignore[no-any-return]
 
 
 def permutation(count: int, *, seed: Seed) -> Tensor:
     """Return 0 … count - 1 in random order."""
-    return constant(_generator(seed).permutation(count))
+    return FUNCTIONS["argsort"](_drawn(seed, "uniform", (0.0, 1.0), (count,), "float64"))  # type: ignore[no-any-return]

@@ -37,10 +37,16 @@ def _can_open(node: Tensor) -> bool:
     return isinstance(op, Composite) or (op.evaluate is not None and op.name not in _CLOSED)
 
 
-_KEPT = {"label_weights", "sum_wide"}
+_KEPT = {"barrier", "label_weights", "random_draw", "sum_wide"}
 """Ops that planners know how to run better than what they stand for."""
 _CLOSED: set[str] = set()
 """Ops found to have an evaluation that cannot be written as graph."""
+
+
+def _open_anonymous(node: Tensor, operands: tuple[Tensor, ...]) -> Tensor | None:
+    """Open what has no kernel: functions that were made an op for this one program."""
+    op = node.op
+    return op.open(operands, node.attributes) if isinstance(op, Composite) and op.name not in OPS else None
 
 
 def _open(node: Tensor, operands: tuple[Tensor, ...]) -> Tensor | None:
@@ -371,6 +377,7 @@ def optimize(program: Program, disabled: frozenset[str]) -> tuple[Program, list[
     for name, work in PASSES.items():
         if name in disabled:
             reports.append((name, "switched off"))
+            program = rewrite(program, _open_anonymous) if name == "open" else program
             continue
         before = sum(1 for node in program.nodes() if node.recorded and node.op is not None)
         program = work(program)

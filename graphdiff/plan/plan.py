@@ -14,6 +14,7 @@ from graphdiff.errors import CompileError
 from graphdiff.plan.generic import GenericRunner
 from graphdiff.plan.passes import PASSES, optimize
 from graphdiff.plan.program import Program
+from graphdiff.plan.recompute import fit_memory
 from graphdiff.plan.report import Cost, Profile, counted, explanation
 from graphdiff.plan.schedule import Instruction
 from graphdiff.structure import Structure, unflatten
@@ -56,7 +57,15 @@ class Plan:
         self.name = name
         self.backend = backend
         self.program, self.reports = optimize(program, disable)
-        self._runner = (backend.planner or GenericRunner)(self.program, disable)
+
+        def made(program: Program) -> Any:
+            return (backend.planner or GenericRunner)(program, disable)
+
+        if memory_limit is not None:
+            disable |= {"keep"}
+            self.program, note = fit_memory(self.program, memory_limit, lambda program: made(program).memory)
+            self.reports.append(("recompute", note))
+        self._runner = made(self.program)
         self.reports += self._runner.notes
         self.wrap = _wrapper(structure, results, backend)
 

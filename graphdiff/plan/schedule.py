@@ -7,7 +7,7 @@ long each value lives, which calls may write over an operand, and how all values
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -42,6 +42,8 @@ class Storage:
         The variable or the array behind it.
     private : bool
         Scratch that shares its memory with nothing else, because some of it must outlast the step.
+    spare : int
+        Elements behind the values, which hold ones.
     """
 
     def __init__(self, size: int, dtype: Any, kind: str = "scratch", source: Any = None, private: bool = False) -> None:
@@ -50,7 +52,7 @@ class Storage:
         self.kind = kind
         self.source = source
         self.private = private
-        self.fill: Callable[[Any], None] | None = None
+        self.spare = 0
         self.offset = 0
         self._alias: tuple[Storage, int] | None = None
 

@@ -72,6 +72,10 @@ class Trace:
         self.present(variable)  # so that it is among the reads, even if nothing reads it
         self._present[variable] = self.updates[variable] = value
 
+    def stands(self, node: Tensor) -> bool:
+        """Whether a node stands for a variable."""
+        return node in self.reads or any(node is symbol for symbol in self._parts.values())
+
     def leaves(self, output: Tensor) -> dict[Tensor, Variable]:
         """Return the variables below `output`, by what stands for them.
 
