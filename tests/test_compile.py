@@ -510,3 +510,23 @@ def test_a_switched_off_pass_says_so() -> None:
 def test_passes_leave_few_instructions(function: Any, count: int) -> None:
     plan = gd.compile(function).plan(np.ones((2, 2)))
     assert len(plan.instructions) == count, plan.source
+
+
+@pytest.mark.parametrize("start", [0.0, 1e200, -2.0, np.nan, np.inf])
+def test_numbers_overflow_and_divide_as_numpys_do(start: float) -> None:
+    def chain(w: Any) -> Any:
+        return gd.stack([1.0 / w, w**2 * w, gd.sqrt(w), 2.0 ** (w * w), w**0.5, -w / (w - w)])
+
+    count = gd.variable(start)
+
+    @gd.compile
+    def step() -> Any:
+        values = chain(count)
+        count.assign(count + 1)
+        return values
+
+    with np.errstate(all="ignore"):
+        expected = chain(gd.variable(start)).numpy()
+    found = step()
+    np.testing.assert_array_equal(found.numpy(), expected)
+    assert isinstance(count.value, np.float64)

@@ -36,7 +36,15 @@ _FULL = 1 << 17  # elements up to which a constant is kept in full
 _EXACT = 1 << 12  # elements up to which a sum may be a product with ones: beyond, NumPy's pairwise sum is more accurate
 _PRIVATE = 1 << 16  # bytes up to which a layer's input keeps its memory to itself
 _SMALL = 1 << 12  # elements up to which an argument is copied to lie by columns
-_TEXT = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "power": "**"}
+_TEXT = {
+    "add": "{0} + {1}",
+    "subtract": "{0} - {1}",
+    "multiply": "{0} * {1}",
+    "divide": "{0} / {1}",
+    "power": "{0} ** {1}",
+    "negative": "-{0}",
+    "sqrt": "{0} ** 0.5 if {0} > 0 else root({0})",
+}
 _VIEWS = {"reshape", "permute_dims", "getitem", "broadcast_to"}
 
 
@@ -90,8 +98,8 @@ class Planner:
             if node in late and node.op is not None:
                 self._lower(node)
         commit = self.calls + staged
-        self.outputs = [self._operand(node) for node in program.outputs]
-        self.gradients = [(variable, self._operand(node)) for variable, node in program.gradients.items()]
+        self.outputs = [_boxed(self._operand(node)) for node in program.outputs]
+        self.gradients = [(variable, _boxed(self._operand(node))) for variable, node in program.gradients.items()]
         kept = [*self.outputs, *(operand for _, operand in self.gradients), *(local for _, local in self.numbers)]
         self.schedule = Schedule(compute, commit, kept, reuse="reuse" not in disable)
         self.notes = self._noted()
@@ -123,7 +131,7 @@ class Planner:
             if node.shape == ():
                 name = f"_v{len(self.loads)}"
                 self.loads.append((name, variable))
-                self.value[node] = Local(name, (), node.dtype)
+                self.value[node] = Local(name, (), node.dtype, plain=node.dtype == np.float64)
             else:
                 self.value[node] = self.variable_view(variable)
 
@@ -394,7 +402,8 @@ class Planner:
         if found is None:
             found = self.slots[key] = View(Storage(1, dtype, "slot"), (), (), 0, dtype, "number")
             # Storing a Python float is three times as quick as storing an array scalar or calling `fill`.
-            self.filling.append(Call("{0}[()] = float({1})" if dtype.kind == "f" else "{0}[()] = {1}", (found, number)))
+            stored = "{0}[()] = float({1})" if dtype.kind == "f" and not number.plain else "{0}[()] = {1}"
+            self.filling.append(Call(stored, (found, number)))
         return found
 
     def _name(self) -> str:
@@ -476,20 +485,15 @@ class Planner:
         operands = [self._operand(operand) for operand in node.inputs]
         if any(operand.shape for operand in operands) or node.op.kind != "elementwise":
             return False
-        texts = [self._text(operand, place) for operand, place in zip(operands, node.inputs, strict=True)]
         name = node.op.name
-        if name == "astype":
+        if name not in _TEXT or node.dtype.kind != "f" or any(each.dtype != node.dtype for each in node.inputs):
             return False
-        assigned = Local(self._name(), (), node.dtype)
-        if name in _TEXT and node.dtype.kind == "f":
-            expression = f"{{0}} {_TEXT[name]} {{1}}"
-        elif name == "negative":
-            expression = "-{0}"
-        elif name == "sqrt":
-            expression = "{0} ** 0.5 if {0} > 0 else root({0})"  # the power is the quicker one on an array scalar
-        else:
-            return False
-        self.calls.append(Call(expression, tuple(texts), assigns=assigned, node=node, flops=1))
+        texts = [self._text(operand, place) for operand, place in zip(operands, node.inputs, strict=True)]
+        if name == "power" and not (isinstance(texts[0], str) and float(texts[0]) > 0):
+            return False  # a negative base would give a complex number
+        plain = all(isinstance(each, str) or (isinstance(each, Local) and each.plain) for each in texts)
+        assigned = Local(self._name(), (), node.dtype, plain=plain)
+        self.calls.append(Call(_TEXT[name], tuple(texts), assigns=assigned, node=node, flops=1))
         self.value[node] = assigned
         return True
 
@@ -505,7 +509,7 @@ class Planner:
             if isinstance(source, Local) and node.dtype.kind == "f" and source.dtype.kind == "f":
                 only = self.users.get(node, [])
                 if all(user.shape for user in only) and node not in self.rooted:
-                    self.value[node] = Local(source.text, (), node.dtype)  # the slot it fills casts it
+                    self.value[node] = replace(source, dtype=node.dtype)  # the slot it fills casts it
                     return True
             return False
         out = self._out(node, isinstance(source, View) and source.by_columns and not source.by_rows)
@@ -784,7 +788,7 @@ class Planner:
         if weight == 1.0:
             return number
         assigned = Local(self._name(), (), node.dtype)
-        self.calls.append(Call(f"{{0}} * {weight!r}", (number,), assigns=assigned, node=node, flops=1))
+        self.calls.append(Call("{0} * {1}", (number, repr(weight)), assigns=assigned, node=node, flops=1))
         return assigned
 
     def _total(self, node: Tensor, x: View | Local, weight: float) -> bool:
@@ -910,7 +914,7 @@ class Planner:
         kernel = node.op.kernel(node.backend)
         if node.attributes:
             kernel = partial(kernel, **node.attributes)
-        operands = tuple(self._operand(operand) for operand in node.inputs)
+        operands = tuple(_boxed(self._operand(operand)) for operand in node.inputs)
         roots = frozenset(
             storage
             for operand in operands
@@ -938,7 +942,7 @@ class Planner:
                     number = Local(self._name(), (), node.dtype)
                     self.calls.append(Call("{0}[()]", (operand,), assigns=number, node=node))
                     operand = number
-                self.numbers.append((variable, operand))
+                self.numbers.append((variable, _boxed(operand)))
                 continue
             place = self.variable_view(variable)
             source = self._operand(node)
@@ -953,6 +957,13 @@ class Planner:
 def _numeral(number: Any) -> str:
     """Return a number as part of a name."""
     return re.sub(r"\W", "_", f"{float(number):.6g}".replace("-", "minus_")) if np.isrealobj(number) else "constant"
+
+
+def _boxed(operand: Operand) -> Operand:
+    """Return a plain number as NumPy's scalar, as everything outside of a plan's own arithmetic expects it."""
+    if isinstance(operand, Local) and operand.plain:
+        return Local(f"float64({operand.text})", (), operand.dtype)
+    return operand
 
 
 def _turned(operand: Operand) -> Operand:

@@ -36,11 +36,13 @@ _HELPERS: dict[str, Any] = {
     "began": 0,
     "chain": chain,
     "clock": perf_counter_ns,
+    "float64": np.float64,
     "commit": (),
     "inf": math.inf,
     "marks": [],
     "moved": 0,
     "nan": math.nan,
+    "number": float,
     "next_serial": next_serial,
     "outputs": None,
     "partial": partial,
@@ -84,6 +86,7 @@ class NumpyRunner:
         self._methods: dict[str, tuple[str, str]] = {}
         self._tiles: dict[Tiled, str] = {}
         self._memory: dict[Storage, Any] = {}
+        self._arrays: dict[Any, Any] = {}
         self.workspace = schedule.workspace
         whole = np.zeros(self.workspace + ALIGNMENT, np.uint8)
         start = -whole.ctypes.data % ALIGNMENT
@@ -108,6 +111,14 @@ class NumpyRunner:
     # Memory -------------------------------------------------------------------------------------------------------
 
     def _array(self, view: View) -> Any:
+        """Return the array of a view: one object per place, since NumPy sees at once that it overlaps with itself."""
+        key = _key(view)
+        found = self._arrays.get(key)
+        if found is None:
+            found = self._arrays[key] = self._made(view)
+        return found
+
+    def _made(self, view: View) -> Any:
         root, shift = view.place()
         buffer, start = self._buffer(root)
         width = root.dtype.itemsize
@@ -148,6 +159,7 @@ class NumpyRunner:
             if variable.home is not None and not variable.home.intact:
                 raise RetraceError
         scope = self._scope
+        self._arrays.clear()
         for name, view in self._views.items():
             scope[name] = self._array(view)
         for name, (owner, method) in self._methods.items():
@@ -191,8 +203,7 @@ class NumpyRunner:
         return name
 
     def _name_of(self, view: View) -> str:
-        root, shift = view.place()
-        key = (root, shift, view.shape, view.strides, view.dtype)
+        key = _key(view)
         found = self._names.get(key)
         if found is None:
             turned = "_T" if len(view.shape) == 2 and view.by_columns and not view.by_rows else ""
@@ -257,7 +268,10 @@ class NumpyRunner:
 
     def _write(self, timed: bool) -> str:
         plan = self._plan
-        lines = [f"{name} = {self._holder(variable)}._value" for name, variable in plan.loads]
+        lines = []
+        for name, variable in plan.loads:
+            value = f"{self._holder(variable)}._value"
+            lines.append(f"{name} = number({value})" if variable.dtype == np.float64 else f"{name} = {value}")
         if timed:
             lines = ["global began", *lines, "began = clock()"]
         lines += _marked([self._line(call) for call in self.compute], timed, 0)
@@ -273,13 +287,19 @@ class NumpyRunner:
             after.append(f"{self._holder(variable)}.grad = _g{place}")
         lines += self._write_commit(timed)
         lines += [*after, f"return {returned}"]
-        body = "\n".join(f"    {line}" for line in lines)
-        names = ", ".join(f"_a{place}" for place in range(len(self._program.arguments)))
-        return (
-            f"def run({names}):\n"
-            f'    """{len(self.calls)} calls, workspace {self.workspace:,} bytes; arrays are made beforehand."""\n'
-            f"    if MOVES[0] != moved:\n        rebind()\n{body}\n"
-        )
+        names = [f"_a{place}" for place in range(len(self._program.arguments))]
+        head = [
+            f'"""{len(self.calls)} calls, workspace {self.workspace:,} bytes; arrays are made beforehand."""',
+            "if MOVES[0] != moved:",
+            "    rebind()",
+        ]
+        if not any("number(" in line for line in lines):
+            return "\n    ".join([f"def run({', '.join(names)}):", *head, *lines]) + "\n"
+        # Python's own numbers are the quickest, but raise where NumPy's give an infinity: then those take over.
+        again = f"return run({', '.join([*names, 'float64'])})"
+        guarded = ["try:", *(f"    {line}" for line in lines), "except (ArithmeticError, TypeError):"]
+        guarded += ["    if number is float64:", "        raise", f"    {again}"]
+        return "\n    ".join([f"def run({', '.join([*names, 'number=float'])}):", *head, *guarded]) + "\n"
 
     def _is_late(self, operand: Operand) -> bool:
         if not isinstance(operand, View):
@@ -373,6 +393,10 @@ class NumpyRunner:
         end = perf_counter_ns()
         earlier = [self._scope["began"], *marks[:-1]]
         return [after - before for before, after in zip(earlier, marks, strict=True)], end - start
+
+
+def _key(view: View) -> Any:
+    return (*view.place(), view.shape, view.strides, view.dtype)
 
 
 def _marked(lines: list[str], timed: bool, start: int) -> list[str]:

@@ -224,12 +224,15 @@ class Local:
         The Python expression for it.
     roots : frozenset of Storage
         Planned memory that it may be a view of.
+    plain : bool
+        Whether it is a plain Python number.
     """
 
     text: str
     shape: Shape
     dtype: Any
     roots: frozenset[Storage] = frozenset()
+    plain: bool = False
 
 
 Operand = View | Local | Any
