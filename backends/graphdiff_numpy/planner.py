@@ -34,6 +34,7 @@ __all__ = ["Planner"]
 
 _FULL = 1 << 17  # elements up to which a constant is kept in full
 _EXACT = 1 << 12  # elements up to which a sum may be a product with ones: beyond, NumPy's pairwise sum is more accurate
+_QUICK = 1 << 19  # multiplications up to which a product lies by columns
 _PRIVATE = 1 << 16  # bytes up to which a layer's input keeps its memory to itself
 _SMALL = 1 << 12  # elements up to which an argument is copied to lie by columns
 _TEXT = {
@@ -617,11 +618,31 @@ class Planner:
 
     # Products -----------------------------------------------------------------------------------------------------
 
-    def _tall(self, shape: tuple[int, ...]) -> bool:
-        """Whether a computed matrix lies by columns."""
-        if "layout" in self.disable:
-            return False
-        return shape[0] >= shape[1] or shape[0] * shape[1] >= 1 << 15
+    def _by_columns(self, rows: int, columns: int, inner: int) -> bool:
+        """Whether a product lies by columns: if it is tall, and small enough for calls to matter more than BLAS."""
+        return "layout" not in self.disable and rows >= columns and rows * columns * inner <= _QUICK
+
+    def _beside(self, node: Tensor) -> bool | None:
+        """Whether the matrices that `node` is combined with lie by columns; None where there are none yet.
+
+        Combining matrices of both orders takes many times as long as combining two of one.
+        """
+        for user in self.users.get(node, []):
+            if user.op is not None and user.op.kind == "elementwise" and user.shape == node.shape:
+                for other in user.inputs:
+                    found = None if other is node else self._lies_by_columns(other, node.shape, 4)
+                    if found is not None:
+                        return found
+        return None
+
+    def _lies_by_columns(self, node: Tensor, shape: tuple[int, ...], depth: int) -> bool | None:
+        view = self.value.get(node)
+        if isinstance(view, View):
+            return view.by_columns and not view.by_rows if view.shape == shape else None
+        if depth == 0 or node.op is None or node.op.name in ("matmul", "permute_dims"):
+            return None
+        found = (self._lies_by_columns(operand, shape, depth - 1) for operand in node.inputs)
+        return next((each for each in found if each is not None), None)
 
     def _add(self, node: Tensor) -> bool:
         match = self._affine_parts(node)
@@ -665,7 +686,10 @@ class Planner:
             return True
         if node in self.with_bias and self._product_with_bias(node):
             return True
-        columns = ranks == (2, 2) and node not in self.placed and self._tall(node.shape)
+        columns = False
+        if ranks == (2, 2) and node not in self.placed:
+            beside = self._beside(node)
+            columns = self._by_columns(*node.shape, x.shape[1]) if beside is None else beside
         out = self._out(node, columns)
         if columns:
             self._dot(_turned(y), _turned(x), out.T, node)
@@ -856,7 +880,7 @@ class Planner:
             return False
         # Labels outside the classes wrap around to NaN, so that they cannot go unnoticed.
         table = label_table(classes, node.attributes["value"], node.dtype)
-        columns = self._tall(node.shape)
+        columns = bool(self._beside(node))
         out = self._out(node, columns)
         rows = self._constant(table.T if columns else table)
         operands = (labels, 1, out.T, "wrap") if columns else (labels, 0, out, "wrap")
@@ -942,7 +966,9 @@ class Planner:
                     number = Local(self._name(), (), node.dtype)
                     self.calls.append(Call("{0}[()]", (operand,), assigns=number, node=node))
                     operand = number
-                self.numbers.append((variable, _boxed(operand)))
+                boxed = _boxed(operand)
+                assert isinstance(boxed, Local)
+                self.numbers.append((variable, boxed))
                 continue
             place = self.variable_view(variable)
             source = self._operand(node)
