@@ -32,7 +32,7 @@ def _let_graphs_grow() -> None:
     """
     young, middle, old = gc.get_threshold()
     if 0 < young <= 2_000:
-        gc.set_threshold(50_000, max(middle, 20), old)
+        gc.set_threshold(50_000, max(middle, 100), old)
 
 
 _let_graphs_grow()

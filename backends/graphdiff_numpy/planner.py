@@ -689,7 +689,7 @@ class Planner:
         columns = False
         if ranks == (2, 2) and node not in self.placed:
             beside = self._beside(node)
-            columns = self._by_columns(*node.shape, x.shape[1]) if beside is None else beside
+            columns = self._by_columns(node.shape[0], node.shape[1], x.shape[1]) if beside is None else beside
         out = self._out(node, columns)
         if columns:
             self._dot(_turned(y), _turned(x), out.T, node)
