@@ -38,7 +38,10 @@ def weights(model: Any) -> Any:
 
 # The same numbers ------------------------------------------------------------------------------------------------
 
-ALL_OFF = ("open", "simplify", "merge", "widen", "layout", "place", "reuse", "tile")
+ALL_OFF = (
+    *("open", "fold", "simplify", "merge", "widen", "dead"),
+    *("fuse", "layout", "keep", "place", "reuse", "tile"),
+)
 
 
 @pytest.mark.parametrize("optimizer", ["Adam", "SGD"])
@@ -530,3 +533,29 @@ def test_numbers_overflow_and_divide_as_numpys_do(start: float) -> None:
     found = step()
     np.testing.assert_array_equal(found.numpy(), expected)
     assert isinstance(count.value, np.float64)
+
+
+def test_constants_are_folded_and_dead_code_dropped() -> None:
+    unused, same = gd.variable([1.0, 2.0]), gd.variable([3.0, 4.0])
+
+    def function(x: Any) -> Any:
+        unused * x  # built, and needed by nobody
+        same.assign(same)
+        return x * gd.exp(gd.sigmoid(gd.constant(2.0)))
+
+    plan = gd.compile(function).plan(np.ones(2))
+    assert len(plan.instructions) == 1
+    assert dict(plan.reports)["dead"] == "2 → 0 variables"
+    assert not plan.program.updates
+    kept = gd.compile(function, disable=("dead",)).plan(np.ones(2))
+    assert len(kept.program.reads) == 2
+    np.testing.assert_allclose(kept.run(np.ones(2)).numpy(), plan.run(np.ones(2)).numpy())
+    assert same.tolist() == [3.0, 4.0]
+
+
+def test_identities_on_constants_made_by_other_passes_are_folded() -> None:
+    def function(x: Any) -> Any:
+        return gd.grad(lambda t: gd.sum(3.0 * (2.0 * t)))(x)
+
+    assert gd.compile(function).plan(np.ones(3)).instructions == []
+    assert gd.compile(function)(np.ones(3)).tolist() == [6.0, 6.0, 6.0]

@@ -131,7 +131,7 @@ class NumpyBackend(Backend):
     name = "numpy"
     namespace = np
     in_place = True
-    plan_passes = ("layout", "keep", "place", "reuse", "tile")
+    plan_passes = ("fuse", "layout", "keep", "place", "reuse", "tile")
     # Python's operators reach NumPy's scalar arithmetic ten times faster than the ufuncs do, and arrays no slower.
     kernels: Mapping[str, Callable[..., Any]] = {
         "add": operator.add,

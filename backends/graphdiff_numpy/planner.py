@@ -113,7 +113,9 @@ class Planner:
             if call.out is not None and call.out.by_columns and not call.out.by_rows
         }
         parts = sum(1 for node, view in self.placed.items() if node.op is not None and node.op.name != "concatenate")
+        fused = len(self.masks) + len(self.contracted) + len(self.scaled)
         told = {
+            "fuse": f"{fused} products with what feeds or ends them: sums, comparisons, factors",
             "layout": f"{len(columns)} buffers by columns; {len(self.with_bias) // 2} bias gradients within a product",
             "keep": f"{sum(root.private for root in columns)} layers' inputs keep their row of ones from step to step",
             "place": f"{parts} parts computed where they are joined, {len(self.targets)} results in variables' memory",
@@ -314,6 +316,10 @@ class Planner:
         for node in self.order:
             if node.op is None:
                 continue
+            if self._affine_parts(node) is not None:
+                self.skipped.add(node.inputs[0])
+            if "fuse" in self.disable:
+                continue
             if node.op.name == "multiply":
                 self._find_mask(node)
             elif node.op.name in ("sum", "mean") and not node.shape:
@@ -324,8 +330,6 @@ class Planner:
             elif node.op.name == "sum_wide":
                 self.wide[node.inputs[0]] = node
                 self._find_scaled(node)
-            if self._affine_parts(node) is not None:
-                self.skipped.add(node.inputs[0])
 
     def _find_scaled(self, wide: Tensor) -> None:
         for total in self.users.get(wide.inputs[0], []):
@@ -439,8 +443,14 @@ class Planner:
             return
         self._lower_op(node)
         made = self.value.get(node)
-        if node in self.affine and isinstance(made, View) and made.storage.spare and not made.storage.private:
-            ones = View(made.storage, (made.storage.spare,), (1,), made.shift + made.size, made.dtype, "ones")
+        if node in self.affine and isinstance(made, View):
+            self._write_ones(made, node)
+
+    def _write_ones(self, made: View, node: Tensor) -> None:
+        """Put ones behind a layer's input where they are not kept."""
+        storage = made.storage
+        if storage.spare and not storage.private:
+            ones = View(storage, (storage.spare,), (1,), made.shift + made.size, made.dtype, "ones")
             self.calls.append(Call((ones, "fill"), (1,), ones, "-", node=node))
 
     def _lower_op(self, node: Tensor) -> None:
@@ -667,6 +677,7 @@ class Planner:
             copy = self._out(node, columns=True)
             self.calls.append(Call(np.copyto, (copy, x), copy, "-", node=node))
             x = self.value[node] = copy
+            self._write_ones(copy, node)
         if not isinstance(x, View) or not x.storage.spare or not x.by_columns:
             return None
         return View(x.storage, (features + 1, examples), (examples, 1), x.shift, x.dtype, f"{x.label}_and_ones")

@@ -7,6 +7,7 @@ run; every one can be switched off.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from graphdiff.backend import ARRAY
@@ -263,6 +264,29 @@ _IDENTITIES: Mapping[str, Callable[..., Tensor | None]] = {
 }
 
 
+# Constants and what nobody needs --------------------------------------------------------------------------------
+
+
+def fold_constants(program: Program) -> Program:
+    """Compute now what depends on constants alone."""
+    return rewrite(program, _folded)
+
+
+def _folded(node: Tensor, operands: tuple[Tensor, ...]) -> Tensor | None:
+    assert node.op is not None
+    if not operands or node.op.name in IMPURE or any(operand.recorded for operand in operands):
+        return None
+    return node.op.node(operands, node.attributes)
+
+
+def drop_dead(program: Program) -> Program:
+    """Drop variables that are read for nothing, and assignments of a variable's own value."""
+    updates = {v: node for v, node in program.updates.items() if program.reads.get(node) is not v}
+    kept = replace(program, updates=updates)
+    needed = set(kept.nodes())
+    return replace(kept, reads={symbol: v for symbol, v in program.reads.items() if symbol in needed or v in updates})
+
+
 # Common subexpressions --------------------------------------------------------------------------------------------
 
 
@@ -361,29 +385,41 @@ def widen_sums(program: Program) -> Program:
 
 PASSES: Mapping[str, Callable[[Program], Program]] = {
     "open": open_ops,
+    "fold": fold_constants,
     "simplify": simplify,
     "merge": merge_common,
     "widen": widen_sums,
+    "dead": drop_dead,
 }
 
 
 def optimize(program: Program, disabled: frozenset[str]) -> tuple[Program, list[tuple[str, str]]]:
-    """Run the passes, and report what each did.
-
-    Constants are folded by every pass: a node whose operands are all constants is computed as soon as it is rebuilt.
-    What nothing depends on is gone as soon as no root reaches it.
-    """
+    """Run the passes, and report what each did. What no root reaches any more is gone of itself."""
     reports = []
     for name, work in PASSES.items():
         if name in disabled:
             reports.append((name, "switched off"))
             program = rewrite(program, _open_anonymous) if name == "open" else program
             continue
-        before = sum(1 for node in program.nodes() if node.recorded and node.op is not None)
+        before = _size(program)
         program = work(program)
         if name == "widen":  # what was widened is new to the passes before
             for again in ("simplify", "merge"):
                 program = program if again in disabled else PASSES[again](program)
-        after = sum(1 for node in program.nodes() if node.recorded and node.op is not None)
-        reports.append((name, f"{before} → {after} ops"))
+        reports.append((name, _change(before, _size(program))))
     return program, reports
+
+
+def _size(program: Program) -> tuple[int, int, int]:
+    nodes = program.nodes()
+    ops = sum(1 for node in nodes if node.op is not None)
+    return ops, len(program.reads), sum(1 for node in nodes if node.op is None and not node.recorded)
+
+
+def _change(before: tuple[int, int, int], after: tuple[int, int, int]) -> str:
+    told = [
+        f"{old} → {new} {what}"
+        for old, new, what in zip(before, after, ("ops", "variables", "constants"))
+        if old != new
+    ]
+    return ", ".join(told) or "nothing to do"

@@ -72,11 +72,9 @@ class Program:
 
 
 def clone(node: Tensor, operands: tuple[Tensor, ...]) -> Tensor:
-    """Return a node like `node` over other operands; a constant where they all are."""
+    """Return a node like `node` over other operands."""
     op = node.op
     assert isinstance(op, Op)
-    if not any(operand.recorded for operand in operands) and operands:
-        return op.node(operands, node.attributes)
     made = Tensor(op, operands, node.attributes, None, node.backend, True, (node.shape, node.dtype))
     made.name, made.scope = node.name, node.scope
     made._code, made._instruction = node._code, node._instruction
