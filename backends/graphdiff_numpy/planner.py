@@ -729,7 +729,7 @@ class Planner:
             return False
         place = self.placed[node]
         features, outputs = node.shape
-        whole = View(place.storage, (features + 1, outputs), (outputs, 1), place.shift, node.dtype)
+        whole = replace(place, shape=(features + 1, outputs), strides=(outputs, 1), label="gradient_with_bias")
         self._dot(rows, adjoint, whole, node)
         self.value[node], self.value[total] = place, self.placed[total]
         return True
@@ -806,7 +806,7 @@ class Planner:
             return out, out
         kept = [axis for axis in range(len(node.shape)) if axis not in axes]
         shape, strides = tuple(out.shape[a] for a in kept), tuple(out.strides[a] for a in kept)
-        return out, View(out.storage, shape, strides, out.shift, out.dtype)
+        return out, replace(out, shape=shape, strides=strides)
 
     def _contracted(self, node: Tensor, product: Tensor, weight: float) -> bool:
         left, right = (self._operand(operand) for operand in product.inputs)
@@ -844,7 +844,7 @@ class Planner:
         out = self._out(node)
         length = x.shape[axis]
         weights = self._constant(np.full(length, weight, node.dtype))
-        vector = View(out.storage, (x.shape[1 - axis],), (1,), out.shift, out.dtype)
+        vector = replace(out, shape=(x.shape[1 - axis],), strides=(1,))
         self._dot(x if axis == 1 else _turned(x), weights, vector, node)
         self.value[node] = out
         return True
