@@ -175,8 +175,16 @@ def _raise_mixed(op: Op, operands: Iterable[Tensor]) -> NoReturn:
     raise BackendError(f"{op.name}: tensors of two backends are mixed: {placed}. Move one with tensor.to(backend).")
 
 
-def _explain(op: Op, operands: Sequence[Tensor], error: Exception) -> GraphDiffError:
-    """Turn an array library's error into one that names the operands."""
+def _explain(
+    op: Op, operands: Sequence[Tensor], error: Exception, attributes: dict[str, Any] = NO_ATTRIBUTES
+) -> GraphDiffError:
+    """Turn an array library's error into one that names the operands, in the words of the op's own shape rule."""
+    try:
+        op.infer(operands, attributes)
+    except (ValueError, TypeError, IndexError) as own:
+        error = own if type(own) is type(error) else error
+    except Exception:  # the rule has nothing to say of this
+        pass
     listed = ", ".join(operand.describe() for operand in operands)
     made = "; ".join(f"{operand.name or operand.describe()} was made at {operand.source}" for operand in operands)
     if isinstance(error, IndexError):
@@ -291,7 +299,7 @@ class Op:
         except GraphDiffError:
             raise
         except (ValueError, TypeError, IndexError, ArithmeticError) as error:
-            raise _explain(self, operands, error) from error
+            raise _explain(self, operands, error, attributes) from error
         if recorded:
             return Tensor(self, operands, attributes, value, backend, True)
         return Tensor(None, (), NO_ATTRIBUTES, value, backend, False)

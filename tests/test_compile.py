@@ -103,6 +103,31 @@ def test_large_arrays_are_updated_in_tiles() -> None:
     np.testing.assert_array_equal(w.numpy(), reference.numpy())
 
 
+def test_tiles_keep_away_from_what_they_overwrite() -> None:
+    size = (1 << 20) + 7
+    x = np.linspace(1, 2, size)
+
+    def shifted(x: Any) -> Any:
+        y = x * 2
+        z = y[1:] - y[:-1]
+        w = z * z[0]
+        return gd.sum(w * w + w), w
+
+    expected = shifted(gd.constant(x))
+    for _ in range(2):
+        for mine, theirs in zip(gd.compile(shifted)(x), expected, strict=True):
+            np.testing.assert_allclose(mine.numpy(), theirs.numpy(), rtol=1e-9)
+
+
+def test_results_are_the_callers_own() -> None:
+    turned = gd.compile(lambda x: (gd.flip(gd.exp(x), 0), gd.exp(x)[::-1], gd.exp(x).T, gd.diagonal(gd.exp(x))))
+    first = turned(np.zeros((2, 2)))
+    kept = [np.array(part.numpy()) for part in first]
+    turned(np.ones((2, 2)))
+    for part, before in zip(first, kept, strict=True):
+        np.testing.assert_array_equal(part.numpy(), before)
+
+
 # Signatures --------------------------------------------------------------------------------------------------------
 
 

@@ -357,7 +357,8 @@ class NumpyRunner:
 
     def _result(self, operand: Operand) -> str:
         if isinstance(operand, Local):
-            return operand.text
+            # A kernel may return a view of planned memory, which the next run overwrites.
+            return f"{operand.text}.copy()" if operand.roots else operand.text
         name = self._name_of(operand)
         return f"{name}.copy()" if operand.shape else f"{name}[()]"
 

@@ -74,17 +74,22 @@ def _can_tile(call: Call) -> bool:
     if not call.elementwise or call.out is None or call.out.size < LARGE or isinstance(call.function, (str, tuple)):
         return False
     fits = all(isinstance(operand, View) and operand.size in (1, call.out.size) for operand in call.operands)
-    return fits and _in_one_order(_views(call))
+    return fits and _independent([call])
 
 
 def _together(group: Tiled, call: Call) -> bool:
-    """Whether all large arrays lie in the same order, so that a tile is the same elements of each."""
-    return _in_one_order([view for part in (*group.parts, call) for view in _views(part)])
+    return _independent([*group.parts, call])
 
 
-def _views(call: Call) -> list[View]:
-    return [view for view in (*call.operands, call.out) if isinstance(view, View) and view.size > 1]
+def _independent(calls: list[Call]) -> bool:
+    """Whether a tile of every result depends on the same tile of every operand alone.
 
-
-def _in_one_order(views: list[View]) -> bool:
-    return all(view.by_rows for view in views) or all(view.by_columns for view in views)
+    All large arrays must lie in the same order, and what is written must not be read at another place.
+    """
+    views = [view for call in calls for view in (*call.operands, call.out) if isinstance(view, View)]
+    large = [view for view in views if view.size > 1]
+    written = {call.out.place() for call in calls if call.out is not None}
+    roots = {root for root, _ in written}
+    aligned = all(view.place() in written for view in views if view.place()[0] in roots and view.size > 1)
+    apart = all(view.place()[0] not in roots for view in views if view.size == 1)
+    return aligned and apart and (all(view.by_rows for view in large) or all(view.by_columns for view in large))
