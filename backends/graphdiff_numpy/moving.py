@@ -1,0 +1,115 @@
+"""Ops that move elements: views where strides allow, copies into place where not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from graphdiff.plan.program import Tensor
+from graphdiff.plan.schedule import Call, Local, View, dense_strides
+from graphdiff_numpy import label_table
+from graphdiff_numpy.common import lowers
+from graphdiff_numpy.products import beside
+
+if TYPE_CHECKING:
+    from graphdiff_numpy.planner import Planner
+
+
+@lowers("barrier")
+def passed(plan: Planner, node: Tensor) -> bool:
+    """Let what a barrier keeps apart be the same memory."""
+    plan.value[node] = plan.operand(node.inputs[0])
+    return True
+
+
+def viewed_or_copied(plan: Planner, node: Tensor) -> bool:
+    """Make a view; where strides do not allow a reshape, a copy."""
+    source = plan.operand(node.inputs[0])
+    if len(node.inputs) > 1:
+        return False
+    if isinstance(source, View):
+        view = plan.viewed(node, source)
+        if view is None:
+            if node.op.name != "reshape" or not node.size:  # type: ignore[union-attr]
+                return False
+            out = plan.out(node)
+            turned = View(out.storage, source.shape, dense_strides(source.shape), out.shift, out.dtype)
+            plan.calls.append(Call(np.copyto, (turned, source), turned, "-", node=node))
+            view = out
+        plan.value[node] = view
+        return True
+    if node.op.name == "permute_dims" and node.attributes["axes"] == tuple(reversed(range(len(node.shape)))):  # type: ignore[union-attr]
+        plan.value[node] = Local(f"{source.text}.T", node.shape, node.dtype, source.roots)
+        return True
+    return False
+
+
+@lowers("label_weights")
+def labels(plan: Planner, node: Tensor) -> bool:
+    """Take rows, or columns, of a table."""
+    labels, classes = plan.operand(node.inputs[0]), node.attributes["classes"]
+    if len(node.shape) != 2 or node.inputs[0].dtype != np.int64:
+        return False
+    # Labels outside the classes wrap around to NaN, so that they cannot go unnoticed.
+    table = label_table(classes, node.attributes["value"], node.dtype)
+    columns = bool(beside(plan, node))
+    out = plan.out(node, columns)
+    rows = plan.constant(table.T if columns else table)
+    operands = (labels, 1, out.T, "wrap") if columns else (labels, 0, out, "wrap")
+    plan.calls.append(Call((rows, "take"), operands, out, "-", node=node))
+    plan.value[node] = out
+    return True
+
+
+@lowers("concatenate")
+def joined(plan: Planner, node: Tensor) -> bool:
+    """Copy the parts that were not computed in place."""
+    out = plan.placed.get(node)
+    if out is None:
+        return False
+    shift = 0
+    for part in node.inputs:
+        piece = View(out.storage, part.shape, (1,), out.shift + shift, out.dtype)
+        shift += part.size
+        source = plan.operand(part)
+        if isinstance(source, View) and source.place() == piece.place() and source.by_rows:
+            continue
+        if part.size:
+            plan.calls.append(Call(np.copyto, (piece, source), piece, "-", node=node))
+    plan.value[node] = out
+    return True
+
+
+@lowers("index_set")
+def index_set(plan: Planner, node: Tensor) -> bool:
+    """Copy, then write the indexed elements."""
+    template = node.attributes["template"]
+    if len(node.inputs) != 2 or any(isinstance(e, str) or e is Ellipsis for e in template) or not node.size:
+        return False
+    out = plan.out(node)
+    place = out.indexed(template)
+    if place is None or not node.shape:
+        return False
+    plan.calls.append(Call(np.copyto, (out, plan.operand(node.inputs[0])), out, "-", node=node))
+    plan.calls.append(Call(np.copyto, (place, plan.operand(node.inputs[1]), "unsafe"), place, "-", node=node))
+    plan.value[node] = out
+    return True
+
+
+@lowers("scatter_add")
+def scattered(plan: Planner, node: Tensor) -> bool:
+    """Write zeros, then the indexed elements."""
+    template = node.attributes["template"]
+    if len(node.inputs) != 1 or any(isinstance(e, str) or e is Ellipsis for e in template) or not node.size:
+        return False
+    if not node.shape:
+        return False
+    out = plan.out(node)
+    place = out.indexed(template)
+    if place is None:
+        return False
+    plan.calls.append(Call((out, "fill"), (0,), out, "-", node=node))
+    plan.calls.append(Call(np.copyto, (place, plan.operand(node.inputs[0])), place, "-", node=node))
+    plan.value[node] = out
+    return True
