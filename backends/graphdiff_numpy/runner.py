@@ -80,6 +80,7 @@ class NumpyRunner:
 
         self._scope: dict[str, Any] = {}
         self._taken: set[str] = {*keyword.kwlist, *_HELPERS, *dir(builtins)}
+        self._counts: dict[str, int] = {}
         self._names: dict[Any, str] = {}
         self._views: dict[str, View] = {}
         self._objects: dict[str, Any] = {}
@@ -195,10 +196,11 @@ class NumpyRunner:
         # What begins with an underscore is the source's own.
         base = re.sub(r"\W", "_", wanted).strip("_") or "x"
         base = f"x{base}" if base[0].isdigit() else base
-        name, count = base, 1
+        name, count = base, self._counts.get(base, 1)
         while name in self._taken:
             count += 1
             name = f"{base}{count}"
+        self._counts[base] = count
         self._taken.add(name)
         return name
 

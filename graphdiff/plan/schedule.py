@@ -7,6 +7,7 @@ long each value lives, which calls may write over an operand, and how all values
 from __future__ import annotations
 
 import math
+from bisect import insort
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -420,13 +421,13 @@ class Schedule:
             first, last = lives[storage]
             size = -(-storage.nbytes // ALIGNMENT) * ALIGNMENT
             offset = 0
-            for begin, end, other_first, other_last in sorted(placed):
+            for begin, end, other_first, other_last in placed:
                 if reuse and (other_last < first or last < other_first):
                     continue
                 if begin >= offset + size:
                     break
                 offset = max(offset, end)
             storage.offset = offset
-            placed.append((offset, offset + size, first, last))
+            insort(placed, (offset, offset + size, first, last))
             total = max(total, offset + size)
         return total
