@@ -1,5 +1,6 @@
 """Layers, losses and initialisers."""
 
+from graphdiff.nn import init
 from graphdiff.nn.layers import MLP, Activation, Linear, Module, Sequential
 from graphdiff.nn.losses import accuracy, softmax_cross_entropy, squared_error
 
@@ -10,6 +11,7 @@ __all__ = [
     "Module",
     "Sequential",
     "accuracy",
+    "init",
     "softmax_cross_entropy",
     "squared_error",
 ]

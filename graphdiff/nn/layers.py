@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from graphdiff.errors import GraphError, OpError, ShapeError
+from graphdiff.nn.init import Initialiser, find
 from graphdiff.op import FUNCTIONS, as_tensor
 from graphdiff.ops import random
 from graphdiff.tensor import Tensor, Variable, name_scope, value_for, variable
@@ -69,6 +70,13 @@ class Module:
             parameter.assign(values[path])
 
 
+def _initial(make: Initialiser, shape: tuple[int, ...], seed: Any, gain: float, dtype: Any, name: str) -> Variable:
+    drawn = as_tensor(make(shape, seed=seed))
+    if drawn.shape != shape:
+        raise ShapeError(f"the initialiser of {name} returned {drawn.describe()} for the shape {list(shape)}")
+    return variable(drawn if gain == 1 else drawn * gain, dtype=dtype, name=name)
+
+
 class Linear(Module):
     """x @ W + b.
 
@@ -79,11 +87,18 @@ class Linear(Module):
         Inferred at the first call if not given.
     bias : bool
     seed : int or random stream
-        For the weights: He's uniform initialisation, U(±sqrt(6 / in_features)); biases begin at 0.
-        (He et al., Delving deep into rectifiers, 2015, equation 10 with the uniform distribution of that variance.)
+        For the weights.
     gain : float
-        Scales the weights' bound.
+        Multiplies the initial weights.
+    init, bias_init : str or callable
+        Of `graphdiff.nn.init` by name, or called as ``init(shape, seed=seed)``. By default the weights are He's,
+        U(±sqrt(6 / in_features)), and the biases 0.
     dtype : dtype-like
+
+    Raises
+    ------
+    ShapeError, DTypeError
+        When called: the input's last axis is not `in_features` long, or it holds no real numbers.
 
     Examples
     --------
@@ -104,6 +119,8 @@ class Linear(Module):
         bias: bool = True,
         seed: Any = 0,
         gain: float = 1.0,
+        init: str | Initialiser = "he_uniform",
+        bias_init: str | Initialiser = "zeros",
         dtype: Any = "float32",
     ) -> None:
         if out_features < 1 or (in_features is not None and in_features < 1):
@@ -111,16 +128,17 @@ class Linear(Module):
         self.out_features = out_features
         self.in_features = in_features
         self._has_bias, self._seed, self._gain, self._dtype = bias, seed, gain, dtype
+        self._init: Any = (find(init), find(bias_init))
         if in_features is not None:
             self._make(in_features)
 
     def _make(self, in_features: int) -> None:
-        bound = self._gain * math.sqrt(6 / in_features)
-        drawn = random.uniform((in_features, self.out_features), seed=self._seed, low=-bound, high=bound)
-        self.in_features = in_features
-        self.weight = variable(drawn, dtype=self._dtype, name="W")
+        make_weight, make_bias = self._init
+        self.weight = _initial(make_weight, (in_features, self.out_features), self._seed, self._gain, self._dtype, "W")
         if self._has_bias:
-            self.bias = variable(FUNCTIONS["zeros"](self.out_features), dtype=self._dtype, name="b")
+            self.bias = _initial(make_bias, (self.out_features,), self._seed, 1.0, self._dtype, "b")
+        self.in_features = in_features
+        self._init = None  # a function given by the user need not survive pickling
 
     def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Variable]]:
         if self.in_features is None:
@@ -179,6 +197,9 @@ class MLP(Sequential):
         Inferred at the first call if not given.
     seed : int
         For the initial weights.
+    init : str or callable, optional
+        Of the weights of every layer, as `Linear` takes it. By default uniform with the variance 2 / inputs (He), or
+        1 / inputs (LeCun) for the last layer and where the activation saturates.
     dtype : dtype-like
 
     Examples
@@ -196,6 +217,7 @@ class MLP(Sequential):
         *,
         in_features: int | None = None,
         seed: int = 0,
+        init: str | Initialiser | None = None,
         dtype: Any = "float32",
     ) -> None:
         if not sizes:
@@ -207,7 +229,8 @@ class MLP(Sequential):
         width = in_features
         for index, size in enumerate(sizes):
             last = index == len(sizes) - 1
-            layers.append(Linear(size, width, seed=stream, gain=math.sqrt(0.5) if last else gain, dtype=dtype))
+            factor = 1.0 if init is not None else math.sqrt(0.5) if last else gain
+            layers.append(Linear(size, width, seed=stream, gain=factor, init=init or "he_uniform", dtype=dtype))
             if not last:
                 layers.append(Activation(activation))
             width = size
