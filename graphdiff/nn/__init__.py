@@ -14,7 +14,18 @@ from graphdiff.nn.layers import (
     Residual,
     Sequential,
 )
-from graphdiff.nn.losses import accuracy, softmax_cross_entropy, squared_error
+from graphdiff.nn.losses import (
+    absolute_error,
+    accuracy,
+    binary_cross_entropy,
+    hinge,
+    huber,
+    kl_divergence,
+    l1_penalty,
+    l2_penalty,
+    softmax_cross_entropy,
+    squared_error,
+)
 from graphdiff.nn.regularize import BatchNorm, Dropout, LayerNorm
 
 __all__ = [
@@ -32,8 +43,15 @@ __all__ = [
     "PReLU",
     "Residual",
     "Sequential",
+    "absolute_error",
     "accuracy",
+    "binary_cross_entropy",
+    "hinge",
+    "huber",
     "init",
+    "kl_divergence",
+    "l1_penalty",
+    "l2_penalty",
     "softmax_cross_entropy",
     "squared_error",
 ]
