@@ -27,6 +27,7 @@ from graphdiff.nn.losses import (
     squared_error,
 )
 from graphdiff.nn.regularize import BatchNorm, Dropout, LayerNorm
+from graphdiff.nn.report import Table, statistics, summary
 
 __all__ = [
     "MLP",
@@ -43,6 +44,7 @@ __all__ = [
     "PReLU",
     "Residual",
     "Sequential",
+    "Table",
     "absolute_error",
     "accuracy",
     "binary_cross_entropy",
@@ -54,4 +56,6 @@ __all__ = [
     "l2_penalty",
     "softmax_cross_entropy",
     "squared_error",
+    "statistics",
+    "summary",
 ]
