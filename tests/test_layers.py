@@ -267,6 +267,14 @@ def test_batch_norm_of_more_axes() -> None:
     np.testing.assert_allclose(layer(x).numpy().reshape(15, 4), flat(x.reshape(15, 4)).numpy(), rtol=1e-12)
 
 
+def test_batch_norm_of_one_example_in_evaluation() -> None:
+    layer = nn.BatchNorm(4, **F64)
+    layer(X)
+    expected = layer.eval()(X).numpy()
+    np.testing.assert_allclose(layer(X[0]).numpy(), expected[0], rtol=1e-12)
+    np.testing.assert_allclose(gd.vmap(layer)(X).numpy(), expected, rtol=1e-12)
+
+
 # Others
 
 

@@ -155,6 +155,30 @@ def test_against_pytorch(name: str) -> None:
     np.testing.assert_allclose(gradient.numpy(), noted["gradients"][0], rtol=1e-11, atol=1e-15)
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("name", ["binary", "multi-class"])
+def test_a_network_has_pytorchs_loss_curve(name: str, compiled: bool) -> None:
+    noted = json.loads((Path(__file__).parent / "references" / "curves.json").read_text())[name]
+    x, y = np.array(noted["x"]), np.array(noted["y"])
+    outputs = len(noted["weights"][-1])
+    model = nn.MLP([8, outputs], "tanh" if outputs == 1 else "relu", in_features=4, dtype="float64")
+    for leaf, value in zip(model.parameters(), noted["weights"], strict=True):
+        leaf.assign(value)
+    optimizer = gd.optim.SGD(model.parameters(), lr=0.3)
+
+    def step(x: Any, y: Any) -> Any:
+        out = model(x)
+        loss = nn.binary_cross_entropy(out[:, 0], y) if outputs == 1 else nn.softmax_cross_entropy(out, y)
+        optimizer.minimize(loss)
+        return loss
+
+    run = gd.compile(step) if compiled else step
+    batches = [slice(k % 4 * 10, k % 4 * 10 + 10) for k in range(200)]
+    curve = [float(run(x[rows], y[rows])) for rows in batches]
+    np.testing.assert_allclose(curve, noted["curve"], rtol=0, atol=1e-9)
+    assert curve[-1] < 0.5 * curve[0]
+
+
 def test_class_weights_with_sample_weights() -> None:
     by_class = np.array([0.5, 1.0, 2.0])
     terms, counted = -LOG_P[np.arange(5), LABELS] * by_class[LABELS] * WEIGHTS, by_class[LABELS] * WEIGHTS

@@ -181,8 +181,9 @@ class BatchNorm(_Normalising):
         self.running_variance = self._variable("running variance", FUNCTIONS["ones"])
 
     def forward(self, x: Any) -> Tensor:
-        x = self._taken(x, 2)
-        if not self.training:
+        training = self.training
+        x = self._taken(x, 2 if training else 1)
+        if not training:
             return self._scaled(x - self.running_mean, as_tensor(self.running_variance))
         axes = tuple(range(x.ndim - 1))
         count = math.prod(x.shape[:-1])
