@@ -46,6 +46,30 @@ MOVES = [0]
 """Counts how often arrays of pinned variables were moved; plans that hold on to them look here."""
 
 
+class untraced:
+    """Compute at once within the block, in a function under trace too: for what is made once, such as parameters."""
+
+    __slots__ = ("_suspended",)
+
+    def __enter__(self) -> None:
+        self._suspended = TRACES[:]
+        TRACES.clear()
+
+    def __exit__(self, *exception: object) -> None:
+        TRACES[:] = self._suspended
+
+
+SWITCHES = [0]
+"""Counts the changes of switches; compiled functions that have read one look here."""
+
+
+def read_switch(owner: Any, name: str) -> Any:
+    """Return an attribute that Python code branches on, and make it part of the signature of what is being traced."""
+    for trace in TRACES:
+        trace.switches[id(owner), name] = owner
+    return getattr(owner, name)
+
+
 class Tensor:
     """One node of the computational graph.
 

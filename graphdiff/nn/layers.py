@@ -3,70 +3,53 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
-from graphdiff.errors import GraphError, OpError, ShapeError
+from graphdiff.errors import DataError, DTypeError, GraphError, OpError, ShapeError
+from graphdiff.nn.init import Initialiser, constant, find, normal
+from graphdiff.nn.module import Module
 from graphdiff.op import FUNCTIONS, as_tensor
 from graphdiff.ops import random
-from graphdiff.tensor import Tensor, Variable, name_scope, value_for, variable
+from graphdiff.tensor import Tensor, Variable, name_scope, untraced, variable
 
-__all__ = ["MLP", "Activation", "Linear", "Module", "Sequential"]
+__all__ = [
+    "MLP",
+    "Activation",
+    "Embedding",
+    "Flatten",
+    "Highway",
+    "Linear",
+    "Maxout",
+    "Module",
+    "PReLU",
+    "Residual",
+    "Sequential",
+]
 
-ACTIVATIONS = ("relu", "tanh", "sigmoid", "gelu", "elu", "leaky_relu", "softplus", "hard_tanh")
+ACTIVATIONS: dict[str, tuple[str, ...]] = {
+    "relu": (),
+    "tanh": (),
+    "sigmoid": (),
+    "gelu": (),
+    "elu": ("alpha",),
+    "leaky_relu": ("slope",),
+    "softplus": (),
+    "hard_tanh": (),
+    "softmax": ("axis",),
+    "log_softmax": ("axis",),
+}
+"""The functions that `Activation` knows, and their options."""
+_STANDARD_NORMAL = partial(normal, std=1.0)
 
 
-class Module:
-    """A function with parameters. Subclasses set variables and modules as attributes and define `forward`."""
-
-    kind: ClassVar[str] = "module"
-    """The class's name in lower case, for the scopes of the nodes that its instances make."""
-
-    def __init_subclass__(cls) -> None:
-        cls.kind = cls.__name__.lower()
-
-    def forward(self, x: Any) -> Tensor:
-        """Return the output for a batch of inputs."""
-        raise NotImplementedError
-
-    def __call__(self, x: Any) -> Tensor:
-        return self.forward(x)
-
-    def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Variable]]:
-        """Yield (path, variable) for the parameters of this module and those within, in order of definition."""
-        for name, value in vars(self).items():
-            items = enumerate(value) if isinstance(value, (list, tuple)) else [(None, value)]
-            for index, item in items:
-                path = f"{prefix}{name}" if index is None else f"{prefix}{name}.{index}"
-                if isinstance(item, Variable):
-                    yield path, item
-                elif isinstance(item, Module):
-                    yield from item.named_parameters(f"{path}.")
-
-    def parameters(self) -> list[Variable]:
-        """Return the parameters, layer by layer, weight before bias."""
-        return [parameter for _, parameter in self.named_parameters()]
-
-    def state(self) -> dict[str, Any]:
-        """Return a copy of every parameter's value as a NumPy array, by path."""
-        return {path: parameter.numpy().copy() for path, parameter in self.named_parameters()}
-
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        """Assign every parameter from what `state` returned.
-
-        Raises
-        ------
-        GraphError
-            Paths are missing or unknown; nothing is assigned then.
-        ShapeError, DTypeError
-            A value does not fit; nothing is assigned then.
-        """
-        own = dict(self.named_parameters())
-        if own.keys() != state.keys():
-            raise GraphError(f"the state's parameters differ: {sorted(own.keys() ^ state.keys())}")
-        values = {path: value_for(parameter, state[path], f"assigned, as {path},") for path, parameter in own.items()}
-        for path, parameter in own.items():
-            parameter.assign(values[path])
+def _initial(make: Initialiser, shape: tuple[int, ...], seed: Any, gain: float, dtype: Any, name: str) -> Variable:
+    with untraced():
+        drawn = as_tensor(make(shape, seed=seed))
+        if drawn.shape != shape:
+            raise ShapeError(f"the initialiser of {name} returned {drawn.describe()} for the shape {list(shape)}")
+        return variable(drawn if gain == 1 else drawn * gain, dtype=dtype, name=name)
 
 
 class Linear(Module):
@@ -79,11 +62,18 @@ class Linear(Module):
         Inferred at the first call if not given.
     bias : bool
     seed : int or random stream
-        For the weights: He's uniform initialisation, U(±sqrt(6 / in_features)); biases begin at 0.
-        (He et al., Delving deep into rectifiers, 2015, equation 10 with the uniform distribution of that variance.)
+        For the weights.
     gain : float
-        Scales the weights' bound.
+        Multiplies the initial weights.
+    init, bias_init : str or callable
+        Of `graphdiff.nn.init` by name, or called as ``init(shape, seed=seed)``. By default the weights are He's,
+        U(±sqrt(6 / in_features)), and the biases 0.
     dtype : dtype-like
+
+    Raises
+    ------
+    ShapeError
+        When called: the input's last axis is not `in_features` long.
 
     Examples
     --------
@@ -104,6 +94,8 @@ class Linear(Module):
         bias: bool = True,
         seed: Any = 0,
         gain: float = 1.0,
+        init: str | Initialiser = "he_uniform",
+        bias_init: str | Initialiser = "zeros",
         dtype: Any = "float32",
     ) -> None:
         if out_features < 1 or (in_features is not None and in_features < 1):
@@ -111,21 +103,21 @@ class Linear(Module):
         self.out_features = out_features
         self.in_features = in_features
         self._has_bias, self._seed, self._gain, self._dtype = bias, seed, gain, dtype
+        self._init: Any = (find(init), find(bias_init))
         if in_features is not None:
             self._make(in_features)
 
     def _make(self, in_features: int) -> None:
-        bound = self._gain * math.sqrt(6 / in_features)
-        drawn = random.uniform((in_features, self.out_features), seed=self._seed, low=-bound, high=bound)
-        self.in_features = in_features
-        self.weight = variable(drawn, dtype=self._dtype, name="W")
+        make_weight, make_bias = self._init
+        self.weight = _initial(make_weight, (in_features, self.out_features), self._seed, self._gain, self._dtype, "W")
         if self._has_bias:
-            self.bias = variable(FUNCTIONS["zeros"](self.out_features), dtype=self._dtype, name="b")
+            self.bias = _initial(make_bias, (self.out_features,), self._seed, 1.0, self._dtype, "b")
+        self.in_features = in_features
+        self._init = None  # a function given by the user need not survive pickling
 
-    def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Variable]]:
+    def _require_made(self) -> None:
         if self.in_features is None:
             raise GraphError("a linear layer without in_features has no parameters before its first call")
-        return super().named_parameters(prefix)
 
     def forward(self, x: Any) -> Tensor:
         x = as_tensor(x)
@@ -138,16 +130,184 @@ class Linear(Module):
 
 
 class Activation(Module):
-    """An elementwise function by its name, as a layer."""
+    """A function by its name, as a layer.
 
-    def __init__(self, name: str) -> None:
+    Parameters
+    ----------
+    name : str
+        "relu", "tanh", "sigmoid", "gelu", "elu", "leaky_relu", "softplus", "hard_tanh", "softmax" or "log_softmax".
+    **options
+        What the function takes besides its argument: ``slope`` of "leaky_relu" (0.01), ``alpha`` of "elu" (1),
+        ``axis`` of "softmax" and "log_softmax" (-1).
+
+    Raises
+    ------
+    OpError
+        There is no such activation, or it takes no such option.
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> gd.nn.Activation("leaky_relu", slope=0.5)([-1.0, 2.0]).tolist()
+    [-0.5, 2.0]
+    >>> gd.nn.Activation("softmax")([0.0, 0.0]).tolist()
+    [0.5, 0.5]
+    """
+
+    def __init__(self, name: str, **options: Any) -> None:
         if name not in ACTIVATIONS:
             raise OpError(f"there is no activation {name!r}; there are {', '.join(ACTIVATIONS)}")
+        if not options.keys() <= set(ACTIVATIONS[name]):
+            known = ", ".join(ACTIVATIONS[name]) or "no options"
+            raise OpError(f"the activation {name} takes {known}, not {', '.join(sorted(options))}")
         self.name = name
-        self._function = FUNCTIONS[name]
+        self.options = options
+        self._function = partial(FUNCTIONS[name], **options) if options else FUNCTIONS[name]
 
     def forward(self, x: Any) -> Tensor:
         return self._function(x)  # type: ignore[no-any-return]
+
+
+class PReLU(Module):
+    """x for x > 0, alpha·x elsewhere, where alpha is learned.
+
+    He et al., Delving deep into rectifiers, 2015, equation 1.
+
+    Parameters
+    ----------
+    features : int, optional
+        One alpha for each of the last axis; by default a single one.
+    alpha : float
+        What it begins with.
+    dtype : dtype-like
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> gd.nn.PReLU(dtype="float64")([-1.0, 2.0]).tolist()
+    [-0.25, 2.0]
+    """
+
+    def __init__(self, features: int | None = None, *, alpha: float = 0.25, dtype: Any = "float32") -> None:
+        if features is not None and features < 1:
+            raise ShapeError(f"PReLU has at least one feature, not {features}")
+        self.features = features
+        shape = () if features is None else (features,)
+        self.alpha = variable(FUNCTIONS["full"](shape, alpha), dtype=dtype, name="alpha")
+
+    def forward(self, x: Any) -> Tensor:
+        x = as_tensor(x)
+        if self.features is not None and (not x.ndim or x.shape[-1] != self.features):
+            raise ShapeError(f"PReLU of {self.features} features was given {x.describe()}")
+        return FUNCTIONS["relu"](x) - self.alpha * FUNCTIONS["relu"](-x)  # type: ignore[no-any-return]
+
+
+class Maxout(Module):
+    """The greatest of several linear functions of the input, for every unit.
+
+    Goodfellow et al., Maxout networks, 2013, section 3. Where some are equal they share the gradient.
+
+    Parameters
+    ----------
+    out_features : int
+    pieces : int
+        How many linear functions a unit chooses from.
+    in_features : int, optional
+        Inferred at the first call if not given.
+    seed, init, dtype
+        As in `Linear`.
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> layer = gd.nn.Maxout(3, pieces=2, in_features=4)
+    >>> layer(gd.ones((5, 4), dtype="float32")).shape, layer.parameters()[0].shape
+    ((5, 3), (4, 6))
+    """
+
+    def __init__(
+        self,
+        out_features: int,
+        pieces: int = 2,
+        in_features: int | None = None,
+        *,
+        seed: Any = 0,
+        init: str | Initialiser = "he_uniform",
+        dtype: Any = "float32",
+    ) -> None:
+        if out_features < 1 or pieces < 1:
+            raise ShapeError(f"maxout has at least one output and piece, not {out_features} and {pieces}")
+        self.out_features, self.pieces = out_features, pieces
+        self.linear = Linear(out_features * pieces, in_features, seed=seed, init=init, dtype=dtype)
+
+    def forward(self, x: Any) -> Tensor:
+        drawn = self.linear(x)
+        grouped = FUNCTIONS["reshape"](drawn, (*drawn.shape[:-1], self.out_features, self.pieces))
+        return FUNCTIONS["max"](grouped, axis=-1)  # type: ignore[no-any-return]
+
+
+class Flatten(Module):
+    """Every example as one row: (n, …) becomes (n, the product of the rest).
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> gd.nn.Flatten()(gd.ones((5, 2, 3))).shape
+    (5, 6)
+    """
+
+    def forward(self, x: Any) -> Tensor:
+        x = as_tensor(x)
+        if not x.ndim:
+            raise ShapeError(f"flatten takes a batch of examples, not {x.describe()}")
+        return FUNCTIONS["reshape"](x, (x.shape[0], math.prod(x.shape[1:])))  # type: ignore[no-any-return]
+
+
+class Embedding(Module):
+    """A learned row of numbers for each of `count` things, picked by integers.
+
+    Parameters
+    ----------
+    count, width : int
+        How many rows, and their length.
+    seed, dtype
+        As in `Linear`.
+    init : str or callable
+        As in `Linear`; by default N(0, 1).
+
+    Raises
+    ------
+    DTypeError, DataError
+        When called: with something else than integers, or, if their values are known, outside 0 … count - 1.
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> gd.nn.Embedding(10, 4)([[1, 2, 3]]).shape
+    (1, 3, 4)
+    """
+
+    def __init__(
+        self,
+        count: int,
+        width: int,
+        *,
+        seed: Any = 0,
+        init: str | Initialiser = _STANDARD_NORMAL,
+        dtype: Any = "float32",
+    ) -> None:
+        if count < 1 or width < 1:
+            raise ShapeError(f"an embedding has at least one row and column, not {count} and {width}")
+        self.count, self.width = count, width
+        self.weight = _initial(find(init), (count, width), seed, 1.0, dtype, "W")
+
+    def forward(self, x: Any) -> Tensor:
+        x = as_tensor(x)
+        if x.dtype.kind not in "iu":
+            raise DTypeError(f"an embedding picks rows by integers, not by {x.describe()}")
+        if x.has_value and x.size and not 0 <= int(FUNCTIONS["min"](x)) <= int(FUNCTIONS["max"](x)) < self.count:
+            raise DataError(f"an embedding of {self.count} rows was given {x.describe()} with numbers outside them")
+        return FUNCTIONS["take"](self.weight, x, axis=0)  # type: ignore[no-any-return]
 
 
 class Sequential(Module):
@@ -158,12 +318,117 @@ class Sequential(Module):
             if not isinstance(layer, Module):
                 raise GraphError(f"the layers of Sequential are modules, not {type(layer).__name__}")
         self.layers = list(layers)
+        for index, layer in enumerate(self.layers):
+            layer.placed(index)
 
     def forward(self, x: Any) -> Tensor:
         for index, layer in enumerate(self.layers):
             with name_scope(f"{layer.kind}{index}"):
                 x = layer(x)
         return as_tensor(x)
+
+
+class Residual(Module):
+    """The input plus what layers make of it: x + f(x).
+
+    He et al., Deep residual learning for image recognition, 2016, equations 1 and 2.
+
+    Parameters
+    ----------
+    *layers : Module
+        f, one after the other.
+    shortcut : Module, optional
+        Applied to the input that is added, where f changes its shape.
+
+    Raises
+    ------
+    ShapeError
+        When called: the two differ in shape.
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> layer = gd.nn.Residual(gd.nn.Linear(2, in_features=2, init="zeros", dtype="float64"), gd.nn.Activation("relu"))
+    >>> layer([[1.0, 2.0]]).tolist()
+    [[1.0, 2.0]]
+    """
+
+    def __init__(self, *layers: Module, shortcut: Module | None = None) -> None:
+        self.inner = Sequential(*layers)
+        self.shortcut = shortcut
+
+    def forward(self, x: Any) -> Tensor:
+        x = as_tensor(x)
+        changed = self.inner(x)
+        kept = x if self.shortcut is None else self.shortcut(x)
+        if changed.shape != kept.shape:
+            raise ShapeError(
+                f"a residual layer cannot add {changed.describe()}, made by its layers, to {kept.describe()}; "
+                "give shortcut=gd.nn.Linear(…) to change the latter's shape"
+            )
+        return kept + changed
+
+
+class Highway(Module):
+    """A gated mixture of the input and a layer of it: t·h(x) + (1 - t)·x with t = sigmoid(x @ W + b).
+
+    Srivastava, Greff and Schmidhuber, Highway networks, 2015, equation 3.
+
+    Parameters
+    ----------
+    width : int, optional
+        Inferred at the first call if not given.
+    activation : str
+        Of h, a linear layer.
+    gate_bias : float
+        What b begins with; negative, so that at first the input is carried through.
+    seed, init, dtype
+        As in `Linear`.
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> gd.nn.Highway(3)(gd.ones((5, 3), dtype="float32")).shape
+    (5, 3)
+    """
+
+    def __init__(
+        self,
+        width: int | None = None,
+        activation: str = "relu",
+        *,
+        gate_bias: float = -2.0,
+        seed: Any = 0,
+        init: str | Initialiser = "he_uniform",
+        dtype: Any = "float32",
+    ) -> None:
+        self.width = width
+        self.activation = Activation(activation)
+        stream = random.generator(seed)
+        self._options: Any = {"seed": stream, "init": find(init), "dtype": dtype, "gate_bias": gate_bias}
+        if width is not None:
+            self._make(width)
+
+    def _make(self, width: int) -> None:
+        options = dict(self._options)
+        gate_bias = partial(constant, value=options.pop("gate_bias"))
+        self.transform = Linear(width, width, **options)
+        self.gate = Linear(width, width, bias_init=gate_bias, **options)
+        self.width = width
+        self._options = None
+
+    def _require_made(self) -> None:
+        if self.width is None:
+            raise GraphError("a highway layer without width has no parameters before its first call")
+
+    def forward(self, x: Any) -> Tensor:
+        x = as_tensor(x)
+        if self.width is None and x.ndim:
+            self._make(x.shape[-1])
+        if not x.ndim or x.shape[-1] != self.width:
+            raise ShapeError(f"a highway layer of width {self.width or 'unknown'} was given {x.describe()}")
+        share = FUNCTIONS["sigmoid"](self.gate(x))
+        return x + share * (self.activation(self.transform(x)) - x)
 
 
 class MLP(Sequential):
@@ -179,6 +444,9 @@ class MLP(Sequential):
         Inferred at the first call if not given.
     seed : int
         For the initial weights.
+    init : str or callable, optional
+        Of the weights of every layer, as `Linear` takes it. By default uniform with the variance 2 / inputs (He), or
+        1 / inputs (LeCun) for the last layer and where the activation saturates.
     dtype : dtype-like
 
     Examples
@@ -196,6 +464,7 @@ class MLP(Sequential):
         *,
         in_features: int | None = None,
         seed: int = 0,
+        init: str | Initialiser | None = None,
         dtype: Any = "float32",
     ) -> None:
         if not sizes:
@@ -207,7 +476,8 @@ class MLP(Sequential):
         width = in_features
         for index, size in enumerate(sizes):
             last = index == len(sizes) - 1
-            layers.append(Linear(size, width, seed=stream, gain=math.sqrt(0.5) if last else gain, dtype=dtype))
+            factor = 1.0 if init is not None else math.sqrt(0.5) if last else gain
+            layers.append(Linear(size, width, seed=stream, gain=factor, init=init or "he_uniform", dtype=dtype))
             if not last:
                 layers.append(Activation(activation))
             width = size

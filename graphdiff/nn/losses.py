@@ -1,15 +1,29 @@
-"""Losses, as means over the batch, and accuracy."""
+"""Losses, as means over the batch, penalties and accuracy."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
-from graphdiff.errors import DataError, DTypeError, ShapeError
+from graphdiff.errors import DataError, DTypeError, GraphError, OpError, ShapeError
+from graphdiff.nn.module import Module
 from graphdiff.op import FUNCTIONS, as_tensor, custom
 from graphdiff.tensor import Tensor
 
-__all__ = ["accuracy", "check_labels", "softmax_cross_entropy", "squared_error"]
+__all__ = [
+    "absolute_error",
+    "accuracy",
+    "binary_cross_entropy",
+    "check_labels",
+    "hinge",
+    "huber",
+    "kl_divergence",
+    "l1_penalty",
+    "l2_penalty",
+    "softmax_cross_entropy",
+    "squared_error",
+]
 
 
 def check_labels(labels: Any, classes: int) -> None:
@@ -87,23 +101,33 @@ _cross_entropy: Any = custom(
 )
 
 
-def softmax_cross_entropy(logits: Any, labels: Any) -> Tensor:
+def softmax_cross_entropy(
+    logits: Any, labels: Any, *, weights: Any = None, class_weights: Any = None, label_smoothing: float = 0.0
+) -> Tensor:
     """Mean cross-entropy of softmax(logits), computed from the logits without overflow.
 
     Parameters
     ----------
     logits : Tensor of shape (examples, classes)
     labels : integers of shape (examples,), or probabilities of the logits' shape
+    weights : array of shape (examples,), optional
+        The mean becomes the weighted mean.
+    class_weights : array of shape (classes,), optional
+        Each class's share of the loss is multiplied by its weight. With integer labels the mean over examples is then
+        weighted by their labels' weights, as PyTorch has it.
+    label_smoothing : float
+        The share ε of the labels that is spread evenly over all classes: (1 - ε)·label + ε / classes.
+        Szegedy et al., Rethinking the Inception architecture, 2016, section 7.
 
     Returns
     -------
     Tensor
-        A scalar; its gradient by the logits is (softmax(logits) - labels) / examples.
+        A scalar; without options its gradient by the logits is (softmax(logits) - labels) / examples.
 
     Raises
     ------
     DataError
-        A label is no class.
+        A label is no class, or a weight is negative.
     ShapeError, DTypeError
 
     Examples
@@ -113,9 +137,13 @@ def softmax_cross_entropy(logits: Any, labels: Any) -> Tensor:
     0.693147
     """
     logits, labels = as_tensor(logits), as_tensor(labels)
+    plain = weights is None and class_weights is None and not label_smoothing
     if labels.dtype.kind in "iu":
         _require_pairs(logits, labels)
-        loss = _cross_entropy(logits if logits.dtype.kind == "f" else logits.astype("float64"), labels)
+        logits = logits if logits.dtype.kind == "f" else logits.astype("float64")
+        if not plain:
+            return _general_cross_entropy(logits, labels, weights, class_weights, label_smoothing)
+        loss = _cross_entropy(logits, labels)
         if loss.has_value and not bool(loss._value == loss._value):  # a label outside the classes gives NaN
             _check_labels(logits, labels)
         return loss  # type: ignore[no-any-return]
@@ -123,22 +151,314 @@ def softmax_cross_entropy(logits: Any, labels: Any) -> Tensor:
         raise DTypeError(f"labels are integers or probabilities, not {labels.describe()}")
     if labels.shape != logits.shape:
         raise ShapeError(f"probabilities {labels.describe()} do not have the shape of the logits {logits.describe()}")
+    if not plain:
+        return _general_cross_entropy(logits, labels, weights, class_weights, label_smoothing)
     picked = FUNCTIONS["sum"](labels.astype(logits.dtype) * FUNCTIONS["log_softmax"](logits, axis=-1), axis=-1)
     return -FUNCTIONS["mean"](picked)  # type: ignore[no-any-return]
 
 
-def squared_error(prediction: Any, target: Any) -> Tensor:
+def _general_cross_entropy(
+    logits: Tensor, labels: Tensor, weights: Any, class_weights: Any, label_smoothing: float
+) -> Tensor:
+    if logits.ndim != 2:
+        raise ShapeError(f"logits are (examples, classes), not {logits.describe()}")
+    if not 0 <= label_smoothing <= 1:
+        raise OpError(f"label_smoothing is in [0, 1], not {label_smoothing!r}")
+    classes, dtype = logits.shape[1], logits.dtype
+    chosen = labels.dtype.kind != "f"
+    if chosen:
+        _check_labels(logits, labels)
+        labels = FUNCTIONS["label_weights"](labels, classes=classes, value=1.0, dtype=dtype)
+    labels = labels.astype(dtype)
+    importance = None if weights is None else _importance(weights, logits, logits.shape[:1], "weights")
+    targets = labels if not label_smoothing else labels * (1 - label_smoothing) + label_smoothing / classes
+    if class_weights is not None:
+        by_class = _importance(class_weights, logits, (classes,), "class_weights")
+        targets = targets * by_class
+    losses = -FUNCTIONS["sum"](targets * FUNCTIONS["log_softmax"](logits, axis=-1), axis=-1)
+    if class_weights is None or not chosen:
+        return _mean(losses, importance)
+    counted = FUNCTIONS["sum"](labels * by_class, axis=-1)
+    if importance is not None:
+        losses, counted = losses * importance, counted * importance
+    return FUNCTIONS["sum"](losses) / FUNCTIONS["sum"](counted)  # type: ignore[no-any-return]
+
+
+# What the other losses share -------------------------------------------------------------------------------------
+
+
+def _pair(prediction: Any, target: Any) -> tuple[Tensor, Tensor]:
+    prediction, target = as_tensor(prediction), as_tensor(target)
+    if prediction.shape != target.shape:
+        raise ShapeError(f"prediction {prediction.describe()} and target {target.describe()} differ in shape")
+    return prediction, target
+
+
+def _floating(x: Tensor) -> Tensor:
+    return x if x.dtype.kind == "f" else x.astype("float64")  # type: ignore[no-any-return]
+
+
+def _importance(weights: Any, like: Tensor, shape: tuple[int, ...], name: str) -> Tensor:
+    weights = as_tensor(weights)
+    if weights.shape != shape:
+        raise ShapeError(f"{name} are of shape {list(shape)} beside {like.describe()}, not {weights.describe()}")
+    if weights.dtype.kind not in "biuf":
+        raise DTypeError(f"{name} are real numbers, not {weights.describe()}")
+    if weights.has_value and weights.size and not bool(FUNCTIONS["all"](weights >= 0)):
+        raise DataError(f"{name} are not negative, but {weights.describe()} has a number that is negative or NaN")
+    return weights.astype(like.dtype)  # type: ignore[no-any-return]
+
+
+def _mean(losses: Tensor, importance: Tensor | None) -> Tensor:
+    """Return the mean over all elements, or the weighted mean over the first axis of the means over the others."""
+    if importance is None:
+        return FUNCTIONS["mean"](losses)  # type: ignore[no-any-return]
+    if losses.ndim > 1:
+        losses = FUNCTIONS["mean"](losses, axis=tuple(range(1, losses.ndim)))
+    return FUNCTIONS["sum"](losses * importance) / FUNCTIONS["sum"](importance)  # type: ignore[no-any-return]
+
+
+def _weighted_mean(losses: Tensor, weights: Any) -> Tensor:
+    if weights is None:
+        return FUNCTIONS["mean"](losses)  # type: ignore[no-any-return]
+    return _mean(losses, _importance(weights, losses, losses.shape[:1], "weights"))
+
+
+# Regression ------------------------------------------------------------------------------------------------------
+
+
+def squared_error(prediction: Any, target: Any, *, weights: Any = None) -> Tensor:
     """Mean squared difference.
+
+    Parameters
+    ----------
+    prediction, target : array
+        Of one shape.
+    weights : array of shape (examples,), optional
+        The mean becomes the weighted mean over examples.
 
     Raises
     ------
     ShapeError
         The shapes differ: broadcasting (n, 1) against (n,) is a mistake more often than not.
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> gd.nn.squared_error([1.0, 2.0], [1.0, 4.0]).item()
+    2.0
     """
-    prediction, target = as_tensor(prediction), as_tensor(target)
-    if prediction.shape != target.shape:
-        raise ShapeError(f"prediction {prediction.describe()} and target {target.describe()} differ in shape")
-    return FUNCTIONS["mean"](FUNCTIONS["square"](prediction - target))  # type: ignore[no-any-return]
+    prediction, target = _pair(prediction, target)
+    return _weighted_mean(FUNCTIONS["square"](prediction - target), weights)
+
+
+def absolute_error(prediction: Any, target: Any, *, weights: Any = None) -> Tensor:
+    """Mean absolute difference; its derivative is 0 where they are equal. Arguments are those of `squared_error`.
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> gd.nn.absolute_error([1.0, 2.0], [1.0, 4.0]).item()
+    1.0
+    """
+    prediction, target = _pair(prediction, target)
+    return _weighted_mean(FUNCTIONS["abs"](prediction - target), weights)
+
+
+def huber(prediction: Any, target: Any, *, delta: float = 1.0, weights: Any = None) -> Tensor:
+    """Mean of d²/2 where the difference d is at most delta, and of delta·(|d| - delta/2) beyond.
+
+    Huber, Robust estimation of a location parameter, 1964. The other arguments are those of `squared_error`.
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> gd.nn.huber([0.5, 3.0], [0.0, 0.0]).item()
+    1.3125
+    """
+    if not delta > 0 or not math.isfinite(delta):
+        raise OpError(f"huber's delta is a positive number, not {delta!r}")
+    prediction, target = _pair(prediction, target)
+    size = FUNCTIONS["abs"](_floating(prediction - target))
+    inner = FUNCTIONS["clip"](size, max=delta)
+    return _weighted_mean(inner * (size - 0.5 * inner), weights)
+
+
+# Classification --------------------------------------------------------------------------------------------------
+
+
+def binary_cross_entropy(logits: Any, labels: Any, *, positive_weight: float = 1.0, weights: Any = None) -> Tensor:
+    """Mean of -y·log(p) - (1 - y)·log(1 - p) with p = sigmoid(logits), without overflow and accurate in both tails.
+
+    It is computed as y·softplus(-z) + (1 - y)·softplus(z), in which nothing cancels.
+
+    Parameters
+    ----------
+    logits, labels : array
+        Of one shape; labels are 0, 1 or probabilities.
+    positive_weight : float
+        Multiplies the first term.
+    weights : array of shape (examples,), optional
+        The mean becomes the weighted mean over examples.
+
+    Raises
+    ------
+    DataError
+        A label, if their values are known, lies outside [0, 1].
+    ShapeError, DTypeError
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> round(float(gd.nn.binary_cross_entropy([0.0, 1000.0], [1, 1])), 6)
+    0.346574
+    """
+    logits, labels = _pair(logits, labels)
+    if labels.dtype.kind not in "biuf":
+        raise DTypeError(f"labels are 0, 1 or probabilities, not {labels.describe()}")
+    if not positive_weight >= 0 or not math.isfinite(positive_weight):
+        raise OpError(f"positive_weight is a number that is not negative, not {positive_weight!r}")
+    if labels.has_value and labels.size and not bool(FUNCTIONS["all"]((labels >= 0) & (labels <= 1))):
+        raise DataError(f"labels are in [0, 1], but {labels.describe()} has one outside")
+    logits = _floating(logits)
+    whole = labels.dtype.kind != "f"
+    labels = labels.astype(logits.dtype)
+    if whole and positive_weight == 1:
+        return _weighted_mean(FUNCTIONS["softplus"]((1 - 2 * labels) * logits), weights)
+    positive = labels if positive_weight == 1 else labels * positive_weight
+    losses = positive * FUNCTIONS["softplus"](-logits) + (1 - labels) * FUNCTIONS["softplus"](logits)
+    return _weighted_mean(losses, weights)
+
+
+def hinge(scores: Any, labels: Any, *, margin: float = 1.0, weights: Any = None) -> Tensor:
+    """Mean hinge loss, of two classes or of several.
+
+    Parameters
+    ----------
+    scores : array of shape (examples,), or (examples, classes)
+    labels : array of shape (examples,)
+        -1 or 1 with scores s of shape (examples,), for max(0, margin - label·s); with scores per class integers, for
+        the sum over other classes j of max(0, margin + s_j - s_label): Weston and Watkins, Support vector machines for
+        multi-class pattern recognition, 1999.
+    margin : float
+    weights : array of shape (examples,), optional
+        The mean becomes the weighted mean over examples.
+
+    Raises
+    ------
+    DataError
+        A label, if their values are known, is none.
+    ShapeError, DTypeError
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> gd.nn.hinge([2.0, 0.5], [1, -1]).item()
+    0.75
+    >>> gd.nn.hinge([[3.0, 2.5, 0.0]], [0]).item()
+    0.5
+    """
+    scores, labels = as_tensor(scores), as_tensor(labels)
+    if scores.ndim == 2:
+        if labels.dtype.kind not in "iu":
+            raise DTypeError(f"labels of several classes are integers, not {labels.describe()}")
+        _check_labels(scores, labels)
+        scores = _floating(scores)
+        chosen = FUNCTIONS["label_weights"](labels, classes=scores.shape[1], value=1.0, dtype=scores.dtype)
+        own = FUNCTIONS["sum"](scores * chosen, axis=-1, keepdims=True)
+        losses = FUNCTIONS["relu"](scores - own + margin) * (1 - chosen)
+        return _weighted_mean(FUNCTIONS["sum"](losses, axis=-1), weights)
+    scores, labels = _pair(scores, labels)
+    if labels.dtype.kind not in "if":
+        raise DTypeError(f"labels of two classes are -1 and 1, not {labels.describe()}")
+    if labels.has_value and labels.size and not bool(FUNCTIONS["all"](FUNCTIONS["abs"](labels) == 1)):
+        raise DataError(f"labels of two classes are -1 and 1, but {labels.describe()} has others")
+    scores = _floating(scores)
+    return _weighted_mean(FUNCTIONS["relu"](margin - labels.astype(scores.dtype) * scores), weights)
+
+
+def kl_divergence(log_probabilities: Any, target: Any, *, weights: Any = None) -> Tensor:
+    """Mean over examples of Σ t·(log t - log p), the Kullback–Leibler divergence of the target t from p.
+
+    Kullback and Leibler, On information and sufficiency, 1951; 0·log 0 counts as 0.
+
+    Parameters
+    ----------
+    log_probabilities : array of shape (examples, classes)
+        As `log_softmax` returns them.
+    target : probabilities of the same shape
+    weights : array of shape (examples,), optional
+        The mean becomes the weighted mean.
+
+    Raises
+    ------
+    DataError
+        A target, if their values are known, is negative.
+    ShapeError
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> gd.nn.kl_divergence(gd.log_softmax([[1.0, 1.0]]), [[0.5, 0.5]]).item()
+    0.0
+    """
+    predicted, target = _pair(log_probabilities, target)
+    if predicted.ndim != 2:
+        raise ShapeError(f"log-probabilities are (examples, classes), not {predicted.describe()}")
+    if target.has_value and target.size and not bool(FUNCTIONS["all"](target >= 0)):
+        raise DataError(f"probabilities are not negative, but {target.describe()} has one that is")
+    present = target > 0
+    safe = FUNCTIONS["where"](present, target, 1.0)
+    terms = FUNCTIONS["where"](present, target * (FUNCTIONS["log"](safe) - predicted), 0.0)
+    return _weighted_mean(FUNCTIONS["sum"](terms, axis=-1), weights)
+
+
+# Penalties -------------------------------------------------------------------------------------------------------
+
+
+def _penalised(of: Module | Iterable[Any]) -> list[Tensor]:
+    given = [leaf for leaf in of.parameters() if leaf.ndim > 1] if isinstance(of, Module) else list(of)
+    if not given:
+        raise GraphError("there are no weights to penalise")
+    return [as_tensor(leaf) for leaf in given]
+
+
+def l1_penalty(of: Module | Iterable[Any], strength: float = 1.0) -> Tensor:
+    """Strength · Σ |w|, to be added to a loss: it makes weights exactly 0.
+
+    Parameters
+    ----------
+    of : Module or iterable of Tensor
+        Of a module, its parameters with two axes or more are taken: weights, but not biases.
+    strength : float
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> gd.nn.l1_penalty([gd.variable([3.0, -4.0])], 0.5).item()
+    3.5
+    """
+    parts = [FUNCTIONS["sum"](FUNCTIONS["abs"](leaf)) for leaf in _penalised(of)]
+    return strength * sum(parts[1:], parts[0])
+
+
+def l2_penalty(of: Module | Iterable[Any], strength: float = 1.0) -> Tensor:
+    """Strength / 2 · Σ w², to be added to a loss: its gradient is strength · w, that of weight decay.
+
+    Parameters
+    ----------
+    of : Module or iterable of Tensor
+        Of a module, its parameters with two axes or more are taken: weights, but not biases.
+    strength : float
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> gd.nn.l2_penalty([gd.variable([3.0, -4.0])], 0.5).item()
+    6.25
+    """
+    parts = [FUNCTIONS["sum"](FUNCTIONS["square"](leaf)) for leaf in _penalised(of)]
+    return (0.5 * strength) * sum(parts[1:], parts[0])
 
 
 def accuracy(logits: Any, labels: Any) -> float:

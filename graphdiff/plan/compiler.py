@@ -17,7 +17,7 @@ from graphdiff.errors import CompileError
 from graphdiff.plan.plan import Plan, RetraceError
 from graphdiff.plan.trace import placeholder_like, trace
 from graphdiff.structure import Structure, flatten, unflatten
-from graphdiff.tensor import TRACES, Tensor
+from graphdiff.tensor import SWITCHES, TRACES, Tensor
 
 __all__ = ["Compiled", "RetraceWarning", "compile"]
 
@@ -68,6 +68,7 @@ class Compiled:
                 if name not in self._parameters.parameters:
                     raise CompileError(f"static_argnames: {function.__name__} has no argument {name!r}")
         self._plans: OrderedDict[Any, Plan] = OrderedDict()
+        self._switches: dict[tuple[int, str], Any] = {}
         self._traced = 0
         self._last_signature: Any = None
         self._quick: Callable[..., Any] | None = None
@@ -106,7 +107,7 @@ class Compiled:
             try:
                 result = plan.run(*arrays)
             except RetraceError:
-                del self._plans[signature]
+                self._plans.pop(self._key(signature), None)
                 plan = self._find(signature, leaves, structure, backend)
                 result = plan.run(*arrays)
         self._remember(plan, arguments, named, arrays)
@@ -139,14 +140,20 @@ class Compiled:
         return bound.args, bound.kwargs
 
     def _find(self, signature: Any, leaves: list[Any], structure: Structure, backend: Backend) -> Plan:
-        found = self._plans.get(signature)
+        key = self._key(signature)
+        found = self._plans.get(key)
         if found is None:
-            found = self._plans[signature] = self._make(signature, leaves, structure, backend)
+            found = self._make(signature, leaves, structure, backend)
+            self._plans[self._key(signature)] = found  # tracing may have met switches not known before
             if len(self._plans) > _CACHE_LIMIT:
                 self._plans.popitem(last=False)
         else:
-            self._plans.move_to_end(signature)
+            self._plans.move_to_end(key)
         return found
+
+    def _key(self, signature: Any) -> Any:
+        """Return the signature with the positions of the switches that the function is known to read."""
+        return signature, tuple([getattr(owner, name) for (_, name), owner in self._switches.items()])
 
     def _make(self, signature: Any, leaves: list[Any], structure: Structure, backend: Backend) -> Plan:
         self._traced += 1
@@ -169,9 +176,9 @@ class Compiled:
             return unflatten(structure, filled)
 
         try:
-            program, result_structure, results = trace(self.function, placeholders, rebuild)
+            program, result_structure, results = trace(self.function, placeholders, rebuild, self._switches)
         except RetraceError:  # an optimiser has laid its parameters out anew; now they stay where they are
-            program, result_structure, results = trace(self.function, placeholders, rebuild)
+            program, result_structure, results = trace(self.function, placeholders, rebuild, self._switches)
         return Plan(program, result_structure, results, backend, name=self.__name__, **self._options)
 
     def _warn(self, signature: Any) -> None:
@@ -182,7 +189,8 @@ class Compiled:
                 for place, (old, new) in enumerate(zip(self._last_signature[1], signature[1], strict=True))
                 if old != new
             ]
-            changing = "; ".join(differing) or "the backend"
+            same = self._last_signature == signature
+            changing = "; ".join(differing) or ("the mode of a layer" if same else "the backend")
         warnings.warn(
             f"{self.__name__} was traced {self._traced} times; {changing}. Keep shapes and dtypes the same from call "
             "to call, for example by dropping a last, smaller batch.",
@@ -194,7 +202,7 @@ class Compiled:
         """Prepare the quick way for calls like this one: positional arrays of known class, shape and dtype."""
         plain = not named and len(arguments) == len(arrays)
         if plain and all(given is array for given, array in zip(arguments, arrays, strict=True)):
-            self._quick, self._arity = _guarded(plan, arrays, self._lock), len(arrays)
+            self._quick, self._arity = _guarded(plan, arrays, self._lock, bool(self._switches)), len(arrays)
         else:
             self._arity = -1
 
@@ -247,8 +255,10 @@ def _argument_names(function: Callable[..., Any], placeholders: list[Tensor], en
     return [f"argument{place}" for place in range(len(placeholders))]
 
 
-def _guarded(plan: Plan, arrays: list[Any], lock: Lock) -> Callable[..., Any]:
+def _guarded(plan: Plan, arrays: list[Any], lock: Lock, switched: bool) -> Callable[..., Any]:
     """Return the plan behind a check of class, shape and dtype written out for these arguments.
+
+    If the function reads switches, none of any function's may have been changed since.
 
     The check is generated because a loop over the arguments would take longer than a small network's layer.
     """
@@ -259,6 +269,9 @@ def _guarded(plan: Plan, arrays: list[Any], lock: Lock) -> Callable[..., Any]:
     scope |= {"run": run, "wrap": plan.wrap, "RetraceError": RetraceError}
     scope |= dict(zip(leading, leading_values, strict=True))
     tests = []
+    if switched:
+        scope["switches"] = SWITCHES
+        tests.append(f"switches[0] == {SWITCHES[0]}")
     for name, array in zip(names, arrays, strict=True):
         scope |= {f"{name}_class": type(array), f"{name}_shape": tuple(array.shape), f"{name}_dtype": array.dtype}
         tests.append(

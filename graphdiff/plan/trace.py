@@ -20,13 +20,20 @@ __all__ = ["Trace", "trace"]
 
 
 class Trace:
-    """What a function under trace has read, assigned and differentiated."""
+    """What a function under trace has read, assigned and differentiated.
+
+    Attributes
+    ----------
+    switches : dict of (id, name) to object
+        The attributes, by the object's id and their name, that the function has branched on.
+    """
 
     def __init__(self, arguments: Sequence[Tensor]) -> None:
         self.started = min([next_serial(), *(argument.serial for argument in arguments)])
         self.reads: dict[Tensor, Variable] = {}
         self.updates: dict[Variable, Tensor] = {}
         self.gradients: dict[Variable, Tensor] = {}
+        self.switches: dict[tuple[int, str], Any] = {}
         self._present: dict[Variable, Tensor] = {}
         self._parts: dict[tuple[Tensor, Variable], Tensor] = {}
         self._kept: dict[Variable, Any] = {}
@@ -113,7 +120,10 @@ class Trace:
 
 
 def trace(
-    function: Callable[..., Any], arguments: Sequence[Any], rebuild: Callable[[list[Any]], tuple[Any, Any]]
+    function: Callable[..., Any],
+    arguments: Sequence[Any],
+    rebuild: Callable[[list[Any]], tuple[Any, Any]],
+    switches: dict[tuple[int, str], Any] | None = None,
 ) -> tuple[Program, Structure, list[Any]]:
     """Run a function on placeholders.
 
@@ -124,6 +134,8 @@ def trace(
         Placeholders.
     rebuild : callable
         Makes (args, kwargs) of the placeholders.
+    switches : dict, optional
+        Takes up the switches that the function has read.
 
     Returns
     -------
@@ -138,6 +150,8 @@ def trace(
         results = [tracing.enter(result) if isinstance(result, Tensor) else result for result in results]
         outputs = [result for result in results if isinstance(result, Tensor)]
         program = Program(list(arguments), tracing.reads, outputs, tracing.updates, tracing.gradients)
+    if switches is not None:
+        switches.update(tracing.switches)
     _require_own_leaves(program, tracing.started)
     return program, structure, results
 

@@ -1,0 +1,168 @@
+"""Modules: functions with parameters, state and a mode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar, TypeVar
+
+from graphdiff import host
+from graphdiff.errors import GraphError
+from graphdiff.tensor import SWITCHES, Tensor, Variable, read_switch, value_for
+
+__all__ = ["OBSERVERS", "Module"]
+
+Self = TypeVar("Self", bound="Module")
+
+OBSERVERS: list[Callable[[Any, Any, Tensor], None]] = []
+"""Called with module, input and output after each module's turn."""
+
+
+class Module:
+    """A function with parameters. Subclasses set variables and modules as attributes and define `forward`.
+
+    Modules begin in training mode; what differs between training and evaluation reads `training`.
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> class Scale(gd.nn.Module):
+    ...     def __init__(self):
+    ...         self.factor = gd.variable(2.0, name="factor")
+    ...
+    ...     def forward(self, x):
+    ...         return self.factor * x
+    >>> Scale()(3.0).item()
+    6.0
+    """
+
+    kind: ClassVar[str] = "module"
+    """The class's name in lower case, for the scopes of the nodes that its instances make."""
+    buffers: ClassVar[tuple[str, ...]] = ()
+    """Attributes that hold variables which belong to the state but are not trained."""
+    _training = True
+
+    def __init_subclass__(cls) -> None:
+        cls.kind = cls.__name__.lower()
+
+    def forward(self, x: Any) -> Tensor:
+        """Return the output for a batch of inputs."""
+        raise NotImplementedError
+
+    def placed(self, index: int) -> None:
+        """Hear from a `Sequential` that the module has become its layer number `index`."""
+
+    def __call__(self, x: Any) -> Tensor:
+        if OBSERVERS:
+            output = self.forward(x)
+            for observer in OBSERVERS:
+                observer(self, x, output)
+            return output
+        return self.forward(x)
+
+    # What it holds ---------------------------------------------------------------------------------------------
+
+    def _named(self, kind: Any) -> Iterator[tuple[str, Any, str]]:
+        """Yield (path, item, attribute) for the attributes of a kind, and for the members of those that are lists."""
+        for name, value in vars(self).items():
+            if isinstance(value, (list, tuple)):
+                for index, item in enumerate(value):
+                    if isinstance(item, kind):
+                        yield f"{name}.{index}", item, name
+            elif isinstance(value, kind):
+                yield name, value, name
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """Yield (path, module) for this module, whose path is empty, and all within, in order of definition."""
+        yield prefix[:-1], self
+        for path, module, _ in self._named(Module):
+            yield from module.named_modules(f"{prefix}{path}.")
+
+    def modules(self) -> list[Module]:
+        """Return this module and all within."""
+        return [module for _, module in self.named_modules()]
+
+    def _require_made(self) -> None:
+        """Raise an error where parameters are made at the first call, and there was none."""
+
+    def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Variable]]:
+        """Yield (path, variable) for the parameters of this module and those within, in order of definition."""
+        self._require_made()
+        for path, item, name in self._named((Variable, Module)):
+            if isinstance(item, Module):
+                yield from item.named_parameters(f"{prefix}{path}.")
+            elif name not in self.buffers:
+                yield f"{prefix}{path}", item
+
+    def named_buffers(self, prefix: str = "") -> Iterator[tuple[str, Variable]]:
+        """Yield (path, variable) for what belongs to the state but is not trained, such as running statistics."""
+        self._require_made()
+        for path, item, name in self._named((Variable, Module)):
+            if isinstance(item, Module):
+                yield from item.named_buffers(f"{prefix}{path}.")
+            elif name in self.buffers:
+                yield f"{prefix}{path}", item
+
+    def named_streams(self) -> Iterator[tuple[str, Any]]:
+        """Yield (path, stream) for the streams of random numbers that layers draw from while they train."""
+        for path, module in self.named_modules():
+            stream = vars(module).get("stream")
+            if host.is_random_generator(stream):
+                yield f"{path}.stream" if path else "stream", stream
+
+    def parameters(self) -> list[Variable]:
+        """Return the parameters, layer by layer, weight before bias."""
+        return [parameter for _, parameter in self.named_parameters()]
+
+    # State -----------------------------------------------------------------------------------------------------
+
+    def _variables(self) -> dict[str, Variable]:
+        return dict(self.named_parameters()) | dict(self.named_buffers())
+
+    def state(self) -> dict[str, Any]:
+        """Return a copy of the value of every parameter and running statistic as a NumPy array, by path."""
+        return {path: leaf.numpy().copy() for path, leaf in self._variables().items()}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Assign every parameter and running statistic from what `state` returned.
+
+        Raises
+        ------
+        GraphError
+            Paths are missing or unknown; nothing is assigned then.
+        ShapeError, DTypeError
+            A value does not fit; nothing is assigned then.
+        """
+        own = self._variables()
+        if own.keys() != state.keys():
+            raise GraphError(f"the state's parameters differ: {sorted(own.keys() ^ state.keys())}")
+        values = {path: value_for(leaf, state[path], f"assigned, as {path},") for path, leaf in own.items()}
+        for path, leaf in own.items():
+            leaf.assign(values[path])
+
+    # Mode ------------------------------------------------------------------------------------------------------
+
+    @property
+    def training(self) -> bool:
+        """Whether the module trains; a compiled function that has read it has a plan for either mode."""
+        return read_switch(self, "_training")  # type: ignore[no-any-return]
+
+    def train(self: Self, mode: bool = True) -> Self:
+        """Put this module and all within into training mode; return the module.
+
+        Examples
+        --------
+        >>> import graphdiff as gd
+        >>> model = gd.nn.Sequential(gd.nn.Dropout(0.5))
+        >>> model.eval()([1.0, 2.0]).tolist()
+        [1.0, 2.0]
+        >>> model.train().layers[0].training
+        True
+        """
+        for module in self.modules():
+            module._training = bool(mode)
+        SWITCHES[0] += 1
+        return self
+
+    def eval(self: Self) -> Self:
+        """Put this module and all within into evaluation mode; return the module."""
+        return self.train(False)

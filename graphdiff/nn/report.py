@@ -1,0 +1,306 @@
+"""What a model is made of, and how activations and gradients fare on their way through it, as tables that are data."""
+
+from __future__ import annotations
+
+import copy
+import io
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from graphdiff.differentiate import adjoints
+from graphdiff.errors import GraphError, ShapeError
+from graphdiff.nn.layers import Activation, Sequential
+from graphdiff.nn.module import OBSERVERS, Module
+from graphdiff.op import as_tensor
+from graphdiff.tensor import Tensor, Variable, placeholder
+
+__all__ = ["Table", "statistics", "summary"]
+
+Row = dict[str, Any]
+# How far a gradient's size may be from the output's before it is called vanishing or exploding.
+_FACTOR = 1e3
+
+
+class Table(Sequence[Row]):
+    """Rows of named values that print as a table.
+
+    Attributes
+    ----------
+    rows : list of dict
+    title : str
+    totals : dict
+        Sums over the rows, shown below them.
+    """
+
+    def __init__(self, title: str, rows: list[Row], totals: Row | None = None) -> None:
+        self.title, self.rows, self.totals = title, rows, totals or {}
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, place: Any) -> Any:
+        return self.rows[place]
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.rows)
+
+    def __rich__(self) -> Any:
+        from rich import box
+        from rich.table import Table as RichTable
+        from rich.text import Text
+
+        style = box.SIMPLE if self.totals else box.SIMPLE_HEAD
+        table = RichTable(title=Text(self.title), box=style, show_footer=bool(self.totals), padding=(0, 1, 0, 0))
+        names = list(self.rows[0]) if self.rows else []
+        for name in names:
+            numeric = any(isinstance(row[name], (int, float)) for row in self.rows)
+            total = self.totals.get(name, "total" if name == names[0] else None)
+            table.add_column(
+                name.replace("_", "\n"), Text(_shown(total)), justify="right" if numeric else "left", no_wrap=True
+            )
+        for row in self.rows:
+            table.add_row(*[Text(_shown(row[name])) for name in names])
+        return table
+
+    def __str__(self) -> str:
+        from rich.console import Console
+
+        out = io.StringIO()
+        Console(file=out, width=400, color_system=None, legacy_windows=False).print(self)
+        lines = [line.rstrip() for line in out.getvalue().splitlines()[1:] if line.strip()]
+        margin = min((len(line) - len(line.lstrip()) for line in lines), default=0)
+        return "\n".join([self.title, *[line[margin:] for line in lines]])
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, tuple):
+        return " × ".join(map(str, value)) or "number"
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return str(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:.3g}"
+
+
+def _observed(model: Module, x: Any) -> tuple[Tensor, list[tuple[Module, Tensor, Tensor]]]:
+    """Return a model's output for x, and module, input and output of each turn, inner modules first."""
+    turns: list[tuple[Module, Tensor, Tensor]] = []
+
+    def observe(module: Module, given: Any, output: Tensor) -> None:
+        turns.append((module, as_tensor(given), output))
+
+    OBSERVERS.append(observe)
+    try:
+        output = model(x)
+    finally:
+        OBSERVERS.remove(observe)
+    return output, turns
+
+
+def _listed(model: Module) -> list[tuple[str, Module]]:
+    """Return the modules that tables list: all but those that only hold others."""
+    found = {module: path for path, module in reversed(list(model.named_modules()))}
+    return [(path, module) for module, path in reversed(found.items()) if not isinstance(module, Sequential)]
+
+
+def _title(path: str, module: Module) -> str:
+    name = getattr(module, "name", "") if isinstance(module, Activation) else ""
+    return " ".join(filter(None, (path, type(module).__name__, name)))
+
+
+# Summary ---------------------------------------------------------------------------------------------------------
+
+
+def _flops(node: Tensor) -> int:
+    if node.op is None:
+        return 0
+    declared = node.op.flops
+    return int(declared(node, *node.inputs)) if callable(declared) else int(declared * node.size)
+
+
+def _own_flops(given: Tensor, output: Tensor, counted: set[Tensor]) -> int:
+    """Return the flops of what lies between input and output and is not counted yet; it is from then on."""
+    flops, pending, seen = 0, [output], {given}
+    while pending:
+        node = pending.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if node not in counted:
+            counted.add(node)
+            flops += _flops(node)
+        pending.extend(node.inputs)
+    return flops
+
+
+def summary(model: Module, input_shape: int | Sequence[int], *, dtype: Any = "float32") -> Table:
+    """Return a table of a model's layers: output shapes, parameters and flops of one example in evaluation.
+
+    The model stays as it is; one that infers its input's size need not have been called.
+
+    Parameters
+    ----------
+    model : Module
+    input_shape : int or sequence of int
+        Of one example, without the batch's axis.
+    dtype : dtype-like
+        Of the input.
+
+    Returns
+    -------
+    Table
+        Rows with "layer", "output_shape" (of one example; None for a layer that was not called), "parameters",
+        "statistics" (numbers that are kept but not trained) and "flops", each without those of layers within; their
+        sums are in `Table.totals`.
+
+    Raises
+    ------
+    ShapeError
+        The input does not fit the model.
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> print(gd.nn.summary(gd.nn.MLP([16, 3]), 4))
+    MLP for inputs of 4
+                              output
+    layer                     shape   parameters  statistics  flops
+    ────────────────────────────────────────────────────────────────
+    layers.0 Linear           16              80           0    144
+    layers.1 Activation relu  16               0           0     16
+    layers.2 Linear           3               51           0     99
+    ────────────────────────────────────────────────────────────────
+    total                                    131           0    259
+    """
+    lengths = tuple(input_shape) if isinstance(input_shape, Sequence) else (input_shape,)
+    if any(not isinstance(length, int) or length < 0 for length in lengths):
+        raise ShapeError(f"the shape of an example is non-negative integers, not {input_shape!r}")
+    model = copy.deepcopy(model).eval()
+    _, turns = _observed(model, placeholder((1, *lengths), dtype, name="x"))
+    shapes: dict[Module, tuple[int, ...]] = {}
+    flops: dict[Module, int] = {}
+    counted: set[Tensor] = set()
+    for module, given, output in turns:
+        shapes[module] = output.shape[1:]
+        flops[module] = flops.get(module, 0) + _own_flops(given, output, counted)
+    rows: list[Row] = []
+    seen: set[Tensor] = set()
+    for path, module in _listed(model):
+        own = [leaf for leaf in _variables_of(module) if leaf not in seen]
+        seen.update(own)
+        buffers = {leaf for name, leaf in vars(module).items() if name in module.buffers}
+        rows.append(
+            {
+                "layer": _title(path, module),
+                "output_shape": shapes.get(module),
+                "parameters": sum(leaf.size for leaf in own if leaf not in buffers),
+                "statistics": sum(leaf.size for leaf in own if leaf in buffers),
+                "flops": flops.get(module, 0),
+            }
+        )
+    totals = {name: sum(row[name] for row in rows) for name in ("parameters", "statistics")}
+    totals["flops"] = sum(flops.values())
+    return Table(f"{type(model).__name__} for inputs of {_shown(lengths)}", rows, totals)
+
+
+def _variables_of(module: Module) -> list[Variable]:
+    """Return the variables of a module itself, without those of modules within."""
+    values = vars(module).values()
+    items = [item for value in values for item in (value if isinstance(value, (list, tuple)) else [value])]
+    return [item for item in items if isinstance(item, Variable)]
+
+
+# Statistics ------------------------------------------------------------------------------------------------------
+
+
+def _moments(prefix: str, tensor: Tensor | None) -> Row:
+    if tensor is None or not tensor.size:
+        return {f"{prefix}_{name}": None for name in ("mean", "std", "zeros")}
+    array = tensor.numpy().astype("float64")
+    moments = {"mean": array.mean(), "std": array.std(), "zeros": (array == 0).mean()}
+    return {f"{prefix}_{name}": float(value) for name, value in moments.items()}
+
+
+def statistics(model: Module, x: Any, y: Any, loss: Callable[[Any, Any], Tensor]) -> Table:
+    """Return a table of each layer's activations and of the loss's gradients by them, to see them vanish or explode.
+
+    The model stays as it is, running statistics and random streams included; it is run in its present mode.
+
+    Parameters
+    ----------
+    model : Module
+    x, y : array
+        A batch and its targets.
+    loss : callable
+        Of the model's output and y.
+
+    Returns
+    -------
+    Table
+        Rows with "layer"; "activation_mean", "activation_std" and "activation_zeros" (the fraction that is 0) of its
+        output; the same with "gradient" of the loss's gradient by it, None where there is none; "weight_gradient", the
+        root mean square of the gradient by its own parameters; and "remark": "vanishing" or "exploding" where the
+        gradient's root mean square is a thousandth or less, or a thousand times or more, that of the last layer; "dead"
+        where every activation is 0; "not finite".
+
+    Raises
+    ------
+    GraphError
+        The model has no listed layer, or the loss does not depend on it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import graphdiff as gd
+    >>> x, y = np.random.default_rng(0).normal(size=(100, 10)), np.zeros((100, 1))
+    >>> model = gd.nn.MLP([10] * 12 + [1], "sigmoid", in_features=10, dtype="float64")
+    >>> table = gd.nn.statistics(model, x, y, gd.nn.squared_error)
+    >>> table[0]["layer"], table[0]["remark"]
+    ('layers.0 Linear', 'vanishing')
+    >>> table[-1]["remark"]
+    ''
+    """
+    model = copy.deepcopy(model)
+    output, turns = _observed(model, as_tensor(x))
+    error = loss(output, y)
+    if not isinstance(error, Tensor) or not error.recorded:
+        raise GraphError("the loss depends on no parameter of the model")
+    found = adjoints(error)
+    outputs = {module: made for module, _, made in turns}
+    rows: list[Row] = []
+    for path, module in _listed(model):
+        made = outputs.get(module)
+        gradients = [found[leaf].numpy() for leaf in _variables_of(module) if leaf in found]
+        squares = [float((array.astype("float64") ** 2).sum()) for array in gradients]
+        count = sum(array.size for array in gradients)
+        rows.append(
+            {"layer": _title(path, module)}
+            | _moments("activation", made)
+            | _moments("gradient", None if made is None else found.get(made))
+            | {"weight_gradient": math.sqrt(sum(squares) / count) if count else None}
+        )
+    sizes = [_size(row) for row in rows]
+    last = next((size for size in reversed(sizes) if size), 0.0)
+    for row, size in zip(rows, sizes, strict=True):
+        row["remark"] = _remark(row, size, last)
+    return Table(f"{type(model).__name__}: activations and gradients, loss {float(error):.4g}", rows)
+
+
+def _size(row: Row) -> float:
+    """Return the root mean square of the gradient; 0 where there is none."""
+    return math.hypot(row["gradient_mean"], row["gradient_std"]) if row["gradient_std"] is not None else 0.0
+
+
+def _remark(row: Row, size: float, last: float) -> str:
+    numbers = [value for value in row.values() if isinstance(value, float)]
+    if not all(map(math.isfinite, numbers)):
+        return "not finite"
+    if row["activation_zeros"] == 1:
+        return "dead"
+    if row["gradient_std"] is None or not last:
+        return ""
+    return "vanishing" if size * _FACTOR <= last else "exploding" if size >= _FACTOR * last else ""
