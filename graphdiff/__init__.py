@@ -38,6 +38,7 @@ _LAZY = {
     "plan": None,
     "compile": "plan",
     "check_grads": "check",
+    "elimination_order": "differentiate.elimination_order",
 }
 
 
