@@ -17,7 +17,6 @@ from typing import Any
 from graphdiff.differentiate import annealing
 from graphdiff.errors import GraphError
 from graphdiff.graph import Graph
-from graphdiff.op import Elementwise, Linear
 from graphdiff.tensor import Tensor
 
 __all__ = ["EliminationOrder", "Vertices", "elimination_order"]
@@ -117,12 +116,21 @@ class EliminationOrder(Sequence[Any]):
         The same, products with an edge of partial derivative 1 or -1 left out.
     method : str
     optimal : bool
-        Whether no order takes fewer multiplications, as far as is known.
+        Whether it is known that no order takes fewer multiplications.
+    numbers : tuple of int
+        The vertices by their places among all vertices, inputs first, in the order of computation.
     """
 
     def __init__(
-        self, vertices: Iterable[Any], multiplications: int, without_units: int, method: str, optimal: bool
+        self,
+        vertices: Iterable[Any],
+        multiplications: int,
+        without_units: int,
+        method: str,
+        optimal: bool,
+        numbers: Sequence[int] = (),
     ) -> None:
+        self.numbers = tuple(numbers)
         self.vertices = tuple(vertices)
         self.multiplications = multiplications
         self.multiplications_without_units = without_units
@@ -159,7 +167,9 @@ def vertices_of(graph: Any) -> Vertices:
     if isinstance(graph, Tensor):
         graph = Graph(graph)
     if isinstance(graph, Graph):
-        found = _of_graph(graph)
+        from graphdiff.differentiate.eliminate import ScalarGraph
+
+        found = ScalarGraph(graph.outputs, graph.inputs).vertices
     elif hasattr(graph, "is_directed") and hasattr(graph, "edges"):
         found = _of_networkx(graph)
     else:
@@ -186,77 +196,6 @@ def _of_networkx(graph: Any) -> Vertices:
             units.add(edge)
         edges.append(edge)
     return Vertices(names, edges, units)
-
-
-def is_copy(node: Tensor) -> bool:
-    """Whether a node has the very value of its one operand: a cast, a reshape."""
-    op = node.op
-    if op is None or len(node.inputs) != 1 or node.size != node.inputs[0].size:
-        return False
-    if isinstance(op, Elementwise):
-        return op.name == "positive"
-    return isinstance(op, Linear) and node.size == 1 and op.name in COPIES
-
-
-COPIES = frozenset({"astype", "reshape", "barrier", "permute_dims", "expand_dims", "squeeze", "broadcast_to", "sum"})
-
-
-def _of_graph(graph: Graph) -> Vertices:
-    """Number a graph's recorded nodes; copies are no vertices, and an output that others use gets one of its own."""
-    sources = set(graph.inputs)
-    below = set(sources)
-    alias: dict[Tensor, Tensor] = {}
-    names: list[Any] = []
-    number: dict[Tensor, int] = {}
-    edges: list[tuple[int, int]] = []
-    units: set[tuple[int, int]] = set()
-    for node in graph.nodes:
-        if node in sources:
-            number[node] = len(names)
-            names.append(node)
-            continue
-        operands = [(place, alias.get(each, each)) for place, each in enumerate(node.inputs) if each in below]
-        if not operands or node.op is None:
-            continue
-        if is_copy(node):
-            below.add(node)
-            alias[node] = operands[0][1]
-            continue
-        partials = node.op.partials if isinstance(node.op, Elementwise) else (0,) * len(node.inputs)
-        found: set[tuple[int, int]] = set()
-        for place, operand in operands:
-            if isinstance(node.op, Elementwise) and partials[place] is None:
-                continue
-            edge = number[operand], len(names)
-            if edge in found:
-                units.discard(edge)
-            elif partials[place] in (1, -1):
-                units.add(edge)
-            found.add(edge)
-        if not found:
-            continue
-        below.add(node)
-        number[node] = len(names)
-        names.append(node)
-        edges += sorted(found)
-    ends = {alias.get(output, output) for output in graph.outputs}
-    used = {tail for tail, _ in edges}
-    for output in [*dict.fromkeys(alias.get(output, output) for output in graph.outputs)]:
-        if output in number and number[output] in used:
-            edges.append((number[output], len(names)))
-            units.add(edges[-1])
-            names.append(("output", output))
-    wanted = {index for index, name in enumerate(names) if name in ends or isinstance(name, tuple)}
-    for tail, head in sorted(edges, key=lambda edge: -edge[1]):
-        if head in wanted:
-            wanted.add(tail)
-    keep = [index for index in range(len(names)) if index in wanted or names[index] in sources]
-    new = {old: index for index, old in enumerate(keep)}
-    return Vertices(
-        [names[index] for index in keep],
-        [(new[tail], new[head]) for tail, head in edges if head in wanted],
-        [(new[tail], new[head]) for tail, head in units if head in wanted],
-    )
 
 
 # Orders ----------------------------------------------------------------------------------------------------------
@@ -640,4 +579,4 @@ def elimination_order(
         cached = cache and os.environ.get("GRAPHDIFF_CACHE", "1") != "0"
         order, optimal = _search(vertices, seed, time_limit, cached, greedy)
     names = [vertices.names[v] for v in order]
-    return EliminationOrder(names, *vertices.count(order), method, optimal)
+    return EliminationOrder(names, *vertices.count(order), method, optimal, order)

@@ -279,7 +279,17 @@ def _reverse_rows(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> list[l
     return table
 
 
-def jacobian(function: Callable[..., Any], argnums: ArgNums = 0, mode: str = "auto") -> Callable[..., Any]:
+MODES = ("auto", "forward", "reverse", "elimination")
+
+
+def _eliminated(outputs: Sequence[Tensor], leaves: Sequence[Tensor], order: Any) -> list[list[Tensor]]:
+    from graphdiff.differentiate.eliminate import eliminate
+
+    sources = frozenset(leaves)
+    return eliminate(outputs, leaves, order, _ends_here(topological_order(outputs, boundary=sources), sources))
+
+
+def jacobian(function: Callable[..., Any], argnums: ArgNums = 0, mode: Any = "auto") -> Callable[..., Any]:
     """Return a function that gives the whole Jacobian in one batched pass.
 
     Parameters
@@ -287,8 +297,10 @@ def jacobian(function: Callable[..., Any], argnums: ArgNums = 0, mode: str = "au
     function : callable
         Returns a Tensor, or a nested tuple, list or dict of them.
     argnums : int or sequence of int
-    mode : {"auto", "forward", "reverse"}
-        ``"auto"`` takes forward mode if the inputs have fewer elements than the outputs, else reverse mode.
+    mode : {"auto", "forward", "reverse", "elimination"} or EliminationOrder
+        ``"auto"`` takes forward mode if the inputs have fewer elements than the outputs, else reverse mode;
+        ``"elimination"`` accumulates the Jacobian on the scalar graph in the best greedy order, and an order from
+        `elimination_order` of the function's graph in that one.
 
     Returns
     -------
@@ -303,8 +315,10 @@ def jacobian(function: Callable[..., Any], argnums: ArgNums = 0, mode: str = "au
     >>> gd.jacobian(f)(gd.constant([1.0, 2.0, 3.0])).tolist()
     [[2.0, 4.0, 0.0], [0.0, 13.0, 12.0]]
     """
-    if mode not in {"auto", "forward", "reverse"}:
-        raise GraphError(f'the modes of jacobian are "auto", "forward" and "reverse", not {mode!r}')
+    if isinstance(mode, str) and mode not in MODES:
+        raise GraphError(f"the modes of jacobian are {', '.join(MODES)} and an elimination order, not {mode!r}")
+    if not isinstance(mode, str) and not hasattr(mode, "numbers"):
+        raise GraphError(f"a mode is a name or an order from elimination_order, not {type(mode).__name__}")
 
     @wraps(function)
     def evaluated(*arguments: Any, **options: Any) -> Any:
@@ -314,6 +328,9 @@ def jacobian(function: Callable[..., Any], argnums: ArgNums = 0, mode: str = "au
         for output in outputs:
             if not host.is_real_floating(output.dtype):
                 raise DTypeError(f"{output.describe()} has no Jacobian: it is not real floating")
+        if mode == "elimination" or not isinstance(mode, str):
+            table = _eliminated(outputs, call.leaves, None if isinstance(mode, str) else mode)
+            return unflatten(structure, [call.restore(row) for row in table])
         inputs_size = sum(leaf.size for leaf in call.leaves)
         outputs_size = sum(output.size for output in outputs)
         forward = mode == "forward" or (mode == "auto" and inputs_size < outputs_size)
