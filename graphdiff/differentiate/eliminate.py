@@ -218,7 +218,7 @@ class ScalarGraph:
         for edge, terms in self.terms.items():
             total: Any = None
             for term in terms:
-                value = _partial(F, *term, known=known) if isinstance(term, tuple) else term
+                value = _partial(F, term, known) if isinstance(term, tuple) else term
                 total = value if total is None else total + value
             found[edge] = total
         return found
@@ -244,8 +244,9 @@ def local_matrix(node: Tensor, position: int, operands: Sequence[Tensor]) -> Ten
     return GRAPH.matrix_transpose(GRAPH.reshape(wide, (operand.size, node.size)))  # type: ignore[no-any-return]
 
 
-def _partial(F: Any, node: Tensor, position: int, element: Any, known: dict[Any, Any]) -> Any:
+def _partial(F: Any, term: tuple[Tensor, int, Any], known: dict[Any, Any]) -> Any:
     """Return one element of an op's partial derivative, computed once per node and operand."""
+    node, position, element = term
     whole = known.get((node, position))
     if whole is None:
         whole = known[node, position] = _whole_partial(F, node, position)

@@ -75,11 +75,11 @@ class Vertices:
         """Return predecessors and successors to be changed."""
         return [set(each) for each in self.before], [set(each) for each in self.after]
 
-    def count(self, order: Sequence[int]) -> tuple[int, int]:
-        """Return the multiplications of eliminating in `order`: all, and those by factors other than 1 and -1."""
+    def count(self, order: Sequence[int]) -> tuple[int, int, int]:
+        """Return the multiplications of eliminating in `order`, those by factors other than ±1, and the additions."""
         before, after = self.copy()
         units = set(self.units)
-        total = without_units = 0
+        total = without_units = additions = 0
         for v in order:
             total += len(before[v]) * len(after[v])
             for tail in before[v]:
@@ -87,11 +87,12 @@ class Vertices:
                     first, second = (tail, v) in units, (v, head) in units
                     without_units += not (first or second)
                     if tail in before[head]:
+                        additions += 1
                         units.discard((tail, head))
                     elif first and second:
                         units.add((tail, head))
             remove(v, before, after)
-        return total, without_units
+        return total, without_units, additions
 
 
 def remove(v: int, before: list[set[int]], after: list[set[int]]) -> None:
@@ -579,4 +580,4 @@ def elimination_order(
         cached = cache and os.environ.get("GRAPHDIFF_CACHE", "1") != "0"
         order, optimal = _search(vertices, seed, time_limit, cached, greedy)
     names = [vertices.names[v] for v in order]
-    return EliminationOrder(names, *vertices.count(order), method, optimal, order)
+    return EliminationOrder(names, *vertices.count(order)[:2], method, optimal, order)
