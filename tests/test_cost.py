@@ -112,7 +112,7 @@ def test_auto_takes_what_costs_least_and_says_so():
         choice = jacobian.explain(x)
         assert choice.mode == mode
         assert f"{mode} mode" in str(choice)
-        assert choice.costs[mode].seconds == min(cost.seconds for cost in choice.costs.values())
+        assert choice.costs[mode].seconds <= min(cost.seconds for cost in choice.costs.values())
         assert jacobian(x).shape == matrix.shape
 
 
