@@ -38,6 +38,9 @@ _LAZY = {
     "plan": None,
     "compile": "plan",
     "check_grads": "check",
+    "cost": "costs",
+    "compare_modes": "compare",
+    "elimination_order": "differentiate.elimination_order",
 }
 
 

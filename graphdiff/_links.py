@@ -125,6 +125,13 @@ def _array_function(self: Tensor, numpy_function: Any, types: Any, arguments: An
     return FUNCTIONS[name](*arguments, **options)
 
 
+def _graph_cost(self: Graph, mode: str = "value") -> Any:
+    """Return what the graph, or the Jacobian of its outputs by its inputs, costs; see `graphdiff.costs.graph_cost`."""
+    from graphdiff.costs import graph_cost
+
+    return graph_cost(self, mode)
+
+
 def attach() -> None:
     """Give `Tensor` its operators, methods and NumPy protocols."""
     for short, name in OPERATORS.items():
@@ -147,6 +154,7 @@ def attach() -> None:
     Tensor.__reduce_ex__ = reduce_tensor  # type: ignore[assignment,method-assign]
     Tensor.__copy__ = copy_tensor  # type: ignore[attr-defined]
     Tensor.__deepcopy__ = deepcopy_tensor  # type: ignore[attr-defined]
+    Graph.cost = _graph_cost  # type: ignore[attr-defined]
     Graph.__reduce_ex__ = reduce_graph  # type: ignore[assignment,method-assign]
     Tensor.__array_ufunc__ = _array_ufunc  # type: ignore[attr-defined]
     Tensor.__array_function__ = _array_function  # type: ignore[attr-defined]

@@ -279,7 +279,17 @@ def _reverse_rows(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> list[l
     return table
 
 
-def jacobian(function: Callable[..., Any], argnums: ArgNums = 0, mode: str = "auto") -> Callable[..., Any]:
+MODES = ("auto", "forward", "reverse", "elimination")
+
+
+def _eliminated(outputs: Sequence[Tensor], leaves: Sequence[Tensor], order: Any) -> list[list[Tensor]]:
+    from graphdiff.differentiate.eliminate import eliminate
+
+    sources = frozenset(leaves)
+    return eliminate(outputs, leaves, order, _ends_here(topological_order(outputs, boundary=sources), sources))
+
+
+def jacobian(function: Callable[..., Any], argnums: ArgNums = 0, mode: Any = "auto") -> Callable[..., Any]:
     """Return a function that gives the whole Jacobian in one batched pass.
 
     Parameters
@@ -287,8 +297,11 @@ def jacobian(function: Callable[..., Any], argnums: ArgNums = 0, mode: str = "au
     function : callable
         Returns a Tensor, or a nested tuple, list or dict of them.
     argnums : int or sequence of int
-    mode : {"auto", "forward", "reverse"}
-        ``"auto"`` takes forward mode if the inputs have fewer elements than the outputs, else reverse mode.
+    mode : {"auto", "forward", "reverse", "elimination"} or EliminationOrder
+        ``"auto"`` takes what costs least as counted from the graph: ``.explain(*arguments)`` of the function
+        returned says which that is, and what the others cost;
+        ``"elimination"`` accumulates the Jacobian on the scalar graph in the best greedy order, and an order from
+        `elimination_order` of the function's graph in that one.
 
     Returns
     -------
@@ -303,24 +316,53 @@ def jacobian(function: Callable[..., Any], argnums: ArgNums = 0, mode: str = "au
     >>> gd.jacobian(f)(gd.constant([1.0, 2.0, 3.0])).tolist()
     [[2.0, 4.0, 0.0], [0.0, 13.0, 12.0]]
     """
-    if mode not in {"auto", "forward", "reverse"}:
-        raise GraphError(f'the modes of jacobian are "auto", "forward" and "reverse", not {mode!r}')
+    if isinstance(mode, str) and mode not in MODES:
+        raise GraphError(f"the modes of jacobian are {', '.join(MODES)} and an elimination order, not {mode!r}")
+    if not isinstance(mode, str) and not hasattr(mode, "numbers"):
+        raise GraphError(f"a mode is a name or an order from elimination_order, not {type(mode).__name__}")
 
-    @wraps(function)
-    def evaluated(*arguments: Any, **options: Any) -> Any:
+    chosen: dict[Any, Any] = {}
+
+    def begun(arguments: Sequence[Any], options: dict[str, Any]) -> tuple[_Differentiated, list[Tensor], Structure]:
         call = _Differentiated(arguments, argnums)
         outputs, structure = flatten(function(*call.arguments, **options))
         outputs = [_output(output) for output in outputs]
         for output in outputs:
             if not host.is_real_floating(output.dtype):
                 raise DTypeError(f"{output.describe()} has no Jacobian: it is not real floating")
-        inputs_size = sum(leaf.size for leaf in call.leaves)
-        outputs_size = sum(output.size for output in outputs)
-        forward = mode == "forward" or (mode == "auto" and inputs_size < outputs_size)
+        return call, outputs, structure
+
+    def cheapest(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> Any:
+        from graphdiff.differentiate.choose import choose
+
+        length = len(topological_order(outputs, boundary=frozenset(leaves)))
+        key = length, tuple(leaf.shape for leaf in leaves), tuple(output.shape for output in outputs)
+        if key not in chosen:
+            if len(chosen) >= 256:
+                chosen.clear()
+            with working_on(outputs[0].backend):
+                chosen[key] = choose(outputs, leaves)
+        return chosen[key]
+
+    @wraps(function)
+    def evaluated(*arguments: Any, **options: Any) -> Any:
+        call, outputs, structure = begun(arguments, options)
+        way = cheapest(outputs, call.leaves).mode if isinstance(mode, str) and mode == "auto" else mode
         with working_on(outputs[0].backend):
-            table = (_forward_columns if forward else _reverse_rows)(outputs, call.leaves)
+            if way == "forward":
+                table = _forward_columns(outputs, call.leaves)
+            elif way == "reverse":
+                table = _reverse_rows(outputs, call.leaves)
+            else:
+                table = _eliminated(outputs, call.leaves, None if isinstance(way, str) else way)
         return unflatten(structure, [call.restore(row) for row in table])
 
+    def explain(*arguments: Any, **options: Any) -> Any:
+        """Return the choice that mode "auto" makes at these arguments, with what each mode costs; prints as a table."""
+        call, outputs, _ = begun(arguments, options)
+        return cheapest(outputs, call.leaves)
+
+    evaluated.explain = explain  # type: ignore[attr-defined]
     return evaluated
 
 

@@ -1,0 +1,511 @@
+"""What each way to a function's Jacobian costs: counted before running, measured, and checked for accuracy."""
+
+from __future__ import annotations
+
+import html
+import json
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from graphdiff.check import ANALYTIC
+from graphdiff.costs import Cost
+from graphdiff.differentiate.choose import predicted
+from graphdiff.differentiate.elimination_order import EliminationOrder
+from graphdiff.differentiate.functions import jacobian, jvp, vjp
+from graphdiff.errors import DTypeError, GraphDiffError, GraphError
+from graphdiff.graph import Graph
+from graphdiff.op import as_tensor
+from graphdiff.plan import compile as compiled
+from graphdiff.structure import flatten, unflatten
+from graphdiff.tensor import Tensor, variable
+
+__all__ = ["Comparison", "ModeResult", "compare_modes"]
+
+MODES = ("finite differences", "forward", "batched forward", "reverse", "batched reverse", "elimination")
+
+CHEAP_GRADIENT = 5.0
+"""Reverse mode takes at most 4 to 5 times the function's operations (Baur and Strassen 1983; Griewank and Walther,
+Evaluating Derivatives, 2nd ed. 2008, section 3.3)."""
+
+
+@dataclass(frozen=True)
+class ModeResult:
+    """One mode: what it was counted to cost, what it took, and how accurate it was.
+
+    Attributes
+    ----------
+    mode : str
+    cost : Cost or None
+    median, spread : float
+        Seconds; the spread is the distance between the quartiles.
+    error : float
+        The largest difference from the reference, relative to its largest entry.
+    note : str
+        Why a mode was not run.
+    """
+
+    mode: str
+    cost: Cost | None = None
+    median: float = float("nan")
+    spread: float = float("nan")
+    error: float = float("nan")
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `compare_modes` found; prints as a table.
+
+    Attributes
+    ----------
+    name : str
+    inputs, outputs : int
+        Elements.
+    value : ModeResult
+        The function itself.
+    results : list of ModeResult
+    reference : str
+        What accuracy is measured against.
+    gradient_ratio : float
+        Seconds of one reverse pass (value and one adjoint) over seconds of the function.
+    counted_ratio : float
+        The same in counted floating-point operations, which the cheap-gradient bound is about.
+    """
+
+    name: str
+    inputs: int
+    outputs: int
+    value: ModeResult
+    results: list[ModeResult]
+    reference: str
+    gradient_ratio: float
+    counted_ratio: float
+
+    @property
+    def fastest(self) -> str:
+        """The mode that took least time, finite differences apart."""
+        exact = [each for each in self.results if each.mode != "finite differences" and each.median == each.median]
+        return min(exact, key=lambda each: each.median).mode
+
+    @property
+    def cheapest(self) -> str:
+        """The mode that was predicted to take least time, finite differences apart."""
+        counted = [each for each in self.results if each.mode != "finite differences" and each.cost]
+        return min(counted, key=lambda each: each.cost.seconds).mode  # type: ignore[union-attr]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one dict per mode, the function itself first."""
+        return [
+            {
+                **{"mode": each.mode, "microseconds": 1e6 * each.median, "spread": 1e6 * each.spread},
+                **{"predicted": 1e6 * each.cost.seconds if each.cost else float("nan")},
+                **(asdict(each.cost) if each.cost else {}),
+                **{"flops": each.cost.flops if each.cost else None, "error": each.error, "note": each.note},
+            }
+            for each in [self.value, *self.results]
+        ]
+
+    def summary(self) -> str:
+        """Return what the figures say, in words."""
+        return (
+            f"predicted cheapest: {self.cheapest}; measured fastest: {self.fastest}\n"
+            f"one reverse pass costs {self.counted_ratio:.2f} × the function in counted operations "
+            f"(cheap-gradient bound: {CHEAP_GRADIENT:.0f}) and {self.gradient_ratio:.2f} × in measured time\n"
+            f"errors are relative to {self.reference}"
+        )
+
+    def __rich__(self) -> Any:
+        from rich.table import Table
+
+        table = Table(title=self._title(), caption=self.summary(), title_justify="left", caption_justify="left")
+        table.add_column("mode", no_wrap=True)
+        for title in ("measured µs", "± µs", "predicted µs", "flops", "transc.", "kB moved", "peak kB", "error"):
+            table.add_column(title, justify="right")
+        for cells in self._cells():
+            table.add_row(*cells)
+        return table
+
+    def _title(self) -> str:
+        return f"{self.name}: the Jacobian of {self.outputs} outputs by {self.inputs} inputs"
+
+    def _cells(self) -> list[list[str]]:
+        cells = []
+        for each in [self.value, *self.results]:
+            cost = each.cost
+            measured = [f"{1e6 * each.median:,.1f}", f"{1e6 * each.spread:,.1f}"] if not each.note else ["–", "–"]
+            counted = (
+                [
+                    f"{1e6 * cost.seconds:,.1f}",
+                    f"{cost.flops:,}",
+                    f"{cost.transcendental:,}",
+                    f"{cost.nbytes / 1e3:,.1f}",
+                    f"{cost.peak_memory / 1e3:,.1f}" if cost.peak_memory else "–",
+                ]
+                if cost
+                else ["–"] * 5
+            )
+            error = each.note or ("" if each.error != each.error else f"{each.error:.0e}")
+            cells.append([each.mode, *measured, *counted, error])
+        return cells
+
+    def __str__(self) -> str:
+        from rich.console import Console
+
+        console = Console(width=118)
+        with console.capture() as captured:
+            console.print(self)
+        return captured.get()
+
+    def to_json(self) -> str:
+        """Return everything as JSON; what was not measured is null."""
+        whole = {
+            **{"function": self.name, "inputs": self.inputs, "outputs": self.outputs, "reference": self.reference},
+            **{"gradient_ratio": self.gradient_ratio, "counted_ratio": self.counted_ratio},
+            **{"cheap_gradient_bound": CHEAP_GRADIENT, "fastest": self.fastest, "cheapest": self.cheapest},
+            "modes": self.rows(),
+        }
+        return json.dumps(_without_nan(whole), indent=1)
+
+    def to_html(self) -> str:
+        """Return a page of its own, with a bar per mode."""
+        slowest = max(each.median for each in self.results if each.median == each.median)
+        bars, place = [], 0
+        for each in self.results:
+            if each.note:
+                continue
+            predicted_width = 420 * min(1.0, each.cost.seconds / slowest) if each.cost else 0
+            bars.append(
+                f'<text x="150" y="{place + 15}" text-anchor="end">{html.escape(each.mode)}</text>'
+                f'<rect x="160" y="{place + 2}" width="{max(1, 420 * each.median / slowest):.1f}" height="10" '
+                f'fill="#0072b2"/><rect x="160" y="{place + 13}" width="{max(1, predicted_width):.1f}" height="5" '
+                f'fill="#d55e00"/><text x="{168 + 420 * each.median / slowest:.1f}" y="{place + 12}">'
+                f"{1e6 * each.median:,.1f} µs</text>"
+            )
+            place += 28
+        heads = (
+            "mode",
+            "measured µs",
+            "± µs",
+            "predicted µs",
+            "flops",
+            "transcendental",
+            "kB moved",
+            "peak kB",
+            "error",
+        )
+        head = "".join(f"<th>{each}</th>" for each in heads)
+        body = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in self._cells()
+        )
+        summary = html.escape(self.summary()).replace("\n", "<br>")
+        return _PAGE.format(
+            title=html.escape(self._title()), bars="".join(bars), height=place, head=head, body=body, summary=summary
+        )
+
+    def save(self, path: str | Path) -> Path:
+        """Write the report as .html, .json or .txt.
+
+        Raises
+        ------
+        GraphError
+            Another ending.
+        """
+        path = Path(path)
+        writers: dict[str, Callable[[], str]] = {".html": self.to_html, ".json": self.to_json, ".txt": self.__str__}
+        if path.suffix not in writers:
+            raise GraphError(f"a report is saved as .html, .json or .txt, not {path.suffix or path.name!r}")
+        path.write_text(writers[path.suffix](), "utf-8")
+        return path
+
+
+_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>
+body{{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}}
+table{{border-collapse:collapse;margin:1rem 0}}
+td,th{{padding:.25rem .7rem;text-align:right;border-bottom:1px solid #ddd}}
+td:first-child,th:first-child{{text-align:left}}svg text{{font:12px system-ui,sans-serif}}</style>
+<h1>{title}</h1><p>{summary}</p>
+<svg role="img" aria-label="measured and predicted time per mode" width="100%" viewBox="0 0 680 {height}">{bars}</svg>
+<p><span style="color:#0072b2">■</span> measured <span style="color:#d55e00">■</span> predicted</p>
+<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></html>
+"""
+
+
+def _without_nan(tree: Any) -> Any:
+    if isinstance(tree, dict):
+        return {key: _without_nan(value) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [_without_nan(value) for value in tree]
+    return None if isinstance(tree, float) and not np.isfinite(tree) else tree
+
+
+# Measuring -------------------------------------------------------------------------------------------------------
+
+
+def _timed(run: Callable[[], Any], seconds: float) -> tuple[float, float]:
+    """Return the median time of a call and the distance between the quartiles."""
+    run()
+    began = time.perf_counter()
+    run()
+    once = max(time.perf_counter() - began, 1e-7)
+    inner = max(1, int(2e-4 / once))
+    times: list[float] = []
+    deadline = time.perf_counter() + seconds
+    while len(times) < 5 or (time.perf_counter() < deadline and len(times) < 1000):
+        began = time.perf_counter()
+        for _ in range(inner):
+            run()
+        times.append((time.perf_counter() - began) / inner)
+        if len(times) >= 2 and time.perf_counter() > deadline + 4 * seconds:
+            break
+    low, _, high = statistics.quantiles(times, n=4)
+    return statistics.median(times), high - low
+
+
+class _Flat:
+    """The function as one of a list of real arrays that returns a list of tensors."""
+
+    def __init__(self, function: Callable[..., Any], arguments: Sequence[Any]) -> None:
+        leaves, self.structure = flatten(list(arguments))
+        self.function = function
+        self.points = []
+        for leaf in leaves:
+            tensor = as_tensor(leaf)
+            if tensor.dtype.kind != "f":
+                raise DTypeError(
+                    f"compare_modes differentiates by every argument, and {tensor.describe()} is not real floating: "
+                    "write 2.0 instead of 2, or close over it"
+                )
+            self.points.append(np.asarray(tensor.value))
+
+    def __call__(self, *leaves: Any) -> list[Tensor]:
+        results = flatten(self.function(*unflatten(self.structure, list(leaves))))[0]
+        return [as_tensor(result) for result in results]
+
+
+def _stacked(blocks: Sequence[Sequence[Any]], rows: Sequence[Any], columns: Sequence[Any]) -> Any:
+    return np.block(
+        [
+            [np.asarray(block, dtype=np.float64).reshape(row.size, column.size) for block, column in zip(line, columns)]
+            for line, row in zip(blocks, rows)
+        ]
+    )
+
+
+def _complex_step(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> Any:
+    """Return the Jacobian by the complex step, or None where an op has no analytic extension here.
+
+    Im f(x + ih)/h with h = 1e-100 has no truncation and no cancellation (Squire and Trapp, SIAM Review 40, 1998).
+    """
+    graph = Graph(list(outputs), list(leaves))
+    if any(node.op is not None and node.op.name not in ANALYTIC for node in graph.nodes if node.recorded):
+        return None
+    columns = []
+    for leaf in leaves:
+        base = np.asarray(leaf.value, dtype=np.complex128)
+        for index in np.ndindex(base.shape):
+            moved = base.copy()
+            moved[index] += 1e-100j
+            values: dict[Tensor, Any] = {leaf: moved if moved.shape else moved[()]}
+            with np.errstate(all="ignore"):
+                for node in graph.nodes:
+                    if node not in values:
+                        values[node] = (
+                            node.value
+                            if node.op is None
+                            else node.op.kernel(node.backend)(*[values[o] for o in node.inputs], **node.attributes)
+                        )
+            columns.append(np.concatenate([np.imag(np.ravel(values[output])) / 1e-100 for output in outputs]))
+    return np.stack(columns, axis=1)
+
+
+def _runs(flat: _Flat, outputs: Sequence[Tensor], order: EliminationOrder | None) -> dict[str, Callable[[], Any]]:
+    """Return, per mode, a function that computes the whole Jacobian as one array."""
+    points, count = flat.points, len(flat.points)
+    everything = tuple(range(count))
+    value = compiled(lambda *leaves: flat(*leaves))
+
+    def of(mode: Any) -> Callable[[], Any]:
+        whole = compiled(jacobian(flat, argnums=everything, mode=mode))
+        return lambda: whole(*points)
+
+    push = compiled(lambda leaves, seeds: jvp(flat, leaves, seeds)[1])
+    pull = compiled(lambda leaves, seeds: vjp(flat, *leaves)[1](seeds))
+
+    def units(like: Sequence[Any]) -> list[list[Any]]:
+        seeds = []
+        for place, array in enumerate(like):
+            for index in np.ndindex(array.shape):
+                unit = [np.zeros(each.shape, each.dtype) for each in like]
+                unit[place][index] = 1
+                seeds.append(unit)
+        return seeds
+
+    input_units = units(points)
+    output_units = units([np.asarray(output.value) for output in outputs])
+
+    def differences() -> Any:
+        base = [np.asarray(each) for each in value(*points)]
+        columns = []
+        for unit in input_units:
+            place = next(i for i, each in enumerate(unit) if np.any(each))
+            kind = points[place].dtype
+            step = float(np.sqrt(np.finfo(kind).eps)) * max(1.0, float(np.abs(points[place][unit[place] != 0])[0]))
+            moved = value(*[point + step * each for point, each in zip(points, unit)])
+            columns.append(np.concatenate([np.ravel((np.asarray(m) - b) / step) for m, b in zip(moved, base)]))
+        return np.stack(columns, axis=1)
+
+    def forward() -> Any:
+        leaves = tuple(points)
+        return [push(leaves, tuple(unit)) for unit in input_units]
+
+    def reverse() -> Any:
+        leaves = tuple(points)
+        return [pull(leaves, unit) for unit in output_units]
+
+    return {
+        "value": lambda: value(*points),
+        "finite differences": differences,
+        "forward": forward,
+        "batched forward": of("forward"),
+        "reverse": reverse,
+        "batched reverse": of("reverse"),
+        "elimination": of(order if order is not None else "elimination"),
+        "one reverse pass": lambda: pull(tuple(points), output_units[0]),
+    }
+
+
+def _as_matrix(mode: str, result: Any, outputs: Sequence[Tensor], points: Sequence[Any]) -> Any:
+    if mode == "finite differences":
+        return result
+    if mode == "forward":
+        return np.stack([np.concatenate([np.ravel(np.asarray(part)) for part in each]) for each in result], axis=1)
+    if mode == "reverse":
+        return np.stack([np.concatenate([np.ravel(np.asarray(part)) for part in each]) for each in result])
+    return _stacked(result, outputs, points)
+
+
+def compare_modes(
+    function: Callable[..., Any],
+    *arguments: Any,
+    seconds: float = 0.2,
+    order: EliminationOrder | None = None,
+    modes: Sequence[str] = MODES,
+) -> Comparison:
+    """Count, run and check every way to a function's Jacobian by all its arguments; each mode is compiled.
+
+    Parameters
+    ----------
+    function : callable
+        Returns a Tensor or a nested structure of them.
+    *arguments : array, number, Tensor or nested structure, real floating
+    seconds : float
+        How long to measure each mode.
+    order : EliminationOrder, optional
+        For elimination; by default the best greedy order.
+    modes : sequence of str
+        Of finite differences, forward and reverse (a pass per input, or output), batched forward and batched reverse
+        (one pass), and elimination, which is skipped where the graph is not one of numbers.
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    DTypeError
+        An argument is not real floating.
+    GraphError
+        No path leads from the arguments to the result, the function gives another result when called again, or there
+        is no such mode.
+
+    Examples
+    --------
+    >>> import numpy as np, graphdiff as gd
+    >>> report = gd.compare_modes(lambda x: gd.sum(gd.sin(x) * x), np.ones(3), seconds=0.001)
+    >>> [result.mode for result in report.results if not result.note][-3:]
+    ['reverse', 'batched reverse', 'elimination']
+    >>> report.results[-1].error < 1e-15
+    True
+    """
+    unknown = [mode for mode in modes if mode not in MODES]
+    if unknown or not modes:
+        raise GraphError(f"compare_modes knows the modes {', '.join(MODES)}, not {unknown or 'none'}")
+    if not arguments:
+        raise GraphError("compare_modes needs arguments to differentiate by")
+    flat = _Flat(function, arguments)
+    leaves = [variable(point) for point in flat.points]
+    outputs = flat(*leaves)
+    _check(flat, outputs, leaves)
+    runs = _runs(flat, outputs, order)
+    counts = predicted(outputs, leaves, ["value", *(mode for mode in modes if mode != "elimination")])
+    results, matrices = [], {}
+    for mode in modes:
+        try:
+            if mode == "elimination":
+                if _too_wide(outputs, leaves):
+                    raise GraphError("too many numbers")
+                counts |= predicted(outputs, leaves, [mode])
+            matrices[mode] = _as_matrix(mode, runs[mode](), outputs, flat.points)
+            median, spread = _timed(runs[mode], seconds)
+        except GraphDiffError as error:
+            results.append(ModeResult(mode, counts.get(mode), note=str(error).split(":")[0][:60]))
+            continue
+        results.append(ModeResult(mode, counts[mode], median, spread))
+    reference, truth = "the complex step", _complex_step(outputs, leaves)
+    if truth is None:
+        best = next(each for each in ("batched reverse", "batched forward", *modes) if each in matrices)
+        reference, truth = f"{best} (an op has no complex step)", matrices[best]
+    scale = float(np.max(np.abs(truth), initial=0.0)) or 1.0
+    results = [
+        ModeResult(r.mode, r.cost, r.median, r.spread, float(np.max(np.abs(matrices[r.mode] - truth)) / scale))
+        if r.mode in matrices
+        else r
+        for r in results
+    ]
+    value = ModeResult("the function", counts["value"], *_timed(runs["value"], seconds))
+    gradient, _ = _timed(runs["one reverse pass"], seconds)
+    pass_flops = predicted(outputs[:1], leaves, ["reverse"])["reverse"].flops / max(outputs[0].size, 1)
+    name = getattr(function, "__name__", type(function).__name__)
+    return Comparison(
+        name,
+        sum(leaf.size for leaf in leaves),
+        sum(output.size for output in outputs),
+        value,
+        results,
+        reference,
+        gradient / value.median,
+        pass_flops / max(1, counts["value"].flops),
+    )
+
+
+WIDEST = 3_000
+"""Elements of all intermediate values; beyond, accumulating number by number is out of the question."""
+
+
+def _too_wide(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> bool:
+    size = sum(node.size for node in Graph(list(outputs)).nodes if node.recorded)
+    return size > WIDEST or sum(leaf.size for leaf in leaves) * sum(output.size for output in outputs) > WIDEST
+
+
+def _check(flat: _Flat, outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> None:
+    if not any(output.recorded for output in outputs):
+        raise GraphError("no path leads from the arguments to the result: there is nothing to differentiate")
+    for output in outputs:
+        if output.dtype.kind != "f":
+            raise DTypeError(f"the result {output.describe()} is not real floating and has no derivative")
+    again = flat(*leaves)
+    same = len(again) == len(outputs) and all(
+        np.array_equal(np.asarray(one.value), np.asarray(other.value), equal_nan=True)
+        for one, other in zip(outputs, again)
+    )
+    if not same:
+        raise GraphError(
+            "the function gives another result when it is called again with the same arguments: modes can only be "
+            "compared on a function of its arguments alone; draw random numbers outside"
+        )

@@ -1,0 +1,369 @@
+"""Elimination: the Jacobian of a scalar graph, accumulated by eliminating its inner vertices in any order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from graphdiff.backend import working_on
+from graphdiff.differentiate.batch import batch
+from graphdiff.differentiate.elimination_order import EliminationOrder, Vertices, elimination_order
+from graphdiff.errors import GraphError, NoValueError
+from graphdiff.graph import topological_order
+from graphdiff.host import is_real_floating
+from graphdiff.op import FUNCTIONS, GRAPH, OPS, Composite, Elementwise, Linear, Multilinear, literal
+from graphdiff.tensor import NO_ATTRIBUTES, Tensor, placeholder
+
+__all__ = ["ScalarGraph", "best_order", "eliminate"]
+
+LIMIT = 50_000
+"""Elements of all tensors together; beyond, a scalar graph is no sensible way."""
+
+SAME = frozenset({"astype", "barrier", "positive"})
+MOVES = frozenset({"reshape", "permute_dims", "flip", "roll", "broadcast_to", "getitem", "concatenate"})
+
+Term = Any
+"""1, -1, another number, or (node, position, element): where to find a partial derivative."""
+
+
+def _still(node: Tensor) -> Tensor:
+    """Return a node as a constant: its value and no graph."""
+    if not node.has_value:
+        raise NoValueError(f"{node.describe()}, made at {node.source}, decides the structure of the graph: feed it")
+    return Tensor(None, (), NO_ATTRIBUTES, node.value, node.backend, False)
+
+
+def _list(tensor: Tensor) -> list[Any]:
+    return GRAPH.reshape(tensor, (-1,)).tolist()  # type: ignore[no-any-return]
+
+
+class ScalarGraph:
+    """The graph between leaves and outputs with one vertex per number.
+
+    Composites are opened. What only moves numbers about (indexing, stacking, reshaping, casts) makes no vertices.
+
+    Parameters
+    ----------
+    outputs, leaves : sequence of Tensor
+
+    Attributes
+    ----------
+    vertices : Vertices
+        Each named by its node, or (node, index among its elements).
+    sources, sinks : list of list of int
+        Per leaf, and per output, the vertices of its elements; -1 where an output's depends on no leaf.
+    terms : dict of (int, int) to list
+        Per edge what adds up to its partial derivative.
+
+    Raises
+    ------
+    GraphError
+        The tensors have too many elements.
+    """
+
+    def __init__(self, outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> None:
+        self.outputs, self.leaves = list(outputs), list(leaves)
+        self._names: list[Any] = []
+        self._elements: dict[Tensor, list[int]] = {}
+        self._terms: dict[tuple[int, int], list[Term]] = {}
+        for leaf in self.leaves:
+            if leaf not in self._elements:
+                self._elements[leaf] = self._made(leaf)
+        count = len(self._names)
+        with working_on(self.outputs[0].backend):
+            self._walk(topological_order(self.outputs, boundary=frozenset(self.leaves)))
+        self._finish(count)
+
+    def _made(self, node: Tensor) -> list[int]:
+        start = len(self._names)
+        if start + node.size > LIMIT:
+            raise GraphError(
+                f"the scalar graph exceeds {LIMIT:,} vertices at {node.describe()}: elimination is for functions "
+                'written in numbers; take mode="forward" or "reverse"'
+            )
+        self._names += [node] if node.size == 1 else [(node, index) for index in range(node.size)]
+        return list(range(start, len(self._names)))
+
+    def _walk(self, order: Sequence[Tensor]) -> None:
+        for node in order:
+            if node in self._elements or node.op is None or not is_real_floating(node.dtype):
+                continue
+            if not any(operand in self._elements for operand in node.inputs):
+                continue
+            op = node.op
+            if isinstance(op, Composite):
+                opened = op.open(node.inputs, node.attributes)
+                self._walk(topological_order([opened], boundary=frozenset(node.inputs)))
+                if opened in self._elements:
+                    self._elements[node] = self._elements[opened]
+            elif op.name in SAME:
+                self._elements[node] = self._elements[node.inputs[0]]
+            elif op.name in MOVES:
+                self._elements[node] = self._moved(node)
+            elif op is OPS["where"] and node.inputs[0].has_value:
+                self._elements[node] = self._chosen(node)
+            else:
+                self._compute(node)
+
+    def _of(self, operand: Tensor) -> list[int]:
+        return self._elements.get(operand) or [-1] * operand.size
+
+    def _spread(self, operand: Tensor, shape: tuple[int, ...]) -> list[int]:
+        """Return the operand's vertices, broadcast to a shape."""
+        own = self._of(operand)
+        if operand.shape == shape:
+            return own
+        places = GRAPH.reshape(GRAPH.arange(operand.size), operand.shape)
+        return [own[place] for place in _list(GRAPH.broadcast_to(places, shape))]
+
+    def _moved(self, node: Tensor) -> list[int]:
+        own: list[int] = []
+        operands = []
+        for operand in node.inputs:
+            if is_real_floating(operand.dtype):
+                places = GRAPH.arange(len(own), len(own) + operand.size)
+                operands.append(GRAPH.reshape(places, operand.shape))
+                own += self._of(operand)
+            else:
+                operands.append(_still(operand))
+        return [own[place] for place in _list(node.op.node(tuple(operands), node.attributes))]  # type: ignore[union-attr]
+
+    def _chosen(self, node: Tensor) -> list[int]:
+        condition, first, second = node.inputs
+        taken = _list(GRAPH.broadcast_to(_still(condition), node.shape))
+        pairs = zip(taken, self._spread(first, node.shape), self._spread(second, node.shape), strict=True)
+        return [one if choice else other for choice, one, other in pairs]
+
+    def _compute(self, node: Tensor) -> None:
+        links: list[tuple[int, int, Term]] = []
+        for position, operand in enumerate(node.inputs):
+            if operand not in self._elements:
+                continue
+            if isinstance(node.op, Elementwise):
+                partial = node.op.partials[position]
+                if partial is not None:
+                    for row, tail in enumerate(self._spread(operand, node.shape)):
+                        term = partial if partial.__class__ is int else (node, position, row)
+                        links.append((tail, row, term))
+            elif node.op is OPS["where"]:
+                if position:
+                    for row, tail in enumerate(self._spread(operand, node.shape)):
+                        links.append((tail, row, (node, position, row)))
+            else:
+                links += self._local(node, position)
+        links = [link for link in links if link[0] >= 0]
+        if not links:
+            return
+        made = self._elements[node] = self._made(node)
+        fed = set()
+        for tail, row, term in links:
+            self._terms.setdefault((tail, made[row]), []).append(term)
+            fed.add(row)
+        self._elements[node] = [v if row in fed else -1 for row, v in enumerate(made)]
+
+    def _local(self, node: Tensor, position: int) -> list[tuple[int, int, Term]]:
+        """Return the links from one operand: which elements depend on which, by what."""
+        own, width = self._of(node.inputs[position]), node.inputs[position].size
+        op = node.op
+        if isinstance(op, (Linear, Multilinear)):
+            # The structure is that of the op over ones; for linear ops these are the coefficients too.
+            stand_ins = tuple(
+                GRAPH.ones(operand.shape, dtype=operand.dtype) if is_real_floating(operand.dtype) else _still(operand)
+                for operand in node.inputs
+            )
+            pattern = _list(local_matrix(node, position, stand_ins))
+        else:
+            pattern = [1.0] * (node.size * width)
+        links: list[tuple[int, int, Term]] = []
+        for row in range(node.size):
+            for column, tail in enumerate(own):
+                entry = pattern[row * width + column]
+                if entry == 0:
+                    continue
+                if not isinstance(op, Linear):
+                    links.append((tail, row, (node, position, (row, column))))
+                else:
+                    links.append((tail, row, int(entry) if entry in (1, -1) else entry))
+        return links
+
+    def _finish(self, count: int) -> None:
+        """Give outputs that others use a vertex of their own, and drop what leads to no output."""
+        used = {tail for tail, _ in self._terms} | set(range(count))
+        sinks: list[list[int]] = []
+        ends: dict[int, int] = {-1: -1}
+        for number, output in enumerate(self.outputs):
+            for v in self._of(output):
+                if v in used and v not in ends:
+                    ends[v] = len(self._names)
+                    self._names.append(("output", number, v))
+                    self._terms[v, ends[v]] = [1]
+                ends.setdefault(v, v)
+            sinks.append([ends[v] for v in self._of(output)])
+        wanted = set(ends.values())
+        for tail, head in sorted(self._terms, key=lambda edge: -edge[1]):
+            if head in wanted:
+                wanted.add(tail)
+        keep = [v for v in range(len(self._names)) if v in wanted or v < count]
+        new = {old: v for v, old in enumerate(keep)} | {-1: -1}
+        self.terms = {(new[tail], new[head]): terms for (tail, head), terms in self._terms.items() if head in wanted}
+        self.sources = [[new[v] for v in self._elements[leaf]] for leaf in self.leaves]
+        self.sinks = [[new[v] for v in each] for each in sinks]
+        units = [edge for edge, terms in self.terms.items() if len(terms) == 1 and terms[0] in (1, -1)]
+        self.vertices = Vertices([self._names[v] for v in keep], self.terms, units)
+
+    def factors(self, F: Any) -> dict[tuple[int, int], Any]:
+        """Return every edge's partial derivative: a number of Python where it is constant, else a scalar of `F`."""
+        known: dict[Any, Any] = {}
+        found: dict[tuple[int, int], Any] = {}
+        for edge, terms in self.terms.items():
+            total: Any = None
+            for term in terms:
+                value = _partial(F, term, known) if isinstance(term, tuple) else term
+                total = value if total is None else total + value
+            found[edge] = total
+        return found
+
+
+def local_matrix(node: Tensor, position: int, operands: Sequence[Tensor]) -> Tensor:
+    """Return the derivative of an op's output by one operand as a matrix, by pushing all unit tangents at once."""
+    operand = operands[position]
+    seed = placeholder(operand.shape, operand.dtype)
+    moved: list[Any] = [None] * len(operands)
+    moved[position] = seed
+    op = node.op
+    assert op is not None
+    own = all(given is operand for given, operand in zip(operands, node.inputs, strict=True))
+    out = node if own else op.node(tuple(operands), node.attributes)
+    tangent = op.tangent(GRAPH, moved, out, operands, node.attributes)
+    if tangent is None:
+        return GRAPH.zeros((node.size, operand.size), dtype=operand.dtype)  # type: ignore[no-any-return]
+    if tangent.shape != node.shape:
+        tangent = GRAPH.broadcast_to(tangent, node.shape)
+    rows = GRAPH.reshape(GRAPH.eye(operand.size, dtype=operand.dtype), (operand.size, *operand.shape))
+    (wide,) = batch([tangent], {seed: rows}, operand.size)
+    return GRAPH.matrix_transpose(GRAPH.reshape(wide, (operand.size, node.size)))  # type: ignore[no-any-return]
+
+
+def _partial(F: Any, term: tuple[Tensor, int, Any], known: dict[Any, Any]) -> Any:
+    """Return one element of an op's partial derivative, computed once per node and operand."""
+    node, position, element = term
+    whole = known.get((node, position))
+    if whole is None:
+        whole = known[node, position] = _whole_partial(F, node, position)
+    if not getattr(whole, "shape", ()):
+        return whole
+    return whole[element] if isinstance(element, tuple) or len(whole.shape) == 1 else F.reshape(whole, (-1,))[element]
+
+
+def _whole_partial(F: Any, node: Tensor, position: int) -> Any:
+    op = node.op
+    values = node.inputs if F.is_graph else [operand._value for operand in node.inputs]
+    if op is OPS["where"]:
+        mask = F.astype(values[0], node.dtype)
+        whole = mask if position == 1 else 1 - mask
+    elif isinstance(op, Elementwise):
+        partial: Any = op.partials[position]
+        whole = partial(F, node if F.is_graph else node._value, *values, **node.attributes)
+    elif F.is_graph:
+        return local_matrix(node, position, node.inputs)
+    else:
+        return local_matrix(node, position, [_still(operand) for operand in node.inputs])._value
+    if not hasattr(whole, "shape"):
+        return whole
+    if tuple(whole.shape) != node.shape:
+        whole = F.broadcast_to(whole, node.shape)
+    return whole if not whole.shape else F.reshape(whole, (-1,) if node.size > 1 else ())
+
+
+def best_order(vertices: Vertices) -> EliminationOrder:
+    """Return the order of fewest multiplications among forward, reverse and the greedy ones."""
+    if not vertices.inner:
+        return EliminationOrder((), 0, 0, "forward", True)
+    orders = [elimination_order(vertices, method) for method in ("forward", "reverse", "markowitz")]
+    orders.append(elimination_order(vertices, "markowitz", ties="highest"))
+    return min(orders, key=lambda order: order.multiplications)
+
+
+def _numbers(order: EliminationOrder | None, vertices: Vertices) -> Sequence[int]:
+    if order is None:
+        order = best_order(vertices)
+    if sorted(order.numbers) != sorted(vertices.inner):
+        raise GraphError(
+            f"the order eliminates {len(order)} vertices that are not the {len(vertices.inner)} between the inputs and "
+            "outputs of this function: take it from gd.elimination_order of this function's gd.Graph"
+        )
+    return order.numbers
+
+
+def eliminate(
+    outputs: Sequence[Tensor], leaves: Sequence[Tensor], order: EliminationOrder | None = None, numeric: bool = False
+) -> list[list[Tensor]]:
+    """Return the Jacobian, entry [output][leaf], by eliminating the inner vertices of the scalar graph.
+
+    Parameters
+    ----------
+    outputs, leaves : sequence of Tensor
+    order : EliminationOrder, optional
+        By default the best of the forward, reverse and greedy orders.
+    numeric : bool
+        Compute numbers; the default builds graph.
+
+    Raises
+    ------
+    GraphError
+        The order is not one of this graph's vertices.
+
+    Notes
+    -----
+    A. Griewank and S. Reese, On the calculation of Jacobian matrices by the Markowitz rule, 1991.
+    """
+    graph = ScalarGraph(outputs, leaves)
+    numbers = _numbers(order, graph.vertices)
+    backend = outputs[0].backend
+    with working_on(backend):
+        factor = graph.factors(backend.numbers if numeric else GRAPH)
+        before, after = graph.vertices.copy()
+        for v in numbers:
+            tails, heads = sorted(before[v]), sorted(after[v])
+            for tail in tails:
+                left = factor.pop((tail, v))
+                after[tail].discard(v)
+                for head in heads:
+                    product = _product(left, factor[v, head])
+                    earlier = factor.get((tail, head))
+                    factor[tail, head] = product if earlier is None else earlier + product
+                    after[tail].add(head)
+                    before[head].add(tail)
+            for head in heads:
+                del factor[v, head]
+                before[head].discard(v)
+        return [
+            [_block(factor, rows, columns, output, leaf) for columns, leaf in zip(graph.sources, leaves, strict=True)]
+            for rows, output in zip(graph.sinks, outputs, strict=True)
+        ]
+
+
+def _product(left: Any, right: Any) -> Any:
+    if left.__class__ is int and left in (1, -1):
+        return right if left == 1 else -right
+    if right.__class__ is int and right in (1, -1):
+        return left if right == 1 else -left
+    return left * right
+
+
+def _block(
+    factor: dict[tuple[int, int], Any], rows: Sequence[int], columns: Sequence[int], output: Tensor, leaf: Tensor
+) -> Tensor:
+    shape, dtype, backend = (*output.shape, *leaf.shape), leaf.dtype, output.backend
+    entries = [factor.get((column, row)) for row in rows for column in columns]
+    if all(entry is None for entry in entries):
+        return GRAPH.zeros(shape, dtype=dtype)  # type: ignore[no-any-return]
+    tensors = []
+    for entry in entries:
+        if isinstance(entry, Tensor):
+            tensors.append(entry if entry.dtype == dtype else entry.astype(dtype))
+        elif entry is None or entry.__class__ in (int, float):
+            tensors.append(literal(float(entry or 0), dtype, backend))
+        else:
+            tensors.append(Tensor(None, (), NO_ATTRIBUTES, backend.normalize(entry), backend, False).astype(dtype))
+    return FUNCTIONS["reshape"](FUNCTIONS["stack"](tensors), shape)  # type: ignore[no-any-return]

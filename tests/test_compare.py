@@ -1,0 +1,130 @@
+"""compare_modes: what it counts, measures, prints and refuses."""
+
+import json
+import random
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import graphdiff as gd
+from graphdiff.cli import main
+
+X = np.array([0.4, 1.3, 0.7])
+
+
+def f(x):
+    return gd.stack([gd.sin(x[0]) * x[1], x[1] / x[2], gd.exp(x[0] * x[2])])
+
+
+@pytest.fixture(scope="module")
+def report():
+    return gd.compare_modes(f, X, seconds=0.002)
+
+
+def test_every_mode_is_measured_and_accurate(report):
+    assert [result.mode for result in report.results] == [
+        *("finite differences", "forward", "batched forward", "reverse", "batched reverse", "elimination")
+    ]
+    for result in report.results:
+        assert result.median > 0
+        assert result.cost.flops > 0
+        assert result.error < (1e-6 if result.mode == "finite differences" else 1e-14)
+    assert report.reference == "the complex step"
+    assert report.gradient_ratio > 0
+
+
+def test_reverse_mode_keeps_the_cheap_gradient_bound():
+    found = gd.compare_modes(lambda x, y: gd.sin(x * y) * gd.exp(x) + x / y, 2.0, 3.0, seconds=0)
+    assert 1 < found.counted_ratio < 5
+
+
+def test_it_prints_and_is_saved(report, tmp_path):
+    assert "batched reverse" in str(report)
+    assert "cheap-gradient bound" in str(report)
+    data = json.loads(report.to_json())
+    assert (data["inputs"], data["outputs"], len(data["modes"])) == (3, 3, 7)
+    assert json.loads(report.save(tmp_path / "r.json").read_text()) == data
+    page = report.save(tmp_path / "r.html").read_text()
+    assert page.count("<rect") == 12
+    assert "NaN" not in report.to_json()
+    with pytest.raises(gd.errors.GraphError, match=r"\.pdf"):
+        report.save(tmp_path / "r.pdf")
+
+
+def test_several_arguments_and_outputs():
+    def g(a, b):
+        return {"p": a["w"] @ b, "q": gd.sum(b * b)}
+
+    found = gd.compare_modes(g, {"w": np.ones((2, 3))}, X, seconds=0)
+    assert (found.inputs, found.outputs) == (9, 3)
+    assert all(result.error < 1e-6 for result in found.results)
+
+
+def test_an_order_of_ones_own():
+    x = gd.variable(X)
+    order = gd.elimination_order(gd.Graph(f(x)), "search", cache=False)
+    found = gd.compare_modes(f, X, seconds=0, order=order, modes=["elimination", "batched reverse"])
+    assert [result.mode for result in found.results] == ["elimination", "batched reverse"]
+
+
+def test_what_has_no_complex_step_is_measured_against_reverse():
+    found = gd.compare_modes(lambda x: gd.erf(x), X, seconds=0)
+    assert found.reference.startswith("batched reverse")
+
+
+def test_large_functions_skip_elimination():
+    matrix = gd.constant(np.ones((80, 50)))
+    found = gd.compare_modes(lambda x: gd.tanh(matrix @ x), np.ones(50), seconds=0, modes=["forward", "elimination"])
+    assert found.results[1].note
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "message"),
+    [
+        (lambda x: gd.constant(1.0), (X,), "no path"),
+        (lambda x: x * 2, (np.array([1, 2]),), "not real floating"),
+        (lambda x: x * random.random(), (X,), "another result"),
+        (lambda x: x * 2, (), "needs arguments"),
+        (lambda x: x > 0, (X,), "path|not real floating"),
+    ],
+)
+def test_wrong_input(function, arguments, message):
+    with pytest.raises(gd.GraphDiffError, match=message):
+        gd.compare_modes(function, *arguments, seconds=0)
+
+
+def test_unknown_modes():
+    with pytest.raises(gd.errors.GraphError, match="sideways"):
+        gd.compare_modes(f, X, modes=["sideways"])
+
+
+def test_the_command(tmp_path):
+    path = tmp_path / "model.py"
+    path.write_text("import graphdiff as gd\ndef energy(w, x):\n    return gd.sum(gd.tanh(w @ x))\n")
+    page = tmp_path / "r.html"
+    done = CliRunner().invoke(
+        main, ["compare", f"{path}:energy", "--shapes", "2x3", "--shapes", "3", "--seconds", "0", "--save", str(page)]
+    )
+    assert done.exit_code == 0, done.output
+    assert "1 outputs by 9 inputs" in done.output
+    assert page.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nothing.py:f"], "no file"),
+        (["nothing"], "FILE.py:FUNCTION"),
+        (["{path}:other"], "it has energy"),
+        (["{path}:energy", "--shapes", "2x3", "--shapes", "4"], "shapes|(2, 3)"),
+        (["{path}:energy", "--shapes", "two"], "no shape"),
+    ],
+)
+def test_the_commands_errors(tmp_path, arguments, message):
+    path = tmp_path / "model.py"
+    path.write_text("import graphdiff as gd\ndef energy(w, x):\n    return gd.sum(gd.tanh(w @ x))\n")
+    done = CliRunner().invoke(main, ["compare", *[each.format(path=path) for each in arguments]])
+    assert done.exit_code != 0
+    assert any(part in done.output for part in message.split("|"))
+    assert "Traceback" not in done.output
