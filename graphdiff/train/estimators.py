@@ -364,15 +364,24 @@ class _MLP(BaseEstimator):
             warnings.warn(f"batch_size is {self.batch_size} and there are {rows} examples: it is {rows}", stacklevel=4)
         return min(self.batch_size, rows)
 
-    def _ordered(self, order: Any, arrays: list[Any]) -> Iterator[tuple[Any, ...]]:
-        """Yield one epoch's batches, on the backend."""
-        batch = self._batch_rows(len(order))
-        backend = self._trainer.backend
+    def _batches(self, order: Any, arrays: list[Any]) -> Iterator[tuple[Any, ...]]:
+        """Yield one epoch's batches, on the backend; a batch on the host lasts until the next is asked for."""
+        size, backend = self._batch_rows(len(order)), self._trainer.backend
+        if self.shuffle and backend.from_host(arrays[0]) is arrays[0]:
+            # Into one place that stays in the cache, which takes a third of the time of a copy of everything.
+            places = [np.empty((size, *array.shape[1:]), dtype=array.dtype) for array in arrays]
+            for start in range(0, len(order), size):
+                rows = order[start : start + size]
+                batch = [place[: len(rows)] for place in places]
+                for array, place in zip(arrays, batch, strict=True):
+                    np.take(array, rows, axis=0, out=place, mode="clip")  # any other mode fills a copy first
+                yield tuple(batch)
+            return
         if self.shuffle:
             arrays = [array[order] for array in arrays]
         arrays = [backend.from_host(array) for array in arrays]
-        for start in range(0, len(order), batch):
-            yield tuple(array[start : start + batch] for array in arrays)
+        for start in range(0, len(order), size):
+            yield tuple(array[start : start + size] for array in arrays)
 
     def _epochs(self, X: Any, y: Any, sample_weight: Any) -> None:
         """Train until nothing improves, or for max_iter epochs."""
@@ -391,7 +400,7 @@ class _MLP(BaseEstimator):
             with use_backend(trainer.backend):
                 for _ in range(self.max_iter):
                     order = self._next_order(order)
-                    losses = [(len(batch[0]), step(*batch)) for batch in self._ordered(order, arrays)]
+                    losses = [(len(batch[0]), step(*batch)) for batch in self._batches(order, arrays)]
                     self._note(sum(rows * float(loss) for rows, loss in losses) / len(X), len(X))
                     if self._improved(held_out) and held_out is not None:
                         best = trainer.coefs()
