@@ -584,3 +584,13 @@ def test_identities_on_constants_made_by_other_passes_are_folded() -> None:
 
     assert gd.compile(function).plan(np.ones(3)).instructions == []
     assert gd.compile(function)(np.ones(3)).tolist() == [6.0, 6.0, 6.0]
+
+
+def test_calls_of_two_sizes_in_turns_take_the_quick_way() -> None:
+    doubled = gd.compile(lambda x: 2 * x)
+    small, large = np.ones(2), np.ones(3)
+    for array in (small, large, small, large):
+        assert doubled(array).shape == array.shape
+    doubled._call = None  # the slow way
+    for array in (large, small, small, large, small):
+        assert doubled(array).shape == array.shape

@@ -72,6 +72,7 @@ class Compiled:
         self._traced = 0
         self._last_signature: Any = None
         self._quick: Callable[..., Any] | None = None
+        self._other: Callable[..., Any] | None = None
         self._arity = -1
         self._lock = Lock()
 
@@ -89,6 +90,12 @@ class Compiled:
             result = self._quick(*arguments)
             if result is not _MISS:
                 return result
+            other = self._other
+            if other is not None:  # such as that of an epoch's last, smaller batch: the two change places
+                result = other(*arguments)
+                if result is not _MISS:
+                    self._quick, self._other = other, self._quick
+                    return result
         return self._call(arguments, named)
 
     def plan(self, *arguments: Any, **named: Any) -> Plan:
@@ -202,9 +209,10 @@ class Compiled:
         """Prepare the quick way for calls like this one: positional arrays of known class, shape and dtype."""
         plain = not named and len(arguments) == len(arrays)
         if plain and all(given is array for given, array in zip(arguments, arrays, strict=True)):
+            self._other = self._quick if self._arity == len(arrays) else None
             self._quick, self._arity = _guarded(plan, arrays, self._lock, bool(self._switches)), len(arrays)
         else:
-            self._arity = -1
+            self._arity, self._other = -1, None
 
 
 def _is_recorded(arguments: Any, named: Any) -> bool:

@@ -1,6 +1,24 @@
-"""Minibatches and the fit loop."""
+"""Minibatches, the fit loop and scikit-learn estimators."""
+
+from typing import TYPE_CHECKING, Any
 
 from graphdiff.train.fit import fit
 from graphdiff.train.minibatches import minibatches
 
-__all__ = ["fit", "minibatches"]
+if TYPE_CHECKING:
+    from graphdiff.train.estimators import MLPClassifier, MLPRegressor
+
+__all__ = ["MLPClassifier", "MLPRegressor", "fit", "minibatches"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in ("MLPClassifier", "MLPRegressor"):
+        raise AttributeError(f"module 'graphdiff.train' has no attribute {name!r}")
+    try:
+        from graphdiff.train import estimators
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "sklearn":
+            raise
+        message = f"{name} needs scikit-learn 1.6 or newer: pip install 'graphdiff[demo]'"
+        raise ImportError(message, name="sklearn") from error
+    return getattr(estimators, name)

@@ -1,0 +1,293 @@
+"""The scikit-learn estimators: scikit-learn's own checks, and the same training as scikit-learn's own networks."""
+
+import pickle
+import subprocess
+import sys
+import warnings
+from inspect import signature
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn import neural_network
+from sklearn.base import clone
+from sklearn.datasets import load_diabetes, load_digits, make_multilabel_classification
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split
+from sklearn.multioutput import MultiOutputClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import estimator_checks_generator
+
+import graphdiff as gd
+from graphdiff.train import MLPClassifier, MLPRegressor
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    pytest.mark.filterwarnings("ignore:Got `batch_size`"),
+]
+
+X, Y = load_digits(return_X_y=True)
+X = X[:500] / 16
+Y = Y[:500]
+Z, T = load_diabetes(return_X_y=True)
+Z, T = Z / Z.std(axis=0), T / 100
+ESTIMATORS = [MLPClassifier(), MLPRegressor(), MLPClassifier(solver="sgd", dtype="float64", early_stopping=False)]
+CHECKS = [(e, check) for estimator in ESTIMATORS for e, check in estimator_checks_generator(estimator)]
+
+
+def called(check: Any) -> str:
+    return check.func.__name__ if hasattr(check, "func") else type(check).__name__
+
+
+@pytest.mark.parametrize(("estimator", "check"), CHECKS, ids=lambda value: called(value))
+def test_scikit_learns_own_check(estimator: Any, check: Any) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        check(estimator)
+
+
+PAIRS = [
+    ("adam", {}),
+    ("adam with early stopping", {"early_stopping": True, "max_iter": 40, "n_iter_no_change": 3}),
+    ("adam, no penalty, in order", {"alpha": 0.0, "shuffle": False, "beta_1": 0.8, "beta_2": 0.99, "epsilon": 1e-3}),
+    ("sgd", {"solver": "sgd", "learning_rate_init": 0.05}),
+    ("plain sgd", {"solver": "sgd", "momentum": 0.0, "nesterovs_momentum": False, "batch_size": 32}),
+    ("momentum", {"solver": "sgd", "nesterovs_momentum": False, "activation": "logistic"}),
+    ("two layers", {"hidden_layer_sizes": (20, 15), "activation": "tanh", "alpha": 0.1}),
+    ("no hidden layer", {"hidden_layer_sizes": ()}),
+    ("identity", {"hidden_layer_sizes": 7, "activation": "identity"}),
+    ("adaptive", {"solver": "sgd", "learning_rate": "adaptive", "n_iter_no_change": 2, "tol": 1e-1, "momentum": 0.0}),
+    ("inverse scaling", {"solver": "sgd", "learning_rate": "invscaling", "momentum": 0.0, "learning_rate_init": 0.05}),
+]
+
+
+def targets(kind: str) -> tuple[Any, Any]:
+    if kind == "multiclass":
+        return X, np.array(list("abcdefghij"))[Y]
+    if kind == "binary":
+        return X, np.where(Y > 4, "large", "small")
+    if kind == "multilabel":
+        return X, np.stack([Y > 4, Y % 2 == 0, Y == 3], axis=1).astype(int)
+    return Z, T if kind == "regression" else np.stack([T, T**2, -T], axis=1)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("kind", ["multiclass", "binary", "multilabel", "regression", "outputs"])
+@pytest.mark.parametrize("options", [options for _, options in PAIRS], ids=[name for name, _ in PAIRS])
+def test_training_is_that_of_scikit_learn(kind: str, options: dict[str, Any], weighted: bool) -> None:
+    inputs, y = targets(kind)
+    weights = {"sample_weight": np.random.default_rng(0).integers(0, 3, len(inputs))} if weighted else {}
+    options = {"max_iter": 12, "random_state": 3} | options
+    if weighted and "sample_weight" not in signature(neural_network.MLPClassifier.fit).parameters:
+        pytest.skip("this scikit-learn's networks take no weights")
+    pair: list[Any] = []
+    for module in (gd.train, neural_network):
+        estimator = module.MLPRegressor if kind in ("regression", "outputs") else module.MLPClassifier
+        pair.append(estimator(**options).fit(inputs, y, **weights))
+    own, peer = pair
+    np.testing.assert_allclose(own.loss_curve_, peer.loss_curve_, rtol=1e-7)
+    for ours, theirs in zip((*own.coefs_, *own.intercepts_), (*peer.coefs_, *peer.intercepts_), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-8)
+    for name in ("n_iter_", "n_features_in_", "n_layers_", "n_outputs_", "out_activation_", "t_"):
+        assert getattr(own, name) == getattr(peer, name), name
+    for name in ("best_loss_", "validation_scores_", "best_validation_score_"):
+        theirs = getattr(peer, name)
+        assert getattr(own, name) == (theirs if theirs is None else pytest.approx(theirs)), name
+    assert own.score(inputs, y) == pytest.approx(peer.score(inputs, y))
+    predicted, expected = own.predict(inputs), peer.predict(inputs)
+    assert predicted.shape == expected.shape
+    assert predicted.dtype == expected.dtype
+    if hasattr(own, "classes_"):
+        assert np.array_equal(own.classes_, peer.classes_)
+        np.testing.assert_allclose(own.predict_proba(inputs), peer.predict_proba(inputs), atol=1e-6)
+        np.testing.assert_allclose(np.exp(own.predict_log_proba(inputs)), peer.predict_proba(inputs), atol=1e-6)
+
+
+@pytest.mark.parametrize("batch_size", ["auto", 64])
+@pytest.mark.parametrize("kind", ["multiclass", "binary", "multilabel", "regression", "outputs"])
+def test_partial_fits_are_those_of_scikit_learn(kind: str, batch_size: Any) -> None:
+    inputs, y = targets(kind)
+    pair = []
+    for module in (gd.train, neural_network):
+        if kind in ("regression", "outputs"):
+            estimator, options = module.MLPRegressor, {}
+        else:
+            estimator, options = module.MLPClassifier, {"classes": np.unique(y)}
+            if kind == "multilabel":
+                options = {"classes": np.arange(3)}
+        made = estimator(random_state=0, batch_size=batch_size)
+        for start, end in [(0, 50), (50, 100), (100, 130), (130, 131), (131, 440)]:  # pieces of several sizes
+            made.partial_fit(inputs[start:end], y[start:end], **options)
+        pair.append(made)
+    own, peer = pair
+    assert len(own._trainer.weighted_step.plans) <= 2
+    np.testing.assert_allclose(own.loss_curve_, peer.loss_curve_, rtol=1e-9)
+    np.testing.assert_allclose(own.coefs_[0], peer.coefs_[0], atol=1e-9)
+
+
+def test_a_fit_traces_two_sizes_of_batch() -> None:
+    fitted = MLPClassifier(batch_size=120, max_iter=3).fit(X, Y)
+    assert len(fitted._trainer.step.plans) == 2
+    assert len(fitted._trainer.weighted_step.plans) == 0
+    fitted = MLPClassifier(batch_size=125, max_iter=3).fit(X, Y, sample_weight=np.ones(500))
+    assert len(fitted._trainer.weighted_step.plans) == 1
+
+
+def test_a_fitted_estimator_goes_through_pickle_and_trains_on_alike() -> None:
+    fitted = MLPClassifier((8,), max_iter=3, random_state=0).fit(X, Y)
+    loaded = pickle.loads(pickle.dumps(fitted))
+    assert np.array_equal(loaded.predict_proba(X), fitted.predict_proba(X))
+    for estimator in (fitted, loaded):
+        estimator.partial_fit(X, Y)
+    assert loaded._trainer.optimizer.steps == fitted._trainer.optimizer.steps == 12
+    assert all(np.array_equal(a, b) for a, b in zip(loaded.coefs_, fitted.coefs_, strict=True))
+    assert "coefs_" not in vars(clone(fitted))
+
+
+def test_warm_start_goes_on() -> None:
+    network = MLPClassifier((8,), max_iter=5, random_state=0, warm_start=True)
+    first = network.fit(X, Y).loss_
+    assert network.fit(X, Y).loss_ < first
+    assert len(network.loss_curve_) == 10
+    network.set_params(warm_start=False)
+    assert network.fit(X, Y).loss_ == first
+    with pytest.raises(ValueError, match="classes"):
+        network.set_params(warm_start=True).fit(X, Y + 1)
+
+
+def test_dtypes() -> None:
+    for options, data, dtype in [
+        ({}, X, "float64"),
+        ({}, X.astype("float32"), "float32"),
+        ({"dtype": "float32"}, X, "float32"),
+        ({"dtype": "float64"}, X.astype("float32"), "float64"),
+        ({}, (16 * X).astype("int32"), "float64"),
+    ]:
+        fitted = MLPClassifier((8,), max_iter=2, **options).fit(data, Y)
+        assert {array.dtype for array in (*fitted.coefs_, *fitted.intercepts_)} == {np.dtype(dtype)}
+        assert fitted.predict_proba(data).dtype == dtype
+
+
+@pytest.mark.parametrize("options", [{"learning_rate_init": 1e-2}, {"solver": "sgd", "learning_rate_init": 0.2}])
+def test_it_learns_the_digits(options: dict[str, Any]) -> None:
+    train, test, y, y_test = train_test_split(*load_digits(return_X_y=True), random_state=0)
+    network = MLPClassifier((32,), random_state=0, max_iter=60, dtype="float32", **options)
+    assert make_pipeline(StandardScaler(), network).fit(train, y).score(test, y_test) > 0.95
+
+
+def test_pipelines_grid_search_and_cross_validation() -> None:
+    pipeline = make_pipeline(
+        StandardScaler(), MLPRegressor((8,), learning_rate_init=0.01, max_iter=100, random_state=0)
+    )
+    assert cross_val_score(pipeline, Z, T, cv=3).mean() > 0.3
+    grid = {"mlpregressor__alpha": [1e-4, 1.0], "mlpregressor__hidden_layer_sizes": [(4,), (8, 4)]}
+    search = GridSearchCV(pipeline, grid, cv=2, n_jobs=2).fit(Z, T)  # in processes of their own, through pickle
+    assert search.best_score_ > 0.2
+    several = MultiOutputClassifier(MLPClassifier((4,), max_iter=2)).fit(X, np.stack([Y, Y > 3], axis=1))
+    assert several.predict(X).shape == (500, 2)
+
+
+def test_labels_that_do_not_exclude_each_other() -> None:
+    inputs, labels = make_multilabel_classification(300, random_state=0)
+    fitted = MLPClassifier(max_iter=300, random_state=0).fit(inputs, labels)
+    assert fitted.score(inputs, labels) > 0.6
+    assert set(np.unique(fitted.predict(inputs))) == {0, 1}
+    assert fitted.predict(inputs).shape == labels.shape
+    assert fitted.predict_proba(inputs).shape == labels.shape
+
+
+def test_log_probabilities_stay_finite() -> None:
+    fitted = MLPClassifier((4,), max_iter=2, random_state=0).fit(X, Y)
+    assert np.isfinite(fitted.predict_log_proba(1e6 * X)).all()
+    fitted = MLPClassifier((4,), max_iter=2, random_state=0).fit(X, Y > 4)
+    assert np.isfinite(fitted.predict_log_proba(1e6 * X)).all()
+
+
+def test_a_backend_is_used_and_kept() -> None:
+    fitted = MLPClassifier((4,), max_iter=2, backend="numpy").fit(X, Y)
+    assert fitted._trainer.backend is gd.get_backend("numpy")
+    with pytest.raises(gd.errors.BackendError):
+        MLPClassifier(backend="abacus").fit(X, Y)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"solver": "lbfgs"}, "solver"),
+        ({"activation": "step"}, "activation"),
+        ({"hidden_layer_sizes": (3, 0)}, "hidden_layer_sizes"),
+        ({"learning_rate_init": 0.0}, "learning_rate_init"),
+        ({"dtype": "int8"}, "dtype"),
+        ({"early_stopping": True, "validation_fraction": 0.001}, "validation set is too small|test_size|classes"),
+    ],
+)
+def test_what_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        MLPClassifier(**options).fit(X, Y)
+
+
+def test_what_partial_fit_refuses() -> None:
+    with pytest.raises(ValueError, match="classes must be passed"):
+        MLPClassifier().partial_fit(X, Y)
+    assert not hasattr(MLPClassifier(early_stopping=True), "partial_fit")
+    network = MLPClassifier((4,)).partial_fit(X, Y, classes=range(10))
+    with pytest.raises(ValueError, match="classes"):
+        network.partial_fit(X, Y + 1)
+    with pytest.raises(ValueError, match="outputs"):
+        MLPRegressor((4,)).partial_fit(Z, T).partial_fit(Z, np.stack([T, T], axis=1))
+
+
+def test_what_diverges_is_an_error() -> None:
+    with pytest.raises(ValueError, match="non-finite"), np.errstate(all="ignore"):
+        MLPRegressor(solver="sgd", learning_rate_init=1e3, max_iter=50).fit(1e3 * Z, 1e3 * T)
+
+
+def test_too_few_epochs_and_too_large_batches_are_warned_of() -> None:
+    with pytest.warns(ConvergenceWarning, match="Maximum iterations"):
+        MLPClassifier((4,), max_iter=1).fit(X, Y)
+    with pytest.warns(UserWarning, match="batch_size is 1000"):
+        MLPClassifier((4,), max_iter=1, batch_size=1000).fit(X, Y)
+
+
+def test_an_interrupt_keeps_what_was_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*arguments: Any) -> Any:
+        raise KeyboardInterrupt
+
+    network = MLPClassifier((4,), max_iter=5, random_state=0)
+    monkeypatch.setattr(network, "_improved", interrupted)
+    with pytest.warns(UserWarning, match="interrupted"):
+        network.fit(X, Y)
+    assert len(network.loss_curve_) == 1
+    assert not np.array_equal(network.coefs_[0], MLPClassifier((4,), max_iter=1, random_state=1).fit(X, Y).coefs_[0])
+
+
+def test_verbose_prints_the_epochs(capsys: pytest.CaptureFixture[str]) -> None:
+    MLPClassifier((4,), max_iter=200, tol=1.0, n_iter_no_change=2, verbose=True).fit(X, Y)
+    told = capsys.readouterr().out
+    assert "Iteration 1, loss = " in told
+    assert "did not improve more than tol=1.0" in told
+
+
+def test_everything_else_works_without_scikit_learn() -> None:
+    program = """
+import sys
+sys.modules["sklearn"] = None
+import graphdiff as gd
+print(gd.train.fit.__name__)
+from graphdiff.train import minibatches
+try:
+    gd.train.MLPClassifier
+except ImportError as error:
+    print(error)
+try:
+    gd.train.nothing
+except AttributeError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [
+        "fit",
+        "MLPClassifier needs scikit-learn 1.6 or newer: pip install 'graphdiff[demo]'",
+        "module 'graphdiff.train' has no attribute 'nothing'",
+    ]
