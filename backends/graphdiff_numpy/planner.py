@@ -249,6 +249,8 @@ class Planner:
         while targets:
             late = self._late(targets)
             bad = next((node for node in targets if not self._may_write(node, targets[node], late)), None)
+            if bad is None:
+                bad = self._held_up(targets, late)
             if bad is None and all(self._in_place(node) for node in late):
                 break
             targets.pop(bad if bad is not None else next(iter(targets)))
@@ -261,9 +263,27 @@ class Planner:
         for operand in node.inputs:
             if operand.shape == node.shape and self._in_place(operand) and self._only_user(operand) is node:
                 tried = {**targets, operand: view}
-                if all(self._may_write(other, place, self._late(tried)) for other, place in tried.items()):
+                late = self._late(tried)
+                if self._held_up(tried, late) is None and all(
+                    self._may_write(other, place, late) for other, place in tried.items()
+                ):
                     targets[operand] = view
                     return
+
+    def _held_up(self, targets: dict[Tensor, View], late: set[Tensor]) -> Tensor | None:
+        """Return a target that a variable's new value waits for, though that is copied and must be known before."""
+        for node in self.program.updates.values():
+            if node not in late or node in targets:
+                continue
+            pending, seen = [node], {node}
+            while pending:
+                for operand in pending.pop().inputs:
+                    if operand in targets:
+                        return operand
+                    if operand in late and operand not in seen:
+                        seen.add(operand)
+                        pending.append(operand)
+        return None
 
     def _in_place(self, node: Tensor) -> bool:
         if node.op is None or node in self.value or node in self.placed:
