@@ -139,7 +139,8 @@ def plateau() -> dict[str, list[float]]:
 def rosenbrock() -> dict:
     """Return where L-BFGS with a strong-Wolfe line search goes, call by call."""
     x = torch.tensor([-1.2, 1.0], dtype=torch.float64, requires_grad=True)
-    optimizer = torch.optim.LBFGS([x], line_search_fn="strong_wolfe", max_iter=5)
+    options = {"max_iter": 5, "tolerance_grad": 1e-9, "tolerance_change": 1e-16}
+    optimizer = torch.optim.LBFGS([x], line_search_fn="strong_wolfe", **options)
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
@@ -148,10 +149,10 @@ def rosenbrock() -> dict:
         return value
 
     path = []
-    for _ in range(8):
+    for _ in range(12):
         optimizer.step(closure)
         path.append(x.tolist())
-    return {"start": [-1.2, 1.0], "max_iter": 5, "path": path}
+    return {"start": [-1.2, 1.0], **options, "path": path}
 
 
 def write(name: str, data: object) -> None:
