@@ -20,6 +20,8 @@ def find_targets(plan: Planner) -> dict[Tensor, View]:
     while targets:
         late = late_nodes(plan, targets)
         bad = next((node for node in targets if not may_write(plan, node, targets[node], late)), None)
+        if bad is None:
+            bad = held_up(plan, targets, late)
         if bad is None and all(in_place(plan, node) for node in late):
             break
         targets.pop(bad if bad is not None else next(iter(targets)))
@@ -33,9 +35,27 @@ def extend(plan: Planner, node: Tensor, view: View, targets: dict[Tensor, View])
     for operand in node.inputs:
         if operand.shape == node.shape and in_place(plan, operand) and plan.only_user(operand) is node:
             tried = {**targets, operand: view}
-            if all(may_write(plan, other, place, late_nodes(plan, tried)) for other, place in tried.items()):
+            late = late_nodes(plan, tried)
+            free = held_up(plan, tried, late) is None
+            if free and all(may_write(plan, other, place, late) for other, place in tried.items()):
                 targets[operand] = view
                 return
+
+
+def held_up(plan: Planner, targets: dict[Tensor, View], late: set[Tensor]) -> Tensor | None:
+    """Return a target that a variable's new value waits for, though that is copied and must be known before."""
+    for node in plan.program.updates.values():
+        if node not in late or node in targets:
+            continue
+        pending, seen = [node], {node}
+        while pending:
+            for operand in pending.pop().inputs:
+                if operand in targets:
+                    return operand
+                if operand in late and operand not in seen:
+                    seen.add(operand)
+                    pending.append(operand)
+    return None
 
 
 def in_place(plan: Planner, node: Tensor) -> bool:

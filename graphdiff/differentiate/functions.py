@@ -378,6 +378,31 @@ def hessian(function: Callable[..., Any], argnums: ArgNums = 0) -> Callable[...,
     return jacobian(grad(function, argnums), argnums, mode="forward")
 
 
+def hessian_of(output: Tensor, leaves: Sequence[Tensor]) -> Tensor:
+    """Return the Hessian of a scalar graph by leaves below it, laid flat one behind the other: a square matrix.
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> a, b = gd.variable(2.0), gd.variable([1.0, 3.0])
+    >>> gd.differentiate.functions.hessian_of(a * gd.sum(b**2), [a, b]).tolist()
+    [[0.0, 2.0, 6.0], [2.0, 4.0, 0.0], [6.0, 0.0, 4.0]]
+    """
+    with working_on(output.backend):
+        sources = frozenset(leaves)
+        order = topological_order([output], boundary=sources)
+        found: dict[Tensor, Any] = {output: seed_for(output, None)}
+        pull_back(order, found, GRAPH, below(order, sources), boundary=sources)
+        slopes = [found[leaf] if leaf in found else GRAPH.zeros_like(leaf) for leaf in leaves]
+        flat = [GRAPH.reshape(slope, (-1,)) for slope in slopes]
+        rows = _forward_columns(flat, leaves)
+        blocks = [
+            GRAPH.concat([GRAPH.reshape(block, (slope.size, -1)) for block in row], axis=1)
+            for slope, row in zip(flat, rows, strict=True)
+        ]
+        return GRAPH.concat(blocks, axis=0)  # type: ignore[no-any-return]
+
+
 def hvp(function: Callable[..., Any], arguments: Any, vector: Any) -> Any:
     """Return the Hessian of a scalar function times a vector, without forming the Hessian.
 

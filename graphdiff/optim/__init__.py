@@ -1,5 +1,27 @@
 """Optimisers: how parameters follow their gradients."""
 
-from graphdiff.optim.optimizers import SGD, Adam, Optimizer
+from graphdiff.optim import schedules
+from graphdiff.optim.adaptive import LAMB, AdaDelta, AdaGrad, Adam, AdamW, NAdam, RMSProp
+from graphdiff.optim.curvature import LBFGS, Newton
+from graphdiff.optim.descent import LARS, SGD, Rprop
+from graphdiff.optim.optimizers import Optimizer, ParameterGroup
+from graphdiff.optim.schedules import Schedule
 
-__all__ = ["SGD", "Adam", "Optimizer"]
+__all__ = [
+    "LAMB",
+    "LARS",
+    "LBFGS",
+    "SGD",
+    "AdaDelta",
+    "AdaGrad",
+    "Adam",
+    "AdamW",
+    "NAdam",
+    "Newton",
+    "Optimizer",
+    "ParameterGroup",
+    "RMSProp",
+    "Rprop",
+    "Schedule",
+    "schedules",
+]

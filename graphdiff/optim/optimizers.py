@@ -1,23 +1,60 @@
 """Update rules over arenas: all parameters of an optimiser in one flat array, so that a step is a few passes.
 
-A rule is written once, in array-API names. It is compiled into a plan that updates the arena in place.
+A rule is written once, in array-API names. It is compiled into a plan that updates the arena in place. This module has
+what all rules share; the rules are beside it, by family.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from numbers import Real
 from typing import Any
 
+from graphdiff.backend import use_backend
 from graphdiff.differentiate.reverse import gradients_of
 from graphdiff.errors import BackendError, DTypeError, GraphError, OpError
 from graphdiff.host import is_real_floating
 from graphdiff.op import GRAPH, as_tensor
 from graphdiff.optim.arena import Arena, arena_of
+from graphdiff.optim.schedules import Schedule
 from graphdiff.plan import RetraceError, compile
 from graphdiff.tensor import TRACES, Tensor, Variable, variable
 
-__all__ = ["SGD", "Adam", "Optimizer"]
+__all__ = ["Optimizer", "ParameterGroup", "require"]
+
+Parameters = Iterable[Variable] | Iterable[Mapping[str, Any]]
+Rate = float | Schedule
+
+
+class ParameterGroup:
+    """Parameters that share their settings; made by an optimiser, see its `groups`.
+
+    Attributes
+    ----------
+    parameters : list of Variable
+    settings : dict
+        All settings of the rule but the learning rate.
+    """
+
+    def __init__(self, parameters: list[Variable], rate: Variable | Schedule, settings: dict[str, Any]) -> None:
+        self.parameters = parameters
+        self.settings = settings
+        self.rate = rate
+
+    @property
+    def lr(self) -> float:
+        """The learning rate; a number can be assigned at any time, unless it is a schedule."""
+        if isinstance(self.rate, Schedule):
+            raise OpError("the learning rate is a schedule: ask it for its value at a step, as schedule(step)")
+        return float(self.rate._value)
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        require("lr", value)
+        if isinstance(self.rate, Schedule) or isinstance(value, Schedule):
+            raise OpError("lr cannot be assigned where it is a schedule: give one when the optimiser is made")
+        self.rate.assign(float(value))
 
 
 class Optimizer:
@@ -25,15 +62,27 @@ class Optimizer:
 
     Parameters
     ----------
-    parameters : iterable of Variable
-        Of one backend; dtypes may differ.
-    lr : float
-        Learning rate; may be changed at any time.
+    parameters : iterable of Variable, or of dict
+        Of one backend; dtypes may differ. A dict is a group: its parameters under "params", beside them settings that
+        differ from the others', for example ``{"params": [w], "lr": 0.1}``.
+    lr : float or Schedule
+        Learning rate; a number may be changed at any time.
+    weight_decay : float
+        Decays the parameters: weight_decay·θ is added to the gradient, as for an L2 penalty of weight_decay/2·‖θ‖²,
+        unless the rule has its own use for it.
+    clip_norm : float, optional
+        Scale all gradients together so that their common Euclidean norm is at most this (Pascanu, Mikolov and Bengio,
+        2013).
+    clip_value : float, optional
+        Limit every component of the gradient to ±clip_value, before `clip_norm`.
+    **settings
+        What the rule finds as attributes of `self`, for each group its own.
 
     Attributes
     ----------
     steps : int
         How many steps were made.
+    groups : list of ParameterGroup
 
     Raises
     ------
@@ -41,14 +90,61 @@ class Optimizer:
         No parameters, or one twice.
     DTypeError
         A parameter that is no real floating variable.
+    OpError
+        A setting that cannot be, or a group with an unknown one.
     """
 
-    states = 0
+    states: int = 0
     """How many arrays of state the rule keeps; they begin as zeros."""
+    numbers: int = 0
+    """How many float64 numbers the rule keeps, behind the arrays; they begin as zeros."""
+    decays_itself = False
+    """Whether the rule applies the weight decay; else it is added to the gradient."""
+    weight_decay: float
+    places: list[slice]
+    """Inside a rule: where each parameter lies in the flat arrays."""
 
-    def __init__(self, parameters: Iterable[Variable], lr: float) -> None:
-        _require("lr", lr, lr >= 0)
-        self.parameters = list(parameters)
+    def __init__(
+        self,
+        parameters: Parameters,
+        lr: Rate,
+        *,
+        weight_decay: float = 0.0,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+        **settings: Any,
+    ) -> None:
+        settings["weight_decay"] = weight_decay
+        _require_settings(self, lr, settings)
+        for name, value in (("clip_norm", clip_norm), ("clip_value", clip_value)):
+            if value is not None:
+                require(name, value, above=0)
+        given = _groups_of(parameters)
+        checked = []
+        for members, own in given:
+            unknown = own.keys() - settings.keys() - {"lr"}
+            if unknown:
+                known = ", ".join(["lr", *settings])
+                raise OpError(f"{type(self).__name__} has no setting {sorted(unknown)[0]!r}; a group may have {known}")
+            merged = settings | own
+            rate = merged.pop("lr", None)
+            _require_settings(self, lr if rate is None else rate, merged)
+            checked.append((members, rate, merged))
+        self.parameters: list[Variable] = [parameter for members, _, _ in checked for parameter in members]
+        self._require_parameters()
+        self.backend = self.parameters[0].backend
+        self.clip_norm, self.clip_value = clip_norm, clip_value
+        self.__dict__.update(settings)
+        with use_backend(self.backend):
+            self._steps = variable(0.0, name="steps")
+            self._lr = _rate(lr)
+            self.groups = [
+                ParameterGroup(members, self._lr if rate is None else _rate(rate), merged)
+                for members, rate, merged in checked
+            ]
+        self._join()
+
+    def _require_parameters(self) -> None:
         if not self.parameters:
             raise GraphError("an optimiser needs at least one parameter")
         for parameter in self.parameters:
@@ -58,10 +154,10 @@ class Optimizer:
                 raise BackendError("the parameters of an optimiser are on one backend")
         if len(set(self.parameters)) != len(self.parameters):
             raise GraphError("a parameter was given twice")
-        self.backend = self.parameters[0].backend
-        self._steps = variable(0.0, name="steps")
-        self._lr = variable(float(lr), name="lr")
-        self._join()
+
+    @classmethod
+    def check(cls, settings: Mapping[str, Any]) -> None:
+        """Raise OpError where a setting cannot be; `require` helps. For subclasses to define."""
 
     @property
     def steps(self) -> int:
@@ -70,13 +166,57 @@ class Optimizer:
 
     @property
     def lr(self) -> float:
-        """The learning rate; assigning it takes effect at the next step, compiled or not."""
-        return float(self._lr._value)
+        """The learning rate; assigning it takes effect at the next step, compiled or not.
+
+        Groups that were given one of their own keep it. Of a schedule, this is what the next step uses.
+        """
+        return self._lr(self.steps) if isinstance(self._lr, Schedule) else float(self._lr._value)  # type: ignore[return-value]
 
     @lr.setter
     def lr(self, value: float) -> None:
-        _require("lr", value, value >= 0)
-        self._lr.assign(float(value))
+        ParameterGroup([], self._lr, {}).lr = value
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that steps change besides the parameters, as NumPy arrays by name.
+
+        Examples
+        --------
+        >>> import graphdiff as gd
+        >>> w = gd.variable([1.0, 2.0])
+        >>> optimizer = gd.optim.SGD([w], lr=0.5, momentum=0.9)
+        >>> optimizer.minimize(gd.sum(w * w))
+        >>> {name: array.tolist() for name, array in optimizer.state().items()}
+        {'steps': 1.0, 'lr': 0.5, '0.0': [2.0, 4.0]}
+        """
+        return {name: kept.numpy() for name, kept in self._kept().items()}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned; if it does not fit, nothing is changed."""
+        kept = self._kept()
+        if kept.keys() != state.keys():
+            names = sorted(kept.keys() ^ state.keys())
+            raise OpError(f"this is not the state of such an optimiser: {names[0]!r} is only on one side")
+        arrays = {name: as_tensor(array) for name, array in state.items()}
+        for name, array in arrays.items():
+            kept[name].require_fit(array.shape, array.dtype)
+        for name, array in state.items():
+            kept[name].assign(array)
+
+    def _kept(self) -> dict[str, Variable]:
+        found = {"steps": self._steps}
+        rates = [("lr", self._lr), *((f"lr {place}", group.rate) for place, group in enumerate(self.groups))]
+        seen: set[int] = set()
+        for name, rate in rates:
+            if id(rate) in seen:
+                continue
+            seen.add(id(rate))
+            if isinstance(rate, Schedule):
+                found |= {f"{name}.{place}": kept for place, kept in enumerate(rate.variables())}
+            else:
+                found[name] = rate
+        for place, group in enumerate(self._groups):
+            found |= {f"{place}.{number}": kept for number, kept in enumerate(group.states)}
+        return found
 
     def __getstate__(self) -> dict[str, Any]:
         kept = {name: value for name, value in self.__dict__.items() if name not in ("_update", "_groups")}
@@ -91,13 +231,23 @@ class Optimizer:
                 state.assign(array)
 
     def _join(self) -> None:
-        """Lay the parameters out in arenas, one per dtype."""
-        members: dict[Any, list[Variable]] = {}
-        for parameter in self.parameters:
-            members.setdefault(parameter.dtype, []).append(parameter)
-        self._groups = [_Group(group, self.states) for group in members.values()]
+        """Lay the parameters out in arenas, one per group and dtype."""
+        self._groups: list[_Group] = []
+        with use_backend(self.backend):
+            for group in self.groups:
+                members: dict[Any, list[Variable]] = {}
+                for parameter in group.parameters:
+                    members.setdefault(parameter.dtype, []).append(parameter)
+                view = self._with_settings(group)
+                self._groups += [_Group(same, group, view.states, view.numbers) for same in members.values()]
         self._steps.clock = self._groups[0].arena.flat.clock  # assigned together, counted together
         self._update = compile(self._trace_update)
+
+    def _with_settings(self, group: ParameterGroup) -> Optimizer:
+        """Return this optimiser as the rule sees it for one group."""
+        view = object.__new__(type(self))
+        view.__dict__.update(self.__dict__ | group.settings)
+        return view
 
     def rule(self, F: Any, value: Any, gradient: Any, state: tuple[Any, ...], steps: Any, lr: Any) -> tuple[Any, ...]:
         """Return the new value, followed by the new state.
@@ -114,8 +264,28 @@ class Optimizer:
             How many steps were made, this one included.
         lr : 0-d float64
             The learning rate. Cast what you compute from these two to the dtype of `value`.
+
+        Notes
+        -----
+        It may read its settings from `self`, for each group of parameters its own; `self.places` says where each
+        parameter lies in the flat arrays.
         """
         raise NotImplementedError
+
+    def at(self, F: Any, name: str, steps: Any, like: Any) -> Any:
+        """Return a setting that may be a schedule: a number, or a 0-d array of the dtype of `like`, at this step."""
+        setting = getattr(self, name)
+        return F.astype(setting(steps - 1.0), like.dtype) if isinstance(setting, Schedule) else setting
+
+    def norms(self, F: Any, whole: Any) -> list[Any]:
+        """Return the Euclidean norm of every parameter's part of a flat array."""
+        return [F.sqrt(F.sum(whole[place] * whole[place])) for place in self.places]
+
+    def stretch(self, F: Any, numbers: list[Any]) -> Any:
+        """Return a flat array that has, wherever a parameter lies, that parameter's number."""
+        widths = [place.stop - place.start for place in self.places]
+        parts = [F.broadcast_to(F.reshape(x, (1,)), (width,)) for x, width in zip(numbers, widths, strict=True)]
+        return F.concat(parts, axis=0)
 
     def minimize(self, loss: Tensor) -> None:
         """Compute the gradients of `loss` and make a step. The parameters' `.grad` is left alone.
@@ -140,24 +310,45 @@ class Optimizer:
             group.spread()
 
     def _trace_update(self, *gradients: Any) -> None:
-        steps, lr = as_tensor(self._steps) + 1.0, as_tensor(self._lr)
-        for group, gradient in zip(self._groups, gradients, strict=True):
+        done = as_tensor(self._steps)
+        steps = done + 1.0
+        for group, gradient in zip(self._groups, self._clipped(gradients), strict=True):
             flat, states = group.arena.flat, group.states
-            value, *new = self.rule(GRAPH, as_tensor(flat), gradient, tuple(map(as_tensor, states)), steps, lr)
+            rate = group.owner.rate
+            lr = rate(done) if isinstance(rate, Schedule) else as_tensor(rate)
+            view = self._with_settings(group.owner)
+            view.places = [group.arena.place(member) for member in group.members]
+            before = as_tensor(flat)
+            if view.weight_decay and not view.decays_itself:
+                gradient = gradient + view.weight_decay * before
+            value, *new = view.rule(GRAPH, before, gradient, tuple(map(as_tensor, states)), steps, lr)
             flat.assign(value)
             for state, changed in zip(states, new, strict=True):
                 state.assign(changed)
         self._steps.assign(steps)
 
+    def _clipped(self, gradients: tuple[Any, ...]) -> list[Any]:
+        found = [as_tensor(gradient) for gradient in gradients]
+        if self.clip_value is not None:
+            found = [GRAPH.clip(gradient, -self.clip_value, self.clip_value) for gradient in found]
+        if self.clip_norm is not None:
+            squares = [GRAPH.astype(GRAPH.sum(gradient * gradient), "float64") for gradient in found]
+            total = GRAPH.sqrt(sum(squares[1:], start=squares[0]))
+            factor = self.clip_norm / GRAPH.maximum(total, self.clip_norm)
+            found = [gradient * GRAPH.astype(factor, gradient.dtype) for gradient in found]
+        return found
+
 
 class _Group:
-    """The parameters of one dtype: their arena, the state of the rule and a buffer for the gradient."""
+    """The parameters of one group and dtype: their arena, the state of the rule and a buffer for the gradient."""
 
-    def __init__(self, members: list[Variable], states: int) -> None:
+    def __init__(self, members: list[Variable], owner: ParameterGroup, states: int, numbers: int) -> None:
         self.members = members
+        self.owner = owner
         self.arena: Arena = arena_of(members)
         F = members[0].backend.numbers
         self.states = [variable(F.zeros_like(self.arena.flat._value), name=f"state {k}") for k in range(states)]
+        self.states += [variable(0.0, name=f"state {states + k}") for k in range(numbers)]
         for state in self.states:
             state.pin()
             state.clock = self.arena.flat.clock
@@ -202,109 +393,37 @@ class _Group:
         return GRAPH.concat(parts, axis=0)  # type: ignore[no-any-return]
 
 
-def _require(name: str, value: float, ok: bool) -> None:
-    if not ok or not math.isfinite(value):
+def require(name: str, value: Any, *, least: float = 0.0, above: float = -math.inf, below: float = math.inf) -> None:
+    """Raise OpError unless a setting is a finite number within limits; a schedule is taken as it is."""
+    if isinstance(value, Schedule):
+        return
+    ok = isinstance(value, Real) and math.isfinite(value)
+    if not ok or not least <= float(value) < below or float(value) <= above:
         raise OpError(f"{name} cannot be {value!r}")
 
 
-class SGD(Optimizer):
-    """Gradient descent, with momentum as PyTorch has it: v ← momentum·v + (1 - dampening)·g, θ ← θ - lr·v.
-
-    Parameters
-    ----------
-    parameters : iterable of Variable
-    lr : float
-        Learning rate.
-    momentum, dampening : float
-        The first velocity is g, without dampening.
-    nesterov : bool
-        Step along g + momentum·v instead of v.
-
-    Examples
-    --------
-    >>> import graphdiff as gd
-    >>> w = gd.variable(1.0)
-    >>> gd.optim.SGD([w], lr=0.1).minimize((w - 1) ** 2 + (w - 3) ** 2)
-    >>> round(float(w), 12)
-    1.4
-    """
-
-    def __init__(
-        self,
-        parameters: Iterable[Variable],
-        lr: float,
-        momentum: float = 0.0,
-        dampening: float = 0.0,
-        nesterov: bool = False,
-    ) -> None:
-        _require("momentum", momentum, momentum >= 0)
-        _require("dampening", dampening, True)
-        if nesterov and (momentum == 0 or dampening != 0):
-            raise OpError("Nesterov's momentum needs a momentum and no dampening")
-        self.momentum, self.dampening, self.nesterov = momentum, dampening, nesterov
-        self.states = 1 if momentum else 0
-        super().__init__(parameters, lr)
-
-    def rule(self, F: Any, value: Any, gradient: Any, state: tuple[Any, ...], steps: Any, lr: Any) -> tuple[Any, ...]:
-        rate = F.astype(lr, value.dtype)
-        if not state:
-            return (value - rate * gradient,)
-        share = gradient
-        if self.dampening:
-            undamped = F.astype(steps == 1, "float64")
-            share = F.astype(undamped * self.dampening + (1 - self.dampening), value.dtype) * gradient
-        velocity = self.momentum * state[0] + share
-        along = gradient + self.momentum * velocity if self.nesterov else velocity
-        return value - rate * along, velocity
+def _require_settings(optimizer: Optimizer, lr: Any, settings: Mapping[str, Any]) -> None:
+    require("lr", lr)
+    if isinstance(settings["weight_decay"], Schedule):
+        raise OpError("weight_decay cannot be a schedule")
+    require("weight_decay", settings["weight_decay"])
+    optimizer.check(settings)
 
 
-class Adam(Optimizer):
-    """Adam with bias correction (Kingma and Ba, 2015), ε outside the square root.
+def _rate(lr: Rate) -> Variable | Schedule:
+    return lr if isinstance(lr, Schedule) else variable(float(lr), name="lr")
 
-    Parameters
-    ----------
-    parameters : iterable of Variable
-    lr : float
-        Learning rate.
-    betas : (float, float)
-        Decay of the means of the gradient and of its square.
-    eps : float
 
-    Notes
-    -----
-    The two means are kept divided by 1 - β₁ and 1 - β₂, which saves two passes over all parameters; the step makes
-    up for it.
-
-    Examples
-    --------
-    >>> import graphdiff as gd
-    >>> w = gd.variable([1.0, -2.0])
-    >>> gd.optim.Adam([w], lr=0.1).minimize(gd.sum(w * w))
-    >>> [round(x, 6) for x in w.tolist()]
-    [0.9, -1.9]
-    """
-
-    def __init__(
-        self,
-        parameters: Iterable[Variable],
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-    ) -> None:
-        _require("eps", eps, eps >= 0)
-        for beta in betas:
-            _require("a beta", beta, 0 <= beta < 1)
-        self.betas, self.eps = betas, eps
-        super().__init__(parameters, lr)
-
-    states = 2
-
-    def rule(self, F: Any, value: Any, gradient: Any, state: tuple[Any, ...], steps: Any, lr: Any) -> tuple[Any, ...]:
-        first, second = self.betas
-        mean = first * state[0] + gradient
-        square = second * state[1] + gradient * gradient
-        # m̂ / (sqrt(v̂) + ε), with all factors that are the same for every parameter drawn into two numbers.
-        root = F.sqrt((1 - second**steps) / (1 - second))
-        rate = lr * (1 - first) * root / (1 - first**steps)
-        epsilon = F.astype(self.eps * root, value.dtype)
-        return value - F.astype(rate, value.dtype) * (mean / (F.sqrt(square) + epsilon)), mean, square
+def _groups_of(parameters: Parameters) -> list[tuple[list[Any], dict[str, Any]]]:
+    """Return the groups of parameters, each with the settings it was given."""
+    given = list(parameters)
+    if not any(isinstance(entry, Mapping) for entry in given):
+        return [(given, {})]
+    groups = []
+    for entry in given:
+        if not isinstance(entry, Mapping) or "params" not in entry:
+            raise GraphError(f'a group of parameters is a dict with "params" among its keys, not {entry!r}')
+        own = dict(entry)
+        members = own.pop("params")
+        groups.append(([members] if isinstance(members, Variable) else list(members), own))
+    return groups
