@@ -28,7 +28,8 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from graphdiff.backend import Backend, current_backend, get_backend, use_backend
 from graphdiff.nn.losses import softmax_cross_entropy
 from graphdiff.op import FUNCTIONS, as_tensor
-from graphdiff.optim.optimizers import SGD, Optimizer
+from graphdiff.optim.descent import SGD
+from graphdiff.optim.optimizers import Optimizer
 from graphdiff.plan import compile
 from graphdiff.tensor import Tensor, Variable, variable
 
