@@ -1,0 +1,74 @@
+"""Sparse derivatives against dense ones, eigenvalues by Lanczos against all of them, kinds of critical points."""
+
+import numpy as np
+import pytest
+
+import graphdiff as gd
+
+pytest.importorskip("scipy")
+
+RNG = np.random.default_rng(0)
+
+
+def rosenbrock(x):
+    return gd.sum(100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2)
+
+
+def test_a_sparse_hessian_equals_the_dense_one():
+    x = RNG.normal(size=30)
+    sparse = gd.sparse_hessian(rosenbrock)(x)
+    assert sparse.nnz == 30 + 2 * 29
+    np.testing.assert_allclose(sparse.toarray(), np.asarray(gd.hessian(rosenbrock)(x)), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x * x,
+        lambda x: gd.stack([x[0], x[1] * x[2], gd.sum(x)]),
+        lambda x: gd.tanh(gd.constant(np.eye(6)[:4]) @ x),
+        lambda x: gd.reshape(x, (2, 3)) * gd.reshape(x, (2, 3))[:, :1],
+        lambda x: gd.stack([x[0], gd.constant(1.0)]),
+    ],
+)
+def test_a_sparse_jacobian_equals_the_dense_one(function):
+    x = RNG.normal(size=6)
+    dense = np.asarray(gd.jacobian(function, mode="reverse")(x)).reshape(-1, 6)
+    derivative = gd.sparse_jacobian(function)
+    np.testing.assert_allclose(derivative(x).toarray(), dense, rtol=1e-12)
+    np.testing.assert_array_equal(gd.sparsity(function, x).toarray() >= (dense != 0), True)
+
+
+def test_a_pattern_must_fit():
+    with pytest.raises(gd.errors.ShapeError, match="columns"):
+        gd.sparse_jacobian(lambda x: x * x, np.eye(3))(np.ones(4))
+
+
+@pytest.mark.parametrize("size", [1, 5, 60])
+def test_extreme_eigenvalues(size):
+    x = RNG.normal(size=size) / 2
+    f = lambda x: gd.sum(gd.cos(x)) + gd.sum(x) ** 4 / 100  # noqa: E731
+    low, high = gd.hessian_eigenvalues(f, x, steps=size)
+    exact = np.linalg.eigvalsh(np.asarray(gd.hessian(f)(x)))
+    np.testing.assert_allclose((low[0], high[0]), (exact[0], exact[-1]), rtol=1e-8)
+
+
+def test_repeated_eigenvalues():
+    low, high = gd.hessian_eigenvalues(lambda x: gd.sum(x * x), np.ones(5), 3)
+    np.testing.assert_allclose([*low, *high], 2.0, rtol=1e-12)
+    with pytest.raises(gd.errors.GraphError, match="eigenvalues"):
+        gd.hessian_eigenvalues(lambda x: gd.sum(x * x), np.ones(2), 3)
+
+
+@pytest.mark.parametrize(
+    ("function", "kind"),
+    [
+        (lambda x: gd.sum(x * x), "minimum"),
+        (lambda x: -gd.sum(x * x), "maximum"),
+        (lambda x: x[0] ** 2 - x[1] ** 2, "saddle"),
+        (lambda x: x[0] ** 2 + x[1] ** 4, "degenerate"),
+        (lambda x: x[0] + x[1] ** 2, "regular"),
+    ],
+)
+def test_kinds_of_critical_points(function, kind):
+    assert gd.critical_point(function, np.zeros(2)).kind == kind
