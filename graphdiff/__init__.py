@@ -39,6 +39,11 @@ _LAZY = {
     "compile": "plan",
     "check_grads": "check",
     "cost": "costs",
+    "critical_point": "curvature",
+    "hessian_eigenvalues": "curvature",
+    "sparse_hessian": "curvature",
+    "sparse_jacobian": "curvature",
+    "sparsity": "curvature",
     "compare_modes": "compare",
     "elimination_order": "differentiate.elimination_order",
 }

@@ -1,157 +1,74 @@
-"""L-BFGS against PyTorch's and Newton's method, on functions whose minima are known."""
-
-import copy
-import json
-import pickle
-from pathlib import Path
-from typing import Any
+"""Sparse derivatives against dense ones, eigenvalues by Lanczos against all of them, kinds of critical points."""
 
 import numpy as np
 import pytest
 
 import graphdiff as gd
-from graphdiff import errors
 
-ROSENBROCK = json.loads((Path(__file__).parent / "data" / "optimizers.json").read_text())["rosenbrock"]
+pytest.importorskip("scipy")
 
-
-def rosenbrock(x: Any) -> Any:
-    return (1 - x[0]) ** 2 + 100 * (x[1] - x[0] ** 2) ** 2
+RNG = np.random.default_rng(0)
 
 
-def test_rosenbrock_as_pytorch() -> None:
-    x = gd.variable(ROSENBROCK["start"])
-    limits = {"tolerance_gradient": ROSENBROCK["tolerance_grad"], "tolerance_change": ROSENBROCK["tolerance_change"]}
-    optimizer = gd.optim.LBFGS([x], iterations=ROSENBROCK["max_iter"], **limits)
-    for call, expected in enumerate(ROSENBROCK["path"]):
-        optimizer.minimize(lambda: rosenbrock(x))
-        np.testing.assert_allclose(x.numpy(), expected, rtol=1e-8, atol=1e-8, err_msg=f"call {call}")
-    np.testing.assert_allclose(x.numpy(), [1, 1], atol=1e-8)
-    assert optimizer.converged
-    assert x.grad is None
+def rosenbrock(x):
+    return gd.sum(100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2)
 
 
-@pytest.mark.parametrize("history", [1, 3, 100])
-def test_rosenbrock_in_ten_dimensions(history: int) -> None:
-    x, y = gd.variable(np.full(5, -1.2)), gd.variable(np.ones(5))
-
-    def closure() -> Any:
-        whole = gd.concat([x, y])
-        return gd.sum((1 - whole[:-1]) ** 2 + 100 * (whole[1:] - whole[:-1] ** 2) ** 2)
-
-    optimizer = gd.optim.LBFGS([x, y], iterations=500, history=history)
-    first = optimizer.minimize(closure)
-    assert first.item() > 1000
-    assert closure().item() < 1e-7 or history == 1
-    assert closure().item() < 5  # there is a local minimum at 3.98
-    assert optimizer.steps < optimizer.evaluations_made < 700
-
-
-@pytest.mark.filterwarnings("ignore:invalid value")
-def test_a_line_search_meets_nan() -> None:
-    x = gd.variable(5.0)
-    optimizer = gd.optim.LBFGS([x], lr=100.0, iterations=100)
-    optimizer.minimize(lambda: x - gd.log(x))
-    assert optimizer.converged
-    assert x.item() == pytest.approx(1.0, abs=1e-5)
-
-
-def test_a_linear_least_squares_problem_in_float32() -> None:
-    A, y = np.vander(np.linspace(-1, 1, 20), 4), np.sin(np.linspace(-1, 1, 20))
-    w = gd.variable(np.zeros(4), dtype="float32")
-    gd.optim.LBFGS([w], iterations=50).minimize(lambda: gd.sum((A.astype("float32") @ w - y.astype("float32")) ** 2))
-    np.testing.assert_allclose(w.numpy(), np.linalg.lstsq(A, y)[0], atol=1e-3)
-
-
-@pytest.mark.parametrize("round_trip", [copy.deepcopy, lambda whole: pickle.loads(pickle.dumps(whole))])
-def test_a_copy_goes_on_alike(round_trip: Any) -> None:
-    x = gd.variable([-1.2, 1.0])
-    optimizer = gd.optim.LBFGS([x], iterations=5)
-    optimizer.minimize(lambda: rosenbrock(x))
-    y, other = round_trip((x, optimizer))
-    optimizer.minimize(lambda: rosenbrock(x))
-    other.minimize(lambda: rosenbrock(y))
-    np.testing.assert_array_equal(x.numpy(), y.numpy())
-
-
-@pytest.mark.parametrize("make", [gd.optim.LBFGS, gd.optim.Newton])
-def test_a_failing_closure_changes_nothing(make: Any) -> None:
-    x = gd.variable([-1.2, 1.0])
-    optimizer, calls = make([x]), []
-
-    def closure() -> Any:
-        calls.append(1)
-        if len(calls) == 4 or make is gd.optim.Newton:
-            raise KeyboardInterrupt
-        return rosenbrock(x)
-
-    with pytest.raises(KeyboardInterrupt):
-        optimizer.minimize(closure)
-    assert (x.tolist(), optimizer.steps) == ([-1.2, 1.0], 0)
-    calls += [1] * 9
-    if make is gd.optim.LBFGS:
-        optimizer.minimize(closure)
-        assert rosenbrock(x).item() < 24
-
-
-def test_newton_needs_one_step_for_a_quadratic() -> None:
-    rng = np.random.default_rng(0)
-    root = rng.normal(size=(5, 5))
-    H, goal = root @ root.T + np.eye(5), rng.normal(size=5)
-    a, b = gd.variable(rng.normal(size=(2, 2))), gd.variable(3.0)
-
-    def closure() -> Any:
-        away = gd.concat([gd.reshape(a, (-1,)), gd.reshape(b, (1,))]) - goal
-        return away @ (H @ away) / 2
-
-    optimizer = gd.optim.Newton([a, b])
-    before = closure().item()
-    assert optimizer.minimize(closure).item() == before
-    np.testing.assert_allclose(np.append(a.numpy(), b.numpy()), goal, rtol=1e-9)
-    assert optimizer.steps == 1
-    assert a.grad is None
-
-
-def test_newton_on_rosenbrock_and_damped_at_a_saddle() -> None:
-    x = gd.variable([-1.2, 1.0])
-    optimizer = gd.optim.Newton([x])
-    for _ in range(7):
-        optimizer.minimize(lambda: rosenbrock(x))
-    np.testing.assert_allclose(x.numpy(), [1, 1], atol=1e-9)
-    for damping, downhill in ((0.0, False), (3.0, True)):
-        t = gd.variable([1.0, 0.1])
-        gd.optim.Newton([t], damping=damping).minimize(lambda t=t: t[0] ** 2 - t[1] ** 2)
-        assert (abs(t.numpy()[1]) > 0.1) == downhill
-    np.testing.assert_allclose(t.numpy(), [1 - 2 / 5, 0.1 + 0.2], rtol=1e-12)
-
-
-def test_a_singular_hessian_says_so() -> None:
-    x = gd.variable([1.0, 2.0])
-    with pytest.raises(errors.OpError, match="singular"):
-        gd.optim.Newton([x]).minimize(lambda: x[0] ** 2 + 0 * x[1])
-    assert x.tolist() == [1.0, 2.0]
-    gd.optim.Newton([x], damping=1e-9).minimize(lambda: x[0] ** 2 + 0 * x[1])
-    np.testing.assert_allclose(x.numpy(), [0.0, 2.0], atol=1e-8)
+def test_a_sparse_hessian_equals_the_dense_one():
+    x = RNG.normal(size=30)
+    sparse = gd.sparse_hessian(rosenbrock)(x)
+    assert sparse.nnz == 30 + 2 * 29
+    np.testing.assert_allclose(sparse.toarray(), np.asarray(gd.hessian(rosenbrock)(x)), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize(
-    ("make", "error", "message"),
+    "function",
     [
-        (lambda x: gd.optim.LBFGS([x], lr=0.0), errors.OpError, "lr cannot be 0.0"),
-        (lambda x: gd.optim.LBFGS([x], iterations=0), errors.OpError, "iterations cannot be 0"),
-        (lambda x: gd.optim.LBFGS([x], history=0), errors.OpError, "history cannot be 0"),
-        (lambda x: gd.optim.LBFGS([x], tolerance_change=-1.0), errors.OpError, "tolerance_change cannot be -1.0"),
-        (lambda x: gd.optim.Newton([x], damping=-1.0), errors.OpError, "damping cannot be -1.0"),
-        (lambda x: gd.optim.Newton([x, x]), errors.GraphError, "twice"),
-        (lambda x: gd.optim.LBFGS([]), errors.GraphError, "at least one"),
-        (lambda x: gd.optim.LBFGS([x, gd.variable(1.0, dtype="float32")]), errors.DTypeError, "one dtype"),
-        (lambda x: gd.optim.LBFGS([x]).minimize(lambda: gd.log(-x)), errors.OpError, "the loss is nan"),
-        (lambda x: gd.compile(lambda: gd.optim.LBFGS([x]).minimize(lambda: x * x))(), errors.CompileError, "loss"),
+        lambda x: x * x,
+        lambda x: gd.stack([x[0], x[1] * x[2], gd.sum(x)]),
+        lambda x: gd.tanh(gd.constant(np.eye(6)[:4]) @ x),
+        lambda x: gd.reshape(x, (2, 3)) * gd.reshape(x, (2, 3))[:, :1],
+        lambda x: gd.stack([x[0], gd.constant(1.0)]),
     ],
 )
-@pytest.mark.filterwarnings("ignore:invalid value")
-def test_refusals(make: Any, error: type[Exception], message: str) -> None:
-    x = gd.variable(2.0)
-    with pytest.raises(error, match=message):
-        make(x)
-    assert x.item() == 2.0
+def test_a_sparse_jacobian_equals_the_dense_one(function):
+    x = RNG.normal(size=6)
+    dense = np.asarray(gd.jacobian(function, mode="reverse")(x)).reshape(-1, 6)
+    derivative = gd.sparse_jacobian(function)
+    np.testing.assert_allclose(derivative(x).toarray(), dense, rtol=1e-12)
+    np.testing.assert_array_equal(gd.sparsity(function, x).toarray() >= (dense != 0), True)
+
+
+def test_a_pattern_must_fit():
+    with pytest.raises(gd.errors.ShapeError, match="columns"):
+        gd.sparse_jacobian(lambda x: x * x, np.eye(3))(np.ones(4))
+
+
+@pytest.mark.parametrize("size", [1, 5, 60])
+def test_extreme_eigenvalues(size):
+    x = RNG.normal(size=size) / 2
+    f = lambda x: gd.sum(gd.cos(x)) + gd.sum(x) ** 4 / 100  # noqa: E731
+    low, high = gd.hessian_eigenvalues(f, x, steps=size)
+    exact = np.linalg.eigvalsh(np.asarray(gd.hessian(f)(x)))
+    np.testing.assert_allclose((low[0], high[0]), (exact[0], exact[-1]), rtol=1e-8)
+
+
+def test_repeated_eigenvalues():
+    low, high = gd.hessian_eigenvalues(lambda x: gd.sum(x * x), np.ones(5), 3)
+    np.testing.assert_allclose([*low, *high], 2.0, rtol=1e-12)
+    with pytest.raises(gd.errors.GraphError, match="eigenvalues"):
+        gd.hessian_eigenvalues(lambda x: gd.sum(x * x), np.ones(2), 3)
+
+
+@pytest.mark.parametrize(
+    ("function", "kind"),
+    [
+        (lambda x: gd.sum(x * x), "minimum"),
+        (lambda x: -gd.sum(x * x), "maximum"),
+        (lambda x: x[0] ** 2 - x[1] ** 2, "saddle"),
+        (lambda x: x[0] ** 2 + x[1] ** 4, "degenerate"),
+        (lambda x: x[0] + x[1] ** 2, "regular"),
+    ],
+)
+def test_kinds_of_critical_points(function, kind):
+    assert gd.critical_point(function, np.zeros(2)).kind == kind

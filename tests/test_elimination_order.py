@@ -3,6 +3,7 @@
 import itertools
 import json
 import random
+import time
 from pathlib import Path
 
 import networkx as nx
@@ -139,3 +140,11 @@ def test_the_cache_can_be_switched_off(own_cache, monkeypatch):
 def test_wrong_input(graph, options, message):
     with pytest.raises(gd.errors.GraphError, match=message):
         gd.elimination_order(graph, **options)
+
+
+def test_a_large_graph_keeps_near_its_time_limit():
+    began = time.monotonic()
+    graph = random_dag(random.Random(0), 800, 10, 10)
+    order = gd.elimination_order(graph, "search", time_limit=0.5, cache=False)
+    assert time.monotonic() - began < 10
+    assert order.multiplications <= gd.elimination_order(graph, "reverse").multiplications

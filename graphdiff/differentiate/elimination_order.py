@@ -27,6 +27,10 @@ EXACT = 20
 """Up to so many vertices (twins counted once, those with one neighbour on either side left out) are solved exactly."""
 
 
+BOUNDED = 500
+"""Up to so many vertices the bound on every order's cost is worth its time."""
+
+
 class Vertices:
     """A computational graph as neighbour sets over the numbers 0, 1, 2 …, in topological order where it matters.
 
@@ -473,20 +477,24 @@ def _start_workers(task: dict[str, Any], seed: int, count: int) -> list[subproce
 
 
 def _search(
-    vertices: Vertices, seed: int, time_limit: float, cache: bool, greedy: Callable[[], list[list[int]]]
+    vertices: Vertices, seed: int, time_limit: float, cache: bool, greedy: Callable[[], Iterator[list[int]]]
 ) -> tuple[list[int], bool]:
     began = time.monotonic()
     path = _cache_file(vertices)
     known = _remembered(path, vertices) if cache else None
     if known and (known["optimal"] or known["seconds"] >= time_limit):
         return known["order"], bool(known["optimal"])
-    candidates = greedy() + ([known["order"]] if known else [])
+    deadline = began + time_limit
+    candidates = [known["order"]] if known else []
+    for order in greedy():
+        candidates.append(order)
+        if time.monotonic() - began > time_limit / 4 and len(candidates) > 2:
+            break
     reduced = _Reduced(vertices)
     starts = [reduced.shrink(order) for order in candidates]
     start = min(starts, key=reduced.cost)
     upper = reduced.cost(start)
-    enough = sum(reduced.bounds())
-    deadline = began + time_limit
+    enough = sum(reduced.bounds()) if len(reduced.members) <= BOUNDED else 0
     best: list[int] | None = start if upper <= enough else None
     if best is None and len(reduced.members) <= EXACT:
         best = reduced.exact(upper, start, deadline)
@@ -563,12 +571,11 @@ def elimination_order(
     generator = random.Random(seed)
     optimal = False
 
-    def greedy() -> list[list[int]]:
-        return [
-            vertices.inner,
-            vertices.inner[::-1],
-            *(markowitz(vertices, each, generator) for each in (*TIES, "random", "random")),
-        ]
+    def greedy() -> Iterator[list[int]]:
+        yield vertices.inner
+        yield vertices.inner[::-1]
+        for each in (*TIES, "random", "random"):
+            yield markowitz(vertices, each, generator)
 
     if method == "forward":
         order = vertices.inner
