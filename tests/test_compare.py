@@ -117,7 +117,7 @@ def test_the_command(tmp_path):
         (["nothing.py:f"], "no file"),
         (["nothing"], "FILE.py:FUNCTION"),
         (["{path}:other"], "it has energy"),
-        (["{path}:energy", "--shapes", "2x3", "--shapes", "4"], "mismatch|shapes"),
+        (["{path}:energy", "--shapes", "2x3", "--shapes", "4"], "inner lengths differ"),
         (["{path}:energy", "--shapes", "two"], "no shape"),
     ],
 )
