@@ -18,6 +18,7 @@ from sklearn.multioutput import MultiOutputClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator
+from test_toy_backend import STRICT
 
 import graphdiff as gd
 from graphdiff.train import MLPClassifier, MLPRegressor
@@ -273,6 +274,8 @@ def test_everything_else_works_without_scikit_learn() -> None:
     program = """
 import sys
 sys.modules["sklearn"] = None
+from test_toy_backend import STRICT
+
 import graphdiff as gd
 print(gd.train.fit.__name__)
 from graphdiff.train import minibatches
@@ -291,3 +294,14 @@ except AttributeError as error:
         "MLPClassifier needs scikit-learn 1.6 or newer: pip install 'graphdiff[demo]'",
         "module 'graphdiff.train' has no attribute 'nothing'",
     ]
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_another_backend_trains_alike(shuffle: bool) -> None:
+    pair = []
+    for backend in (None, STRICT):
+        network = MLPClassifier((6,), max_iter=3, batch_size=150, shuffle=shuffle, random_state=0, backend=backend)
+        pair.append(network.fit(X, Y).partial_fit(X[:70], Y[:70]))
+    own, other = pair
+    np.testing.assert_allclose(other.loss_curve_, own.loss_curve_)
+    np.testing.assert_allclose(other.predict_proba(X), own.predict_proba(X), atol=1e-9)

@@ -613,7 +613,7 @@ class MLPClassifier(ClassifierMixin, _MLP):
     >>> from sklearn.preprocessing import StandardScaler
     >>> import graphdiff as gd
     >>> X, X_test, y, y_test = train_test_split(*load_digits(return_X_y=True), random_state=0)
-    >>> network = gd.train.MLPClassifier((32,), max_iter=20, tol=0, n_iter_no_change=20, random_state=0)
+    >>> network = gd.train.MLPClassifier((32,), learning_rate_init=0.01, max_iter=20, random_state=0)
     >>> import warnings; warnings.simplefilter("ignore")  # twenty epochs are few, and it says so
     >>> pipeline = make_pipeline(StandardScaler(), network).fit(X, y)
     >>> pipeline.score(X_test, y_test) > 0.9
