@@ -274,8 +274,6 @@ def test_everything_else_works_without_scikit_learn() -> None:
     program = """
 import sys
 sys.modules["sklearn"] = None
-from test_toy_backend import STRICT
-
 import graphdiff as gd
 print(gd.train.fit.__name__)
 from graphdiff.train import minibatches

@@ -380,9 +380,8 @@ class _MLP(BaseEstimator):
             return
         if self.shuffle:
             arrays = [array[order] for array in arrays]
-        arrays = [backend.from_host(array) for array in arrays]
         for start in range(0, len(order), size):
-            yield tuple(array[start : start + size] for array in arrays)
+            yield tuple(backend.from_host(array[start : start + size]) for array in arrays)
 
     def _epochs(self, X: Any, y: Any, sample_weight: Any) -> None:
         """Train until nothing improves, or for max_iter epochs."""
