@@ -1,6 +1,20 @@
-"""Minibatches and the fit loop."""
+"""Minibatches, the fit loop, scaling, and what is kept in files."""
 
+from graphdiff.train.callbacks import Callback, EarlyStopping, Run
 from graphdiff.train.fit import fit
-from graphdiff.train.minibatches import minibatches
+from graphdiff.train.history import History
+from graphdiff.train.minibatches import Growing, minibatches
+from graphdiff.train.scaling import MinMax, Scaler, Standardise
 
-__all__ = ["fit", "minibatches"]
+__all__ = [
+    "Callback",
+    "EarlyStopping",
+    "Growing",
+    "History",
+    "MinMax",
+    "Run",
+    "Scaler",
+    "Standardise",
+    "fit",
+    "minibatches",
+]
