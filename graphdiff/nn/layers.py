@@ -32,6 +32,18 @@ class Module:
     def __call__(self, x: Any) -> Tensor:
         return self.forward(x)
 
+    def config(self) -> dict[str, Any]:
+        """Return what `from_config` makes a module of the same architecture of: text, numbers, lists and modules.
+
+        A class that declares it can be saved by `gd.train.save`.
+        """
+        raise GraphError(f"{type(self).__name__} does not declare config(), which saving needs")
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Any:
+        """Return a module as `config` described it; by default these are the class's arguments by name."""
+        return cls(**config)
+
     def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Variable]]:
         """Yield (path, variable) for the parameters of this module and those within, in order of definition."""
         for name, value in vars(self).items():
@@ -136,6 +148,16 @@ class Linear(Module):
         product = FUNCTIONS["matmul"](x, self.weight)
         return product + self.bias if self._has_bias else product  # type: ignore[no-any-return]
 
+    def config(self) -> dict[str, Any]:
+        if self.in_features is None:
+            raise GraphError("a linear layer without in_features cannot be saved before its first call")
+        return {
+            "out_features": self.out_features,
+            "in_features": self.in_features,
+            "bias": self._has_bias,
+            "dtype": str(self.weight.dtype),
+        }
+
 
 class Activation(Module):
     """An elementwise function by its name, as a layer."""
@@ -148,6 +170,9 @@ class Activation(Module):
 
     def forward(self, x: Any) -> Tensor:
         return self._function(x)  # type: ignore[no-any-return]
+
+    def config(self) -> dict[str, Any]:
+        return {"name": self.name}
 
 
 class Sequential(Module):
@@ -164,6 +189,15 @@ class Sequential(Module):
             with name_scope(f"{layer.kind}{index}"):
                 x = layer(x)
         return as_tensor(x)
+
+    def config(self) -> dict[str, Any]:
+        return {"layers": self.layers}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Any:
+        made = cls.__new__(cls)
+        Sequential.__init__(made, *config["layers"])
+        return made
 
 
 class MLP(Sequential):

@@ -1,6 +1,7 @@
 """Minibatches, the fit loop, scaling, and what is kept in files."""
 
 from graphdiff.train.callbacks import Callback, EarlyStopping, Run
+from graphdiff.train.files import Saved, load, save
 from graphdiff.train.fit import fit
 from graphdiff.train.history import History
 from graphdiff.train.minibatches import Growing, minibatches
@@ -13,8 +14,11 @@ __all__ = [
     "History",
     "MinMax",
     "Run",
+    "Saved",
     "Scaler",
     "Standardise",
     "fit",
+    "load",
     "minibatches",
+    "save",
 ]
