@@ -1,5 +1,9 @@
 """Minibatches and the fit loop."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -172,3 +176,218 @@ def test_training_is_the_same_eager_and_compiled_and_falls_back_with_a_warning()
     np.testing.assert_allclose(compiled[0], eager[0], rtol=1e-5)
     np.testing.assert_allclose(fallen_back[0], eager[0], rtol=1e-12)
     assert compiled[1] == eager[1]
+
+
+# Scaling
+
+
+@pytest.mark.parametrize("kind", [gd.train.Standardise, gd.train.MinMax])
+def test_scalers_are_fitted_in_blocks_and_undone(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = stream.normal(size=(1000, 4)) * [1, 100, 1e-6, 0] + [1e6, 0, 0, 0.1]
+    monkeypatch.setattr(gd.train.scaling, "_BLOCK", 64)
+    scaler = kind().fit(data)
+    scaled = scaler.transform(data)
+    if kind is gd.train.MinMax:
+        np.testing.assert_allclose(scaled[:, :3].min(0), 0, atol=1e-12)
+        np.testing.assert_allclose(scaled[:, :3].max(0), 1, rtol=1e-12)
+    else:
+        np.testing.assert_allclose(scaler.shift, data.mean(0), rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(scaler.scale[:3], data.std(0)[:3], rtol=1e-9)
+    assert np.abs(scaled[:, 3]).max() < 1e-12
+    np.testing.assert_allclose(scaler.inverse(scaled), data, rtol=1e-12, atol=1e-12)
+    again = gd.train.scaling.scaler_from_config(scaler.config())
+    assert np.array_equal(again.transform(data), scaled)
+    assert scaler.transform(data.astype("float32")).dtype == "float32"
+
+
+def test_scaling_leaves_other_columns_and_refuses_what_does_not_fit() -> None:
+    data = np.array([[1.0, 1.0], [3.0, 0.0]])
+    np.testing.assert_array_equal(gd.train.Standardise([0]).fit(data).transform(data), [[-1, 1], [1, 0]])
+    with pytest.raises(gd.errors.DataError, match="not been fitted"):
+        gd.train.MinMax().transform(data)
+    with pytest.raises(gd.errors.ShapeError, match="a scaler of 2 columns"):
+        gd.train.MinMax().fit(data).transform(data[:, :1])
+    with pytest.raises(gd.errors.DataError, match="column 1 cannot be scaled"):
+        gd.train.Standardise().fit([[1.0, np.nan]])
+    with pytest.raises(gd.errors.ShapeError):
+        gd.train.Standardise().fit([1.0])
+
+
+# Validation split, metrics, early stopping, callbacks, history
+
+
+def test_a_share_is_held_out() -> None:
+    seen: set[float] = set()
+
+    def loss(output: Any, target: Any) -> Any:
+        if len(target) <= 16:
+            seen.update(target[:, 0].tolist())
+        return gd.nn.squared_error(output, target)
+
+    model = gd.nn.Linear(2, in_features=3, dtype="float64")
+    optimizer = gd.optim.SGD(model.parameters(), lr=0.1)
+    options: Any = {"epochs": 2, "batch_size": 16, "progress": False, "compiled": False, "validation": 0.3}
+    history = gd.train.fit(model, loss, (X, Y), optimizer, **options)
+    assert len(seen) == 42
+    held = ~np.isin(Y[:, 0], list(seen))
+    assert history[-1]["validation_loss"] == pytest.approx(np.mean((model(X[held]).numpy() - Y[held]) ** 2), rel=1e-12)
+    for share in (0.0, 1.0, 0.999):
+        with pytest.raises(gd.errors.DataError, match=r"hold out|held out"):
+            gd.train.fit(model, loss, (X, Y), optimizer, validation=share)
+
+
+def test_metrics() -> None:
+    def mean_distance(output: Any, target: Any) -> Any:
+        return gd.mean(gd.abs(output - target))
+
+    model, history = train(metrics=[mean_distance], validation=(X[:9], Y[:9]))
+    assert history[-1]["mean_distance"] == pytest.approx(np.abs(model(X).numpy() - Y).mean(), rel=1e-12)
+    assert history[-1]["validation_mean_distance"] == pytest.approx(np.abs(model(X[:9]).numpy() - Y[:9]).mean())
+    with pytest.raises(gd.errors.DataError, match="recorded anyway"):
+        train(metrics={"loss": mean_distance})
+
+
+def test_measuring_in_blocks_is_measuring_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = train(validation=0.5, metrics={"again": gd.nn.squared_error})[1]
+    monkeypatch.setitem(gd.train.fit.__globals__, "_ROWS", 7)
+    blocks = train(validation=0.5, metrics={"again": gd.nn.squared_error})[1]
+    for one, other in zip(whole, blocks, strict=True):
+        assert one == pytest.approx(other, rel=1e-12)
+
+
+def test_early_stopping_restores_the_best_weights() -> None:
+    class Spoil(gd.train.Callback):
+        best: Any = None
+
+        def on_epoch(self, run: gd.train.Run, record: dict[str, float]) -> None:
+            if run.epoch == 4:
+                self.best = run.model.state()
+            record["score"] = -abs(run.epoch - 4.0)
+
+    spoil = Spoil()
+    model, history = train(
+        epochs=100, callbacks=[spoil], early_stopping=gd.train.EarlyStopping(3, monitor="score", restore_best=True)
+    )
+    assert len(history) == 7
+    assert all(np.array_equal(value, spoil.best[name]) for name, value in model.state().items())
+    kept, history = train(
+        epochs=100, callbacks=[spoil], early_stopping=gd.train.EarlyStopping(3, monitor="score", restore_best=False)
+    )
+    assert not np.array_equal(kept.weight.numpy(), spoil.best["weight"])
+    with pytest.raises(gd.errors.DataError, match="watches 'nothing', and an epoch records epoch, loss"):
+        train(early_stopping=gd.train.EarlyStopping(monitor="nothing"))
+
+
+def test_callbacks_come_in_order_and_can_stop() -> None:
+    calls: list[str] = []
+
+    class Note(gd.train.Callback):
+        def on_start(self, run: gd.train.Run) -> None:
+            calls.append("start")
+
+        def on_batch(self, run: gd.train.Run) -> None:
+            calls.append("batch")
+
+        def on_epoch(self, run: gd.train.Run, record: dict[str, float]) -> None:
+            calls.append("epoch")
+            if run.epoch == 2:
+                run.stop()
+
+        def on_end(self, run: gd.train.Run) -> None:
+            calls.append("end")
+
+    assert len(train(callbacks=[Note()])[1]) == 2
+    assert calls == ["start", *["batch"] * 4, "epoch", *["batch"] * 4, "epoch", "end"]
+
+
+def test_growing_batches_and_dropped_ones() -> None:
+    sizes: list[int] = []
+
+    def loss(output: Any, target: Any) -> Any:
+        sizes.append(len(target))
+        return gd.nn.squared_error(output, target)
+
+    model = gd.nn.Linear(2, in_features=3, dtype="float64")
+    optimizer = gd.optim.SGD(model.parameters(), lr=0.0)
+    options: Any = {"epochs": 2, "batch_size": gd.train.Growing(25), "progress": False, "compiled": False}
+    gd.train.fit(model, loss, (X, Y), optimizer, drop_last=True, **options)
+    assert sizes == [25, 25, 50]
+    with pytest.raises(gd.errors.DataError, match="drop_last would leave nothing"):
+        gd.train.fit(model, loss, (X, Y), optimizer, drop_last=True, epochs=2, batch_size=61)
+    with pytest.raises(gd.errors.DataError, match="no growing batch size"):
+        gd.train.Growing(0)
+
+
+def test_history_is_saved_and_drawn(tmp_path: Any) -> None:
+    pytest.importorskip("matplotlib")
+    history = train(validation=0.2)[1]
+    lines = history.save_csv(tmp_path / "history.csv").read_text().splitlines()
+    assert lines[0] == "epoch,loss,validation_loss"
+    assert [float(value) for value in lines[-1].split(",")] == list(history[-1].values())
+    assert history.plot(tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert b"<svg" in history.plot(tmp_path / "curves.svg").read_bytes()
+    with pytest.raises(gd.errors.DataError, match="drawn as"):
+        history.plot(tmp_path / "curves.doc")
+    with pytest.raises(gd.errors.DataError, match="no epochs"):
+        gd.train.History().plot(tmp_path / "curves.png")
+
+
+def test_nan_is_found_in_later_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gd.train.scaling, "_BLOCK", 8)
+    bad = X.copy()
+    bad[47, 2] = np.inf
+    with pytest.raises(gd.errors.DataError, match="X has inf in row 47, column 2"):
+        gd.train.fit(gd.nn.Linear(1), gd.nn.squared_error, (bad, Y), None)  # type: ignore[arg-type]
+
+
+MAPPED = """
+import sys
+import numpy as np
+import graphdiff as gd
+
+def private():
+    for line in open("/proc/self/status"):
+        if line.startswith("RssAnon"):
+            return int(line.split()[1]) / 1024
+
+X = np.load(sys.argv[1], mmap_mode="r")
+y = np.load(sys.argv[2], mmap_mode="r")
+greatest = [0.0, 0.0]
+
+class Look(gd.train.Callback):
+    def on_batch(self, run):
+        if run.batch % 50 == 0:
+            greatest[0] = max(greatest[0], private())
+    def on_epoch(self, run, record):
+        greatest[0] = max(greatest[0], private())
+
+model = gd.nn.MLP([32, 2], in_features=X.shape[1])
+optimizer = gd.optim.Adam(model.parameters())
+gd.train.Standardise().fit(X)
+history = gd.train.fit(model, gd.nn.softmax_cross_entropy, (X, y), optimizer, epochs=1, batch_size=1024,
+                       validation=0.1, callbacks=[Look()])
+assert 0 < history[-1]["loss"] < 10
+print(greatest[0])
+"""
+
+
+def test_a_mapped_file_is_not_loaded(tmp_path: Any) -> None:
+    status = Path("/proc/self/status")
+    if not status.exists() or "RssAnon" not in status.read_text():
+        pytest.skip("private memory is measured on Linux only")
+    megabytes = int(os.environ.get("GRAPHDIFF_MAPPED_MB", "600"))
+    rows = megabytes * 2**20 // (4 * 256)
+    X = np.lib.format.open_memmap(tmp_path / "X.npy", "w+", "float32", (rows, 256))  # a file of holes
+    X[:: rows // 7] = 1.0
+    y = np.lib.format.open_memmap(tmp_path / "y.npy", "w+", "int64", (rows,))
+    y[::3] = 1
+    del X, y
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "2"}
+    done = subprocess.run(
+        [sys.executable, "-c", MAPPED, str(tmp_path / "X.npy"), str(tmp_path / "y.npy")],
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < (300 if megabytes <= 600 else 500), done.stdout

@@ -128,6 +128,16 @@ class Linear(Module):
         product = FUNCTIONS["matmul"](x, self.weight)
         return product + self.bias if self._has_bias else product  # type: ignore[no-any-return]
 
+    def config(self) -> dict[str, Any]:
+        if self.in_features is None:
+            raise GraphError("a linear layer without in_features cannot be saved before its first call")
+        return {
+            "out_features": self.out_features,
+            "in_features": self.in_features,
+            "bias": self._has_bias,
+            "dtype": str(self.weight.dtype),
+        }
+
 
 class Activation(Module):
     """A function by its name, as a layer.
@@ -166,6 +176,9 @@ class Activation(Module):
 
     def forward(self, x: Any) -> Tensor:
         return self._function(x)  # type: ignore[no-any-return]
+
+    def config(self) -> dict[str, Any]:
+        return {"name": self.name, **self.options}
 
 
 class PReLU(Module):
@@ -326,6 +339,15 @@ class Sequential(Module):
             with name_scope(f"{layer.kind}{index}"):
                 x = layer(x)
         return as_tensor(x)
+
+    def config(self) -> dict[str, Any]:
+        return {"layers": self.layers}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Any:
+        made = cls.__new__(cls)
+        Sequential.__init__(made, *config["layers"])
+        return made
 
 
 class Residual(Module):

@@ -48,6 +48,18 @@ class Module:
         """Return the output for a batch of inputs."""
         raise NotImplementedError
 
+    def config(self) -> dict[str, Any]:
+        """Return what `from_config` makes a module of the same architecture of: text, numbers, lists and modules.
+
+        A class that declares it can be saved by `gd.train.save`.
+        """
+        raise GraphError(f"{type(self).__name__} does not declare config(), which saving needs")
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Any:
+        """Return a module as `config` described it; by default these are the class's arguments by name."""
+        return cls(**config)
+
     def placed(self, index: int) -> None:
         """Hear from a `Sequential` that the module has become its layer number `index`."""
 

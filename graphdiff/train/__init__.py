@@ -1,14 +1,34 @@
-"""Minibatches, the fit loop and scikit-learn estimators."""
+"""Minibatches, the fit loop, scaling, files, and scikit-learn estimators."""
 
 from typing import TYPE_CHECKING, Any
 
+from graphdiff.train.callbacks import Callback, EarlyStopping, Run
+from graphdiff.train.files import Saved, load, save
 from graphdiff.train.fit import fit
-from graphdiff.train.minibatches import minibatches
+from graphdiff.train.history import History
+from graphdiff.train.minibatches import Growing, minibatches
+from graphdiff.train.scaling import MinMax, Scaler, Standardise
 
 if TYPE_CHECKING:
     from graphdiff.train.estimators import MLPClassifier, MLPRegressor
 
-__all__ = ["MLPClassifier", "MLPRegressor", "fit", "minibatches"]
+__all__ = [
+    "MLPClassifier",
+    "MLPRegressor",
+    "Callback",
+    "EarlyStopping",
+    "Growing",
+    "History",
+    "MinMax",
+    "Run",
+    "Saved",
+    "Scaler",
+    "Standardise",
+    "fit",
+    "load",
+    "minibatches",
+    "save",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -400,7 +400,7 @@ class _MLP(BaseEstimator):
             with use_backend(trainer.backend):
                 for _ in range(self.max_iter):
                     order = self._next_order(order)
-                    losses = [(len(batch[0]), step(*batch)) for batch in self._batches(order, arrays)]
+                    losses = [(batch[0].shape[0], step(*batch)) for batch in self._batches(order, arrays)]
                     self._note(sum(rows * float(loss) for rows, loss in losses) / len(X), len(X))
                     if self._improved(held_out) and held_out is not None:
                         best = trainer.coefs()

@@ -2,18 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from graphdiff.errors import DataError
+from graphdiff.train.scaling import blocks_of
 
-__all__ = ["check_data", "minibatches"]
+__all__ = ["BatchSize", "Growing", "batch_size_at", "check_data", "minibatches"]
+
+BatchSize = int | Callable[[int], int]
+"""Rows per batch: a number, or a function of the epoch, which counts from 0."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Growing:
+    """A batch size that grows from epoch to epoch: noisy steps at first, exact ones at the end.
+
+    Parameters
+    ----------
+    start : int
+    factor : float
+        What the size is multiplied by …
+    every : int
+        … after so many epochs.
+    limit : int, optional
+        The greatest size.
+
+    Examples
+    --------
+    >>> size = Growing(32, factor=2, every=5, limit=100)
+    >>> [size(epoch) for epoch in (0, 4, 5, 10, 99)]
+    [32, 32, 64, 100, 100]
+    """
+
+    start: int
+    factor: float = 2.0
+    every: int = 1
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.start < 1 or self.factor < 1 or self.every < 1 or (self.limit is not None and self.limit < self.start):
+            raise DataError(f"no growing batch size: {self}")
+
+    def __call__(self, epoch: int) -> int:
+        limit = 2**62 if self.limit is None else self.limit
+        try:
+            return min(int(self.start * self.factor ** (epoch // self.every)), limit)
+        except OverflowError:
+            return limit
+
+
+def batch_size_at(batch_size: BatchSize, epoch: int) -> int:
+    """Return the number of rows per batch in an epoch."""
+    size = batch_size(epoch) if callable(batch_size) else batch_size
+    if size < 1:
+        raise DataError(f"a batch has at least one row, not {size}")
+    return int(size)
 
 
 def check_data(arrays: Sequence[Any], names: Sequence[str] = ("X", "y")) -> list[Any]:
-    """Return data as NumPy arrays, refused where it cannot be trained on.
+    """Return data as NumPy arrays, refused where it cannot be trained on. Maps of files stay on disk.
 
     Raises
     ------
@@ -26,48 +77,70 @@ def check_data(arrays: Sequence[Any], names: Sequence[str] = ("X", "y")) -> list
             raise DataError(f"{name} has no rows")
         if len(array) != len(checked[0]):
             raise DataError(f"{names[0]} has {len(checked[0])} rows and {name} has {len(array)}")
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            row, *rest = np.argwhere(~np.isfinite(array))[0].tolist()
-            column = f", column {', '.join(map(str, rest))}" if rest else ""
-            raise DataError(f"{name} has {array[(row, *rest)]} in row {row}{column}")
+        if array.dtype.kind == "f":
+            _require_finite(array, name)
     return checked
+
+
+def _require_finite(array: Any, name: str) -> None:
+    done = 0
+    for block in blocks_of(array):
+        finite = np.isfinite(block)
+        if not finite.all():
+            place = np.argwhere(~finite)[0].tolist()
+            row, *rest = place
+            column = f", column {', '.join(map(str, rest))}" if rest else ""
+            raise DataError(f"{name} has {block[tuple(place)]} in row {done + row}{column}")
+        done += len(block)
 
 
 def minibatches(
     arrays: Sequence[Any],
-    batch_size: int,
+    batch_size: BatchSize,
     *,
     seed: int = 0,
     epoch: int = 0,
     shuffle: bool = True,
     drop_last: bool = False,
+    rows: Any = None,
+    first: int = 0,
 ) -> Iterator[tuple[Any, ...]]:
     """Yield tuples of rows of `arrays`, `batch_size` at a time.
+
+    Arrays that are maps of files (``numpy.load(path, mmap_mode="r")``) are read batch by batch.
 
     Parameters
     ----------
     arrays : sequence of array
         With the same number of rows.
-    batch_size : int
+    batch_size : int or callable
+        A function of the epoch, such as `Growing`, makes batches of changing size.
     seed, epoch : int
         Together they fix the order: another epoch, another order.
     shuffle : bool
     drop_last : bool
         Leave out a last batch that is smaller.
+    rows : integer array, optional
+        Use these rows only.
+    first : int
+        Begin with this batch of the epoch.
 
     Examples
     --------
     >>> import numpy as np
     >>> [len(x) for x, in minibatches((np.arange(5.0),), 2)]
     [2, 2, 1]
+    >>> [len(x) for x, in minibatches((np.arange(5.0),), Growing(2), epoch=1)]
+    [4, 1]
     """
-    if batch_size < 1:
-        raise DataError(f"a batch has at least one row, not {batch_size}")
-    count = len(arrays[0])
-    if any(len(array) != count for array in arrays):
+    size = batch_size_at(batch_size, epoch)
+    if any(len(array) != len(arrays[0]) for array in arrays):
         raise DataError(f"the arrays have different numbers of rows: {[len(array) for array in arrays]}")
+    count = len(arrays[0]) if rows is None else len(rows)
     order = np.random.default_rng((seed, epoch)).permutation(count) if shuffle else np.arange(count)
-    end = count - count % batch_size if drop_last else count
-    for start in range(0, end, batch_size):
-        rows = order[start : start + batch_size]
-        yield tuple(array[rows] for array in arrays)
+    if rows is not None:
+        order = np.asarray(rows)[order]
+    end = count - count % size if drop_last else count
+    for start in range(first * size, end, size):
+        taken = order[start : start + size]
+        yield tuple(array[taken] for array in arrays)

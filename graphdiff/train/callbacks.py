@@ -1,0 +1,135 @@
+"""What may be hung into the fit loop, and early stopping."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from graphdiff.errors import DataError
+from graphdiff.nn.layers import Module
+from graphdiff.optim.optimizers import Optimizer
+from graphdiff.train.history import History, Record
+
+__all__ = ["Callback", "EarlyStopping", "Run"]
+
+
+@dataclasses.dataclass
+class Run:
+    """Where a training run is; what callbacks are given.
+
+    Attributes
+    ----------
+    model, optimizer
+    history : History
+        Of the finished epochs.
+    epoch : int
+        The number of finished epochs.
+    batch : int
+        The number of finished batches of the epoch under way.
+    loss : float
+        Of the epoch under way: the sum over its batches so far, each weighted by its share of the epoch's rows.
+    stopped : str
+        Why training ends after this epoch; empty as long as it goes on.
+    """
+
+    model: Module
+    optimizer: Optimizer
+    history: History = dataclasses.field(default_factory=History)
+    epoch: int = 0
+    batch: int = 0
+    loss: float = 0.0
+    stopped: str = ""
+
+    def stop(self, reason: str = "a callback asked for it") -> None:
+        """End training after this epoch."""
+        self.stopped = reason
+
+
+class Callback:
+    """Called by `fit`; subclasses define what they need.
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> class Halve(gd.train.Callback):
+    ...     def on_epoch(self, run, record):
+    ...         run.optimizer.lr /= 2
+    """
+
+    def on_start(self, run: Run) -> None:
+        """Before the first batch."""
+
+    def on_batch(self, run: Run) -> None:
+        """After each batch."""
+
+    def on_epoch(self, run: Run, record: Record) -> None:
+        """After each epoch, whose record may be added to."""
+
+    def on_end(self, run: Run) -> None:
+        """When training has ended of itself."""
+
+
+class EarlyStopping:
+    """Stop when a quantity has not improved for some epochs.
+
+    Parameters
+    ----------
+    patience : int
+        How many epochs without improvement are borne.
+    monitor : str, optional
+        A name of the history's records; by default "validation_loss", or "loss" where nothing is held out.
+    mode : {"auto", "min", "max"}
+        Whether less or more is better; "auto": more of anything that is called accuracy or score or r2.
+    min_delta : float
+        What counts as an improvement is larger than this.
+    restore_best : bool
+        Give the model the weights of the best epoch at the end.
+    """
+
+    def __init__(
+        self,
+        patience: int = 10,
+        *,
+        monitor: str | None = None,
+        mode: str = "auto",
+        min_delta: float = 0.0,
+        restore_best: bool = True,
+    ) -> None:
+        if patience < 1:
+            raise DataError(f"early stopping waits at least one epoch, not {patience}")
+        if mode not in ("auto", "min", "max"):
+            raise DataError(f"the mode is auto, min or max, not {mode!r}")
+        self.patience, self.monitor, self.mode = patience, monitor, mode
+        self.min_delta, self.restore_best = min_delta, restore_best
+
+
+class Watcher:
+    """The state of early stopping in one run: the best epoch so far and its weights."""
+
+    def __init__(self, settings: EarlyStopping, held_out: bool) -> None:
+        self._settings = settings
+        self._name = settings.monitor or ("validation_loss" if held_out else "loss")
+        mode = settings.mode
+        if mode == "auto":
+            mode = "max" if self._name.endswith(("accuracy", "score", "r2")) else "min"
+        self._sign = 1.0 if mode == "min" else -1.0
+        self.best: float | None = None
+        self.best_epoch = 0
+        self.weights: dict[str, Any] = {}
+
+    def look(self, run: Run, record: Record) -> None:
+        """Compare an epoch with the best one, and stop the run if that is too long ago."""
+        if self._name not in record:
+            raise DataError(f"early stopping watches {self._name!r}, and an epoch records {', '.join(record)}")
+        value = self._sign * float(record[self._name])
+        if value == value and (self.best is None or value < self.best - self._settings.min_delta):
+            self.best, self.best_epoch = value, run.epoch
+            if self._settings.restore_best:
+                self.weights = run.model.state()
+        elif run.epoch - self.best_epoch >= self._settings.patience:
+            run.stop(f"{self._name} has not improved for {self._settings.patience} epochs")
+
+    def restore(self, model: Module) -> None:
+        """Give the model its best weights."""
+        if self.weights:
+            model.load_state(self.weights)

@@ -1,0 +1,211 @@
+"""Checkpoints: everything that a training run needs to go on as if it had never been interrupted."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from graphdiff.errors import DataError, GraphDiffError
+from graphdiff.nn.layers import Module
+from graphdiff.optim.optimizers import Optimizer
+from graphdiff.tensor import Variable
+from graphdiff.train.atomic import remove_leftovers, write_atomically
+from graphdiff.train.callbacks import Run, Watcher
+from graphdiff.train.tensorfile import pack, unpack
+
+__all__ = ["Checkpoint", "deferred_interrupts"]
+
+_KIND = "checkpoint"
+
+
+class Checkpoint:
+    """Where a run is kept.
+
+    Parameters
+    ----------
+    path : path
+    run : Run
+    watcher : Watcher, optional
+        Early stopping's state.
+    sizes : list of int
+        Rows per batch, for each epoch.
+    options : dict
+        What must be the same when the run is resumed.
+    data : (X, y)
+        A sample of them is compared too.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        run: Run,
+        watcher: Watcher | None,
+        sizes: Sequence[int],
+        options: dict[str, Any],
+        data: Sequence[Any],
+    ) -> None:
+        self.path = Path(path)
+        self._run, self._watcher, self._sizes = run, watcher, list(sizes)
+        self._options = options | {"data": _sample(data)}
+        remove_leftovers(self.path)
+
+    def save(self) -> None:
+        """Write the checkpoint; DataError, and the one before stays, if that is not possible."""
+        run, watcher = self._run, self._watcher
+        arrays = {f"model/{path}": value for path, value in run.model.state().items()}
+        arrays |= {f"optimizer/{path}": state.numpy() for path, state in optimizer_state(run.optimizer).items()}
+        # Sizes of epochs to come may be others when the run goes on.
+        begun = self._sizes[: run.epoch + (run.batch > 0)]
+        facts: dict[str, Any] = {
+            "options": self._options,
+            "sizes": begun,
+            "epoch": run.epoch,
+            "batch": run.batch,
+            "loss": run.loss,
+            "stopped": run.stopped,
+            "history": list(run.history),
+            "streams": {path: _plain(stream.bit_generator.state) for path, stream in streams(run.model)},
+        }
+        if watcher is not None:
+            arrays |= {f"best/{path}": value for path, value in watcher.weights.items()}
+            facts["best"] = [watcher.best, watcher.best_epoch]
+        write_atomically(self.path, pack(_KIND, arrays, facts))
+
+    def restore(self) -> bool:
+        """Bring run, model and optimiser to where the checkpoint is; False if there is none.
+
+        Raises
+        ------
+        DataError
+            The file is no checkpoint, or one of another run. Nothing is changed then.
+        """
+        if not self.path.exists():
+            return False
+        arrays, facts = unpack(self.path, _KIND)
+        run, watcher = self._run, self._watcher
+        try:
+            self._compare(facts)
+            parts: dict[str, dict[str, Any]] = {"model": {}, "optimizer": {}, "best": {}}
+            for path, value in arrays.items():
+                part, name = path.split("/", 1)
+                parts[part][name] = value
+            states = optimizer_state(run.optimizer)
+            if states.keys() != parts["optimizer"].keys():
+                raise DataError(f"{self.path} is of an optimiser with other settings")
+            for path, state in states.items():
+                if state.shape != parts["optimizer"][path].shape or state.dtype != parts["optimizer"][path].dtype:
+                    raise DataError(f"{self.path} is of an optimiser of other parameters")
+            try:
+                run.model.load_state(parts["model"])
+            except GraphDiffError as error:
+                raise DataError(f"{self.path} is of another model: {error}") from error
+            for path, state in states.items():
+                state.assign(parts["optimizer"][path])
+            for path, stream in streams(run.model):
+                stream.bit_generator.state = _arrays(facts["streams"][path])
+            run.epoch, run.batch, run.loss = facts["epoch"], facts["batch"], facts["loss"]
+            run.stopped = facts["stopped"]
+            run.history[:] = facts["history"]
+            if watcher is not None and "best" in facts:
+                watcher.best, watcher.best_epoch = facts["best"]
+                watcher.weights = parts["best"]
+        except (KeyError, TypeError, ValueError) as error:
+            if isinstance(error, GraphDiffError):
+                raise
+            raise DataError(f"{self.path} is no checkpoint that can be read: {error!r}") from error
+        return True
+
+    def _compare(self, facts: dict[str, Any]) -> None:
+        for name, now in self._options.items():
+            then = facts["options"].get(name)
+            if then != now:
+                what = "other data" if name == "data" else f"a run with {name} {then}, not {now}"
+                raise DataError(f"{self.path} is of {what}")
+        sizes = facts["sizes"]
+        if self._sizes[: len(sizes)] != sizes[: len(self._sizes)]:
+            raise DataError(f"{self.path} is of a run with batches of {sizes[:3]} rows, not {self._sizes[:3]}")
+        if facts["epoch"] > len(self._sizes) or (facts["epoch"] == len(self._sizes) and facts["batch"]):
+            raise DataError(f"{self.path} is of a run that is {facts['epoch']} epochs on, not {len(self._sizes)}")
+
+
+def optimizer_state(optimizer: Optimizer) -> dict[str, Variable]:
+    """Return the variables of an optimiser besides the parameters: what its rule keeps, its step count and rate."""
+    own = {name: value for name, value in sorted(vars(optimizer).items()) if isinstance(value, Variable)}
+    for index, group in enumerate(optimizer._groups):
+        for place, state in enumerate(group.states):
+            own[f"states/{index}/{place}"] = state
+    return own
+
+
+def streams(module: Module, prefix: str = "") -> Iterator[tuple[str, np.random.Generator]]:
+    """Yield (path, stream) for the random streams that a module and those within it draw from."""
+    for name, value in vars(module).items():
+        for index, item in enumerate(value if isinstance(value, (list, tuple)) else [value]):
+            path = f"{prefix}{name}.{index}"
+            if isinstance(item, np.random.Generator):
+                yield path, item
+            elif isinstance(item, Module):
+                yield from streams(item, f"{path}.")
+
+
+def _sample(data: Sequence[Any]) -> str:
+    """Return a checksum of a thousand rows, spread over all."""
+    total = 0
+    for array in data:
+        rows = np.linspace(0, len(array) - 1, min(len(array), 1000)).astype(np.int64)
+        total = zlib.crc32(np.ascontiguousarray(array[rows]).tobytes(), total)
+        total = zlib.crc32(f"{array.dtype}{array.shape}".encode(), total)
+    return f"{total:08x}"
+
+
+def _plain(state: Any) -> Any:
+    """Return a random stream's state with arrays as lists."""
+    if isinstance(state, dict):
+        return {name: _plain(value) for name, value in state.items()}
+    if isinstance(state, np.ndarray):
+        return {"array": state.tolist(), "dtype": str(state.dtype)}
+    return state.item() if isinstance(state, np.generic) else state
+
+
+def _arrays(state: Any) -> Any:
+    """Undo `_plain`."""
+    if isinstance(state, dict):
+        if state.keys() == {"array", "dtype"}:
+            return np.array(state["array"], dtype=state["dtype"])
+        return {name: _arrays(value) for name, value in state.items()}
+    return state
+
+
+@contextlib.contextmanager
+def deferred_interrupts(wanted: bool) -> Iterator[Callable[[], bool]]:
+    """Have an interrupt from the keyboard wait; the context gives a function that says whether there was one.
+
+    A second one is raised at once.
+    """
+    ours = wanted and threading.current_thread() is threading.main_thread()
+    if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield lambda: False
+        return
+    happened = False
+
+    def remember(number: int, frame: Any) -> None:
+        nonlocal happened
+        if happened:
+            signal.default_int_handler(number, frame)
+        happened = True
+
+    signal.signal(signal.SIGINT, remember)
+    try:
+        yield lambda: happened
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if happened:
+        raise KeyboardInterrupt

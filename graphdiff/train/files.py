@@ -1,0 +1,173 @@
+"""Models in files: safetensors, with architecture and scaling as JSON. Nothing in a file is ever executed."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from graphdiff.errors import DataError, GraphDiffError
+from graphdiff.nn.layers import Module
+from graphdiff.train.atomic import write_atomically
+from graphdiff.train.scaling import Scaler, scaler_from_config
+from graphdiff.train.tensorfile import pack, unpack
+
+__all__ = ["Saved", "load", "module_config", "module_from_config", "save"]
+
+_KIND = "model"
+
+
+@dataclasses.dataclass
+class Saved:
+    """What `load` found in a file.
+
+    Attributes
+    ----------
+    model : Module
+    scaler, target_scaler : Scaler or None
+        Of the inputs, and of what a regression predicts.
+    columns : list or None
+        The inputs' columns, as they were given to `save`.
+    classes : list or None
+        What the outputs stand for.
+    notes : dict
+    """
+
+    model: Module
+    scaler: Scaler | None = None
+    columns: list[Any] | None = None
+    classes: list[Any] | None = None
+    target_scaler: Scaler | None = None
+    notes: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __call__(self, X: Any) -> Any:
+        """Return the model's outputs for inputs as they were before scaling, as a NumPy array."""
+        output = self.model(X if self.scaler is None else self.scaler.transform(X)).numpy()
+        return output if self.target_scaler is None else self.target_scaler.inverse(output)
+
+
+def save(
+    model: Module,
+    path: str | os.PathLike[str],
+    *,
+    scaler: Scaler | None = None,
+    columns: Sequence[Any] | None = None,
+    classes: Sequence[Any] | None = None,
+    target_scaler: Scaler | None = None,
+    notes: Mapping[str, Any] | None = None,
+) -> Path:
+    """Save a model with all that is needed to use it.
+
+    The file is written atomically: what was there before stays if writing fails.
+
+    Parameters
+    ----------
+    model : Module
+        Of classes that declare `config`.
+    path : path
+    scaler, target_scaler : Scaler, optional
+        Fitted; of the inputs, and of what a regression predicts.
+    columns, classes : sequence, optional
+        Names of the inputs' columns and of the outputs, or anything that JSON has.
+    notes : dict, optional
+        More of the same.
+
+    Raises
+    ------
+    GraphError
+        A module does not declare `config`, or has no parameters yet.
+    DataError
+        The file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import graphdiff as gd
+    >>> model = gd.nn.MLP([4, 2], "tanh", in_features=3)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = gd.train.save(model, f"{folder}/model.safetensors", classes=["no", "yes"])
+    ...     saved = gd.train.load(path)
+    >>> saved.classes
+    ['no', 'yes']
+    >>> bool(gd.all(saved.model([[1.0, 2.0, 3.0]]) == model([[1.0, 2.0, 3.0]])))
+    True
+    """
+    facts = {
+        "architecture": module_config(model),
+        "scaler": None if scaler is None else scaler.config(),
+        "target_scaler": None if target_scaler is None else target_scaler.config(),
+        "columns": None if columns is None else list(columns),
+        "classes": None if classes is None else list(classes),
+        "notes": dict(notes or {}),
+    }
+    return write_atomically(path, pack(_KIND, model.state(), facts))
+
+
+def load(path: str | os.PathLike[str]) -> Saved:
+    """Return what `save` wrote, its parameters on the current backend.
+
+    Raises
+    ------
+    DataError
+        There is no such file, it is truncated, or it is none of graphdiff's; the message names it.
+    """
+    arrays, facts = unpack(path, _KIND)
+    try:
+        model = module_from_config(facts["architecture"])
+        model.load_state(arrays)
+        return Saved(
+            model,
+            *(_maybe_scaler(facts["scaler"]), facts["columns"], facts["classes"]),
+            _maybe_scaler(facts["target_scaler"]),
+            facts["notes"],
+        )
+    except (GraphDiffError, KeyError, TypeError, ValueError, AttributeError) as error:
+        told = str(error) if isinstance(error, GraphDiffError) else repr(error)
+        raise DataError(f"{path} is no model that can be read: {told}") from error
+
+
+def _maybe_scaler(config: Any) -> Scaler | None:
+    return None if config is None else scaler_from_config(config)
+
+
+def module_config(module: Module) -> dict[str, Any]:
+    """Return a module's architecture as dicts, lists, text and numbers."""
+    return {"class": type(module).__name__, "config": _encoded(module.config())}
+
+
+def _encoded(value: Any) -> Any:
+    if isinstance(value, Module):
+        return module_config(value)
+    if isinstance(value, Mapping):
+        return {name: _encoded(item) for name, item in value.items()}
+    return [_encoded(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def module_from_config(config: Mapping[str, Any]) -> Module:
+    """Return a module of the architecture that `module_config` described; its class is found by name."""
+    name = config["class"]
+    for kind in _classes(Module):
+        if kind.__name__ == name:
+            return kind.from_config(_decoded(config["config"]))  # type: ignore[no-any-return]
+    raise DataError(f"there is no module {name!r}: import what defines it first")
+
+
+def _decoded(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        if value.keys() == {"class", "config"}:
+            return module_from_config(value)
+        return {name: _decoded(item) for name, item in value.items()}
+    return [_decoded(item) for item in value] if isinstance(value, list) else value
+
+
+def _classes(base: type[Module]) -> Iterator[type[Module]]:
+    """Yield all classes of modules, those of graphdiff before others of the same name."""
+    found = dict.fromkeys(base.__subclasses__())
+    pending = list(found)
+    while pending:
+        below = pending.pop().__subclasses__()
+        pending += below
+        found |= dict.fromkeys(below)
+    yield from sorted(found, key=lambda kind: not kind.__module__.startswith("graphdiff."))

@@ -1,0 +1,83 @@
+"""What training records: a list of dicts that can be saved and drawn."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from pathlib import Path
+
+from graphdiff.errors import DataError
+from graphdiff.train.atomic import write_atomically
+
+__all__ = ["History", "Record"]
+
+Record = dict[str, float]
+
+_PREFIX = "validation_"
+
+
+class History(list[Record]):
+    """One record per epoch.
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> history = gd.train.History([{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.25}])
+    >>> history[-1]["loss"], history.column("loss")
+    (0.25, [0.5, 0.25])
+    """
+
+    def names(self) -> list[str]:
+        """Return the names of all that was recorded, in order of appearance."""
+        return list(dict.fromkeys(name for record in self for name in record))
+
+    def column(self, name: str) -> list[float]:
+        """Return one quantity over the epochs; NaN where it was not recorded."""
+        return [record.get(name, float("nan")) for record in self]
+
+    def save_csv(self, path: str | os.PathLike[str]) -> Path:
+        """Write a row per epoch, numbers in full precision."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, self.names(), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self)
+        return write_atomically(path, text.getvalue().encode())
+
+    def plot(self, path: str | os.PathLike[str]) -> Path:
+        """Draw curves of the loss and of every metric, training and validation side by side.
+
+        Parameters
+        ----------
+        path : path
+            Its ending is the format: .png, .svg or .pdf.
+        """
+        if not self:
+            raise DataError("there are no epochs to draw")
+        ending = Path(path).suffix.lower()
+        if ending not in (".png", ".svg", ".pdf"):
+            raise DataError(f"curves are drawn as .png, .svg or .pdf, and not {Path(path).name!r}")
+        try:
+            from matplotlib.figure import Figure
+            from matplotlib.ticker import MaxNLocator
+        except ImportError as error:
+            raise DataError(f'curves need matplotlib: pip install "graphdiff[demo]" ({error})') from error
+        panels = list(dict.fromkeys(name.removeprefix(_PREFIX) for name in self.names() if name != "epoch"))
+        figure = Figure(figsize=(4.5 * len(panels), 3.6), layout="constrained")
+        epochs = self.column("epoch")
+        mark = "o" if len(self) == 1 else None
+        for axes, name in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+            for key, color, style, label in (
+                (name, "#0072b2", "-", "training"),
+                (_PREFIX + name, "#d55e00", "--", "validation"),
+            ):
+                if key in self.names():
+                    axes.plot(epochs, self.column(key), color=color, linestyle=style, marker=mark, label=label)
+            axes.set(title=name.replace("_", " ").capitalize(), xlabel="epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.grid(alpha=0.3)
+            axes.spines[["top", "right"]].set_visible(False)
+            axes.legend(frameon=False)
+        drawn = io.BytesIO()
+        figure.savefig(drawn, dpi=130, format=ending[1:])
+        return write_atomically(path, drawn.getvalue())

@@ -1,0 +1,179 @@
+"""Checkpoints: interrupted training goes on bit for bit, and no file is ever half written."""
+
+import errno
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from killed_training import EPOCHS, trained
+
+import graphdiff as gd
+from graphdiff.train.tensorfile import unpack
+
+SCRIPT = Path(__file__).with_name("killed_training.py")
+FULL = trained(None)
+
+
+def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    return one.keys() == other.keys() and all(one[name].tobytes() == other[name].tobytes() for name in one)
+
+
+class Break(gd.train.Callback):
+    """Raise after some batches."""
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    def on_batch(self, run: gd.train.Run) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise ConnectionError
+
+
+@pytest.mark.parametrize("after", [1, 2, 7, 9, 10, 11, 20, 57])
+@pytest.mark.parametrize("every", [1, 3, None])
+def test_resuming_after_an_exception_is_bitwise_the_same(after: int, every: int | None, tmp_path: Path) -> None:
+    path = str(tmp_path / "run.checkpoint")
+    with pytest.raises(ConnectionError):
+        trained(path, callbacks=[Break(after)], checkpoint_every=every)
+    assert same(trained(path, checkpoint_every=every), FULL)
+    assert [file.name for file in tmp_path.iterdir()] == ["run.checkpoint"]
+
+
+def test_training_with_checkpoints_is_the_same_as_without(tmp_path: Path) -> None:
+    assert same(trained(str(tmp_path / "a")), FULL)
+    assert same(trained(str(tmp_path / "a")), FULL)  # finished already: nothing is left to do
+
+
+def test_a_finished_run_can_be_prolonged_and_keeps_its_history(tmp_path: Path) -> None:
+    X = np.arange(10.0)[:, None]
+
+    def run(epochs: int, **options: Any) -> Any:
+        model = gd.nn.Linear(1, in_features=1, dtype="float64")
+        optimizer = gd.optim.SGD(model.parameters(), lr=0.001, momentum=0.9)
+        history = gd.train.fit(
+            model, gd.nn.squared_error, (X, 2 * X), optimizer, epochs=epochs, batch_size=4, progress=False, **options
+        )
+        return history, model.state(), optimizer.steps
+
+    options: Any = {"checkpoint": tmp_path / "a", "resume": True}
+    run(2, **options)
+    prolonged, whole = run(5, **options), run(5)
+    assert prolonged[0] == whole[0]
+    assert same(prolonged[1], whole[1])
+    assert prolonged[2] == whole[2] == 15
+
+
+def test_a_run_killed_at_random_moments(tmp_path: Path) -> None:
+    moments = random.Random(17)
+    begun = time.perf_counter()
+    assert same(trained(str(tmp_path / "timing")), FULL)
+    length = time.perf_counter() - begun
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    for attempt in range(int(os.environ.get("GRAPHDIFF_KILLS", "8"))):
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        path = folder / "run.checkpoint"
+        process = subprocess.Popen(
+            [sys.executable, str(SCRIPT), str(path)], stdout=subprocess.PIPE, text=True, env=environment
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(moments.uniform(0, 1.2 * length))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        if path.exists():
+            unpack(path, "checkpoint")
+        assert same(trained(str(path)), FULL), attempt
+        assert [file.name for file in folder.iterdir()] == ["run.checkpoint"]
+
+
+def test_an_interrupt_from_the_keyboard_saves_first(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+
+    class Interrupt(gd.train.Callback):
+        batches = 0
+
+        def on_batch(self, run: gd.train.Run) -> None:
+            self.batches += 1
+            if self.batches == 14:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        trained(str(path), callbacks=[Interrupt()], checkpoint_every=10_000)
+    facts = unpack(path, "checkpoint")[1]
+    assert (facts["epoch"], facts["batch"]) == (1, 4)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert same(trained(str(path)), FULL)
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a"
+    with pytest.raises(ConnectionError):
+        trained(str(path), callbacks=[Break(5)])
+    before = path.read_bytes()
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(gd.errors.DataError, match=r"cannot write .*/a: No space left on device"):
+            trained(str(path))
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["a"]
+    assert same(trained(str(path)), FULL)
+
+
+def test_a_file_that_cannot_grow_leaves_the_one_before(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"before")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(gd.errors.DataError, match=r"cannot write .*File too large"):
+            gd.train.atomic.write_atomically(path, bytes(2000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == b"before"
+    assert [file.name for file in tmp_path.iterdir()] == ["a"]
+
+
+def test_an_unwritable_path_is_refused_before_training(tmp_path: Path) -> None:
+    seen: list[Any] = []
+    with pytest.raises(gd.errors.DataError, match=r"cannot write .*No such file"):
+        trained(str(tmp_path / "nowhere" / "a"), on_epoch=seen.append)
+    assert seen == []
+
+
+def test_files_that_are_no_checkpoint_of_this_run(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    with pytest.raises(ConnectionError):
+        trained(str(path), callbacks=[Break(15)])
+    good = path.read_bytes()
+    for length in [0, 1, 8, 100, len(good) // 2, len(good) - 1]:
+        path.write_bytes(good[:length])
+        with pytest.raises(gd.errors.DataError, match=r"/a is truncated or no checkpoint"):
+            trained(str(path))
+    path.write_text("foreign")
+    with pytest.raises(gd.errors.DataError, match=r"/a is truncated or no checkpoint"):
+        trained(str(path))
+    path.write_bytes(good)
+    for options, message in [
+        ({"batch_size": 16}, "batches of .32.* rows, not .16"),
+        ({"seed": 5}, "a run with seed 0, not 5"),
+        ({"validation": 0.5}, "rows 320, not 200"),
+        ({"epochs": 1}, "1 epochs on, not 1"),
+    ]:
+        with pytest.raises(gd.errors.DataError, match=message):
+            trained(str(path), **options)
+    assert path.read_bytes() == good
+    assert EPOCHS > 2

@@ -1,0 +1,107 @@
+"""Models in files."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphdiff as gd
+from graphdiff.train.tensorfile import pack
+
+X = np.random.default_rng(5).normal(size=(7, 3))
+
+
+class Twice(gd.nn.Module):
+    """A module of a user's: it declares what it is made of."""
+
+    def __init__(self, inner: gd.nn.Module, factor: float = 2.0) -> None:
+        self.inner, self.factor = inner, factor
+
+    def forward(self, x: Any) -> Any:
+        return self.factor * self.inner(x)
+
+    def config(self) -> dict[str, Any]:
+        return {"inner": self.inner, "factor": self.factor}
+
+
+class Silent(gd.nn.Module):
+    def forward(self, x: Any) -> Any:
+        return x
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        gd.nn.Linear(2, in_features=3),
+        gd.nn.Linear(2, in_features=3, bias=False, dtype="float64"),
+        gd.nn.MLP([4, 5, 2], "gelu", in_features=3, seed=9),
+        gd.nn.Sequential(gd.nn.Linear(2, 3), gd.nn.Activation("tanh"), gd.nn.Sequential(gd.nn.Linear(1, 2))),
+        Twice(gd.nn.MLP([4], in_features=3), 3.0),
+    ],
+)
+def test_models_come_back_as_they_were(model: gd.nn.Module, tmp_path: Path) -> None:
+    scaler = gd.train.Standardise([0, 2]).fit(X)
+    target_scaler = gd.train.MinMax().fit(np.arange(4.0).reshape(2, 2) if model(X).shape[1] == 2 else X[:, :1])
+    if model(X).shape[1] == 4:
+        target_scaler = gd.train.MinMax().fit(X @ np.ones((3, 4)))
+    columns = [{"name": "a"}, {"name": "ü", "categories": ["x", "y"]}, {"name": "c"}]
+    path = gd.train.save(
+        model, tmp_path / "m.safetensors", scaler=scaler, target_scaler=target_scaler, columns=columns, classes=[1, "b"]
+    )
+    saved = gd.train.load(path)
+    assert type(saved.model) is type(model)
+    assert [p.dtype for p in saved.model.parameters()] == [p.dtype for p in model.parameters()]
+    assert np.array_equal(saved.model(X).numpy(), model(X).numpy())
+    assert (saved.columns, saved.classes) == (columns, [1, "b"])
+    assert np.array_equal(saved(X), target_scaler.inverse(model(scaler.transform(X)).numpy()))
+    assert [file.name for file in tmp_path.iterdir()] == ["m.safetensors"]
+
+
+def test_what_cannot_be_saved_leaves_the_file_before(tmp_path: Path) -> None:
+    path = gd.train.save(gd.nn.Linear(1, 2), tmp_path / "m")
+    before = path.read_bytes()
+    for model, options, error, message in [
+        (Silent(), {}, gd.errors.GraphError, "Silent does not declare config"),
+        (gd.nn.Linear(1), {}, gd.errors.GraphError, "before its first call"),
+        (gd.nn.Linear(1, 1), {"classes": [object()]}, gd.errors.DataError, "only text, numbers"),
+        (gd.nn.Linear(1, 1), {"scaler": gd.train.MinMax()}, gd.errors.DataError, "not been fitted"),
+    ]:
+        with pytest.raises(error, match=message):
+            gd.train.save(model, path, **options)  # type: ignore[arg-type]
+    assert path.read_bytes() == before
+    with pytest.raises(gd.errors.DataError, match=r"cannot write .*nowhere/m"):
+        gd.train.save(gd.nn.Linear(1, 2), tmp_path / "nowhere" / "m")
+
+
+def test_damaged_and_foreign_files_are_named(tmp_path: Path) -> None:
+    from safetensors.numpy import save_file
+
+    path = gd.train.save(gd.nn.Linear(1, 2), tmp_path / "m")
+    good = path.read_bytes()
+    for length in [*range(0, 64, 7), len(good) // 2, len(good) - 1]:
+        path.write_bytes(good[:length])
+        with pytest.raises(gd.errors.DataError, match=r"/m is truncated or no model"):
+            gd.train.load(path)
+    with pytest.raises(gd.errors.DataError, match=r"there is no file .*/none"):
+        gd.train.load(tmp_path / "none")
+    with pytest.raises(gd.errors.DataError, match="cannot read"):
+        gd.train.load(tmp_path)
+    save_file({"a": np.zeros(2)}, path)
+    with pytest.raises(gd.errors.DataError, match=r"/m is a safetensors file of another program"):
+        gd.train.load(path)
+    path.write_bytes(pack("checkpoint", {}, {}))
+    with pytest.raises(gd.errors.DataError, match=r"/m is a graphdiff checkpoint, not a graphdiff model"):
+        gd.train.load(path)
+    linear: dict[str, Any] = {"out_features": 1, "in_features": 2}
+    rest = {"scaler": None, "target_scaler": None, "columns": None, "classes": None, "notes": {}}
+    for facts in [
+        {},
+        {"architecture": {"class": "Nothing", "config": {}}, **rest},
+        {"architecture": {"class": "Linear", "config": {"sizes": 3}}, **rest},
+        {"architecture": {"class": "Linear", "config": linear}, **rest},
+        {"architecture": [], **rest},
+    ]:
+        path.write_bytes(pack("model", {}, facts))
+        with pytest.raises(gd.errors.DataError, match=r"/m is no model that can be read"):
+            gd.train.load(path)
