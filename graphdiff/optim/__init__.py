@@ -5,6 +5,7 @@ from graphdiff.optim.adaptive import LAMB, AdaDelta, AdaGrad, Adam, AdamW, NAdam
 from graphdiff.optim.curvature import LBFGS, Newton
 from graphdiff.optim.descent import LARS, SGD, Rprop
 from graphdiff.optim.optimizers import Optimizer, ParameterGroup
+from graphdiff.optim.range_test import RangeTest, lr_range_test
 from graphdiff.optim.schedules import Schedule
 
 __all__ = [
@@ -21,7 +22,9 @@ __all__ = [
     "Optimizer",
     "ParameterGroup",
     "RMSProp",
+    "RangeTest",
     "Rprop",
     "Schedule",
+    "lr_range_test",
     "schedules",
 ]

@@ -1,0 +1,213 @@
+"""The learning-rate range test: raise the rate at every step, and look at where the loss falls fastest."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from graphdiff.errors import CompileError, DataError, NoValueError, OpError
+from graphdiff.optim.optimizers import Optimizer, require
+from graphdiff.optim.schedules import Schedule
+from graphdiff.plan import compile
+from graphdiff.tensor import Tensor, Variable
+
+__all__ = ["RangeTest", "lr_range_test"]
+
+
+@dataclass(frozen=True)
+class RangeTest:
+    """What a learning-rate range test has found.
+
+    Attributes
+    ----------
+    rates, losses : list of float
+        Of every step: the loss of its batch before the step.
+    smoothed : list of float
+        The losses' running mean, corrected for its beginning.
+    suggestion : float
+        The rate around which the loss falls fastest by the logarithm of the rate; nan if it falls nowhere.
+    """
+
+    rates: list[float]
+    losses: list[float]
+    smoothed: list[float]
+    suggestion: float
+
+    def save(self, path: str | Path) -> None:
+        """Draw loss against learning rate; the ending of the path says as what. Needs matplotlib (extra ``demo``)."""
+        try:
+            from matplotlib.figure import Figure
+        except ImportError as error:
+            raise ImportError("drawing the range test needs matplotlib: pip install 'graphdiff[demo]'") from error
+        figure = Figure(figsize=(7, 4.5), layout="constrained")
+        axes = figure.add_subplot()
+        axes.plot(self.rates, self.losses, color="0.75", linewidth=1, label="loss of the batch")
+        axes.plot(self.rates, self.smoothed, color="C0", linewidth=2, label="smoothed")
+        if math.isfinite(self.suggestion):
+            axes.axvline(self.suggestion, color="C3", linestyle="--", label=f"suggestion: {self.suggestion:.2g}")
+        finite = sorted(loss for loss in self.smoothed if math.isfinite(loss))
+        if finite:
+            # A loss that explodes would press everything before it flat.
+            low, first = finite[0], self.smoothed[0]
+            room = max(abs(first - low), 1e-3 * abs(first), 1e-12)
+            axes.set_ylim(low - 0.15 * room, first + 0.6 * room)
+        axes.set_xscale("log")
+        axes.set_xlabel("learning rate")
+        axes.set_ylabel("loss")
+        axes.grid(alpha=0.3)
+        axes.legend()
+        figure.savefig(path, dpi=150)
+
+
+def lr_range_test(
+    model: Callable[..., Tensor],
+    loss: Callable[[Tensor, Any], Tensor],
+    data: tuple[Any, Any],
+    optimizer: Optimizer,
+    *,
+    start: float = 1e-6,
+    stop: float = 10.0,
+    steps: int = 100,
+    batch_size: int = 32,
+    seed: int = 0,
+    smoothing: float = 0.9,
+    diverged: float = 4.0,
+    compiled: bool = True,
+) -> RangeTest:
+    """Train with a learning rate that grows from step to step, and suggest one; then put everything back.
+
+    Parameters
+    ----------
+    model : callable
+        Where it has `parameters()`, those are put back too, whether the optimiser moves them or not.
+    loss : callable
+        Of the model's output and the targets of a batch.
+    data : (X, y)
+        Arrays with one row per example.
+    optimizer : Optimizer
+        With a number as learning rate. Groups with rates of their own keep them in proportion.
+    start, stop : float
+        The first and the last rate; between them it grows by the same factor at each step.
+    steps : int
+    batch_size : int
+    seed : int
+        Fixes the order of the examples.
+    smoothing : float
+        The weight of the past in the running mean of the losses.
+    diverged : float
+        Stop as soon as the smoothed loss exceeds its lowest value, taken from its first, by this many times, or is
+        not finite.
+    compiled : bool
+        Run the steps as plans where they can be traced.
+
+    Returns
+    -------
+    RangeTest
+
+    Notes
+    -----
+    Smith, "Cyclical learning rates for training neural networks" (2017), section 3.3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import graphdiff as gd
+    >>> X = np.linspace(-1, 1, 64, dtype="float32").reshape(64, 1)
+    >>> model = gd.nn.Linear(1, in_features=1)
+    >>> optimizer = gd.optim.SGD(model.parameters(), lr=0.1)
+    >>> found = gd.optim.lr_range_test(model, gd.nn.squared_error, (X, 3 * X), optimizer, start=1e-4)
+    >>> 0.01 < found.suggestion < 3
+    True
+    >>> optimizer.lr, optimizer.steps
+    (0.1, 0)
+    """
+    X, y = data
+    rows = len(X)
+    if rows == 0 or len(y) != rows:
+        raise DataError(f"X has {rows} rows and y has {len(y)}; there must be as many, and at least one")
+    require("start", start, above=0)
+    require("stop", stop, above=start)
+    require("steps", steps, least=2)
+    require("batch_size", batch_size, least=1)
+    require("smoothing", smoothing, below=1)
+    require("diverged", diverged, above=1)
+    if any(isinstance(group.rate, Schedule) for group in optimizer.groups):
+        raise OpError("the range test takes an optimiser with a number as lr, not with a schedule")
+    own = {id(group.rate): (group.rate, group.lr) for group in optimizer.groups}
+    base = max(rate for _, rate in own.values())
+    if base == 0:
+        raise OpError("the range test takes an optimiser whose lr is not 0")
+
+    def step(inputs: Any, targets: Any) -> Tensor:
+        value = loss(model(inputs), targets)
+        optimizer.minimize(value)
+        return value
+
+    members: list[Variable] = list(dict.fromkeys([*getattr(model, "parameters", list)(), *optimizer.parameters]))
+    values = [(member, member.numpy().copy()) for member in members]
+    state = optimizer.state()
+    rates: list[float] = []
+    losses: list[float] = []
+    smoothed: list[float] = []
+    mean, lowest = 0.0, math.inf
+    try:
+        run = _runner(step, X, y, min(batch_size, rows)) if compiled else step
+        for number, picked in zip(range(steps), _batches(rows, min(batch_size, rows), seed)):
+            rate = start * (stop / start) ** (number / (steps - 1))
+            for variable, usual in own.values():
+                assert isinstance(variable, Variable)
+                variable.assign(rate * usual / base)
+            found = float(run(X[picked], y[picked]))
+            mean = smoothing * mean + (1 - smoothing) * found
+            current = mean / (1 - smoothing ** (number + 1))
+            if not math.isfinite(current):
+                break
+            rates.append(rate)
+            losses.append(found)
+            smoothed.append(current)
+            lowest = min(lowest, current)
+            if current - lowest > (diverged - 1) * max(abs(smoothed[0] - lowest), abs(lowest), 1e-12):
+                break
+    finally:
+        for member, value in values:
+            member.assign(value)
+        optimizer.load_state(state)
+    return RangeTest(rates, losses, smoothed, _steepest(rates, losses, smoothed))
+
+
+def _batches(rows: int, size: int, seed: int) -> Any:
+    """Yield places of rows, endlessly, in a new order whenever all were had; every batch is of one size."""
+    chance = random.Random(seed)
+    order = list(range(rows))
+    while True:
+        chance.shuffle(order)
+        for begin in range(0, rows - size + 1, size):
+            yield order[begin : begin + size]
+
+
+def _runner(step: Callable[..., Tensor], X: Any, y: Any, size: int) -> Callable[..., Tensor]:
+    planned = compile(step)
+    try:
+        planned.plan(X[:size], y[:size])
+    except (CompileError, NoValueError):
+        return step
+    return planned
+
+
+def _steepest(rates: list[float], losses: list[float], smoothed: list[float]) -> float:
+    """Return the rate where a line through the losses around it, before their lowest mean, falls most."""
+    if len(rates) < 3:
+        return math.nan
+    last = smoothed.index(min(smoothed))
+    reach = max(len(rates) // 10, 1)
+    best, found = 0.0, math.nan
+    # All windows are of one length: the line through a few noisy losses alone would be the steepest.
+    for place in range(reach, min(last + 1, len(rates) - reach)):
+        slope = sum(offset * losses[place + offset] for offset in range(-reach, reach + 1))
+        if slope < best:
+            best, found = slope, rates[place]
+    return found
