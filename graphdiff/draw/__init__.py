@@ -7,8 +7,9 @@ from types import ModuleType
 from typing import Any
 
 from graphdiff.draw.dot import Drawing, draw
+from graphdiff.draw.table import Paths, Trace, paths, trace
 
-__all__ = ["Drawing", "draw"]
+__all__ = ["Drawing", "Paths", "Trace", "draw", "paths", "trace"]
 
 
 class _CallableModule(ModuleType):
