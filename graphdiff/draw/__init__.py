@@ -8,8 +8,9 @@ from typing import Any
 
 from graphdiff.draw.dot import Drawing, draw
 from graphdiff.draw.table import Paths, Trace, paths, trace
+from graphdiff.draw.text import show
 
-__all__ = ["Drawing", "Paths", "Trace", "draw", "paths", "trace"]
+__all__ = ["Drawing", "Paths", "Trace", "draw", "paths", "show", "trace"]
 
 
 class _CallableModule(ModuleType):
