@@ -28,6 +28,7 @@ from graphdiff.tensor import Tensor, Variable, constant, name_scope, placeholder
 _links.attach()
 # Every array function by its name: declaring an op is all it takes to be found here.
 globals().update(op.FUNCTIONS)
+trace = _links.trace  # the diagonal's sum of a matrix, the trace table of an expression
 
 # Imported when first asked for: what they need is heavy, and most programs need only some.
 _LAZY = {
@@ -46,6 +47,8 @@ _LAZY = {
     "sparsity": "curvature",
     "compare_modes": "compare",
     "elimination_order": "differentiate.elimination_order",
+    "show": "draw",
+    "paths": "draw",
 }
 
 

@@ -160,6 +160,30 @@ def attach() -> None:
     Tensor.__array_function__ = _array_function  # type: ignore[attr-defined]
 
 
+_TABLE_OPTIONS = {"mode", "wrt", "seed", "named", "digits"}
+
+
+def trace(x: Any, /, *positions: Any, **options: Any) -> Any:
+    """Return the trace table of an expression, or the sum of a matrix's diagonal, as NumPy's function of that name.
+
+    A matrix's diagonal is summed where no option of `graphdiff.draw.trace` (mode, wrt, …) is given.
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> x = gd.variable(3.0, name="x")
+    >>> gd.trace((x * x).named("y"), mode="reverse")["x"].derivative.item()
+    6.0
+    >>> gd.trace([[1.0, 2.0], [3.0, 4.0]]).item()
+    5.0
+    """
+    if options.keys() & _TABLE_OPTIONS or (isinstance(x, Tensor) and x.ndim < 2 and not positions and not options):
+        from graphdiff.draw import trace as table
+
+        return table(x, *positions, **options)
+    return FUNCTIONS["trace"](x, *positions, **options)
+
+
 class _AtProperty:
     """``x.at[index].set(value)``: the functional update under the name that JAX users know."""
 
@@ -170,4 +194,4 @@ class _AtProperty:
         return FUNCTIONS["at"](self._tensor, index)
 
 
-__all__ = ["attach"]
+__all__ = ["attach", "trace"]

@@ -7,8 +7,10 @@ from types import ModuleType
 from typing import Any
 
 from graphdiff.draw.dot import Drawing, draw
+from graphdiff.draw.table import Paths, Trace, paths, trace
+from graphdiff.draw.text import show
 
-__all__ = ["Drawing", "draw"]
+__all__ = ["Drawing", "Paths", "Trace", "draw", "paths", "show", "trace"]
 
 
 class _CallableModule(ModuleType):

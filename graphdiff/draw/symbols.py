@@ -1,0 +1,385 @@
+"""What a lecture writes beside a node: its expression, its local derivatives, its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from graphdiff import host
+from graphdiff.backend import use_backend, working_on
+from graphdiff.differentiate.reverse import adjoints, fitted
+from graphdiff.op import OPS, Composite, Op
+from graphdiff.tensor import Tensor, Variable, variable
+
+__all__ = [
+    "Symbol",
+    "Unit",
+    "escape_latex",
+    "expression",
+    "local_derivatives",
+    "local_symbol",
+    "names_of",
+    "number",
+    "shown",
+]
+
+ATOM, POWER, PRODUCT, SUM, LOOSE = 5, 4, 3, 2, 1
+
+
+class Symbol:
+    """A piece of mathematics as text and as LaTeX, with what it binds by and the nodes whose values it needs."""
+
+    __slots__ = ("latex", "level", "text", "uses")
+
+    def __init__(self, text: str, latex: str | None = None, level: int = ATOM, uses: Iterable[Tensor] = ()) -> None:
+        self.text = text
+        self.latex = escape_latex(text) if latex is None else latex
+        self.level = level
+        self.uses = frozenset(uses)
+
+    def inside(self, level: int) -> tuple[str, str]:
+        """Return text and LaTeX, in parentheses where something binds tighter than this symbol."""
+        if self.level >= level:
+            return self.text, self.latex
+        return f"({self.text})", rf"\left({self.latex}\right)"
+
+    def _join(self, other: Symbol, between: tuple[str, str], level: int, tight: bool = False) -> Symbol:
+        left, right = self.inside(level), other.inside(level + tight)
+        if other.text.startswith("−") and right == (other.text, other.latex):
+            right = f"({right[0]})", rf"({right[1]})"
+        return Symbol(
+            f"{left[0]}{between[0]}{right[0]}",
+            f"{left[1]}{between[1]}{right[1]}",
+            level,
+            self.uses | other.uses,
+        )
+
+    def __add__(self, other: Symbol) -> Symbol:
+        if other.text.startswith("−") and other.level >= PRODUCT:
+            return self - Symbol(other.text[1:], other.latex.removeprefix("-"), other.level, other.uses)
+        return self._join(other, (" + ", " + "), SUM)
+
+    def __sub__(self, other: Symbol) -> Symbol:
+        return self._join(other, (" − ", " - "), SUM, tight=True)
+
+    def __mul__(self, other: Symbol) -> Symbol:
+        for one, rest in ((self, other), (other, self)):
+            if isinstance(one, Unit):
+                return rest if one.text == "1" else -rest
+        return self._join(other, ("·", r" \cdot "), PRODUCT)
+
+    def __truediv__(self, other: Symbol) -> Symbol:
+        left, right = self.inside(PRODUCT), other.inside(POWER)
+        if other.text.startswith("−") and right[0] == other.text:
+            right = f"({other.text})", other.latex
+        return Symbol(
+            f"{left[0]}/{right[0]}", rf"\frac{{{self.latex}}}{{{other.latex}}}", PRODUCT, self.uses | other.uses
+        )
+
+    def __neg__(self) -> Symbol:
+        if self.text.startswith("−") and self.level >= PRODUCT:
+            return Symbol(self.text[1:], self.latex.removeprefix("-"), self.level, self.uses)
+        inner = self.inside(PRODUCT)
+        return Symbol(f"−{inner[0]}", f"-{inner[1]}", PRODUCT, self.uses)
+
+    def __pow__(self, other: Symbol) -> Symbol:
+        base = self.inside(ATOM)
+        if self.text.startswith("−") and base[0] == self.text:
+            base = f"({self.text})", rf"({self.latex})"
+        exponent = "²" if other.text == "2" else f"^{other.inside(ATOM)[0]}"
+        return Symbol(f"{base[0]}{exponent}", f"{base[1]}^{{{other.latex}}}", POWER, self.uses | other.uses)
+
+    def of(self, *arguments: Symbol) -> Symbol:
+        """Return the function of this name, applied."""
+        return Symbol(
+            f"{self.text}({', '.join(each.text for each in arguments)})",
+            rf"{self.latex}\left({', '.join(each.latex for each in arguments)}\right)",
+            ATOM,
+            frozenset().union(self.uses, *(each.uses for each in arguments)),
+        )
+
+
+class Unit(Symbol):
+    """A local derivative of 1 or −1, which a product leaves out."""
+
+    __slots__ = ()
+
+    def __neg__(self) -> Symbol:
+        return Unit("1") if self.text == "−1" else Unit("−1", "-1", PRODUCT)
+
+
+_ESCAPES = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "%": r"\%",
+    "_": r"\_",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "−": r"\ensuremath{-}",
+    "·": r"\ensuremath{\cdot}",
+    "×": r"\ensuremath{\times}",
+    "∂": r"\ensuremath{\partial}",
+    "ᵀ": r"\ensuremath{^\top}",
+}
+_LETTERS = (
+    "alpha beta gamma delta varepsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon varphi chi "
+    "psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega"
+)
+_GREEK = {
+    letter: f"\\{name}" for letter, name in zip("αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΦΨΩ", _LETTERS.split(), strict=True)
+}
+_SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
+
+
+def escape_latex(text: str) -> str:
+    """Return plain text as LaTeX that shows it, on one line; characters LaTeX may lack become their code point."""
+    made = []
+    for character in " ".join(text.split()):
+        if character in _ESCAPES:
+            made.append(_ESCAPES[character])
+        elif character in _GREEK:
+            made.append(rf"\ensuremath{{{_GREEK[character]}}}")
+        elif character in "₀₁₂₃₄₅₆₇₈₉":
+            made.append(rf"\ensuremath{{_{character.translate(_SUBSCRIPTS)}}}")
+        elif character.isprintable() and (character < "\u0250"):
+            made.append(character)
+        else:
+            made.append(f"[U+{ord(character):04X}]")
+    return "".join(made)
+
+
+def _name_symbol(name: str, uses: Iterable[Tensor] = ()) -> Symbol:
+    """Return a name: in LaTeX a letter with an index where it reads as one, upright text otherwise."""
+    plain = name.translate(_SUBSCRIPTS)
+    head = plain.rstrip("0123456789").rstrip("_")
+    tail = plain[len(head) :].lstrip("_")
+    if len(head) == 1 and (head in _GREEK or (head.isalpha() and head.isascii())):
+        latex = _GREEK.get(head, head) + (f"_{{{tail}}}" if tail else "")
+    else:
+        latex = rf"\text{{{escape_latex(name)}}}"
+    return Symbol(name, latex, ATOM, uses)
+
+
+def number(value: Any, digits: int = 8) -> str:
+    """Return a number with `digits` significant digits and a proper minus sign."""
+    return f"{value:.{digits}g}".replace("-", "−") if not isinstance(value, (bool, str)) else str(value)
+
+
+def shown(array: Any, digits: int = 8, width: int = 40) -> str:
+    """Return an array as text: a scalar as a number, a small one in full, a large one as its range."""
+    if array.shape == ():
+        return number(array.item(), digits)
+    return host.describe(array, width=width).replace("-", "−")
+
+
+def names_of(nodes: Sequence[Tensor], outputs: Sequence[Tensor] = ()) -> dict[Tensor, str]:
+    """Return a short name for every node that is no unnamed literal: its own, or v1, v2, … where that is free."""
+    taken: set[str] = {node.name for node in nodes if node.name}
+    used: set[str] = set()
+    found: dict[Tensor, str] = {}
+    count = 0
+    for node in nodes:
+        if node.name:
+            title, copy = node.name, 2
+            while title in used:
+                title, copy = f"{node.name}′{copy}", copy + 1
+        elif node.op is None and not node.recorded and node.size == 1:
+            continue
+        else:
+            count += 1
+            title = f"{_stem(node)}{count}"
+            while title in taken:
+                count += 1
+                title = f"{_stem(node)}{count}"
+        used.add(title)
+        found[node] = title
+    return found
+
+
+def _stem(node: Tensor) -> str:
+    if node.op is not None:
+        return "v"
+    return "x" if node.__class__ is Variable or node.recorded else "k"
+
+
+def symbol_of(node: Tensor, names: Mapping[Tensor, str]) -> Symbol:
+    """Return how a node is written where it is used."""
+    title = names.get(node)
+    if title is None:
+        return Symbol(number(node.item()) if node.has_value and node.size == 1 else node.describe())
+    return _name_symbol(title, (node,))
+
+
+_TWO, _ONE = Symbol("2"), Unit("1")
+
+
+def _call(name: str) -> Callable[..., Symbol]:
+    return lambda *arguments: _function(name).of(*arguments)
+
+
+def _function(name: str) -> Symbol:
+    known = {"exp", "log", "sin", "cos", "tan", "sinh", "cosh", "tanh", "max", "min"}
+    latex = rf"\{name}" if name in known else r"\sigma" if name == "σ" else rf"\operatorname{{{escape_latex(name)}}}"
+    return Symbol(name, latex)
+
+
+def _exponential(x: Symbol) -> Symbol:
+    plain = x.level == ATOM or (x.text.startswith("−") and " " not in x.text)
+    return Symbol(f"e^{x.text}" if plain else f"e^({x.text})", f"e^{{{x.latex}}}", POWER, x.uses)
+
+
+# How each op is written, of its operands.
+_WRITTEN: dict[str, Callable[..., Symbol]] = {
+    "add": lambda x, y: x + y,
+    "subtract": lambda x, y: x - y,
+    "multiply": lambda x, y: x * y,
+    "divide": lambda x, y: x / y,
+    "negative": lambda x: -x,
+    "positive": lambda x: x,
+    "reciprocal": lambda x: _ONE / x,
+    "square": lambda x: x**_TWO,
+    "power": lambda x, y: x**y,
+    "exp": _exponential,
+    "sqrt": lambda x: Symbol(f"√{x.inside(ATOM)[0]}", rf"\sqrt{{{x.latex}}}", POWER, x.uses),
+    "abs": lambda x: Symbol(f"|{x.text}|", rf"\left|{x.latex}\right|", ATOM, x.uses),
+    "sigmoid": _call("σ"),
+    "maximum": _call("max"),
+    "minimum": _call("min"),
+    "matmul": lambda x, y: x._join(y, (" @ ", r"\,"), PRODUCT),
+}
+
+# The local derivative by each operand, of the output z and the operands.
+_PARTIALS: dict[str, tuple[Callable[..., Symbol], ...]] = {
+    "add": (lambda z, x, y: _ONE, lambda z, x, y: _ONE),
+    "subtract": (lambda z, x, y: _ONE, lambda z, x, y: -_ONE),
+    "multiply": (lambda z, x, y: y, lambda z, x, y: x),
+    "divide": (lambda z, x, y: _ONE / y, lambda z, x, y: -(z / y)),
+    "negative": (lambda z, x: -_ONE,),
+    "positive": (lambda z, x: _ONE,),
+    "reciprocal": (lambda z, x: -(z**_TWO),),
+    "square": (lambda z, x: _TWO * x,),
+    "power": (
+        lambda z, x, y: y * (x if y.text == "2" else x ** (Symbol(_less_one(y)))),
+        lambda z, x, y: z * _function("log").of(x),
+    ),
+    "exp": (lambda z, x: z,),
+    "expm1": (lambda z, x: z + _ONE,),
+    "log": (lambda z, x: _ONE / x,),
+    "log1p": (lambda z, x: _ONE / (_ONE + x),),
+    "sqrt": (lambda z, x: _ONE / (_TWO * z),),
+    "abs": (lambda z, x: _function("sign").of(x),),
+    "sin": (lambda z, x: _function("cos").of(x),),
+    "cos": (lambda z, x: -_function("sin").of(x),),
+    "tan": (lambda z, x: _ONE + z**_TWO,),
+    "sinh": (lambda z, x: _function("cosh").of(x),),
+    "cosh": (lambda z, x: _function("sinh").of(x),),
+    "tanh": (lambda z, x: _ONE - z**_TWO,),
+    "asin": (lambda z, x: _ONE / Symbol(f"√(1 − {x.text}²)", rf"\sqrt{{1-{x.latex}^2}}", POWER, x.uses),),
+    "atan": (lambda z, x: _ONE / (_ONE + x**_TWO),),
+    "sigmoid": (lambda z, x: z * (_ONE - z),),
+    "softplus": (lambda z, x: _function("σ").of(x),),
+    "relu": (lambda z, x: Symbol(f"[{z.text} > 0]", rf"[{z.latex}>0]", ATOM, z.uses),),
+    "maximum": (
+        lambda z, x, y: Symbol(f"[{x.text} > {y.text}]", rf"[{x.latex}>{y.latex}]", ATOM, x.uses | y.uses),
+        lambda z, x, y: Symbol(f"[{y.text} > {x.text}]", rf"[{y.latex}>{x.latex}]", ATOM, x.uses | y.uses),
+    ),
+    "minimum": (
+        lambda z, x, y: Symbol(f"[{x.text} < {y.text}]", rf"[{x.latex}<{y.latex}]", ATOM, x.uses | y.uses),
+        lambda z, x, y: Symbol(f"[{y.text} < {x.text}]", rf"[{y.latex}<{x.latex}]", ATOM, x.uses | y.uses),
+    ),
+    "matmul": (
+        lambda z, x, y: Symbol(f"{y.inside(ATOM)[0]}ᵀ", rf"{y.inside(ATOM)[1]}^\top", POWER, y.uses),
+        lambda z, x, y: Symbol(f"{x.inside(ATOM)[0]}ᵀ", rf"{x.inside(ATOM)[1]}^\top", POWER, x.uses),
+    ),
+    "sum": (lambda z, *x: _ONE,),
+}
+
+
+def _less_one(y: Symbol) -> str:
+    try:
+        return number(float(y.text.replace("−", "-")) - 1)
+    except ValueError:
+        return f"({y.text} − 1)"
+
+
+def expression(node: Tensor, operands: Sequence[Symbol]) -> Symbol:
+    """Return the node's op applied to its operands; for a leaf its name is all there is."""
+    assert node.op is not None
+    written = _WRITTEN.get(node.op.name)
+    if written is not None:
+        return written(*operands)
+    made = _function(node.op.name).of(*operands)
+    if node.attributes:
+        extra = ", ".join(f"{key}={_brief(value)}" for key, value in node.attributes.items() if value is not None)
+        if extra:
+            made = Symbol(f"{made.text[:-1]}, {extra})", None, ATOM, made.uses)
+    return made
+
+
+def _brief(value: Any) -> str:
+    text = host.describe(value) if host.is_host_array(value) else repr(value)
+    return text if len(text) <= 40 else f"{text[:39]}…"
+
+
+def local_symbol(node: Tensor, position: int, out: Symbol, operands: Sequence[Symbol]) -> Symbol:
+    """Return the derivative of a node by the operand at `position`, as a lecture writes it."""
+    op = node.op
+    assert op is not None
+    rules = _PARTIALS.get(op.name, ())
+    if position < len(rules):
+        return rules[position](out, *operands)
+    x = operands[position]
+    return Symbol(
+        f"∂{out.text}/∂{x.text}",
+        rf"\frac{{\partial {out.latex}}}{{\partial {x.latex}}}",
+        PRODUCT,
+        # What an op without a written rule keeps is not known here: all that it may read.
+        frozenset(operand for operand in node.inputs if operand.recorded) if _reads(op) else (),
+    )
+
+
+def _reads(op: Op) -> bool:
+    return op.kind != "linear"
+
+
+def local_derivatives(node: Tensor) -> list[Any]:
+    """Return the derivative of the sum of a node's elements by each operand, as NumPy arrays; None where zero.
+
+    For a scalar node these are the numbers on the edges of the graph, parallel edges apart.
+    """
+    assert node.op is not None
+    backend = node.backend
+    if isinstance(node.op, Composite) or node.op is OPS["where"]:
+        with use_backend(backend):
+            leaves = [variable(operand._value) for operand in node.inputs]
+            opened = node.op(*leaves, **node.attributes)
+            if not host.is_real_floating(opened.dtype):
+                return [None] * len(leaves)
+            seed = None if opened.size == 1 else backend.numbers.ones_like(opened.value)
+            found = adjoints(opened, seed)
+        return [found[leaf].numpy() if leaf in found else None for leaf in leaves]
+    if not host.is_real_floating(node.dtype):
+        return [None] * len(node.inputs)
+    values = [operand._value for operand in node.inputs]
+    made: list[Any] = []
+    with working_on(backend):
+        F = backend.numbers
+        seed = F.ones_like(node._value)
+        for position, operand in enumerate(node.inputs):
+            if not host.is_real_floating(operand.dtype):
+                made.append(None)
+                continue
+            part = node.op.adjoint(F, seed, position, node._value, values, node.attributes)
+            if part is not None:
+                part = backend.to_host(backend.normalize(fitted(F, part, operand._value)))
+                part = host.as_host(part)
+            made.append(part)
+    return made

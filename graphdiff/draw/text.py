@@ -1,0 +1,188 @@
+"""The graph as text: an indented tree, and a table in topological order."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from graphdiff.differentiate.reverse import adjoints as adjoints_of
+from graphdiff.draw.symbols import expression, names_of, shown, symbol_of
+from graphdiff.draw.table import align, clean, fit, text_width
+from graphdiff.errors import GraphError
+from graphdiff.graph import Graph
+from graphdiff.tensor import Tensor, Variable
+
+__all__ = ["known_adjoints", "show", "text"]
+
+_COLOURS = {"variable": "\x1b[34m", "op": "\x1b[33m", "again": "\x1b[2m", "note": "\x1b[2m"}
+
+
+def known_adjoints(graph: Graph, wanted: bool | None) -> Mapping[Tensor, Tensor]:
+    """Return the adjoints to show: on demand, or if `backward` has been called below a single scalar output."""
+    single = len(graph.outputs) == 1 and graph.outputs[0].size == 1 and graph.outputs[0].has_value
+    if wanted is None:
+        differentiated = any(node.__class__ is Variable and node.grad is not None for node in graph)  # type: ignore[attr-defined]
+        wanted = single and differentiated
+    if not wanted:
+        return {}
+    if not single:
+        raise GraphError("adjoints are drawn for a single scalar output that has a value")
+    return adjoints_of(graph.outputs[0])
+
+
+def show(
+    outputs: Any,
+    *,
+    style: str = "both",
+    adjoints: bool | None = None,
+    width: int | None = None,
+    max_nodes: int = 200,
+    file: Any = None,
+) -> None:
+    """Print the graph below `outputs`: as a tree with shared nodes marked, and as a table in topological order.
+
+    Parameters
+    ----------
+    outputs : Tensor or nested structure of Tensors
+    style : {"both", "tree", "table"}
+    adjoints : bool, optional
+        Show ∂output/∂node; by default if `backward` has been called below a single scalar output.
+    width : int, optional
+        Columns; by default the terminal's, 120 where there is none.
+    max_nodes : int
+        So many lines of each; a note says how many were left out.
+    file : text stream, optional
+        Standard output by default. Colours are used on a terminal only, and not where NO_COLOR is set.
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> a, b = gd.variable(2.0, name="a"), gd.variable(1.0, name="b")
+    >>> gd.show(((a + b) * (b + 1)).named("e"), style="tree")
+    e = v1·v2  6
+    ├─ v1 = a + b  3
+    │  ├─ a  2
+    │  └─ b  1  (shared)
+    └─ v2 = b + 1  2
+       ├─ b ↑
+       └─ 1
+    """
+    stream = sys.stdout if file is None else file
+    terminal = bool(getattr(stream, "isatty", lambda: False)())
+    if width is None:
+        width = shutil.get_terminal_size((120, 24)).columns if terminal else 120
+    coloured = terminal and "NO_COLOR" not in os.environ
+    made = text(outputs, style=style, adjoints=adjoints, width=width, max_nodes=max_nodes, coloured=coloured)
+    stream.write(f"{made}\n")
+
+
+def text(
+    outputs: Any,
+    *,
+    style: str = "both",
+    adjoints: bool | None = None,
+    width: int = 120,
+    max_nodes: int = 200,
+    coloured: bool = False,
+) -> str:
+    """Return what `show` prints."""
+    if style not in ("both", "tree", "table"):
+        raise GraphError(f"style is 'both', 'tree' or 'table', not {style!r}")
+    graph = Graph(outputs)
+    found = known_adjoints(graph, adjoints)
+    names = {node: clean(title) for node, title in names_of(graph.nodes).items()}
+    parts = []
+    if style != "table":
+        parts.append(_tree(graph, names, found, width, max_nodes, coloured))
+    if style != "tree":
+        parts.append(_table(graph, names, found, width, max_nodes))
+    return "\n\n".join(parts)
+
+
+def _written(node: Tensor, names: Mapping[Tensor, str]) -> str:
+    if node.op is None:
+        return names[node] if node in names else symbol_of(node, names).text
+    return f"{names[node]} = {expression(node, [symbol_of(each, names) for each in node.inputs]).text}"
+
+
+def _value(node: Tensor) -> str:
+    if not node.has_value:
+        return ""
+    return shown(node.numpy(), digits=6)
+
+
+def _tree(
+    graph: Graph,
+    names: Mapping[Tensor, str],
+    adjoint: Mapping[Tensor, Tensor],
+    width: int,
+    max_nodes: int,
+    coloured: bool,
+) -> str:
+    users: dict[Tensor, int] = {}
+    for operand, _, _ in graph.edges:
+        users[operand] = users.get(operand, 0) + 1
+    lines: list[str] = []
+    seen: set[Tensor] = set()
+    # Each entry: the node, the indentation of its own line, and that of its operands'.
+    pending: list[tuple[Tensor, str, str]] = [(output, "", "") for output in reversed(graph.outputs)]
+    inner = set(graph.inputs)
+    while pending and len(lines) < max_nodes:
+        node, own, below = pending.pop()
+        style = "variable" if node.op is None else "op"
+        again = node in seen and node in names
+        if again:
+            line, style = f"{own}{names[node]} ↑", "again"
+        else:
+            seen.add(node)
+            line = f"{own}{_written(node, names)}"
+            details = [" × ".join(map(str, node.shape)), _value(node) if node in names else ""]
+            if node in adjoint:
+                details.append(f"adjoint {_value(adjoint[node])}")
+            if users.get(node, 0) > 1 and node in names:
+                details.append("(shared)")
+            line = "  ".join([line, *filter(None, details)])
+        line = _narrow(line, own, width)
+        lines.append(f"{_COLOURS[style]}{line}\x1b[0m" if coloured else line)
+        if again or node in inner:
+            continue
+        for position, operand in reversed(list(enumerate(node.inputs))):
+            last = position == len(node.inputs) - 1
+            pending.append((operand, f"{below}{'└─ ' if last else '├─ '}", f"{below}{'   ' if last else '│  '}"))
+    left = len(graph.nodes) - len(seen)
+    if pending and left > 0:
+        lines.append(f"… and {left:,} more nodes; max_nodes={max_nodes}")
+    return "\n".join(lines)
+
+
+def _narrow(line: str, indentation: str, width: int) -> str:
+    """Cut a line to the width; where the indentation fills it, its depth is written instead."""
+    if text_width(indentation) > width - 30 and width > 30:
+        line = f"⋯ {len(indentation) // 3} deep ⋯ {line[len(indentation) :]}"
+    return fit(line, width)
+
+
+def _table(
+    graph: Graph, names: Mapping[Tensor, str], adjoint: Mapping[Tensor, Tensor], width: int, max_nodes: int
+) -> str:
+    listed = [node for node in graph.nodes if node in names]
+    header = ["node", "shape", "dtype", "value", *(["adjoint"] if adjoint else []), "made at"]
+    rows: list[Sequence[Sequence[str]]] = []
+    limit = max(16, width // 3)
+    for node in listed[:max_nodes]:
+        made = node.source
+        path, _, line = made.rpartition(":")
+        cells = [fit(_written(node, names), limit), " × ".join(map(str, node.shape)) or "scalar", str(node.dtype)]
+        cells.append(_value(node))
+        if adjoint:
+            cells.append(_value(adjoint[node]) if node in adjoint else "")
+        cells.append(f"{Path(path).name}:{line}")
+        rows.append([[clean(cell)] for cell in cells])
+    lines = [fit(line, width) for line in align(header, rows, limit=limit).splitlines()]
+    if len(listed) > max_nodes:
+        lines.append(f"… and {len(listed) - max_nodes:,} more nodes; max_nodes={max_nodes}")
+    return "\n".join(lines)

@@ -1,0 +1,90 @@
+"""The graph as text."""
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphdiff as gd
+from graphdiff.draw.table import text_width
+from graphdiff.draw.text import text
+from graphdiff.errors import GraphError
+
+
+def expression() -> Any:
+    a, b = gd.variable(2.0, name="a"), gd.variable(1.0, name="b")
+    return ((a + b).named("c") * (b + 1).named("d")).named("e")
+
+
+def test_tree_marks_what_is_shared(capsys: pytest.CaptureFixture[str]) -> None:
+    gd.show(expression(), style="tree")
+    assert capsys.readouterr().out.splitlines() == [
+        "e = c·d  6",
+        "├─ c = a + b  3",
+        "│  ├─ a  2",
+        "│  └─ b  1  (shared)",
+        "└─ d = b + 1  2",
+        "   ├─ b ↑",
+        "   └─ 1",
+    ]
+
+
+def test_table_is_in_topological_order_with_adjoints_after_backward() -> None:
+    e = expression()
+    e.backward()
+    lines = text(e, style="table").splitlines()
+    assert lines[0].split() == ["node", "shape", "dtype", "value", "adjoint", "made", "at"]
+    assert [line.split()[0] for line in lines[2:]] == ["a", "b", "c", "d", "e"]
+    assert "test_show.py:" in lines[2]
+    assert lines[3].split()[:5] == ["b", "scalar", "float64", "1", "5"]
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_no_line_is_wider_than_the_terminal(width: int) -> None:
+    x = gd.variable(np.ones((3, 4)), name="名前" * 50)
+    y = x
+    for _ in range(60):
+        y = gd.tanh(y)
+    made = text(y, width=width)
+    assert max(map(text_width, made.splitlines())) <= width
+    assert " deep ⋯" in made
+
+
+def test_colour_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    plain, coloured = io.StringIO(), Terminal()
+    gd.show(expression(), file=plain)
+    gd.show(expression(), file=coloured)
+    assert "\x1b[" not in plain.getvalue()
+    assert "\x1b[" in coloured.getvalue()
+    monkeypatch.setenv("NO_COLOR", "1")
+    quiet = Terminal()
+    gd.show(expression(), file=quiet)
+    assert "\x1b[" not in quiet.getvalue()
+
+
+def test_long_graphs_say_how_many_are_left_out() -> None:
+    y = gd.variable(1.0)
+    for _ in range(5000):
+        y = gd.sin(y)
+    made = text(y, max_nodes=10)
+    assert made.count("more nodes; max_nodes=10") == 2
+    assert "4,991 more nodes" in made
+    assert len(made.splitlines()) < 30
+
+
+def test_names_cannot_break_lines_or_steer_the_terminal() -> None:
+    x = gd.variable(1.0, name="two\nlines \x1b[31m red")
+    made = text(x * x)
+    assert "\x1b" not in made
+    assert "two\\nlines" in made
+
+
+def test_unknown_style() -> None:
+    with pytest.raises(GraphError, match=r"'both', 'tree' or 'table'"):
+        gd.show(expression(), style="round")

@@ -1,0 +1,184 @@
+"""Trace tables and the sum over paths: the lecture's numbers, and texts of any kind."""
+
+import shutil
+import subprocess
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphdiff as gd
+from graphdiff.errors import GraphError, NoValueError
+
+
+def lecture() -> dict[str, Any]:
+    a, b = gd.variable(2.0, name="a"), gd.variable(1.0, name="b")
+    c, d = (a + b).named("c"), (b + 1).named("d")
+    return {"a": a, "b": b, "c": c, "d": d, "e": (c * d).named("e")}
+
+
+def logistic() -> tuple[Any, Any]:
+    W, x, y = gd.variable(3.0, name="W"), gd.constant(3.0, name="x"), gd.constant(1.0, name="y")
+    xi1 = (-(W * x)).named("ξ1")
+    xi2 = gd.exp(xi1).named("ξ2")
+    xi3 = (1 + xi2).named("ξ3")
+    xi4 = (1 / xi3).named("ξ4")
+    xi5 = gd.log(xi4).named("ξ5")
+    return W, (-(y * xi5)).named("L")
+
+
+def test_the_lectures_forward_table() -> None:
+    W, loss = logistic()
+    table = gd.trace(loss, mode="forward", wrt=W, named=True)
+    assert [row.expression for row in table if row.node.op] == [
+        "ξ1 = −W·x",
+        "ξ2 = e^ξ1",
+        "ξ3 = 1 + ξ2",
+        "ξ4 = 1/ξ3",
+        "ξ5 = log(ξ4)",
+        "L = −y·ξ5",
+    ]
+    assert table["ξ1"].local_derivatives == ("∂ξ1/∂W = −x = −3",)
+    assert table["ξ2"].value == "e^−9"
+    assert table["L"].value == "−1·(−0.00012340219)"
+    expected = {"ξ1": -9, "ξ2": np.exp(-9), "ξ3": 1 + np.exp(-9), "ξ4": 1 / (1 + np.exp(-9))}
+    for name, value in expected.items():
+        assert float(table[name].node.value) == pytest.approx(value, rel=1e-14)
+    tangents = [float(row.derivative) for row in table if row.node.op]
+    assert tangents[:3] == pytest.approx([-3, -3 * np.exp(-9), -3 * np.exp(-9)])
+    assert abs(tangents[-1]) == pytest.approx(0.00037018372, abs=1e-11)
+    assert table["ξ1"].running_derivative == ("−3·1 = −3",)
+
+
+def test_the_lectures_backward_table() -> None:
+    W, loss = logistic()
+    table = gd.trace(loss, mode="reverse", wrt=W, named=True)
+    assert [row.name for row in table] == ["L", "ξ5", "ξ4", "ξ3", "ξ2", "ξ1", "W"]
+    assert abs(float(table["W"].derivative)) == pytest.approx(0.00037018372, abs=1e-11)
+    assert table["L"].running_derivative == ("1",)
+    assert table["ξ5"].running_derivative == ("1·(−1) = −1",)
+    assert [row.stored for row in table] == [("y",), ("ξ4",), ("ξ3", "ξ4"), (), ("ξ2",), ("x",), ()]
+    assert table.stored == ("x", "y", "ξ2", "ξ3", "ξ4")
+    assert "stored for the backward pass: x, y, ξ2, ξ3, ξ4 (40 bytes)" in str(table)
+
+
+def test_all_nodes_of_the_graph_example_in_both_modes() -> None:
+    made = lecture()
+    forward = gd.trace(made["e"], mode="forward", wrt=made["b"])
+    assert {row.name: float(row.derivative or 0) for row in forward} == {"a": 0, "b": 1, "c": 1, "d": 1, "e": 5}
+    reverse = gd.trace(made["e"], mode="reverse")
+    assert {row.name: float(row.derivative) for row in reverse} == {"e": 1, "d": 3, "c": 2, "b": 5, "a": 2}
+    assert reverse["b"].running_derivative == ("3·1 + 2·1 = 5",)
+    assert len(reverse) == 5
+    assert reverse[0].name == "e"
+    assert len(list(gd.trace(made["e"], mode="reverse", wrt=made["a"]))) == 3
+
+
+def test_arrays_are_shown_in_full_or_by_their_range() -> None:
+    x = gd.variable(np.arange(6.0).reshape(2, 3), name="x")
+    w = gd.variable(np.ones((3, 2)), name="w")
+    table = gd.trace(gd.sum(gd.tanh((x @ w).named("h"))).named("s"), mode="reverse")
+    assert table["h"].local_derivatives == ("∂h/∂x = wᵀ", "∂h/∂w = xᵀ")
+    assert table["h"].numeric_value == "[[ 3., 3.], [12., 12.]]"
+    assert table["x"].derivative.shape == (2, 3)
+    np.testing.assert_allclose(table["x"].derivative, gd.adjoints(gd.sum(gd.tanh(x @ w)))[x].numpy())
+    assert gd.trace(gd.sum(x), mode="forward", wrt=x, seed=np.ones((2, 3)))[-1].derivative == 6
+
+
+def test_a_graph_without_values_is_traced_in_symbols() -> None:
+    x = gd.placeholder(name="x")
+    table = gd.trace((x * x).named("y"), mode="reverse")
+    assert table["y"].local_derivatives == ("∂y/∂x = x + x",)
+    assert table["x"].numeric_value == ""
+
+
+def test_the_matrix_function_keeps_its_name() -> None:
+    matrix = gd.variable([[1.0, 2.0], [3.0, 4.0]])
+    assert gd.trace(matrix).item() == 5
+    assert gd.trace(matrix, offset=1).item() == 2
+    assert np.trace(matrix).item() == 5
+
+
+def test_errors_say_what_to_give() -> None:
+    made = lecture()
+    with pytest.raises(GraphError, match=r"which with wrt=….*'a'.*'b'"):
+        gd.trace(made["e"], mode="forward")
+    with pytest.raises(GraphError, match=r"'forward' or 'reverse'"):
+        gd.trace(made["e"], mode="sideways")
+    with pytest.raises(GraphError, match=r"no path"):
+        gd.trace(made["c"], mode="reverse", wrt=made["d"])
+    vector = gd.variable([1.0, 2.0])
+    with pytest.raises(GraphError, match=r"direction"):
+        gd.trace(gd.sum(vector), mode="forward", wrt=vector)
+
+
+ODD = ["<script>alert(1)</script>", "q\"u'o", "back\\slash", "two\nlines", "🎲", "a_b^c{d}%$#&~", "n" * 10_000]
+
+
+@pytest.mark.parametrize("name", ODD, ids=range(len(ODD)))
+def test_odd_names_are_text(name: str) -> None:
+    x = gd.variable(2.0, name=name)
+    table = gd.trace((x * x).named("y"), mode="reverse")
+    root = ElementTree.fromstring(table.html())
+    assert {child.tag for child in root.iter()} <= {"table", "thead", "tbody", "tr", "th", "td", "br", "caption"}
+    shown = name.replace("\n", "\\n")
+    assert shown in ["".join(cell.itertext()) for cell in root.iter("td")]
+    assert all(len(line) < 400 for line in str(table).splitlines())
+    assert table.latex().count(r"\begin{tabular}") == table.latex().count(r"\end{tabular}")
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_latex_compiles(tmp_path: Path) -> None:
+    tables = [gd.trace(logistic()[1], mode=mode, named=True).latex() for mode in ("forward", "reverse")]
+    for name in ODD[:-1]:
+        x = gd.variable(2.0, name=name)
+        tables.append(gd.trace(x * x, mode="reverse").latex())
+    body = "\n\n".join(tables)
+    head = r"\documentclass{article}\usepackage[T1]{fontenc}\usepackage{amsmath}\begin{document}"
+    (tmp_path / "t.tex").write_text(f"{head}\n{body}\n\\end{{document}}")
+    done = subprocess.run(["pdflatex", "-interaction=nonstopmode", "t.tex"], cwd=tmp_path, capture_output=True)
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_nine_paths_cost_one_multiplication() -> None:
+    x = gd.variable(1.0, name="X")
+    y = gd.einsum(",,->", x, x, x).named("Y")
+    z = gd.einsum(",,->", y, y, y).named("Z")
+    found = gd.paths(z, x)
+    assert found.count == len(found) == 9
+    assert len(list(found)) == 9
+    assert found.factored == "(1 + 1 + 1)·(1 + 1 + 1)"
+    assert found.factored_multiplications == 1
+    assert found.multiplications == 9
+    assert found.total == 9
+
+
+def test_paths_of_the_example() -> None:
+    made = lecture()
+    found = gd.paths(made["e"], made["b"])
+    assert [(path.names, path.product) for path in found] == [(("b", "c", "e"), 2.0), (("b", "d", "e"), 3.0)]
+    assert found.total == 5
+    assert found.steps[-1] == "∂e/∂b = 3·1 + 2·1 = 5"
+    assert "sum of products: 5" in str(found)
+
+
+def test_paths_are_counted_without_being_listed() -> None:
+    x = gd.variable(1.0)
+    y = x
+    for _ in range(200):
+        y = y * 0.5 + y * 0.5
+    found = gd.paths(y, x)
+    assert found.count == 2**200
+    assert found.total == 1
+    assert "and 1,6" in str(found)
+    with pytest.raises(GraphError, match=r"no path"):
+        gd.paths(y, gd.variable(1.0))
+    p, v = gd.placeholder(), gd.variable([1.0, 2.0])
+    with pytest.raises(NoValueError):
+        gd.paths(p * p, p)
+    with pytest.raises(GraphError, match=r"scalar"):
+        gd.paths(gd.sum(v), v)
+    many = list(gd.paths(gd.exp(x) * x, x))
+    assert sum(path.product for path in many) == pytest.approx(2 * np.e)
