@@ -71,6 +71,7 @@ class Checkpoint:
             "batch": run.batch,
             "loss": run.loss,
             "stopped": run.stopped,
+            "finished": bool(run.stopped) or run.epoch >= len(self._sizes),
             "history": list(run.history),
             "streams": {path: _plain(stream.bit_generator.state) for path, stream in streams(run.model)},
         }

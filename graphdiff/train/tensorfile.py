@@ -22,12 +22,13 @@ def pack(kind: str, arrays: Mapping[str, Any], facts: Mapping[str, Any]) -> byte
     from safetensors.numpy import save
 
     try:
-        text = json.dumps(facts)
+        text = json.dumps({"kind": kind, "version": _VERSION, "facts": facts})
     except (TypeError, ValueError) as error:
         raise DataError(f"only text, numbers, lists and dicts of them can be saved: {error}") from error
     # safetensors writes memory as it lies: rows first.
     tensors = {name: np.array(value, order="C") for name, value in arrays.items()}
-    return save(tensors, {"graphdiff": kind, "version": str(_VERSION), "facts": text})
+    # One entry, since safetensors writes several in an order of its own: the same model gives the same bytes.
+    return save(tensors, {"graphdiff": text})
 
 
 def unpack(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -45,20 +46,21 @@ def unpack(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dic
         with open(path, "rb"):
             pass
         with safe_open(path, "np") as opened:
-            metadata = opened.metadata() or {}
-            if metadata.get("graphdiff") != kind:
-                found = metadata.get("graphdiff")
-                what = f"a graphdiff {found}" if found else "a safetensors file of another program"
-                raise DataError(f"{path} is {what}, not a graphdiff {kind}")
-            if metadata.get("version") != str(_VERSION):
+            text = (opened.metadata() or {}).get("graphdiff")
+            if text is None:
+                raise DataError(f"{path} is a safetensors file of another program, not a graphdiff {kind}")
+            stored = json.loads(text)
+            if stored["kind"] != kind:
+                raise DataError(f"{path} is a graphdiff {stored['kind']}, not a graphdiff {kind}")
+            if stored["version"] != _VERSION:
                 raise DataError(f"{path} was written by another version of graphdiff")
-            facts = json.loads(metadata["facts"])
+            facts = stored["facts"]
             arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     except FileNotFoundError as error:
         raise DataError(f"there is no file {path}") from error
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
-    except (SafetensorError, KeyError, ValueError) as error:
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{path} is truncated or no {kind} of graphdiff: {error}") from error

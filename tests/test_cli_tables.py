@@ -1,0 +1,256 @@
+"""`graphdiff train`, `predict` and `evaluate`."""
+
+import csv
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import graphdiff as gd
+from graphdiff.cli import main
+
+QUICK = ["--epochs", "3", "--hidden", "8", "--lr", "0.01"]
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def run(*arguments: Any) -> Any:
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+def write(path: str, header: str, rows: Any) -> str:
+    with open(path, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(header.split(","))
+        writer.writerows(rows)
+    return path
+
+
+def flowers(rows: int = 60) -> str:
+    stream = np.random.default_rng(0)
+    data = []
+    for k in range(rows):
+        kind = k % 3
+        data.append(
+            [round(kind + stream.normal() / 5, 3), ["dry", "wet"][k % 2], round(stream.normal(), 3), "abc"[kind]]
+        )
+    return write("flowers.csv", "length,soil,noise,species", data)
+
+
+def houses(rows: int = 80) -> str:
+    stream = np.random.default_rng(0)
+    data = [(area, area * 2000 + stream.normal() * 100) for area in stream.uniform(20, 200, rows).round(1)]
+    return write("houses.csv", "area,price", data)
+
+
+def test_classes_from_a_table() -> None:
+    flowers()
+    result = run("train", "flowers.csv", "--target", "species", "--epochs", 30, "--hidden", "16", "--out", "o/p")
+    assert result.exit_code == 0, result.output
+    assert "classification of 'species' (3 different texts) from 3 columns; MLP 4-16-3" in result.output
+    assert "48 rows to train on, 12 held out" in result.output
+    assert re.search(r"learning rate [\d.]+, the best", result.output)
+    out = Path("o/p")
+    assert {file.name for file in out.iterdir()} == {"model.safetensors", "history.csv", "curves.png", "graph.svg"}
+    assert ElementTree.parse(out / "graph.svg").getroot().tag.endswith("svg")
+    assert len((out / "history.csv").read_text().splitlines()) == 31
+    result = run("evaluate", out / "model.safetensors", "flowers.csv")
+    assert result.exit_code == 0
+    assert float(re.findall(r"accuracy ([\d.]+)", result.output)[0]) > 0.95
+    assert run("predict", out / "model.safetensors", "flowers.csv", "-o", "p.csv").exit_code == 0
+    with open("p.csv", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["species"] for row in rows[:3]] == ["a", "b", "c"]
+    assert all(abs(sum(float(row[f"p({name})"]) for name in "abc") - 1) < 1e-5 for row in rows)
+    shown = run("predict", out / "model.safetensors", "flowers.csv")
+    assert shown.output.encode() == Path("p.csv").read_bytes()
+    saved = gd.train.load(out / "model.safetensors")
+    assert saved.classes == ["a", "b", "c"]
+    assert saved.columns is not None
+    assert saved.columns[1] == {"name": "soil", "kind": "categorical", "categories": ["dry", "wet"]}
+
+
+def test_numbers_from_a_table() -> None:
+    houses()
+    result = run("train", "houses.csv", "--target", "price", "--hidden", "16", "--epochs", 60)
+    assert result.exit_code == 0, result.output
+    assert "regression of 'price' (80 different numbers) from 1 columns" in result.output
+    assert float(re.findall(r"R² ([\d.]+)", result.output)[0]) > 0.98
+    predicted = run("predict", "model.safetensors", "houses.csv").output.splitlines()
+    assert predicted[0] == "price"
+    truth = [line.split(",")[1] for line in Path("houses.csv").read_text().splitlines()]
+    assert float(predicted[7]) == pytest.approx(float(truth[7]), rel=0.3)
+    assert "R²" in run("evaluate", "model.safetensors", "houses.csv").output
+
+
+def test_parquet_and_npz_train_as_the_csv_does() -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import csv as arrow_csv
+    from pyarrow import parquet
+
+    flowers()
+    table = arrow_csv.read_csv("flowers.csv")
+    parquet.write_table(table, "flowers.parquet")
+    np.savez("flowers.npz", **{name: np.array(table[name].to_pylist()) for name in table.column_names})
+    weights = []
+    for ending in ("csv", "parquet", "npz"):
+        result = run("train", f"flowers.{ending}", "--target", "species", *QUICK, "--out", ending)
+        assert result.exit_code == 0, result.output
+        weights.append(gd.train.load(Path(ending) / "model.safetensors").model.state())
+    for other in weights[1:]:
+        assert all(np.array_equal(other[name], value) for name, value in weights[0].items())
+    parquet.write_table(pyarrow.table({"a": [1.0, None], "y": [1, 2]}), "holes.parquet")
+    assert "holes.parquet, row 2, column 'a'" in run("train", "holes.parquet", "--target", "y").output
+    whole = Path("flowers.parquet").read_bytes()
+    Path("flowers.parquet").write_bytes(whole[: len(whole) // 2])
+    assert "flowers.parquet is truncated" in run("train", "flowers.parquet", "--target", "species").output
+
+
+def test_arrays_of_two_axes_are_columns() -> None:
+    X = np.random.default_rng(0).normal(size=(40, 3))
+    np.savez("d.npz", X=X, y=(X[:, 0] > 0).astype(int))
+    result = run("train", "d.npz", "--target", "y", *QUICK)
+    assert "classification of 'y' (2 different whole numbers) from 3 columns" in result.output
+    assert run("predict", "model.safetensors", "d.npz").output.splitlines()[0] == "y,p(0),p(1)"
+    np.savez("objects.npz", X=np.array([{}, 1], dtype=object))
+    assert "objects.npz is truncated or no NPZ" in run("train", "objects.npz", "--target", "y").output
+
+
+ROWS = [[k, k * k % 7, "xy"[k % 2], k % 2] for k in range(20)]
+
+
+def changed(row: int, column: int, value: Any) -> list[Any]:
+    rows = [list(values) for values in ROWS]
+    rows[row][column] = value
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (changed(4, 3, ""), r"d\.csv, row 5 \(line 6\), column 'y': the target is missing"),
+        (changed(4, 3, "nan"), r"d\.csv, row 5 \(line 6\), column 'y': the target is missing"),
+        (changed(6, 0, "seven"), r"d\.csv, row 7 \(line 8\), column 'a': 'seven' is no number"),
+        (changed(6, 1, "nan"), r"row 7 \(line 8\), column 'b': nan cannot be trained on"),
+        (changed(6, 1, "-inf"), r"row 7 \(line 8\), column 'b': -inf cannot"),
+        (changed(0, 1, ""), r"row 1 \(line 2\), column 'b': the value is missing"),
+        (changed(0, 2, ""), r"row 1 \(line 2\), column 'c': the value is missing"),
+        ([[*row[:3], 1] for row in ROWS], r"column 'y': there is a single class, 1"),
+        ([[*row[:3], "only"] for row in ROWS], r"column 'y': there is a single class, 'only'"),
+        ([*ROWS[:3], [1, 2]], r"d\.csv, row 4 \(line 5\): 2 values for 4 columns"),
+        ([], r"d\.csv has no rows below its header"),
+        ([[k, k, f"text {k}", k % 2] for k in range(300)], r"column 'c': 300 different texts are too many"),
+    ],
+)
+def test_bad_tables_are_refused_before_training(rows: Any, message: str) -> None:
+    write("d.csv", "a,b,c,y", rows)
+    result = run("train", "d.csv", "--target", "y", *QUICK, "--out", "out")
+    assert result.exit_code == 1
+    assert re.search(message, result.output), result.output
+    assert list(Path("out").iterdir()) == []
+
+
+def test_other_bad_input() -> None:
+    write("d.csv", "a,b,c,y", ROWS)
+    Path("empty.csv").write_bytes(b"")
+    Path("binary.csv").write_bytes(b"\xff\xfe\x00")
+    write("twice.csv", "a,a,y", [[1, 2, 3]])
+    Path("file").write_text("precious")
+    for arguments, code, message in [
+        (["empty.csv", "--target", "y"], 1, "empty.csv is empty"),
+        (["binary.csv", "--target", "y"], 1, "binary.csv is no CSV in UTF-8"),
+        (["twice.csv", "--target", "y"], 1, "several columns 'a'"),
+        (["none.csv", "--target", "y"], 1, "there is no file none.csv"),
+        (["d.csv", "--target", "z"], 1, "d.csv has no column 'z'; it has 'a', 'b', 'c', 'y'"),
+        (["d.csv", "--target", "y", "--ignore", "a,q"], 1, "has no column 'q'"),
+        (["d.csv", "--target", "y", "--ignore", "a,b,c"], 1, "no column besides 'y'"),
+        (["d.csv", "--target", "y", "--out", "file"], 1, "cannot write to file"),
+        (["d.csv", "--target", "y", "--checkpoint", "file"], 1, "cannot write to file"),
+        (["d.csv", "--target", "y", "--lr", "0"], 2, "'0' is neither a positive number nor auto"),
+        (["d.csv", "--target", "y", "--optimizer", "magic"], 2, "'magic' is not one of"),
+        (["d.csv", "--target", "y", "--hidden", "a"], 2, "no list of positive widths"),
+        (["d.csv", "--target", "y", "--backend", "abacus"], 1, "no backend 'abacus'"),
+        (["d.csv", "--target", "c", "--task", "regression"], 1, "column 'c': 'x' is no number"),
+        (["d.csv"], 2, "Missing option '--target'"),
+    ]:
+        result = run("train", *arguments)
+        assert (result.exit_code, message in result.output) == (code, True), (arguments, result.output)
+        assert "Traceback" not in result.output
+    assert Path("file").read_text() == "precious"
+
+
+def test_models_and_tables_that_do_not_fit() -> None:
+    flowers()
+    houses()
+    assert run("train", "flowers.csv", "--target", "species", *QUICK).exit_code == 0
+    write("new.csv", "length,soil,noise", [[1, "dry", 0.5], [1, "damp", 0.5]])
+    gd.train.save(gd.nn.Linear(1, 2), "bare.safetensors")
+    whole = Path("model.safetensors").read_bytes()
+    Path("half.safetensors").write_bytes(whole[: len(whole) // 2])
+    for command, model, table, message in [
+        ("predict", "model.safetensors", "houses.csv", "houses.csv has no column 'length', 'soil', 'noise'"),
+        ("predict", "model.safetensors", "new.csv", "row 2 (line 3), column 'soil': 'damp' is none of the 2"),
+        ("evaluate", "model.safetensors", "new.csv", "column 'soil'"),
+        ("predict", "half.safetensors", "flowers.csv", "half.safetensors is truncated or no model"),
+        ("predict", "flowers.csv", "flowers.csv", "flowers.csv is truncated or no model"),
+        ("evaluate", "none.safetensors", "flowers.csv", "there is no file none.safetensors"),
+        ("predict", "bare.safetensors", "flowers.csv", "does not say which columns"),
+    ]:
+        result = run(command, model, table)
+        assert (result.exit_code, message in result.output) == (1, True), result.output
+    write("known.csv", "length,soil,noise", [[1, "dry", 0.5]])
+    assert "known.csv has no column 'species'" in run("evaluate", "model.safetensors", "known.csv").output
+    assert (
+        "cannot write nowhere/p.csv" in run("predict", "model.safetensors", "known.csv", "-o", "nowhere/p.csv").output
+    )
+
+
+def test_help_has_examples() -> None:
+    for command in ("train", "predict", "evaluate"):
+        result = run(command, "--help")
+        assert result.exit_code == 0
+        assert f"  graphdiff {command} " in result.output
+
+
+def test_an_interrupt_says_how_to_resume_and_resuming_gives_the_same_model(tmp_path: Path) -> None:
+    houses(400)
+    common = ["houses.csv", "--target", "price", "--epochs", "150", "--batch-size", "8", "--hidden", "32,32"]
+    assert run("train", *common, "--out", "whole").exit_code == 0
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    program = "from graphdiff.cli import main; main(prog_name='graphdiff')"
+    arguments = ["train", *common, "--out", "out", "--checkpoint", "run"]
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-c", program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=environment,
+    )  # fmt: skip
+    assert process.stdout is not None
+    while "epoch" not in process.stdout.readline():
+        assert process.poll() is None, process.stderr and process.stderr.read()
+    time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate()
+    assert process.returncode == 130, told
+    assert "run/checkpoint.safetensors holds what has been trained" in told
+    command = told.strip().splitlines()[-1].split()
+    assert sorted(command) == sorted(["graphdiff", *arguments, "--resume"])  # in the order of the options' help
+    refused = run(*arguments)
+    assert refused.exit_code == 1
+    assert "unfinished run: go on with --resume" in refused.output
+    resumed = run(*command[1:])
+    assert resumed.exit_code == 0, resumed.output
+    assert Path("out/model.safetensors").read_bytes() == Path("whole/model.safetensors").read_bytes()
+    assert Path("out/history.csv").read_bytes() == Path("whole/history.csv").read_bytes()
