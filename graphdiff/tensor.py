@@ -449,10 +449,7 @@ class Variable(Tensor):
 
     def require_fit(self, shape: host.Shape, given: host.DType) -> None:
         """Raise an error where an array of this shape and dtype cannot be assigned."""
-        if shape != self.shape:
-            raise ShapeError(f"{self.describe()} cannot be assigned a value of shape {list(shape)}")
-        if given != self.dtype and "biufc".index(given.kind) > "biufc".index(self.dtype.kind):
-            raise DTypeError(f"{self.describe()} cannot be assigned a value of dtype {given}")
+        _require_fit(self, shape, given, "assigned")
 
     def _replace(self, array: Any) -> None:
         """Take over `array`, known to fit and to be nobody else's."""
@@ -484,6 +481,13 @@ class Variable(Tensor):
 TENSOR_TYPES = (Tensor, Variable)
 
 
+def _require_fit(node: Tensor, shape: host.Shape, given: host.DType, verb: str) -> None:
+    if given.kind not in "biufc" or "biufc".index(given.kind) > "biufc".index(node.dtype.kind):
+        raise DTypeError(f"{node.describe()} cannot be {verb} a value of dtype {given}")
+    if shape != node.shape:
+        raise ShapeError(f"{node.describe()} cannot be {verb} a value of shape {list(shape)}")
+
+
 def value_for(node: Tensor, new: Any, verb: str) -> Any:
     """Return `new` as an array of the node's backend, shape and dtype, not copied unless it must be.
 
@@ -508,10 +512,7 @@ def value_for(node: Tensor, new: Any, verb: str) -> Any:
         if new.dtype.kind in "biufc":
             new = backend.from_host(new)
     given = backend.host_dtype(new)
-    if given.kind not in "biufc" or "biufc".index(given.kind) > "biufc".index(node.dtype.kind):
-        raise DTypeError(f"{node.describe()} cannot be {verb} a value of dtype {given}")
-    if tuple(new.shape) != node.shape:
-        raise ShapeError(f"{node.describe()} cannot be {verb} a value of shape {list(new.shape)}")
+    _require_fit(node, tuple(new.shape), given, verb)
     return new if given == node.dtype else backend.numbers.astype(new, backend.native_dtype(node.dtype))
 
 

@@ -63,4 +63,4 @@ def turned(operand: Operand) -> Operand:
 
 def compact(view: View) -> tuple[int, ...]:
     """Return the strides of an array without gaps in the order of a view."""
-    return dense_strides(view.shape, columns=view.by_columns and not view.by_rows)
+    return dense_strides(view.shape, columns=view.turned)

@@ -66,7 +66,7 @@ def cast(plan: Planner, node: Tensor) -> bool:
                 plan.value[node] = replace(source, dtype=node.dtype)  # the slot it fills casts it
                 return True
         return False
-    out = plan.out(node, isinstance(source, View) and source.by_columns and not source.by_rows)
+    out = plan.out(node, isinstance(source, View) and source.turned)
     plan.calls.append(Call(np.copyto, (out, source, "unsafe"), out, "-", node=node))
     plan.value[node] = out
     return True
@@ -78,9 +78,9 @@ def elementwise(plan: Planner, node: Tensor) -> bool:
     ufunc = plan.ufunc(node.op)
     if ufunc is None or node.attributes:
         return False
-    operands = [plan.array(operand, node.shape) for operand in node.inputs]
+    operands = [plan.array(operand) for operand in node.inputs]
     views = [operand for operand in operands if isinstance(operand, View) and operand.shape == node.shape]
-    columns = len(node.shape) == 2 and any(view.by_columns and not view.by_rows for view in views)
+    columns = len(node.shape) == 2 and any(view.turned for view in views)
     out = plan.out(node, columns)
     if ufunc in (np.maximum, np.minimum) and out.size <= FULL:
         for place, given in enumerate(node.inputs):
@@ -140,7 +140,7 @@ def multiplied(plan: Planner, node: Tensor) -> bool:
     ones = plan.full(1, mask, integer) if mask.size <= FULL else plan.constant(np.ones((), integer))
     bits = plan.scratch(mask, integer, "mask")
     plan.calls.append(Call(np.fmin, (mask.retyped(integer), ones), bits, node=node, over=(0,), elementwise=True))
-    out = plan.out(node, adjoint.by_columns and not adjoint.by_rows)
+    out = plan.out(node, adjoint.turned)
     call = Call(np.multiply, (adjoint.retyped(integer), bits), out.retyped(integer), node=node, over=(0, 1))
     call.elementwise, call.flops = True, node.size
     plan.calls.append(call)
@@ -171,7 +171,7 @@ def chosen(plan: Planner, node: Tensor) -> bool:
     if not node.size or not node.shape or node.inputs[0].dtype.kind != "b":
         return False
     views = [operand for operand in (x, y) if isinstance(operand, View) and operand.shape == node.shape]
-    out = plan.out(node, len(node.shape) == 2 and any(v.by_columns and not v.by_rows for v in views))
+    out = plan.out(node, len(node.shape) == 2 and any(v.turned for v in views))
     plan.calls.append(Call(np.copyto, (out, y, "unsafe"), out, "-", node=node))
     plan.calls.append(Call(np.copyto, (out, x, "unsafe", condition), out, "-", node=node, flops=node.size))
     plan.value[node] = out

@@ -84,12 +84,11 @@ def joined(plan: Planner, node: Tensor) -> bool:
 @lowers("index_set")
 def index_set(plan: Planner, node: Tensor) -> bool:
     """Copy, then write the indexed elements."""
-    template = node.attributes["template"]
-    if len(node.inputs) != 2 or any(isinstance(e, str) or e is Ellipsis for e in template) or not node.size:
+    if len(node.inputs) != 2 or not node.size or not node.shape:
         return False
     out = plan.out(node)
-    place = out.indexed(template)
-    if place is None or not node.shape:
+    place = out.indexed(node.attributes["template"])
+    if place is None:
         return False
     plan.calls.append(Call(np.copyto, (out, plan.operand(node.inputs[0])), out, "-", node=node))
     plan.calls.append(Call(np.copyto, (place, plan.operand(node.inputs[1]), "unsafe"), place, "-", node=node))
@@ -100,13 +99,10 @@ def index_set(plan: Planner, node: Tensor) -> bool:
 @lowers("scatter_add")
 def scattered(plan: Planner, node: Tensor) -> bool:
     """Write zeros, then the indexed elements."""
-    template = node.attributes["template"]
-    if len(node.inputs) != 1 or any(isinstance(e, str) or e is Ellipsis for e in template) or not node.size:
-        return False
-    if not node.shape:
+    if len(node.inputs) != 1 or not node.size or not node.shape:
         return False
     out = plan.out(node)
-    place = out.indexed(template)
+    place = out.indexed(node.attributes["template"])
     if place is None:
         return False
     plan.calls.append(Call((out, "fill"), (0,), out, "-", node=node))

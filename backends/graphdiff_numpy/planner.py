@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from graphdiff.op import Op
-from graphdiff.plan.program import Program, Tensor, Variable
+from graphdiff.plan.program import Program, Tensor, Variable, counted_flops
 from graphdiff.plan.schedule import Call, Local, Operand, Schedule, Storage, View, dense_strides
 from graphdiff_numpy import moving, reductions  # noqa: F401 - they register their lowerings
 from graphdiff_numpy.common import FULL, LOWERINGS, PRIVATE, VIEWS, boxed, compact, numeral
@@ -97,9 +97,7 @@ class Planner:
     def _noted(self) -> list[tuple[str, str]]:
         """Return what was done, for people to read."""
         columns = {
-            call.out.storage.root()[0]
-            for call in self.schedule.calls
-            if call.out is not None and call.out.by_columns and not call.out.by_rows
+            call.out.storage.root()[0] for call in self.schedule.calls if call.out is not None and call.out.turned
         }
         parts = sum(1 for node, view in self.placed.items() if node.op is not None and node.op.name != "concatenate")
         fused = len(self.masks) + len(self.contracted) + len(self.scaled)
@@ -161,8 +159,6 @@ class Planner:
         if name == "broadcast_to":
             return source.broadcast(node.shape)
         template = node.attributes["template"]
-        if any(isinstance(entry, str) or entry is Ellipsis for entry in template):
-            return None
         return source.indexed(template)
 
     # What to look out for -----------------------------------------------------------------------------------------
@@ -233,7 +229,7 @@ class Planner:
             found = self.value[node] = self.constant(node._value)
         return found
 
-    def array(self, node: Tensor, shape: tuple[int, ...]) -> Operand:
+    def array(self, node: Tensor) -> Operand:
         """Return an operand of an elementwise call over arrays: numbers in slots, constants in full where that pays."""
         operand = self.operand(node)
         if isinstance(operand, Local) and not operand.shape:
@@ -291,9 +287,7 @@ class Planner:
             for storage in ([operand.storage] if isinstance(operand, View) else operand.roots)
         )
         assigned = Local(self.fresh(), node.shape, node.dtype, roots)
-        flops = node.op.flops
-        counted = flops * node.size if isinstance(flops, int) else int(flops(node, *node.inputs))
-        self.calls.append(Call(kernel, operands, assigns=assigned, node=node, flops=counted))
+        self.calls.append(Call(kernel, operands, assigns=assigned, node=node, flops=counted_flops(node)))
         self.value[node] = assigned
 
     # The end of a step --------------------------------------------------------------------------------------------

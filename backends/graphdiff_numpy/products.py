@@ -39,7 +39,7 @@ def lies_by_columns(plan: Planner, node: Tensor, shape: tuple[int, ...], depth: 
     """Whether the nearest lowered matrix below `node` lies by columns; None if there is none of the shape."""
     view = plan.value.get(node)
     if isinstance(view, View):
-        return view.by_columns and not view.by_rows if view.shape == shape else None
+        return view.turned if view.shape == shape else None
     if depth == 0 or node.op is None or node.op.name in ("matmul", "permute_dims"):
         return None
     found = (lies_by_columns(plan, operand, shape, depth - 1) for operand in node.inputs)

@@ -142,7 +142,7 @@ def wide_sum(plan: Planner, node: Tensor) -> bool:
     x = plan.operand(node.inputs[0])
     if not isinstance(x, View) or len(node.shape) != 2 or node.dtype.kind != "f":
         return False
-    columns = x.by_columns and not x.by_rows
+    columns = x.turned
     out = plan.out(node, columns)
     ones = plan.constant(np.full((node.shape[1], node.shape[1]), node.attributes["scale"], node.dtype))
     if columns:

@@ -208,7 +208,7 @@ class NumpyRunner:
         key = _key(view)
         found = self._names.get(key)
         if found is None:
-            turned = "_T" if len(view.shape) == 2 and view.by_columns and not view.by_rows else ""
+            turned = "_T" if len(view.shape) == 2 and view.turned else ""
             found = self._names[key] = self._fresh(f"{view.label or 'array'}{turned}")
             self._views[found] = view
         return found

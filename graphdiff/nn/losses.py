@@ -416,11 +416,13 @@ def kl_divergence(log_probabilities: Any, target: Any, *, weights: Any = None) -
 # Penalties -------------------------------------------------------------------------------------------------------
 
 
-def _penalised(of: Module | Iterable[Any]) -> list[Tensor]:
+def _penalty(of: Module | Iterable[Any], name: str) -> Tensor:
+    """Return the sum of a function of all weights."""
     given = [leaf for leaf in of.parameters() if leaf.ndim > 1] if isinstance(of, Module) else list(of)
     if not given:
         raise GraphError("there are no weights to penalise")
-    return [as_tensor(leaf) for leaf in given]
+    parts = [FUNCTIONS["sum"](FUNCTIONS[name](as_tensor(leaf))) for leaf in given]
+    return sum(parts[1:], parts[0])  # type: ignore[no-any-return]
 
 
 def l1_penalty(of: Module | Iterable[Any], strength: float = 1.0) -> Tensor:
@@ -438,8 +440,7 @@ def l1_penalty(of: Module | Iterable[Any], strength: float = 1.0) -> Tensor:
     >>> gd.nn.l1_penalty([gd.variable([3.0, -4.0])], 0.5).item()
     3.5
     """
-    parts = [FUNCTIONS["sum"](FUNCTIONS["abs"](leaf)) for leaf in _penalised(of)]
-    return strength * sum(parts[1:], parts[0])
+    return strength * _penalty(of, "abs")
 
 
 def l2_penalty(of: Module | Iterable[Any], strength: float = 1.0) -> Tensor:
@@ -457,8 +458,7 @@ def l2_penalty(of: Module | Iterable[Any], strength: float = 1.0) -> Tensor:
     >>> gd.nn.l2_penalty([gd.variable([3.0, -4.0])], 0.5).item()
     6.25
     """
-    parts = [FUNCTIONS["sum"](FUNCTIONS["square"](leaf)) for leaf in _penalised(of)]
-    return (0.5 * strength) * sum(parts[1:], parts[0])
+    return (0.5 * strength) * _penalty(of, "square")
 
 
 def accuracy(logits: Any, labels: Any) -> float:

@@ -7,7 +7,7 @@ from itertools import pairwise
 from time import perf_counter_ns
 from typing import Any
 
-from graphdiff.plan.program import Program
+from graphdiff.plan.program import Program, counted_flops
 from graphdiff.plan.schedule import Instruction
 from graphdiff.tensor import Tensor
 
@@ -74,5 +74,5 @@ def _instruction(node: Tensor) -> Instruction:
     assert op is not None
     operands = ", ".join(operand.name or operand.describe() for operand in node.inputs)
     moved = sum(math.prod(each.shape) * each.dtype.itemsize for each in (node, *node.inputs))
-    flops = op.flops * node.size if isinstance(op.flops, int) else int(op.flops(node, *node.inputs))
+    flops = counted_flops(node)
     return Instruction(f"{node.name or op.name} = {op.name}({operands})", op.name, node.shape, "returned", flops, moved)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from graphdiff.op import Op
 from graphdiff.tensor import MOVES, Tensor, Variable, next_serial
 
-__all__ = ["MOVES", "Program", "Tensor", "Variable", "clone", "next_serial", "rewrite"]
+__all__ = ["MOVES", "Program", "Tensor", "Variable", "clone", "counted_flops", "next_serial", "rewrite"]
 
 Rule = Callable[[Tensor, tuple[Tensor, ...]], Tensor | None]
 
@@ -106,6 +106,8 @@ def rewrite(program: Program, rule: Rule) -> Program:
     return program.replaced(new)
 
 
-def same(left: Sequence[Tensor], right: Sequence[Tensor]) -> bool:
-    """Whether two sequences hold the same tensors (``==`` would compare values)."""
-    return len(left) == len(right) and all(a is b for a, b in zip(left, right, strict=True))
+def counted_flops(node: Tensor) -> int:
+    """Return the floating-point operations of a node, as its op declares them."""
+    assert node.op is not None
+    declared = node.op.flops
+    return declared * node.size if isinstance(declared, int) else int(declared(node, *node.inputs))

@@ -13,7 +13,7 @@ from typing import Any
 
 from graphdiff.errors import CompileError
 from graphdiff.plan.passes import IMPURE
-from graphdiff.plan.program import Program, clone
+from graphdiff.plan.program import Program, clone, counted_flops
 from graphdiff.tensor import Tensor
 
 __all__ = ["fit_memory"]
@@ -60,7 +60,7 @@ def fit_memory(program: Program, limit: int, memory: Callable[[Program], int]) -
     """
     held = before = memory(program)
     flops = spent = sum(_flops(node) for node in program.nodes())
-    refused: set[tuple[str, int]] = set()
+    refused: set[tuple[Tensor, int]] = set()
     recomputed = 0
     for _ in range(_TRIES):
         if held <= limit:
@@ -75,14 +75,10 @@ def fit_memory(program: Program, limit: int, memory: Callable[[Program], int]) -
             program, held, spent, recomputed = tried, least, spent + choice.flops, recomputed + 1
             refused = set()
         else:
-            refused.add(_key(choice.node, choice.late))
+            refused.add((choice.node, choice.late))
     raise CompileError(
         f"memory_limit={limit:,} bytes cannot be met: recomputing what can be recomputed, the plan holds {held:,} bytes"
     )
-
-
-def _key(node: Tensor, late: int) -> tuple[str, int]:
-    return f"{node.serial}", late
 
 
 def _nbytes(node: Tensor) -> int:
@@ -90,13 +86,10 @@ def _nbytes(node: Tensor) -> int:
 
 
 def _flops(node: Tensor) -> int:
-    if node.op is None:
-        return 0
-    declared = node.op.flops
-    return declared * node.size if isinstance(declared, int) else int(declared(node, *node.inputs))
+    return 0 if node.op is None else counted_flops(node)
 
 
-def _choices(program: Program, refused: set[tuple[str, int]]) -> Iterator[_Choice]:
+def _choices(program: Program, refused: set[tuple[Tensor, int]]) -> Iterator[_Choice]:
     """Yield the values that are kept over the place where most memory is held, though nothing there uses them."""
     order = program.nodes()
     place = {node: index for index, node in enumerate(order)}
@@ -119,7 +112,7 @@ def _choices(program: Program, refused: set[tuple[str, int]]) -> Iterator[_Choic
         if place[node] < peak and later and peak not in uses[node] and len(order) not in later:
             late = min(later)
             again = _chain(node, late, place, uses)
-            if again is not None and _key(node, late) not in refused:
+            if again is not None and (node, late) not in refused:
                 yield _Choice(node, late, again, sum(map(_flops, again)))
 
 

@@ -110,6 +110,11 @@ class View:
             self.shape, dense_strides(self.shape, columns=True)
         )
 
+    @property
+    def turned(self) -> bool:
+        """Whether the elements lie by columns, and not also by rows as a vector's do."""
+        return self.by_columns and not self.by_rows
+
     def place(self) -> tuple[Storage, int]:
         """Return the root storage and the element where this view begins."""
         root, shift = self.storage.root()
