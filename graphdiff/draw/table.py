@@ -11,13 +11,13 @@ from typing import Any
 from graphdiff import host
 from graphdiff.differentiate.forward import tangents
 from graphdiff.differentiate.reverse import adjoints, below
+from graphdiff.draw.partials import local_symbol
 from graphdiff.draw.symbols import (
+    Number,
     Symbol,
-    Unit,
     escape_latex,
     expression,
     local_derivatives,
-    local_symbol,
     names_of,
     number,
     shown,
@@ -333,7 +333,7 @@ class _Tracer:
         written[last] = self.symbol(last)
         scalar = all(each.size == 1 and each.has_value for node in group for each in (node, *node.inputs))
         known = scalar or (len(group) == 1 and isinstance(last.op, Elementwise) and last.has_value)
-        symbols: dict[Tensor, Symbol] = {last: Unit("1")}
+        symbols: dict[Tensor, Symbol] = {last: Number(1)}
         numbers: dict[Tensor, Any] = {last: 1.0}
         for node in reversed(group):
             if node not in symbols:
@@ -462,8 +462,8 @@ class _Tracer:
                 if above is under or above.text == under.text:
                     two = Symbol("1")
             first, second = (one, two) if self.mode == "forward" else (two, one)
-            term = first._join(second, ("·", r" \cdot "), 3)
-            total = term if total is None else total._join(term, (" + ", " + "), 2)
+            term = first.join(second, ("·", r" \cdot "), 3)
+            total = term if total is None else total.join(term, (" + ", " + "), 2)
         assert total is not None
         if not result:
             return total.text, total.latex
