@@ -5,6 +5,7 @@ so that ``except ValueError`` keeps working.
 """
 
 __all__ = [
+    "AnomalyError",
     "BackendError",
     "BackendNotInstalledError",
     "CompileError",
@@ -77,6 +78,10 @@ class CompileError(GraphDiffError, RuntimeError):
 
 class GradientCheckError(GraphDiffError, AssertionError):
     """A derivative disagrees with finite differences, the complex step or its own transpose."""
+
+
+class AnomalyError(GraphDiffError, FloatingPointError):
+    """A value or a derivative became NaN or infinite while `graphdiff.detect_anomalies` was watching."""
 
 
 class DataError(GraphDiffError, ValueError):
