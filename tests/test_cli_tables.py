@@ -219,8 +219,30 @@ def test_models_and_tables_that_do_not_fit() -> None:
     )
 
 
+def test_a_trained_model_is_exported() -> None:
+    onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    houses()
+    assert run("train", "houses.csv", "--target", "price", *QUICK).exit_code == 0
+    result = run("export", "model.safetensors", "model.onnx")
+    assert (result.exit_code, result.output) == (0, "wrote model.onnx: input of shape batch × 1, float32\n")
+    areas = np.loadtxt("houses.csv", delimiter=",", skiprows=1, dtype="float32")[:, :1]
+    got = onnxruntime.InferenceSession("model.onnx").run(None, {"input": areas})[0]
+    predicted = run("predict", "model.safetensors", "houses.csv").output.splitlines()[1:]
+    np.testing.assert_allclose(got[:, 0], [float(value) for value in predicted], rtol=1e-5)
+    gd.train.save(gd.nn.Linear(1, 6), "bare.safetensors")
+    assert run("export", "bare.safetensors", "b.onnx", "--input-shape", "2,6").exit_code == 0
+    for arguments, code, message in [
+        (["bare.safetensors", "b.onnx"], 1, "the shape of one example is not known"),
+        (["bare.safetensors", "b.onnx", "--input-shape", "4"], 1, "a linear layer of 6 inputs"),
+        (["bare.safetensors", "b.onnx", "--input-shape", "4,x"], 2, "no list of lengths such as 28,28"),
+        (["none.safetensors", "b.onnx"], 1, "there is no file none.safetensors"),
+    ]:
+        result = run("export", *arguments)
+        assert (result.exit_code, message in result.output) == (code, True), result.output
+
+
 def test_help_has_examples() -> None:
-    for command in ("train", "predict", "evaluate"):
+    for command in ("train", "predict", "evaluate", "export"):
         result = run(command, "--help")
         assert result.exit_code == 0
         assert f"  graphdiff {command} " in result.output

@@ -7,6 +7,7 @@ from graphdiff.train.files import Saved, load, save
 from graphdiff.train.fit import fit
 from graphdiff.train.history import History
 from graphdiff.train.minibatches import Growing, minibatches
+from graphdiff.train.onnx import export_onnx
 from graphdiff.train.scaling import MinMax, Scaler, Standardise
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ __all__ = [
     "Saved",
     "Scaler",
     "Standardise",
+    "export_onnx",
     "fit",
     "load",
     "minibatches",
