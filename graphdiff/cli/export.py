@@ -35,8 +35,8 @@ def _shape(context: click.Context, parameter: click.Parameter, value: str | None
 def export(model: Path, output: Path, input_shape: tuple[int, ...] | None) -> None:
     """Write MODEL, which `graphdiff train` or gd.train.save wrote, as an ONNX file.
 
-    Its input is what `train` made of the columns: numbers before scaling, and 0 or 1 for each category; its output is what
-    is predicted, or the logits of the classes.
+    Its input is what `train` made of the columns: numbers before scaling, and 0 or 1 for each category. Its output is
+    what is predicted, or the logits of the classes.
     """
     try:
         saved = load(model)

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from graphdiff.train import augment
 from graphdiff.train.callbacks import Callback, EarlyStopping, Run
 from graphdiff.train.files import Saved, load, save
 from graphdiff.train.fit import fit
@@ -25,6 +26,7 @@ __all__ = [
     "Saved",
     "Scaler",
     "Standardise",
+    "augment",
     "export_onnx",
     "fit",
     "load",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +16,7 @@ from graphdiff.nn.losses import accuracy, check_labels
 from graphdiff.optim.optimizers import Optimizer
 from graphdiff.plan import Compiled, compile
 from graphdiff.tensor import Tensor
+from graphdiff.train.augment import Augmentation
 from graphdiff.train.callbacks import Callback, EarlyStopping, Run, Watcher
 from graphdiff.train.checkpoints import Checkpoint, deferred_interrupts
 from graphdiff.train.history import History, Record
@@ -50,6 +52,8 @@ def fit(
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: int | None = None,
     resume: bool = False,
+    augment: Augmentation | None = None,
+    prefetch: int = 0,
 ) -> History:
     """Train a model.
 
@@ -91,6 +95,11 @@ def fit(
         Batches between two checkpoints; by default one is written after each epoch.
     resume : bool
         Go on from the checkpoint, if there is one: bit for bit as if training had never been interrupted.
+    augment : callable, optional
+        Changes batches of inputs that are trained on, as the functions of `gd.train.augment` do, and keeps their shape.
+        What is measured after an epoch is not changed.
+    prefetch : int
+        So many batches are prepared ahead by a thread in the background; the results are the same.
 
     Returns
     -------
@@ -127,6 +136,13 @@ def fit(
         raise DataError(f"there is at least one batch between two checkpoints, not {checkpoint_every}")
     if resume and checkpoint is None:
         raise DataError("resume needs the path of a checkpoint")
+    if augment is not None:
+        changed = augment(X[:1], np.random.default_rng(seed))
+        if changed.shape != X[:1].shape or changed.dtype != X.dtype:
+            raise DataError(
+                f"augmentation keeps shape and dtype, and this makes {changed.dtype}{list(changed.shape)} of "
+                f"{X.dtype}{list(X[:1].shape)}"
+            )
     _set_mode(model, training=False)
     output = model(X[:1])
     classified = _is_classified(output, y)
@@ -185,21 +201,24 @@ def fit(
                 drop_last=drop_last,
                 rows=rows,
                 first=run.batch,
+                augment=augment,
+                prefetch=prefetch,
             )
-            for inputs, targets in order:
-                value = float(step_once(inputs, targets))
-                run.loss += value * len(inputs) / seen
-                run.batch += 1
-                done += 1
-                bar.advance(run, value, len(inputs))
-                for callback in callbacks:
-                    callback.on_batch(run)
-                if saved is not None:
-                    if interrupted():
-                        saved.save()
-                        raise KeyboardInterrupt
-                    if every and done % every == 0:
-                        saved.save()
+            with contextlib.closing(order):
+                for inputs, targets in order:
+                    value = float(step_once(inputs, targets))
+                    run.loss += value * len(inputs) / seen
+                    run.batch += 1
+                    done += 1
+                    bar.advance(run, value, len(inputs))
+                    for callback in callbacks:
+                        callback.on_batch(run)
+                    if saved is not None:
+                        if interrupted():
+                            saved.save()
+                            raise KeyboardInterrupt
+                        if every and done % every == 0:
+                            saved.save()
             record: Record = {"epoch": run.epoch + 1, "loss": run.loss}
             _set_mode(model, training=False)
             record |= _measured(predict, training_measures, X, y, rows)
