@@ -24,7 +24,6 @@ from graphdiff.optim import Optimizer
 from graphdiff.plan import compile
 from graphdiff.train import EarlyStopping, Saved, Standardise, fit, load, save
 from graphdiff.train.atomic import write_atomically
-from graphdiff.train.checkpoints import optimizer_state
 from graphdiff.train.tables import Table, describe_columns, describe_target, encode, encode_target, read_table
 from graphdiff.train.tensorfile import unpack
 
@@ -271,8 +270,7 @@ def _best_rate(model: Any, optimizer: Optimizer, loss: Any, X: Any, y: Any, batc
 
     Of rates that are about as good as the best, it is the least: what is quick at first may not settle later.
     """
-    weights = model.state()
-    states = {state: state.numpy().copy() for state in optimizer_state(optimizer).values()}
+    weights, memory = model.state(), optimizer.state()
     stream = np.random.default_rng((seed, 2))
     batches = [stream.integers(0, len(X), min(batch_size, len(X))) for _ in range(60)]
     sample = np.sort(stream.permutation(len(X))[:2000])
@@ -292,8 +290,7 @@ def _best_rate(model: Any, optimizer: Optimizer, loss: Any, X: Any, y: Any, batc
             value = float(loss(model(X[sample]), y[sample]))
             reached[rate] = value if value == value else float("inf")
             model.load_state(weights)
-            for state, saved in states.items():
-                state.assign(saved)
+            optimizer.load_state(memory)
     bound = 1.5 * min(reached.values())
     return min((rate for rate, value in reached.items() if value <= bound), default=before)
 

@@ -165,8 +165,8 @@ def _resampled(images: Any, factors: Any, axis: int) -> Any:
 def colour_pca(images: Any, deviation: float = 0.1) -> Augmentation:
     """Return an augmentation that changes colours along the directions in which those of the training images vary.
 
-    To every pixel of an image is added Σ αᵢ·λᵢ·pᵢ, where pᵢ and λᵢ are eigenvectors and eigenvalues of the covariance of
-    the channels, and αᵢ ~ N(0, deviation²) are drawn once per image. Krizhevsky, Sutskever and Hinton, ImageNet
+    To every pixel of an image is added Σ αᵢ·λᵢ·pᵢ, where pᵢ and λᵢ are eigenvectors and eigenvalues of the covariance
+    of the channels, and αᵢ ~ N(0, deviation²) are drawn once per image. Krizhevsky, Sutskever and Hinton, ImageNet
     classification with deep convolutional neural networks, 2012, section 4.1.
 
     Parameters

@@ -87,6 +87,7 @@ def fit(
     early_stopping : EarlyStopping or int, optional
         A number is the patience in epochs. The model ends with the weights of its best epoch.
     callbacks : sequence of Callback
+        Those that define `state` go on from it when a run is resumed.
     checkpoint : path, optional
         Where the whole state of training is kept: parameters, optimiser, random streams, and the place in the data.
         Written atomically: it is readable at any moment, and the one before stays if writing fails. An interrupt from
@@ -179,7 +180,7 @@ def fit(
             "rows": count,
             "optimizer": type(optimizer).__name__,
         }
-        saved = Checkpoint(checkpoint, run, watcher, sizes, options, (X, y))
+        saved = Checkpoint(checkpoint, run, watcher, sizes, options, (X, y), callbacks)
         if not (resume and saved.restore()):
             saved.save()
     batches = [count // size if drop_last else -(-count // size) for size in sizes]
