@@ -7,7 +7,8 @@ import click
 from graphdiff.cli.compare import compare
 from graphdiff.cli.demo import demo
 from graphdiff.cli.export import export
-from graphdiff.cli.tables import evaluate, predict, train
+from graphdiff.cli.tables import evaluate, predict
+from graphdiff.cli.train import train
 
 __all__ = ["main"]
 

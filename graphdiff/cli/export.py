@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from graphdiff.errors import GraphDiffError
+from graphdiff.cli.common import errors_told
 from graphdiff.train import export_onnx, load
 
 __all__ = ["export"]
@@ -38,10 +38,8 @@ def export(model: Path, output: Path, input_shape: tuple[int, ...] | None) -> No
     Its input is what `train` made of the columns: numbers before scaling, and 0 or 1 for each category. Its output is
     what is predicted, or the logits of the classes.
     """
-    try:
+    with errors_told():
         saved = load(model)
         path = export_onnx(saved, output, input_shape)
-    except (GraphDiffError, ImportError) as error:
-        raise click.ClickException(str(error)) from error
     width = input_shape or (len(saved.scaler.shift),)  # type: ignore[union-attr]
     click.echo(f"wrote {path}: input of shape batch × {' × '.join(map(str, width))}, float32")
