@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from graphdiff.errors import CompileError, DataError, NoValueError
+from graphdiff.errors import CompileError, DataError, GraphDiffError, NoValueError
 from graphdiff.nn.layers import Module
 from graphdiff.nn.losses import accuracy, check_labels
+from graphdiff.op import as_tensor
 from graphdiff.optim.optimizers import Optimizer
 from graphdiff.plan import Compiled, compile
 from graphdiff.tensor import Tensor
@@ -166,6 +167,9 @@ def fit(
         first = slice(0, min(sizes[0], count)) if rows is None else rows[: sizes[0]]
         if _can_trace(planned, X[first], y[first]):
             step_once, predict = planned, compile(model)
+            _check_targets(loss, output, y)
+            if held_out is not None:
+                _check_targets(loss, output, held_out[1])
 
     run = Run(model, optimizer)
     if isinstance(early_stopping, int):
@@ -279,6 +283,23 @@ def _can_trace(step: Compiled, inputs: Any, targets: Any) -> bool:
         warnings.warn(f"training runs eagerly, since the step cannot be compiled: {error}", stacklevel=3)
         return False
     return True
+
+
+def _check_targets(loss: Any, output: Tensor, y: Any) -> None:
+    """Have the loss refuse targets that it is not defined for: a compiled one knows no values.
+
+    It is given one and the same output beside all of them, which is cheap.
+    """
+    if output.shape[:1] != (1,):
+        return
+    for start in range(0, len(y), _ROWS):
+        targets = y[start : start + _ROWS]
+        try:
+            loss(as_tensor(np.repeat(output.numpy(), len(targets), axis=0)), targets)
+        except DataError as error:
+            raise DataError(f"counting from row {start} of the targets: {error}" if start else str(error)) from error
+        except GraphDiffError:
+            return  # a loss that cannot be asked in this way; what is wrong with it, training will tell
 
 
 def _measures(loss: Any, metrics: Any, classified: bool) -> tuple[dict[str, Metric], dict[str, Metric]]:
