@@ -298,6 +298,10 @@ def test_early_stopping_keeps_the_best_epoch() -> None:
     assert scale is not None
     assert (error / scale.scale[0]) ** 2 == pytest.approx(losses[best], rel=1e-3)
     assert "weights are those of" not in run("train", *common[:-1], "3", "--patience", "0").output
+    with np.errstate(all="ignore"):
+        diverged = run("train", *common[:3], "--lr", "1e30", "--optimizer", "sgd", "--patience", "3")
+    assert "stopped after epoch 3" in diverged.output
+    assert "the held-out loss was never a number: try a lower --lr" in diverged.output
     assert "weights are those of" not in run("train", *common[:-1], "3", "--validation", "0").output
 
 

@@ -260,11 +260,14 @@ def _train(
 
 def _tell_best(history: History, epochs: int, patience: int) -> None:
     """Say which epoch's weights early stopping has kept, and why training has ended."""
-    losses = [loss if loss == loss else float("inf") for loss in history.column("validation_loss")]
-    best = 1 + losses.index(min(losses))
+    losses = history.column("validation_loss")
     if len(history) < epochs:
         click.echo(f"stopped after epoch {len(history)}: the held-out loss had not improved for {patience} epochs")
-    click.echo(f"the weights are those of epoch {best}, whose held-out loss is the least")
+    if np.isfinite(losses).any():
+        best = 1 + int(np.nanargmin(losses))
+        click.echo(f"the weights are those of epoch {best}, whose held-out loss is the least")
+    else:
+        click.echo("the held-out loss was never a number: try a lower --lr", err=True)
 
 
 def _look_for(checkpoint: Path, resume: bool) -> bool:

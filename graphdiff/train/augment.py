@@ -141,25 +141,21 @@ def zoom(least: float = 0.9, most: float = 1.1) -> Augmentation:
     def change(images: Any, stream: np.random.Generator) -> Any:
         _require_images(images, floating=True)
         factors = stream.uniform(least, most, len(images))
-        for axis in (1, 2):
-            images = _resampled(images, factors, axis)
-        return images
+        upright = _resampled(images, factors)
+        return np.ascontiguousarray(_resampled(upright.swapaxes(1, 2), factors).swapaxes(1, 2))
 
     return change
 
 
-def _resampled(images: Any, factors: Any, axis: int) -> Any:
-    """Return images enlarged by their factors along one axis."""
-    length = images.shape[axis]
+def _resampled(images: Any, factors: Any) -> Any:
+    """Return images enlarged by their factors along the first axis of each."""
+    length = images.shape[1]
     centre = (length - 1) / 2
     places = np.clip(centre + (np.arange(length) - centre) / factors[:, None], 0, length - 1)
     below = np.minimum(places.astype(np.intp), max(length - 2, 0))
-    across = (len(images), length, 1, 1) if axis == 1 else (len(images), 1, length, 1)
-    share = (places - below).astype(images.dtype).reshape(across)
-    low, high = (
-        np.take_along_axis(images, index.reshape(across), axis) for index in (below, np.minimum(below + 1, length - 1))
-    )
-    return (1 - share) * low + share * high
+    share = (places - below).astype(images.dtype)[:, :, None, None]
+    each = np.arange(len(images))[:, None]
+    return (1 - share) * images[each, below] + share * images[each, np.minimum(below + 1, length - 1)]
 
 
 def colour_pca(images: Any, deviation: float = 0.1) -> Augmentation:
