@@ -6,7 +6,9 @@ import click
 
 from graphdiff.cli.compare import compare
 from graphdiff.cli.demo import demo
-from graphdiff.cli.tables import evaluate, predict, train
+from graphdiff.cli.export import export
+from graphdiff.cli.tables import evaluate, predict
+from graphdiff.cli.train import train
 
 __all__ = ["main"]
 
@@ -17,5 +19,5 @@ def main() -> None:
     """Automatic differentiation on an explicit graph."""
 
 
-for _command in (demo, train, predict, evaluate, compare):
+for _command in (demo, train, predict, evaluate, export, compare):
     main.add_command(_command)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
-__all__ = ["require_writable", "widths_of"]
+from graphdiff.errors import GraphDiffError
+
+__all__ = ["errors_told", "require_writable", "widths_of"]
 
 
 def require_writable(folder: Path) -> None:
@@ -29,3 +33,12 @@ def widths_of(hidden: str) -> list[int]:
     if any(width < 1 for width in widths):
         raise click.BadParameter(f"{hidden!r} is no list of positive widths such as 64,64", param_hint="--hidden")
     return widths
+
+
+@contextlib.contextmanager
+def errors_told() -> Iterator[None]:
+    """Show errors in one line, those of packages that are missing too."""
+    try:
+        yield
+    except (GraphDiffError, ImportError) as error:
+        raise click.ClickException(str(error)) from error

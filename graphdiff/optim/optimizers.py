@@ -214,6 +214,10 @@ class Optimizer:
                 found |= {f"{name}.{place}": kept for place, kept in enumerate(rate.variables())}
             else:
                 found[name] = rate
+        for place, owner in enumerate(self.groups):
+            for name, setting in owner.settings.items():
+                if isinstance(setting, Schedule):
+                    found |= {f"{name} {place}.{number}": kept for number, kept in enumerate(setting.variables())}
         for place, group in enumerate(self._groups):
             found |= {f"{place}.{number}": kept for number, kept in enumerate(group.states)}
         return found

@@ -2,11 +2,13 @@
 
 from typing import TYPE_CHECKING, Any
 
+from graphdiff.train import augment
 from graphdiff.train.callbacks import Callback, EarlyStopping, Run
 from graphdiff.train.files import Saved, load, save
 from graphdiff.train.fit import fit
 from graphdiff.train.history import History
 from graphdiff.train.minibatches import Growing, minibatches
+from graphdiff.train.onnx import export_onnx
 from graphdiff.train.scaling import MinMax, Scaler, Standardise
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ __all__ = [
     "Saved",
     "Scaler",
     "Standardise",
+    "augment",
+    "export_onnx",
     "fit",
     "load",
     "minibatches",
