@@ -169,6 +169,8 @@ def test_fit_is_the_same_with_prefetch_and_after_an_interruption(tmp_path: Path)
     with pytest.raises(ConnectionError):
         fitted(prefetch=2, callbacks=[Break()], **options)
     assert threading.active_count() == threads
+    with pytest.raises(gd.errors.DataError, match="a run with augment True, not False"):
+        fitted(augment=None, **options)
     assert same(fitted(prefetch=3, **options), whole)
 
 

@@ -181,6 +181,7 @@ def fit(
             "seed": seed,
             "shuffle": shuffle,
             "drop_last": drop_last,
+            "augment": augment is not None,
             "rows": count,
             "optimizer": type(optimizer).__name__,
         }
