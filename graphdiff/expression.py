@@ -146,6 +146,7 @@ class _Builder:
             raise ExpressionError(f"the expression has {len(text):,} characters; at most {_LENGTH:,} are read")
         self.text = text.strip().replace("\r\n", "\n").replace("\r", "\n")
         self.lines = self.text.split("\n")
+        self.started = next_serial()
         # Python's parser gives names in this normal form.
         self.values = {unicodedata.normalize("NFKC", name): _given(name, value) for name, value in values.items()}
         self.unused = set(self.values)
@@ -244,9 +245,8 @@ class _Builder:
             if ready or not parts:
                 operands = values[len(values) - len(parts) :]
                 del values[len(values) - len(parts) :]
-                before = next_serial()
                 values.append(self.combine(node, operands))
-                self.mark(values[-1], node, before)
+                self.mark(values[-1], node)
             else:
                 pending.append((node, True))
                 pending.extend((part, False) for part in reversed(parts))
@@ -261,7 +261,8 @@ class _Builder:
                 return (node.operand,)
             case ast.Compare() if all(type(each) in _OPERATORS for each in node.ops):
                 return node.left, *node.comparators
-            case ast.Call(func=ast.Name()) if all(each.arg for each in node.keywords):
+            case ast.Call(func=ast.Name() as name) if all(each.arg for each in node.keywords):
+                self.function(name)
                 return *node.args, *(each.value for each in node.keywords)
             case ast.List() | ast.Tuple():
                 return node.elts
@@ -364,16 +365,18 @@ class _Builder:
             joined = self.apply(self.functions["logical_and"], [joined, each], {}, node)
         return joined
 
+    def function(self, node: ast.Name) -> Callable[..., Any]:
+        """Return the function of that name; refuse a name that is none."""
+        found = self.functions.get(node.id)
+        if found is None:
+            near = difflib.get_close_matches(node.id, self.functions, 3, 0.6)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(sorted(self.functions))}"
+            self.refuse(node, f"there is no function {node.id!r} for expressions; {hint}")
+        return found
+
     def call(self, node: ast.Call, operands: list[Any]) -> Any:
         assert isinstance(node.func, ast.Name)
-        name = node.func.id
-        function = self.functions.get(name)
-        if function is None:
-            near = difflib.get_close_matches(name, self.functions, 3, 0.6)
-            hint = (
-                f"; did you mean {' or '.join(near)}?" if near else f"; there are {', '.join(sorted(self.functions))}"
-            )
-            self.refuse(node.func, f"there is no function {name!r} for expressions{hint}")
+        name, function = node.func.id, self.function(node.func)
         count = len(node.args)
         given = [self.operand(each, node) for each in operands[:count]]
         if name in ("max", "min") and count > 1:
@@ -397,14 +400,13 @@ class _Builder:
         if elements > self.largest:
             self.refuse(node, f"this would have {elements:,} elements; at most {self.largest:,} are computed")
 
-    def mark(self, value: Any, node: ast.expr, before: int) -> None:
-        """Let the nodes made since `before` say that they come from this place of the text."""
+    def mark(self, value: Any, node: ast.expr) -> None:
+        """Let the nodes that were made for this part of the text say that they come from there."""
         pending = [value] if isinstance(value, Tensor) else []
-        place = f"expression:{node.lineno}:{self.column(node.lineno, node.col_offset)}"
         while pending:
             made = pending.pop()
-            if made.serial > before and made._code != place:
-                made._code = place
+            if made.serial > self.started and not isinstance(made._code, str):
+                made._code = f"expression:{node.lineno}:{self.column(node.lineno, node.col_offset)}"
                 pending.extend(made.inputs)
 
 

@@ -6,6 +6,7 @@ import click
 
 from graphdiff.cli.compare import compare
 from graphdiff.cli.demo import demo
+from graphdiff.cli.see import draw, explore, show, trace
 from graphdiff.cli.tables import evaluate, predict, train
 
 __all__ = ["main"]
@@ -17,5 +18,5 @@ def main() -> None:
     """Automatic differentiation on an explicit graph."""
 
 
-for _command in (demo, train, predict, evaluate, compare):
+for _command in (demo, draw, show, trace, explore, train, predict, evaluate, compare):
     main.add_command(_command)

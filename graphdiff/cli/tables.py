@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import inspect
 import io
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,9 @@ import numpy as np
 
 from graphdiff import optim
 from graphdiff.backend import use_backend
-from graphdiff.cli.common import require_writable, widths_of
+from graphdiff.cli.common import require_writable, told, widths_of
 from graphdiff.draw import draw
-from graphdiff.errors import DataError, GraphDiffError
+from graphdiff.errors import DataError
 from graphdiff.nn import MLP, accuracy, softmax_cross_entropy, squared_error
 from graphdiff.optim import Optimizer
 from graphdiff.plan import compile
@@ -86,15 +85,6 @@ class _Names(click.ParamType):
         return value if isinstance(value, list) else [name.strip() for name in value.split(",") if name.strip()]
 
 
-@contextlib.contextmanager
-def _told() -> Iterator[None]:
-    """Show errors in one line."""
-    try:
-        yield
-    except GraphDiffError as error:
-        raise click.ClickException(str(error)) from error
-
-
 @click.command(epilog=_TRAIN_EXAMPLES)
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option("--target", required=True, help="The column to predict.")
@@ -129,7 +119,7 @@ def train(context: click.Context, data: Path, out: Path, checkpoint: Path | None
     require_writable(folder)
     path = folder / _CHECKPOINT
     try:
-        with _told(), use_backend(backend):
+        with told(), use_backend(backend):
             _train(data, out, path, widths, **options)
     except KeyboardInterrupt:
         if not path.exists():
@@ -334,7 +324,7 @@ def predict(model: Path, data: Path, output: Path | None, backend: str) -> None:
 
     Of classes, their probabilities are written too.
     """
-    with _told(), use_backend(backend):
+    with told(), use_backend(backend):
         saved, _, inputs = _loaded(model, data)
         values = saved(inputs)
         text = io.StringIO()
@@ -361,7 +351,7 @@ def predict(model: Path, data: Path, output: Path | None, backend: str) -> None:
 @click.option("--backend", default="numpy", show_default=True, help="Where arrays live.")
 def evaluate(model: Path, data: Path, backend: str) -> None:
     """Compare a model's predictions with the target column of DATA."""
-    with _told(), use_backend(backend):
+    with told(), use_backend(backend):
         saved, table, inputs = _loaded(model, data)
         scores = _scores(saved, inputs, table, saved.notes["target"])
         click.echo(f"{len(table)} rows")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import textwrap
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +31,9 @@ from graphdiff.tensor import Tensor
 
 __all__ = ["Path", "Paths", "Row", "Trace", "align", "clean", "fit", "paths", "trace"]
 
+_WIDEST, _NARROWEST = 60, 18
+"""Columns that a cell of a text table takes at most, and that it is given where the terminal is narrow."""
+
 
 def clean(text: str) -> str:
     """Return text on one line: characters that do not print become their escapes."""
@@ -56,22 +60,26 @@ def fit(text: str, width: int) -> str:
     return "".join(kept) + "…"
 
 
-def align(header: Sequence[str], rows: Sequence[Sequence[Sequence[str]]], limit: int = 60) -> str:
-    """Return a table of cells of several lines as text, columns aligned."""
-    cut = [[[fit(line, limit) for line in cell] for cell in row] for row in rows]
-    widths = [
-        max([text_width(title), *(text_width(line) for row in cut for line in row[column])])
-        for column, title in enumerate(header)
-    ]
+def align(
+    header: Sequence[str], rows: Sequence[Sequence[Sequence[str]]], limit: int = _WIDEST, wrap: bool = False
+) -> str:
+    """Return a table of cells of several lines as text, columns aligned, longer lines cut or wrapped to `limit`."""
 
-    def line(cells: Sequence[str]) -> str:
-        padded = [cell + " " * (width - text_width(cell)) for cell, width in zip(cells, widths, strict=True)]
-        return "  ".join(padded).rstrip()
+    def lines_of(text: str) -> list[str]:
+        kept = fit(text, _WIDEST if wrap else limit)
+        return (textwrap.wrap(kept, limit, subsequent_indent="  ") or [""]) if wrap else [kept]
 
-    made = [line(header), "  ".join("─" * width for width in widths)]
-    for row in cut:
+    table = [[[title] for title in header], *rows]
+    cells = [[[piece for line in cell for piece in lines_of(line)] for cell in row] for row in table]
+    widths = [max([0, *(text_width(line) for row in cells for line in row[column])]) for column in range(len(header))]
+    made = []
+    for row in cells:
         for position in range(max(1, *(len(cell) for cell in row))):
-            made.append(line([cell[position] if position < len(cell) else "" for cell in row]))
+            parts = [cell[position] if position < len(cell) else "" for cell in row]
+            padded = [part + " " * (width - text_width(part)) for part, width in zip(parts, widths, strict=True)]
+            made.append("  ".join(padded).rstrip())
+        if row is cells[0]:
+            made.append("  ".join("─" * width for width in widths))
     return "\n".join(made)
 
 
@@ -144,7 +152,8 @@ class Trace:
         )
         return (*titles, "stored for it") if self.mode == "reverse" else titles
 
-    def _cells(self) -> list[tuple[tuple[str, ...], ...]]:
+    def cells(self) -> list[tuple[tuple[str, ...], ...]]:
+        """Return the cells below the header, row by row, each as its lines."""
         return [row.cells()[: len(self.header)] for row in self.rows]
 
     def _note(self) -> str:
@@ -153,9 +162,37 @@ class Trace:
         listed = ", ".join(self.stored) or "nothing"
         return f"stored for the backward pass: {listed} ({self.stored_bytes:,} bytes)"
 
+    def text(self, width: int | None = None) -> str:
+        """Return the table as text, broken into lines, or stacked, where it would be wider than `width` columns."""
+        cells = self.cells()
+        made = align(self.header, cells)
+        limit = _WIDEST
+        while width is not None and max(map(text_width, made.splitlines())) > width:
+            limit -= 1
+            if limit < _NARROWEST:
+                made = self._stacked()
+                break
+            made = align(self.header, cells, limit, wrap=True)
+        lines = made.splitlines()
+        if self._note():
+            lines.append(fit(self._note(), 200))
+        return "\n".join(lines if width is None else [fit(line, width) for line in lines])
+
+    def _stacked(self) -> str:
+        """Return the table with its cells below each other."""
+        titles = [fit(title, 32) for title in self.header]
+        indentation = max(map(text_width, titles)) + 2
+        lines: list[str] = []
+        for first, *cells in self.cells():
+            lines.extend(first)
+            for title, cell in zip(titles[1:], cells):
+                for position, line in enumerate(filter(None, cell)):
+                    head = title if position == 0 else ""
+                    lines.append(f"  {head}{' ' * (indentation - text_width(head))}{line}")
+        return "\n".join(lines)
+
     def __str__(self) -> str:
-        table = align(self.header, self._cells())
-        return f"{table}\n{fit(self._note(), 200)}" if self._note() else table
+        return self.text()
 
     def __repr__(self) -> str:
         return str(self)
@@ -179,7 +216,7 @@ class Trace:
         head = "".join(f"<th scope='col'>{html.escape(title)}</th>" for title in self.header)
         body = "".join(
             "<tr>" + "".join(f"<td>{'<br>'.join(map(html.escape, cell))}</td>" for cell in row) + "</tr>"
-            for row in self._cells()
+            for row in self.cells()
         )
         note = f"<caption style='caption-side:bottom'>{html.escape(self._note())}</caption>" if self._note() else ""
         return f"<table class='graphdiff-trace'>{note}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
