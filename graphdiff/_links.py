@@ -132,6 +132,13 @@ def _graph_cost(self: Graph, mode: str = "value") -> Any:
     return graph_cost(self, mode)
 
 
+def _graph_from_networkx(view: Any) -> Graph:
+    """Build a graph from what `to_networkx` returns, or the like; see `graphdiff.networks.from_networkx`."""
+    from graphdiff.networks import from_networkx
+
+    return from_networkx(view)
+
+
 def attach() -> None:
     """Give `Tensor` its operators, methods and NumPy protocols."""
     for short, name in OPERATORS.items():
@@ -155,6 +162,7 @@ def attach() -> None:
     Tensor.__copy__ = copy_tensor  # type: ignore[attr-defined]
     Tensor.__deepcopy__ = deepcopy_tensor  # type: ignore[attr-defined]
     Graph.cost = _graph_cost  # type: ignore[attr-defined]
+    Graph.from_networkx = staticmethod(_graph_from_networkx)  # type: ignore[attr-defined]
     Graph.__reduce_ex__ = reduce_graph  # type: ignore[assignment,method-assign]
     Tensor.__array_ufunc__ = _array_ufunc  # type: ignore[attr-defined]
     Tensor.__array_function__ = _array_function  # type: ignore[attr-defined]
