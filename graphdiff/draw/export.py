@@ -20,7 +20,7 @@ _PAGE = """<!doctype html>
 body {{ font: 16px/1.45 system-ui, sans-serif; margin: 2rem; }}
 table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; }}
 th, td {{ padding: .35rem .9rem; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }}
-td {{ overflow-wrap: anywhere; max-width: 30rem; }}
+td {{ overflow-wrap: break-word; max-width: 30rem; }}
 th {{ background: var(--shade); white-space: nowrap; }}
 caption {{ text-align: left; padding: .7rem .9rem; color: var(--note); overflow-wrap: anywhere; }}
 </style></head>
@@ -28,7 +28,8 @@ caption {{ text-align: left; padding: .7rem .9rem; color: var(--note); overflow-
 """
 
 _LATEX = """% Include with \\input; needs \\usepackage{{amsmath}} and \\usepackage[T1]{{fontenc}}.
-{table}
+{{\\renewcommand{{\\arraystretch}}{{1.4}}%
+{table}}}
 """
 
 

@@ -401,9 +401,9 @@ class _Tracer:
         stored = {node for parts in local.values() for symbol, _ in parts.values() for node in symbol.uses}
         title = self.symbol(self.output if self.mode == "reverse" else self.wrt)  # type: ignore[arg-type]
         if self.mode == "forward":
-            derivative = f"d·/d{title.text}", rf"\frac{{d\,\cdot}}{{d {title.latex}}}"
+            derivative = f"d·/d{title.text}", rf"d\,\cdot/d {title.latex}"
         else:
-            derivative = f"∂{title.text}/∂·", rf"\frac{{\partial {title.latex}}}{{\partial\,\cdot}}"
+            derivative = f"∂{title.text}/∂·", rf"\partial {title.latex}/\partial\,\cdot"
         kept = {node: self.symbol(node).text for node in sorted(stored, key=lambda each: each.serial)}
         return Trace(rows, self.mode, derivative, kept)
 
