@@ -87,6 +87,14 @@ def test_trace_has_the_lectures_numbers() -> None:
     assert forward.splitlines()[-2].endswith("2·1 + 3·1 = 5")
 
 
+def test_trace_along_a_direction() -> None:
+    target = ("y = sum(w * w * x)", "w=[1,2]", "x=3", "--mode", "forward", "--wrt", "w", "--digits", "4")
+    result = run("trace", *target, "--direction", "[1, -1]")
+    assert result.output.splitlines()[-1].endswith("= −6")  # 2·3·(1·1 + 2·(−1))
+    assert "give the direction" in run("trace", *target).output
+    assert "'q' is no number" in run("trace", *target, "--direction", "q").output
+
+
 def test_trace_to_files(tmp_path: Path) -> None:
     for ending in ("html", "tex", "csv", "txt"):
         path = tmp_path / f"x.{ending}"

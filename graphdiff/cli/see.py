@@ -52,6 +52,7 @@ Examples:
   graphdiff trace "c = a + b; d = b + 1; e = c * d" a=2 b=1 --mode forward --wrt b
   graphdiff trace "-y * log(1 / (1 + exp(-W * x)))" W=3 x=3 y=1 --wrt W
   graphdiff trace "(a + b) * (b + 1)" a=2 b=1 -o table.tex
+  graphdiff trace "sum(tanh(w * x))" w=[1,2] x=3 --mode forward --wrt w --direction [1,0]
 """
 
 _EXPLORE_EXAMPLES = """\b
@@ -124,10 +125,14 @@ def _assignment(text: str) -> tuple[str, Any]:
     name, separator, written = text.partition("=")
     if not separator or not name.strip().isidentifier():
         raise click.BadParameter(f"{text!r} is not of the form NAME=VALUE, such as a=2 or w=[1,2,3]")
+    return name.strip(), _array(written)
+
+
+def _array(written: str) -> Any:
     value = parse(written)
     if not value.has_value:
         raise click.BadParameter(f"{written!r} is no number or list of numbers, such as 2 or [1,2,3]")
-    return name.strip(), value.numpy()
+    return value.numpy()
 
 
 def _input_named(name: str | None, outputs: Any) -> Tensor | None:
@@ -189,6 +194,7 @@ def show(
 @_of_a_graph
 @click.option("--mode", default="reverse", show_default=True, type=click.Choice(["forward", "reverse"]))
 @click.option("--wrt", help="The input to differentiate by; forward mode needs it where there are several.")
+@click.option("--direction", help="That of an array --wrt in forward mode; in reverse mode an array output's adjoint.")
 @click.option("--named", is_flag=True, help="A row for each named part only.")
 @click.option("--digits", default=8, show_default=True, type=click.IntRange(1, 17), help="Significant digits.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help=f"Write {', '.join(ENDINGS)} instead.")
@@ -198,13 +204,15 @@ def trace(
     shapes: tuple[str, ...],
     seed: int,
     wrt: str | None,
+    direction: str | None,
     output: Path | None,
     **options: Any,
 ) -> None:
     """Print the evaluation trace table of an expression: every local and running derivative."""
     with _reported(output):
         made = _single(_outputs(target, values, shapes, seed))
-        table = drawing.trace(made, wrt=_input_named(wrt, made), **options)
+        along = None if direction is None else _array(direction)
+        table = drawing.trace(made, wrt=_input_named(wrt, made), seed=along, **options)
         if output is not None:
             path = write_atomically(output, document(table, output.suffix).encode())
             click.echo(f"wrote {path}")
