@@ -57,6 +57,21 @@ def test_draw(ending: str, tmp_path: Path) -> None:
         assert {"a", "b", "6", "adjoint 5", "adjoint 2"} <= set(words)
 
 
+def test_draw_passes_on_what_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, Any]] = []
+    plain = gd.draw.draw
+    monkeypatch.setattr(gd.draw, "draw", lambda outputs, **options: asked.append(options) or plain(outputs))
+    path = tmp_path / "e.svg"
+    assert run("draw", *EXAMPLE, "-o", path).exit_code == 0
+    assert asked.pop() == {}
+    options = ["--mode", "both", "--labels", "name, value", "--local", "--collapse", "--max-nodes", "9", "--wrt", "b"]
+    assert run("draw", *EXAMPLE, *options, "--direction", "[0.5]", "-o", path).exit_code == 0
+    found = asked.pop()
+    assert (found.pop("wrt").name, found.pop("seed").tolist()) == ("b", [0.5])
+    assert found == {"mode": "both", "labels": ["name", "value"], "local": True, "collapse": True, "max_nodes": 9}
+    assert "no input 'q'" in run("draw", *EXAMPLE, "--wrt", "q", "-o", path).output
+
+
 def test_show() -> None:
     result = run("show", "c = a + b; d = b + 1; e = c * d", "a=2", "b=1", "--style", "tree", "--adjoints")
     assert result.exit_code == 0

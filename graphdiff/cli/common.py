@@ -12,7 +12,16 @@ import click
 
 from graphdiff.errors import GraphDiffError
 
-__all__ = ["function_of", "random_arrays", "require_writable", "told", "widths_of"]
+__all__ = ["Names", "function_of", "random_arrays", "require_writable", "told", "widths_of"]
+
+
+class Names(click.ParamType):
+    """Names separated by commas."""
+
+    name = "names"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        return value if isinstance(value, list) else [name.strip() for name in value.split(",") if name.strip()]
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from graphdiff import draw as drawing
-from graphdiff.cli.common import function_of, random_arrays, told
+from graphdiff.cli.common import Names, function_of, random_arrays, told
 from graphdiff.draw.export import ENDINGS, document
 from graphdiff.errors import GraphError
 from graphdiff.expression import parse
@@ -36,7 +36,7 @@ _TARGET = """
 _DRAW_EXAMPLES = """\b
 Examples:
   graphdiff draw "(a + b) * (b + 1)" a=2 b=1 -o e.svg
-  graphdiff draw "(a + b) * (b + 1)" a=2 b=1 --adjoints -o e.png
+  graphdiff draw "(a + b) * (b + 1)" a=2 b=1 --mode forward --wrt b -o e.png
   graphdiff draw "c = w @ x; log(1 + exp(-c))" w=[1,2] x=[3,4] -o loss.pdf
   graphdiff draw model.py:energy --shapes 3x4 --shapes 4 -o energy.svg
 """
@@ -128,7 +128,10 @@ def _assignment(text: str) -> tuple[str, Any]:
     return name.strip(), _array(written)
 
 
-def _array(written: str) -> Any:
+def _array(written: str | None) -> Any:
+    """Return the number or list of numbers that an option or a value is."""
+    if written is None:
+        return None
     value = parse(written)
     if not value.has_value:
         raise click.BadParameter(f"{written!r} is no number or list of numbers, such as 2 or [1,2,3]")
@@ -159,15 +162,35 @@ def _single(outputs: Any) -> Tensor:
 @click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path), help="An .svg, .png, .pdf or .dot file."
 )
+@click.option("--mode", type=click.Choice(["forward", "reverse", "both"]), help="Annotate tangents, adjoints or both.")
+@click.option("--wrt", help="The input that tangents start from; needed where there are several.")
+@click.option("--direction", help="That of an array --wrt in forward mode; in reverse mode an array output's adjoint.")
+@click.option("--labels", type=Names(), help="What stands on a node: op,name,expression,shape,dtype,value,flops,…")
 @click.option("--adjoints", is_flag=True, help="Show the derivative of the output by every node.")
+@click.option("--local", is_flag=True, help="Local derivatives on the edges.")
+@click.option("--backward", type=click.Choice(["joined", "beside"]), help="Draw the derivative's graph too.")
+@click.option("--collapse", is_flag=True, help="Name scopes as one box each.")
+@click.option("--expand", is_flag=True, help="Open composites.")
+@click.option("--colour", type=click.Choice(["gradient", "flops", "bytes", "time"]), help="Fill nodes by this.")
+@click.option("--max-nodes", type=click.IntRange(1), help="Fold what is farther from the outputs.")
 @click.option("--rankdir", type=click.Choice(["LR", "TB", "BT", "RL"]), help="From the inputs to the outputs.")
 def draw(
-    target: str, values: tuple[str, ...], shapes: tuple[str, ...], seed: int, output: Path, **options: Any
+    target: str,
+    values: tuple[str, ...],
+    shapes: tuple[str, ...],
+    seed: int,
+    output: Path,
+    wrt: str | None,
+    direction: str | None,
+    **options: Any,
 ) -> None:
     """Draw a graph."""
-    chosen = {name: value for name, value in options.items() if value}
     with _reported(output):
-        path = drawing.draw(_outputs(target, values, shapes, seed), **chosen).save(output)
+        outputs = _outputs(target, values, shapes, seed)
+        options |= {"wrt": _input_named(wrt, outputs), "seed": _array(direction)}
+        # What is not asked for is left to the defaults of gd.draw.
+        chosen = {name: value for name, value in options.items() if value is not None and value is not False}
+        path = drawing.draw(outputs, **chosen).save(output)
     click.echo(f"wrote {path}")
 
 
@@ -211,8 +234,7 @@ def trace(
     """Print the evaluation trace table of an expression: every local and running derivative."""
     with _reported(output):
         made = _single(_outputs(target, values, shapes, seed))
-        along = None if direction is None else _array(direction)
-        table = drawing.trace(made, wrt=_input_named(wrt, made), seed=along, **options)
+        table = drawing.trace(made, wrt=_input_named(wrt, made), seed=_array(direction), **options)
         if output is not None:
             path = write_atomically(output, document(table, output.suffix).encode())
             click.echo(f"wrote {path}")
