@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from graphdiff import host
-from graphdiff.draw.table import text_width
+from graphdiff.draw.columns import text_width
 from graphdiff.errors import ExpressionError, GraphDiffError
 from graphdiff.op import FUNCTIONS, as_tensor
 from graphdiff.tensor import Tensor, constant, next_serial, placeholder, variable

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import graphdiff as gd
-from graphdiff.draw.table import text_width
+from graphdiff.draw.columns import text_width
 from graphdiff.draw.text import text
 from graphdiff.errors import GraphError
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
 
+from graphdiff.draw.columns import clean, fit
 from graphdiff.draw.dot import draw
 from graphdiff.draw.symbols import shown
-from graphdiff.draw.table import clean, fit
 from graphdiff.graph import Graph
 from graphdiff.tensor import Tensor
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from graphdiff.differentiate.reverse import adjoints as adjoints_of
+from graphdiff.draw.columns import align, clean, fit, text_width
 from graphdiff.draw.symbols import expression, names_of, shown, symbol_of
-from graphdiff.draw.table import align, clean, fit, text_width
 from graphdiff.errors import GraphError
 from graphdiff.graph import Graph
 from graphdiff.tensor import Tensor, Variable
