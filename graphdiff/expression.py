@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from graphdiff import host
-from graphdiff.draw.columns import text_width
 from graphdiff.errors import ExpressionError, GraphDiffError
 from graphdiff.op import FUNCTIONS, as_tensor
+from graphdiff.source_text import SourceText
 from graphdiff.tensor import Tensor, constant, next_serial, placeholder, variable
 
 __all__ = ["parse"]
@@ -144,8 +144,7 @@ class _Builder:
             raise ExpressionError(f"an expression is a str, not {type(text).__name__}")
         if len(text) > _LENGTH:
             raise ExpressionError(f"the expression has {len(text):,} characters; at most {_LENGTH:,} are read")
-        self.text = text.strip().replace("\r\n", "\n").replace("\r", "\n")
-        self.lines = self.text.split("\n")
+        self.source = SourceText(text)
         self.started = next_serial()
         # Python's parser gives names in this normal form.
         self.values = {unicodedata.normalize("NFKC", name): _given(name, value) for name, value in values.items()}
@@ -176,50 +175,18 @@ class _Builder:
 
     def syntax_tree(self) -> ast.Module:
         try:
-            return ast.parse(self.text)
+            return ast.parse(self.source.text)
         except SyntaxError as error:
             digits = "integer string conversion" in error.msg
             message = "a number has too many digits" if digits else error.msg
-            self.point(message, error.lineno or 1, error.offset or 1, error.end_lineno, error.end_offset)
+            self.source.point(message, error.lineno or 1, error.offset or 1, error.end_lineno, error.end_offset)
         except (RecursionError, MemoryError) as error:
             raise ExpressionError("the expression is nested too deeply; name its parts: c = …; d = …") from error
         except ValueError as error:  # characters that no Python source has: NUL, lone surrogates
             raise ExpressionError(f"the expression is not plain text: {error}") from error
 
-    # Where something is wrong -------------------------------------------------------------------------------------
-
     def refuse(self, node: ast.AST, message: str, cause: BaseException | None = None) -> NoReturn:
-        """Raise the error about a part of the syntax tree."""
-        line, end_line = node.lineno, node.end_lineno  # type: ignore[attr-defined]
-        start = self.column(line, node.col_offset)  # type: ignore[attr-defined]
-        self.point(message, line, start, end_line, self.column(end_line, node.end_col_offset), cause)  # type: ignore[attr-defined]
-
-    def column(self, line: int, offset: int) -> int:
-        """Return the column, counted from 1 in characters, of the parser's offset in bytes."""
-        return len(self.lines[line - 1].encode()[:offset].decode()) + 1
-
-    def point(
-        self,
-        message: str,
-        line: int,
-        start: int,
-        end_line: int | None,
-        end: int | None,
-        cause: BaseException | None = None,
-    ) -> NoReturn:
-        """Raise the error with the line and carets below the columns from `start` up to `end`."""
-        whole = self.lines[line - 1] if line <= len(self.lines) else ""
-        stop = end if end and end_line == line else len(whole) + 1
-        first = max(0, start - 1 - 30)
-        before, after = _printable(whole[first : start - 1]), _printable(whole[start - 1 : first + 70])
-        marked = after[: max(1, stop - start)]
-        carets = "^" * max(1, text_width(marked))
-        head = f"  line {line}: {'…' if first else ''}"
-        tail = "…" if len(whole) > first + 70 else ""
-        shown = f"{head}{before}{after}{tail}\n{' ' * text_width(head + before)}{carets}"
-        raise ExpressionError(f"{message}\n{shown}", line=line, column=start) from cause
-
-    # Values --------------------------------------------------------------------------------------------------------
+        self.source.refuse(node, message, cause)
 
     def assign(self, statement: ast.Assign) -> Tensor:
         """Compute a named part and enter it among the values."""
@@ -406,7 +373,7 @@ class _Builder:
         while pending:
             made = pending.pop()
             if made.serial > self.started and not isinstance(made._code, str):
-                made._code = f"expression:{node.lineno}:{self.column(node.lineno, node.col_offset)}"
+                made._code = self.source.place(node)
                 pending.extend(made.inputs)
 
 
@@ -438,7 +405,3 @@ def _leaves(items: list[Any]) -> list[Any]:
         for item in pending.pop():
             (pending if isinstance(item, list) else found).append(item)
     return found
-
-
-def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else "�" for character in text)
