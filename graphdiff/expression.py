@@ -257,7 +257,7 @@ class _Builder:
                     return self.operate(_OPERATORS[type(node.op)], operands, node)
         except ExpressionError:
             raise
-        except (GraphDiffError, TypeError, ValueError, IndexError) as error:
+        except (GraphDiffError, TypeError, ValueError, IndexError, ArithmeticError) as error:
             self.refuse(node, str(error), error)
         raise AssertionError(node)
 
