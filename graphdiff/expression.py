@@ -290,15 +290,12 @@ class _Builder:
         """Return a Tensor for a number or a list: float64, as Python's floats are."""
         if isinstance(value, Tensor):
             return value
+        leaves = [leaf for leaf in _leaves([value]) if isinstance(leaf, Tensor)]
+        self.require_small(sum(leaf.size for leaf in leaves), node)
         try:
-            if isinstance(value, list) and any(isinstance(leaf, Tensor) for leaf in _leaves(value)):
-                made = as_tensor(value)
-            else:
-                made = constant(value, dtype="float64")
+            return as_tensor(value) if leaves else constant(value, dtype="float64")
         except (GraphDiffError, TypeError, ValueError) as error:
             self.refuse(node, str(error), error)
-        self.require_small(made.size, node)
-        return made
 
     def operate(self, function: Callable[..., Any], operands: Sequence[Any], node: ast.expr) -> Any:
         if all(isinstance(operand, (int, float)) for operand in operands):

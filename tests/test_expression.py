@@ -234,6 +234,7 @@ HOSTILE = {
     "strings": "'" * 9_000,
     "braces": "f'{f\"{" * 1_000,
     "growing": "; ".join(["x0 = [1, 2, 3, 4]", *(f"x{i + 1} = [x{i}, x{i}, x{i}, x{i}]" for i in range(20)), "x20"]),
+    "copies": f"x = [{'1,' * 100}] * [{'[1],' * 100}]; sum([{'x,' * 4_000}])",
     "outer": "; ".join(["x0 = [1, 2, 3, 4]", *(f"x{i + 1} = outer(x{i}, x{i})" for i in range(20)), "x20"]),
 }
 
