@@ -164,9 +164,10 @@ class Trace:
 
     def html(self) -> str:
         """Return the table as HTML, every text escaped."""
-        head = "".join(f"<th scope='col'>{html.escape(title)}</th>" for title in self.header)
+        left = "style='text-align:left;vertical-align:top'"  # notebooks set tables to the right
+        head = "".join(f"<th scope='col' {left}>{html.escape(title)}</th>" for title in self.header)
         body = "".join(
-            "<tr>" + "".join(f"<td>{'<br>'.join(map(html.escape, cell))}</td>" for cell in row) + "</tr>"
+            "<tr>" + "".join(f"<td {left}>{'<br>'.join(map(html.escape, cell))}</td>" for cell in row) + "</tr>"
             for row in self.cells()
         )
         note = f"<caption style='caption-side:bottom'>{html.escape(self._note())}</caption>" if self._note() else ""
