@@ -241,17 +241,17 @@ HOSTILE = {
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_hostile_text_is_refused_within_a_second(text: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()  # of this process: the machine may be busy with others
     with pytest.raises(ExpressionError):
         gd.parse(text)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_repeated_squaring_stays_small() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     result = gd.parse(repeated_squaring())
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
     assert result.shape == ()
 
 

@@ -55,10 +55,10 @@ def test_large_graphs_are_summed_up_quickly() -> None:
     for _ in range(20_000):
         y = gd.sin(y) * 0.5
     graph = gd.Graph(y)
-    started = time.perf_counter()
+    started = time.process_time()
     page = y._repr_html_()
     bundle = graph._repr_mimebundle_()
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
     assert "<svg" not in page
     assert cells(bundle["text/html"]) == {
         "graph": "Graph(40002 nodes, 1 inputs, 1 outputs)",
