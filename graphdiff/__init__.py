@@ -49,6 +49,7 @@ _LAZY = {
     "sparsity": "curvature",
     "compare_modes": "compare",
     "elimination_order": "differentiate.elimination_order",
+    "parse": "expression",
     "show": "draw",
     "paths": "draw",
 }

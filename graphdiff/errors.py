@@ -11,6 +11,7 @@ __all__ = [
     "CompileError",
     "DTypeError",
     "DataError",
+    "ExpressionError",
     "GradientCheckError",
     "GraphDiffError",
     "GraphError",
@@ -86,3 +87,18 @@ class AnomalyError(GraphDiffError, FloatingPointError):
 
 class DataError(GraphDiffError, ValueError):
     """Training data that cannot be used: NaN, wrong sizes, wrong labels."""
+
+
+class ExpressionError(GraphDiffError, ValueError):
+    """A text that is no expression of the language of `graphdiff.parse`.
+
+    Attributes
+    ----------
+    line, column : int or None
+        Where, both counted from 1; None where it is about the text as a whole.
+    """
+
+    def __init__(self, message: str, *, line: int | None = None, column: int | None = None) -> None:
+        super().__init__(message)
+        self.line = line
+        self.column = column

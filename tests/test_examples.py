@@ -11,6 +11,7 @@ PRINTED = {
     "compiled_training.py": "\npasses\n  open",
     "gradient_descent.py": "after one step w = 1.4, f = 2.72\nafter one stochastic step w = 8.5\n",
     "lecture_expression.py": "e          6.0       1.0       5.0\n",
+    "networkx_algorithms.py": "between y and x: multiply, h, y\npaths from x to y: 3 and as gd.paths counts them: 3\n",
     "sklearn_pipeline.py": "held-out accuracy 9",
     "train_mlp.py": "held-out accuracy 9",
 }

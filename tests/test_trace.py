@@ -135,7 +135,7 @@ def test_odd_names_are_text(name: str) -> None:
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 def test_latex_compiles(tmp_path: Path) -> None:
     tables = [gd.trace(logistic()[1], mode=mode, named=True).latex() for mode in ("forward", "reverse")]
-    for name in ODD[:-1]:
+    for name in ODD:
         x = gd.variable(2.0, name=name)
         tables.append(gd.trace(x * x, mode="reverse").latex())
     body = "\n\n".join(tables)
@@ -220,3 +220,18 @@ def test_a_users_rule_is_written_down_too() -> None:
     finally:
         for name in ("cube_written", "awkward"):
             del OPS[name], FUNCTIONS[name]
+
+
+@pytest.mark.parametrize("width", [150, 110, 90, 80, 40])
+def test_a_table_fits_the_width_it_is_given(width: int) -> None:
+    W, loss = logistic()
+    table = gd.trace(loss, mode="reverse", wrt=W)
+    made = table.text(width)
+    assert max(map(len, made.splitlines())) <= width
+    if width in (150, 90, 80):  # 110 breaks cells into lines beside each other, 40 cuts
+        assert all(line in made for row in table for cell in row.cells() for line in cell)
+    if width < 110:
+        assert [line.split() for line in made.splitlines()[:2]] == [
+            ["L", "=", "−v2"],
+            ["local", "derivative", "∂L/∂v2", "=", "−1"],
+        ]

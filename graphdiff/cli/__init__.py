@@ -7,6 +7,7 @@ import click
 from graphdiff.cli.compare import compare
 from graphdiff.cli.demo import demo
 from graphdiff.cli.export import export
+from graphdiff.cli.see import draw, explore, show, trace
 from graphdiff.cli.tables import evaluate, predict
 from graphdiff.cli.train import train
 
@@ -19,5 +20,5 @@ def main() -> None:
     """Automatic differentiation on an explicit graph."""
 
 
-for _command in (demo, train, predict, evaluate, export, compare):
+for _command in (demo, draw, show, trace, explore, train, predict, evaluate, export, compare):
     main.add_command(_command)

@@ -13,7 +13,7 @@ import numpy as np
 
 from graphdiff import optim
 from graphdiff.backend import use_backend
-from graphdiff.cli.common import errors_told, require_writable, widths_of
+from graphdiff.cli.common import Names, errors_told, require_writable, widths_of
 from graphdiff.cli.tables import scores_of
 from graphdiff.draw import draw
 from graphdiff.errors import DataError
@@ -73,19 +73,12 @@ class _Rate(click.ParamType):
         return rate
 
 
-class _Names(click.ParamType):
-    name = "names"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        return value if isinstance(value, list) else [name.strip() for name in value.split(",") if name.strip()]
-
-
 @click.command(epilog=_TRAIN_EXAMPLES)
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option("--target", required=True, help="The column to predict.")
 @click.option("--task", default="auto", show_default=True, type=click.Choice(["auto", "classification", "regression"]))
-@click.option("--ignore", default="", type=_Names(), help="Columns to leave out, separated by commas.")
-@click.option("--categorical", default="", type=_Names(), help="Columns of numbers to treat as categories.")
+@click.option("--ignore", default="", type=Names(), help="Columns to leave out, separated by commas.")
+@click.option("--categorical", default="", type=Names(), help="Columns of numbers to treat as categories.")
 @click.option("--hidden", default="64,64", show_default=True, help="Widths of the hidden layers, separated by commas.")
 @click.option("--optimizer", default="adam", show_default=True, type=click.Choice(sorted(_optimisers())))
 @click.option("--lr", default="auto", show_default=True, type=_Rate(), help="Learning rate; auto tries several.")
