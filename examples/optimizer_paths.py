@@ -62,8 +62,8 @@ def path(function, rate, start, make, limits):
     for _ in range(STEPS):
         x, y = points[-1]
         if left < x < right and bottom < y < top:
-            loss = lambda: function(w[0], w[1])
-            optimizer.minimize(loss if isinstance(optimizer, gd.optim.LBFGS) else loss())
+            searches = isinstance(optimizer, gd.optim.LBFGS)  # for which it evaluates the function by itself
+            optimizer.minimize((lambda: function(w[0], w[1])) if searches else function(w[0], w[1]))
         points.append(w.numpy().copy())
     return np.array(points)
 

@@ -15,7 +15,7 @@ Y = X @ np.array([[1.0], [-2.0], [0.5], [3.0]]) + 1
 
 
 def made(rule: str = "SGD", **options: Any) -> Any:
-    model = gd.nn.Linear(1, in_features=4, dtype="float64")
+    model = gd.nn.Linear(1, in_features=4, seed=0, dtype="float64")
     return model, getattr(gd.optim, rule)(model.parameters(), **{"lr": 0.05, **options})
 
 

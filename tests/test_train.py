@@ -61,7 +61,7 @@ Y = X @ TRUE + [0.5, -2.0] + 0.1 * stream.normal(size=(60, 2))
 
 
 def train(**options: Any) -> tuple[gd.nn.Module, list[dict[str, float]]]:
-    model = gd.nn.Linear(2, in_features=3, dtype="float64")
+    model = gd.nn.Linear(2, in_features=3, seed=0, dtype="float64")
     optimizer = gd.optim.SGD(model.parameters(), lr=options.pop("lr", 0.1))
     options = {"epochs": 3, "batch_size": 16, "progress": False, **options}
     return model, gd.train.fit(model, gd.nn.squared_error, (X, Y), optimizer, **options)

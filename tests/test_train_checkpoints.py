@@ -57,7 +57,7 @@ def test_a_finished_run_can_be_prolonged_and_keeps_its_history(tmp_path: Path) -
     X = np.arange(10.0)[:, None]
 
     def run(epochs: int, **options: Any) -> Any:
-        model = gd.nn.Linear(1, in_features=1, dtype="float64")
+        model = gd.nn.Linear(1, in_features=1, seed=0, dtype="float64")
         optimizer = gd.optim.SGD(model.parameters(), lr=0.001, momentum=0.9)
         history = gd.train.fit(
             model, gd.nn.squared_error, (X, 2 * X), optimizer, epochs=epochs, batch_size=4, progress=False, **options
