@@ -14,6 +14,7 @@ PRINTED = {
     "optimizer_paths.py": "Beale's function           L-BFGS            after 120 steps at ( 3.000,  0.500)\n",
     "lecture_expression.py": "e          6.0       1.0       5.0\n",
     "sklearn_pipeline.py": "held-out accuracy 9",
+    "training_curves.py": "activations and gradients of 5 layers: layers.png\n",
     "train_mlp.py": "held-out accuracy 9",
 }
 

@@ -103,8 +103,12 @@ def test_the_plot(tmp_path: Path, ending: str) -> None:
     model, optimizer = made()
     found = gd.optim.lr_range_test(model, gd.nn.squared_error, (X, Y), optimizer)
     path = tmp_path / f"range.{ending}"
-    found.save(path)
+    assert found.plot(path) == path
     assert path.stat().st_size > 5000
+    with pytest.raises(errors.DataError, match=r"drawn as .png, .svg or .pdf, and not 'range.doc'"):
+        found.plot(tmp_path / "range.doc")
+    with pytest.raises(errors.DataError, match=r"cannot write .*: No such file"):
+        found.plot(tmp_path / "nowhere" / "range.png")
 
 
 @pytest.mark.parametrize(

@@ -390,4 +390,5 @@ def test_a_mapped_file_is_not_loaded(tmp_path: Any) -> None:
         env=environment,
     )
     assert done.returncode == 0, done.stderr
+    print(f"{megabytes} MB mapped, at most {float(done.stdout):.0f} MB private")
     assert float(done.stdout) < (300 if megabytes <= 600 else 500), done.stdout
