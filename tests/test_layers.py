@@ -250,6 +250,15 @@ def test_layers_without_a_seed_differ_and_are_reproducible(make: Any) -> None:
     assert not (weights()[0] == one).any()
 
 
+@pytest.mark.parametrize("number", [-1, 0.5, "0"])
+def test_a_seed_is_an_integer(number: Any) -> None:
+    expected = nn.Linear(2, in_features=2).weight.numpy()
+    gd.random.seed()
+    with pytest.raises(gd.GraphDiffError, match="non-negative integer"):
+        gd.random.seed(number)
+    np.testing.assert_array_equal(nn.Linear(2, in_features=2).weight.numpy(), expected)  # nothing was changed
+
+
 def test_blocks_within_blocks_differ() -> None:
     def block() -> nn.Sequential:
         return nn.Sequential(nn.Linear(3, in_features=3), nn.Activation("relu"))
