@@ -532,7 +532,7 @@ def test_a_switched_off_pass_says_so() -> None:
         (lambda x: gd.reshape(gd.reshape(x, (4,)), (2, 2)).T.T, 0),
         (lambda x: (x.T @ x).T, 1),
         (lambda x: x * (1.0 / gd.exp(x)), 2),
-        (lambda x: gd.sum(gd.square(x)), 1),
+        (lambda x: gd.sum(gd.square(gd.exp(x))), 2),
         (lambda x: gd.softmax(x, axis=1) + gd.exp(x - gd.max(x, axis=1, keepdims=True)), 6),
     ],
 )
