@@ -1,4 +1,4 @@
-"""The pages under docs/ run: Python as in one session per page, and graphdiff's command lines between."""
+"""The pages under docs/ run: the Python of a page as one program, and graphdiff's command lines between."""
 
 import ast
 import inspect
