@@ -176,7 +176,7 @@ def zero_index(shape: Shape) -> np.ndarray[Any, Any]:
     return np.broadcast_to(np.zeros((), np.int64), shape)
 
 
-def random_generator(seed: int) -> np.random.Generator:
+def random_generator(seed: int | tuple[int, ...]) -> np.random.Generator:
     """Return a stream of random numbers; a counter-based generator, so that it can be had on other devices too."""
     return np.random.Generator(np.random.Philox(seed))
 

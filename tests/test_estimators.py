@@ -351,3 +351,16 @@ def test_another_backend_trains_alike(shuffle: bool) -> None:
     own, other = pair
     np.testing.assert_allclose(other.loss_curve_, own.loss_curve_)
     np.testing.assert_allclose(other.predict_proba(X), own.predict_proba(X), atol=1e-9)
+
+
+def test_batches_are_gathered_into_one_place() -> None:
+    X, y = np.arange(300.0).reshape(100, 3), np.arange(100)
+    network = MLPRegressor((2,), batch_size=20, max_iter=1).fit(X, y)
+    order = np.random.default_rng(0).permutation(100)
+    places = []
+    for number, (inputs, targets) in enumerate(network._batches(order, [X, y])):
+        np.testing.assert_array_equal(inputs, X[order[20 * number : 20 * number + 20]])
+        np.testing.assert_array_equal(targets, y[order[20 * number : 20 * number + 20]])
+        places.append(inputs.ctypes.data)
+    assert len(places) == 5
+    assert len(set(places)) == 1

@@ -112,9 +112,9 @@ def find_scaled(plan: Planner, wide: Tensor) -> None:
 
 def is_product(x: Tensor) -> bool:
     """Whether a sum over `x` is an inner product of two arrays."""
-    if x.op is None or x.op.name != "multiply" or x.dtype.kind != "f" or x.size > 1 << 16:
+    if x.op is None or x.op.name not in ("multiply", "square") or x.dtype.kind != "f" or x.size > 1 << 16:
         return False
-    left, right = x.inputs
+    left, right = x.inputs[0], x.inputs[-1]
     return left.shape == right.shape == x.shape and left.dtype == right.dtype and left.recorded and right.recorded
 
 

@@ -60,9 +60,6 @@ class Module:
         """Return a module as `config` described it; by default these are the class's arguments by name."""
         return cls(**config)
 
-    def placed(self, index: int) -> None:
-        """Hear from a `Sequential` that the module has become its layer number `index`."""
-
     def __call__(self, x: Any) -> Tensor:
         if OBSERVERS:
             output = self.forward(x)

@@ -7,6 +7,7 @@ from graphdiff.train.callbacks import Callback, EarlyStopping, Run
 from graphdiff.train.files import Saved, load, save
 from graphdiff.train.fit import fit
 from graphdiff.train.history import History
+from graphdiff.train.layer_histograms import LayerHistograms
 from graphdiff.train.minibatches import Growing, minibatches
 from graphdiff.train.onnx import export_onnx
 from graphdiff.train.scaling import MinMax, Scaler, Standardise
@@ -21,6 +22,7 @@ __all__ = [
     "EarlyStopping",
     "Growing",
     "History",
+    "LayerHistograms",
     "MinMax",
     "Run",
     "Saved",
