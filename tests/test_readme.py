@@ -1,7 +1,7 @@
 """What README and the pages of docs/ show runs, and prints what they say.
 
-Blocks marked ``python`` are run, ``pycon`` run as doctests, and ``console`` have commands after ``$`` and their output.
-README's snippets are each pasted into an empty session; those of a page follow each other.
+Blocks marked ``python`` are run, ``pycon`` run as doctests, ``console`` have commands after ``$`` and their output, and
+the pages' ``sh`` are commands. README's snippets are each pasted into an empty session; those of a page follow each other.
 """
 
 import doctest
@@ -16,8 +16,8 @@ from click.testing import CliRunner
 from graphdiff.cli import main
 
 ROOT = Path(__file__).parent.parent
-BLOCK = re.compile(r"^```(python|pycon|console)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-README = BLOCK.findall((ROOT / "README.md").read_text(encoding="utf-8"))
+BLOCK = re.compile(r"^```(python|pycon|console|sh)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+README = [block for block in BLOCK.findall((ROOT / "README.md").read_text(encoding="utf-8")) if block[0] != "sh"]
 PAGES = {
     path.name: BLOCK.findall(text)
     for path in sorted((ROOT / "docs").glob("*.md"))
@@ -43,7 +43,15 @@ def run_commands(session: str, names: dict[str, Any]) -> None:
         assert CliRunner().invoke(main, shlex.split(command)).output.rstrip() == output.rstrip()
 
 
-RUN = {"python": run_python, "pycon": run_doctest, "console": run_commands}
+def run_lines(commands: str, names: dict[str, Any]) -> None:
+    for command in commands.splitlines():
+        program, *arguments = shlex.split(command)
+        assert program == "graphdiff", command
+        done = CliRunner().invoke(main, arguments)
+        assert done.exit_code == 0, done.output
+
+
+RUN = {"python": run_python, "pycon": run_doctest, "console": run_commands, "sh": run_lines}
 
 
 @pytest.mark.parametrize(("kind", "snippet"), README, ids=range(len(README)))
@@ -52,6 +60,7 @@ def test_readme(kind: str, snippet: str, tmp_path: Path, monkeypatch: pytest.Mon
     RUN[kind](snippet, {})
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 @pytest.mark.parametrize("page", PAGES)
 def test_page(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
