@@ -1,0 +1,237 @@
+"""Ops as small programs that the page runs: an op's value, and what its own rules say of its derivatives.
+
+No derivative is written down twice. The engine's two walks run over a single node whose operands, output, adjoint and
+tangent are placeholders; the graph that they build is written out as instructions over elementary functions, which is
+all that the page knows. An op that the page lacks is opened: by its body, or by the rule that evaluates it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+
+from graphdiff import host
+from graphdiff.backend import get_backend, use_backend
+from graphdiff.differentiate.forward import push_forward
+from graphdiff.differentiate.reverse import pull_back
+from graphdiff.errors import GraphDiffError
+from graphdiff.graph import topological_order
+from graphdiff.op import GRAPH, Composite, Linear, Op
+from graphdiff.tensor import Tensor, constant, placeholder
+
+__all__ = ["LARGEST_NODE", "Programs", "UnknownOpError", "numbers_of"]
+
+LARGEST_NODE = 400
+"""The most elements that a node may have in a graph that the page computes itself."""
+_DEEPEST = 24
+_CASTS = {"f": {8: "", 4: "single", 2: "single"}, "i": "integer", "u": "integer", "b": "boolean"}
+
+
+class UnknownOpError(Exception):
+    """The page cannot compute this; the message names what."""
+
+
+@cache
+def known_functions() -> frozenset[str]:
+    """Return the names of the functions that the page evaluates, read from where they are written."""
+    source = (files(__package__) / "evaluate.js").read_text(encoding="utf-8")
+    tables = re.findall(r"^export const (?:ELEMENTWISE|WHOLE) = \{\n(.*?)^\};", source, re.MULTILINE | re.DOTALL)
+    return frozenset(name for table in tables for name in re.findall(r"^  (\w+)[:(,]", table, re.MULTILINE))
+
+
+def numbers_of(array: Any) -> list[Any]:
+    """Return an array's elements as JSON has them: what JSON lacks (NaN, infinities) as text."""
+    flat = np.asarray(array).reshape(-1)
+    return [
+        (int(each) if flat.dtype.kind in "biu" else float(each)) if np.isfinite(each) else str(float(each))
+        for each in flat
+    ]
+
+
+def _cast(dtype: host.DType) -> str:
+    kind = _CASTS.get(dtype.kind)
+    if kind is None:
+        raise UnknownOpError(f"numbers of dtype {dtype}")
+    return kind if isinstance(kind, str) else kind.get(dtype.itemsize, "")
+
+
+class _Writer:
+    """One program in the making: registers 0, 1, … hold the arguments, each instruction fills the next."""
+
+    def __init__(self, arguments: Sequence[Tensor]) -> None:
+        self.arguments = arguments
+        self.instructions: list[list[Any]] = []
+        self.known: dict[Tensor, int] = {argument: index for index, argument in enumerate(arguments)}
+
+    def write(self, result: Tensor) -> dict[str, Any]:
+        """Return the program that computes `result` from the arguments."""
+        return {"result": self._walk(result, self.known, 0), "code": self.instructions}
+
+    def reads(self) -> set[int]:
+        """Return the arguments whose values the program reads."""
+        used = {register for instruction in self.instructions for register in instruction[1]}
+        return {index for index in used if index < len(self.arguments)}
+
+    def _walk(self, result: Tensor, known: dict[Tensor, int], depth: int) -> int:
+        if depth > _DEEPEST:
+            raise UnknownOpError(f"the op {result.op.name if result.op else ''!r}")
+        for node in topological_order([result], boundary=frozenset(known)):
+            if node not in known and node.op is not None:
+                registers = [self._register(operand, known) for operand in node.inputs]
+                known[node] = self._emit(node, registers, depth)
+        return self._register(result, known)
+
+    def _register(self, node: Tensor, known: dict[Tensor, int]) -> int:
+        if node not in known:
+            if not node.has_value or node.size > LARGEST_NODE:
+                raise UnknownOpError(f"a constant of {node.size:,} elements")
+            known[node] = self._append("constant", [], node, numbers_of(node.numpy()))
+        return known[node]
+
+    def _append(self, name: str, registers: list[int], node: Tensor, *extra: Any) -> int:
+        if node.size > LARGEST_NODE:
+            raise UnknownOpError(f"{node.describe()}, more than {LARGEST_NODE} elements")
+        self.instructions.append([name, registers, list(node.shape), _cast(node.dtype), *extra])
+        return len(self.arguments) + len(self.instructions) - 1
+
+    def _emit(self, node: Tensor, registers: list[int], depth: int) -> int:
+        op = node.op
+        assert op is not None
+        if op.name == "astype":
+            return self._append("positive", registers, node)
+        if op.name in known_functions():
+            extra = [{key: value for key, value in node.attributes.items()}] if node.attributes else []
+            return self._append(op.name, registers, node, *extra)
+        if isinstance(op, Linear) and (callable(op.transposes) or op.transposes):
+            return self._append("linear", registers, node, _matrix(node, op))
+        rule = op.body if isinstance(op, Composite) else op.evaluate
+        if rule is None:
+            raise UnknownOpError(f"the op {op.name!r}")
+        operands = [each if not each.recorded else placeholder(each.shape, each.dtype) for each in node.inputs]
+        try:
+            opened = rule(GRAPH, *operands, **node.attributes)
+        except (GraphDiffError, AttributeError, TypeError, ValueError) as error:
+            raise UnknownOpError(f"the op {op.name!r}") from error
+        return self._walk(opened, dict(zip(operands, registers, strict=True)), depth + 1)
+
+
+def _matrix(node: Tensor, op: Linear) -> list[list[list[Any]]]:
+    """Return a linear op as sparse matrices, one per operand: rows, columns, entries; found by trying unit vectors."""
+    kernel = op.kernel(get_backend("numpy"))
+    varying = range(len(node.inputs)) if callable(op.transposes) else range(len(op.transposes))
+    if any(operand.recorded for position, operand in enumerate(node.inputs) if position not in varying):
+        raise UnknownOpError(f"the op {op.name!r} where its indices vary")
+    base = [
+        np.zeros(operand.shape, operand.dtype) if position in varying else operand.numpy()
+        for position, operand in enumerate(node.inputs)
+    ]
+    matrices = []
+    for position, operand in enumerate(node.inputs):
+        rows: list[int] = []
+        columns: list[int] = []
+        entries: list[float] = []
+        for column in range(operand.size if position in varying else 0):
+            unit = np.zeros(operand.size, operand.dtype)
+            unit[column] = 1
+            image = kernel(*base[:position], unit.reshape(operand.shape), *base[position + 1 :], **node.attributes)
+            image = np.asarray(image).reshape(-1)
+            (places,) = np.nonzero(image)
+            rows.extend(places.tolist())
+            columns.extend([column] * len(places))
+            entries.extend(image[places].tolist())
+        matrices.append([rows, columns, [] if all(entry == 1 for entry in entries) else entries])
+    return matrices
+
+
+class Programs:
+    """The programs of a graph's nodes; nodes of one op, shape and dtype share theirs.
+
+    Attributes
+    ----------
+    listed : list of dict
+        ``value``; ``adjoint`` and ``tangent``, one per operand, None where zero; ``reads``, for every operand which
+        operands' values, or (counted after them) the output's, the adjoint's program reads.
+    """
+
+    def __init__(self) -> None:
+        self.listed: list[dict[str, Any]] = []
+        self._found: dict[Any, int] = {}
+
+    def index_of(self, node: Tensor) -> int:
+        """Return the place in `listed` of a node's programs.
+
+        Raises
+        ------
+        UnknownOpError
+            The page cannot compute the op, its dtype or its size.
+        """
+        assert node.op is not None
+        key = _signature(node, node.op)
+        if key not in self._found:
+            with use_backend("numpy"):
+                made = _programs(node, node.op)
+            self._found[key] = len(self.listed)
+            self.listed.append(made)
+        return self._found[key]
+
+
+def _signature(node: Tensor, op: Op) -> Any:
+    operands = tuple((each.shape, each.dtype, id(each) if _is_fixed(each) else 0) for each in node.inputs)
+    try:
+        attributes = tuple(sorted(node.attributes.items()))
+        hash(attributes)
+    except TypeError:  # attributes that hold arrays: no other node is known to have the same
+        attributes = (("node", id(node)),)
+    return op.name, operands, attributes
+
+
+def _is_fixed(operand: Tensor) -> bool:
+    """Whether an operand is an array of indices or labels that no input changes."""
+    return not operand.recorded and operand.dtype.kind in "iub" and operand.size != 1
+
+
+def _programs(node: Tensor, op: Op) -> dict[str, Any]:
+    operands = [
+        constant(each.numpy(), dtype=each.dtype) if _is_fixed(each) else placeholder(each.shape, each.dtype)
+        for each in node.inputs
+    ]
+    if all(not each.recorded for each in operands):
+        raise UnknownOpError(f"the op {op.name!r} without operands")
+    out = op.node(tuple(operands), node.attributes)
+    return {"value": _Writer(operands).write(out), **_derivatives(operands, out)}
+
+
+def _derivatives(operands: list[Tensor], out: Tensor) -> dict[str, list[Any]]:
+    """Return the programs of the adjoints' contributions and of the tangents' terms, and what the former read."""
+    adjoint: list[Any] = [None] * len(operands)
+    tangent: list[Any] = [None] * len(operands)
+    reads: list[list[int]] = [[] for _ in operands]
+    made = {"adjoint": adjoint, "tangent": tangent, "reads": reads}
+    if not host.is_real_floating(out.dtype):
+        return made
+    smooth = {each for each in operands if each.recorded and host.is_real_floating(each.dtype)}
+    cotangent = placeholder(out.shape, out.dtype)
+    pulled = _pulled(out, cotangent, smooth)
+    for position, operand in enumerate(operands):
+        if operand in pulled:
+            writer = _Writer([*operands, out, cotangent])
+            adjoint[position] = writer.write(pulled[operand])
+            reads[position] = sorted(writer.reads() - {len(operands) + 1})
+        if operand in smooth:
+            direction = placeholder(operand.shape, operand.dtype)
+            pushed: dict[Tensor, Any] = {operand: direction}
+            push_forward([out], pushed, GRAPH)
+            if out in pushed:
+                tangent[position] = _Writer([*operands, out, direction]).write(pushed[out])
+    return made
+
+
+def _pulled(out: Tensor, cotangent: Tensor, smooth: Iterable[Tensor]) -> Mapping[Tensor, Tensor]:
+    found: dict[Tensor, Any] = {out: cotangent}
+    pull_back([out], found, GRAPH, set(smooth))
+    return found
