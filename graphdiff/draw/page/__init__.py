@@ -44,7 +44,7 @@ def page(outputs: Any, *, title: str | None = None) -> Page:
     ----------
     outputs : Tensor, nested structure of Tensors, or Graph
     title : str, optional
-        By default the outputs' names.
+        By default "Graph of" the outputs' names.
 
     Returns
     -------
@@ -66,4 +66,4 @@ def page(outputs: Any, *, title: str | None = None) -> Page:
     """
     data = content(outputs)
     names = [data["nodes"][place]["name"] for place in data["outputs"]]
-    return Page(document(data, title or ", ".join(filter(None, names))[:80] or "graph"))
+    return Page(document(data, title or f"Graph of {', '.join(filter(None, names))[:80]}"))

@@ -63,6 +63,7 @@ class _Content:
         self.scopes = _scopes(graph)
         self.notes: list[str] = []
         self.engine = ""
+        self.downwards = False
 
     def made(self) -> dict[str, Any]:
         programs, places = self.programs()
@@ -74,6 +75,7 @@ class _Content:
             "nodes": nodes,
             "edges": edges,
             "layout": self.engine,
+            "downwards": self.downwards,
             "inputs": [self.index[leaf] for leaf in self.graph.inputs],
             "outputs": outputs,
             "live": live,
@@ -168,7 +170,7 @@ class _Content:
             if operand in row
         ]
         layout = lay_out(sizes, [edge[:2] for edge in edges], [nodes[place]["scope"] for place in drawn])
-        self.engine = layout.engine
+        self.engine, self.downwards = layout.engine, layout.downwards
         if layout.engine != "graphviz":
             self.notes.append(f"{len(drawn):,} nodes are placed in plain layers: Graphviz would take too long.")
         for place, size, centre in zip(drawn, sizes, layout.centres, strict=True):
@@ -188,7 +190,8 @@ class _Content:
         title = len(node["name"]) if not node["expression"] else len(node["name"]) + 3 + len(node["expression"])
         for position, operand in enumerate(node["inputs"]):
             title += node["expression"].count(chr(_OPERAND + position)) * (len(self.graph_name(operand)) - 1)
-        characters = min(max(title, 14), 30)
+        least = 15 if not node["shape"] else 22
+        characters = min(max(title, least), 30)
         return round(characters * _CHARACTER + _PADDING, 1), 3 * _LINE + 12
 
     def graph_name(self, place: int) -> str:

@@ -7,11 +7,11 @@ import hashlib
 import html
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
-__all__ = ["MODULES", "document", "script"]
+__all__ = ["MODULES", "document", "embedded_json", "joined"]
 
 MODULES = ("format", "dom", "evaluate", "numbers", "steps", "geometry", "view", "panel", "main")
 """The page's ECMAScript modules, those without imports first."""
@@ -21,11 +21,10 @@ def _part(name: str) -> str:
     return (files(__package__) / name).read_text(encoding="utf-8")
 
 
-def script() -> str:
-    """Return the modules as one script: in this order, what one imports from another is already there."""
-    joined = "\n".join(_part(f"{name}.js") for name in MODULES)
-    joined = re.sub(r"^import .*\n", "", joined, flags=re.MULTILINE)
-    return '"use strict";\n(() => {\n' + re.sub(r"^export ", "", joined, flags=re.MULTILINE) + "})();\n"
+def joined(modules: Sequence[str]) -> str:
+    """Return modules as one piece of code: in the order of `MODULES`, what one imports from another is already there."""
+    code = "\n".join(_part(f"{name}.js") for name in modules)
+    return re.sub(r"^export ", "", re.sub(r"^import .*\n", "", code, flags=re.MULTILINE), flags=re.MULTILINE)
 
 
 def _digest(text: str) -> str:
@@ -51,7 +50,8 @@ def document(data: Mapping[str, Any], title: str) -> str:
     title : str
         Shown in the page's head and in the browser's tab.
     """
-    style, code = _part("page.css"), script()
+    style = _part("page.css")
+    code = f'"use strict";\n(() => {{\n{joined(MODULES)}}})();\n'
     policy = (
         f"default-src 'none'; script-src {_digest(code)}; style-src {_digest(style)}; "
         "base-uri 'none'; form-action 'none'"

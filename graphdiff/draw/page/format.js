@@ -29,17 +29,24 @@ export function brief(value) {
   const { data } = value;
   if (data) {
     if (value.shape.length === 0) return number(data[0]);
-    if (data.length <= IN_A_LINE) return `[${Array.from(data, number).join(", ")}]`;
+    if (data.length <= IN_A_LINE) return `[${Array.from(data, rough).join(", ")}]`;
     let low = Infinity;
     let high = -Infinity;
     for (const each of data) {
       low = Math.min(low, each);
       high = Math.max(high, each);
     }
-    return `${number(Number(low.toPrecision(3)))} … ${number(Number(high.toPrecision(3)))}`;
+    return range(low, high);
   }
-  if (!value.finite) return "not finite";
-  return `${number(Number(value.min.toPrecision(3)))} … ${number(Number(value.max.toPrecision(3)))}`;
+  return value.finite ? range(value.min, value.max) : "not finite";
+}
+
+function rough(x) {
+  return number(Number(x.toPrecision(3)));
+}
+
+function range(low, high) {
+  return low === high ? `all ${rough(low)}` : `${rough(low)} … ${rough(high)}`;
 }
 
 /**

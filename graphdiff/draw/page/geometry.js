@@ -1,7 +1,7 @@
 /** Where everything is drawn, given which scopes are collapsed. */
 
 const COLLAPSED = { width: 170, height: 69 };
-const WIDEST_GAP = 90;
+const WIDEST_GAP = { x: 90, y: 48 };
 const MARGIN = 10;
 const HEAD = 18;
 
@@ -78,20 +78,20 @@ function centre(graph, item) {
 /** Maps of x and of y that take out the empty room that collapsing leaves, and keep the order of all else. */
 function squeezes(items) {
   return [
-    squeeze(items.map((item) => [item.x - item.width / 2, item.x + item.width / 2])),
-    squeeze(items.map((item) => [item.y - item.height / 2, item.y + item.height / 2])),
+    squeeze(items.map((item) => [item.x - item.width / 2, item.x + item.width / 2]), WIDEST_GAP.x),
+    squeeze(items.map((item) => [item.y - item.height / 2, item.y + item.height / 2]), WIDEST_GAP.y),
   ];
 }
 
-function squeeze(intervals) {
+function squeeze(intervals, widest) {
   const sorted = [...intervals].sort((a, b) => a[0] - b[0]);
   /** Where a gap ends, and how far all beyond it moves. @type {Array<[number, number]>} */
   const shifts = [];
   let end = sorted[0][0];
   let shift = 0;
   for (const [low, high] of sorted) {
-    if (low - end > WIDEST_GAP) {
-      shift += low - end - WIDEST_GAP;
+    if (low - end > widest) {
+      shift += low - end - widest;
       shifts.push([low, shift]);
     }
     end = Math.max(end, high);
@@ -116,7 +116,7 @@ function joined(graph, itemOf, moveX, moveY) {
     const whole = from.node >= 0 && to.node >= 0;
     const key = whole ? `edge ${number}` : `${from.key} → ${to.key}`;
     if (!edges.has(key)) {
-      const curve = whole && edge.curve.length ? edge.curve.map((c, k) => (k % 2 ? moveY(c) : moveX(c))) : own(from, to);
+      const curve = whole && edge.curve.length ? edge.curve.map((c, k) => (k % 2 ? moveY(c) : moveX(c))) : own(from, to, graph.downwards);
       edges.set(key, { key, from, to, curve, parts: [], whole });
     }
     edges.get(key).parts.push(number);
@@ -124,8 +124,14 @@ function joined(graph, itemOf, moveX, moveY) {
   return [...edges.values()];
 }
 
-/** A curve from the right side of one box to the left side of another. */
-function own(from, to) {
+/** A curve from one box to another: from right to left side, or from bottom to top. */
+function own(from, to, downwards) {
+  if (downwards) {
+    const top = from.y + from.height / 2;
+    const bottom = to.y - to.height / 2;
+    const bow = Math.max(24, Math.abs(bottom - top) / 2);
+    return [from.x, top, from.x, top + bow, to.x, bottom - bow, to.x, bottom];
+  }
   const start = from.x + from.width / 2;
   const end = to.x - to.width / 2;
   const bend = Math.max(24, Math.abs(end - start) / 2);

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 __all__ = ["GRAPHVIZ_LIMIT", "Layout", "lay_out"]
 
 GRAPHVIZ_LIMIT = 3_000
 """Nodes and edges together; Graphviz's time grows with the square, to ten seconds at 6,000."""
+_TWO_TRIALS = 600
+"""Nodes and edges together, up to which both directions are tried."""
 _POINTS = 72
-_RANK_GAP, _NODE_GAP = 60.0, 18.0
+_RANK_GAP, _NODE_GAP, _ROW_GAP = 80.0, 18.0, 60.0
+_STAGE = 900.0, 640.0
+_PREFERENCE = 1.25
 
 Size = tuple[float, float]
 
@@ -28,15 +33,18 @@ class Layout:
     curves : list of list of (x, y)
         In the order of the edges: Bézier control points, 3 n + 1 of them; empty where the page is to draw its own.
     engine : {"graphviz", "layers"}
+    downwards : bool
+        Whether edges lead down, not to the right.
     """
 
     centres: list[tuple[float, float]]
     curves: list[list[tuple[float, float]]] = field(default_factory=list)
     engine: str = "graphviz"
+    downwards: bool = False
 
 
 def lay_out(sizes: Sequence[Size], edges: Sequence[tuple[int, int]], scopes: Sequence[str]) -> Layout:
-    """Place boxes from left to right so that edges lead to the right.
+    """Place boxes so that edges lead to the right, or down where the drawing can then be larger.
 
     Parameters
     ----------
@@ -48,16 +56,35 @@ def lay_out(sizes: Sequence[Size], edges: Sequence[tuple[int, int]], scopes: Seq
     """
     if len(sizes) + len(edges) > GRAPHVIZ_LIMIT:
         return _layers(sizes, edges)
-    return _graphviz(sizes, edges, scopes)
+    rightwards = _graphviz(sizes, edges, scopes, downwards=False)
+    if len(sizes) + len(edges) > _TWO_TRIALS or _scale(rightwards) >= 1:
+        return rightwards
+    downwards = _graphviz(sizes, edges, scopes, downwards=True)
+    return downwards if _scale(downwards) > _PREFERENCE * _scale(rightwards) else rightwards
 
 
-def _graphviz(sizes: Sequence[Size], edges: Sequence[tuple[int, int]], scopes: Sequence[str]) -> Layout:
+def _extent(coordinates: Iterable[float]) -> float:
+    listed = list(coordinates)
+    return max(listed) - min(listed) + 100
+
+
+def _scale(layout: Layout) -> float:
+    """Return how large the whole drawing can be shown, 1 for its own size."""
+    width = _extent(x for x, _ in layout.centres)
+    height = _extent(y for _, y in layout.centres)
+    return min(_STAGE[0] / width, _STAGE[1] / height)
+
+
+def _graphviz(
+    sizes: Sequence[Size], edges: Sequence[tuple[int, int]], scopes: Sequence[str], *, downwards: bool
+) -> Layout:
     import graphviz
     import pygraphviz
 
     # Only numbers are written into the DOT text: no name of the user's has to be escaped.
     dot = graphviz.Digraph()
-    dot.attr(rankdir="LR", nodesep="0.28", ranksep="0.75")
+    # Room for the local derivatives beside the edges.
+    dot.attr(rankdir="TB" if downwards else "LR", nodesep="0.28", ranksep="0.6" if downwards else "1.1")
     dot.attr("node", shape="box", fixedsize="true", label="")
     members: dict[str, list[int]] = {}
     for node, scope in enumerate(scopes):
@@ -76,8 +103,10 @@ def _graphviz(sizes: Sequence[Size], edges: Sequence[tuple[int, int]], scopes: S
                     fill(cluster, inner)
 
     fill(dot, "")
+    computed = {end for _, end in edges}
     for number, (origin, end) in enumerate(edges):
-        dot.edge(str(origin), str(end), id=str(number))
+        # Heavy edges are drawn straight: the computation, rather than what parameters enter it.
+        dot.edge(str(origin), str(end), id=str(number), weight="8" if origin in computed else "1")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         drawn = json.loads(pygraphviz.AGraph(string=str(dot.source)).draw(format="json0", prog="dot"))
@@ -89,7 +118,7 @@ def _graphviz(sizes: Sequence[Size], edges: Sequence[tuple[int, int]], scopes: S
     curves: list[list[tuple[float, float]]] = [[] for _ in edges]
     for each in drawn.get("edges", []):
         curves[int(each["id"])] = _curve(each["pos"], top)
-    return Layout(centres, curves)
+    return Layout(centres, curves, downwards=downwards)
 
 
 def _ancestors(scope: str) -> list[str]:
@@ -116,7 +145,10 @@ def _curve(text: str, top: float) -> list[tuple[float, float]]:
 
 
 def _layers(sizes: Sequence[Size], edges: Sequence[tuple[int, int]]) -> Layout:
-    """Place each node one layer right of its operands, ordered within a layer by where these are."""
+    """Place each node one layer right of its operands, ordered within a layer by where these are.
+
+    Layers run on in a new row below, as words do on a page: a deep graph would be a thread otherwise.
+    """
     operands: list[list[int]] = [[] for _ in sizes]
     users: list[list[int]] = [[] for _ in sizes]
     for origin, end in edges:
@@ -131,19 +163,22 @@ def _layers(sizes: Sequence[Size], edges: Sequence[tuple[int, int]]) -> Layout:
     rows: dict[int, list[int]] = {}
     for node, place in enumerate(layer):
         rows.setdefault(place, []).append(node)
+    widths = {place: max(sizes[node][0] for node in row) + _RANK_GAP for place, row in rows.items()}
+    heights = {place: sum(sizes[node][1] + _NODE_GAP for node in row) for place, row in rows.items()}
+    line_height = max(heights.values()) + _ROW_GAP
+    line_width = math.sqrt(sum(widths.values()) * line_height * _STAGE[0] / _STAGE[1])
     height: dict[int, float] = {}
     centres = [(0.0, 0.0)] * len(sizes)
-    x = 0.0
+    x = middle = 0.0
     for place in sorted(rows):
-        row = sorted(rows[place], key=lambda node: _mean_height(operands[node], height))
-        widest = max(sizes[node][0] for node in row)
-        total = sum(sizes[node][1] + _NODE_GAP for node in row)
-        y = -total / 2
-        for node in row:
+        if x > line_width:
+            x, middle = 0.0, middle + line_height
+        y = -heights[place] / 2
+        for node in sorted(rows[place], key=lambda node: _mean_height(operands[node], height)):
             height[node] = y + sizes[node][1] / 2
-            centres[node] = round(x + widest / 2, 1), round(height[node], 1)
+            centres[node] = round(x + (widths[place] - _RANK_GAP) / 2, 1), round(middle + height[node], 1)
             y += sizes[node][1] + _NODE_GAP
-        x += widest + _RANK_GAP
+        x += widths[place]
     return Layout(centres, [[] for _ in edges], "layers")
 
 

@@ -217,7 +217,7 @@ class App {
     scrub.value = String(this.position);
     scrub.setAttribute("aria-valuetext", `step ${this.position} of ${this.steps.length}`);
     byId("count").textContent = `${this.position} / ${this.steps.length}`;
-    byId("play").textContent = this.playing ? "❚❚" : "▶";
+    byId("play").textContent = this.playing ? "Pause" : "Play";
     byId("play").setAttribute("aria-label", this.playing ? "Pause (space)" : "Play (space)");
     byId("step").replaceChildren(...stepCard(this).filter(Boolean));
     byId("by").hidden = this.mode !== "forward";

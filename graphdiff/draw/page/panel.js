@@ -60,7 +60,7 @@ function localText(app, place, position) {
   if (!app.graph.nodes[operand].smooth || !node.smooth) return "none";
   const [symbol, figure] = app.localTexts(place, position);
   const by = `∂${clip(app.nameOf(place), 16)}/∂${clip(app.nameOf(operand), 16)}`;
-  return [by, symbol === by ? "" : symbol, figure === symbol ? "" : figure].filter(Boolean).join(" = ");
+  return [by, symbol === by ? "" : symbol, figure.replace("all ", "") === symbol ? "" : figure].filter(Boolean).join(" = ");
 }
 
 function value(app, place) {
@@ -280,7 +280,7 @@ function editor(app, place) {
     });
   const fields = data.map((each, position) => {
     const made = field(position);
-    made.value = Number.isNaN(each) ? "" : String(Number(each.toPrecision(8)));
+    made.value = Number.isNaN(each) ? "" : String(Number(each.toPrecision(size === 1 ? 8 : 4)));
     return made;
   });
   const block = make("section", {}, make("h3", {}, "value (edit it)"));

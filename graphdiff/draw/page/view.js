@@ -10,6 +10,8 @@ const ZOOM = [0.01, 4];
 const LABELLED_EDGES = 60;
 const PADDING = 36;
 const LINE = 19;
+const CHARACTER = 7.4;
+const INSET = 6;
 
 export class View {
   /** @param {object} app */
@@ -207,24 +209,27 @@ export class View {
     const { app } = this;
     const node = app.graph.nodes[place];
     const expression = fill(node.expression, (position) => clip(app.nameOf(node.inputs[position]), 16), clip(node.name, 16));
-    const name = clip(expression ? `${node.name} = ${expression}` : node.name);
+    const room = Math.floor((node.box[2] - 2 * INSET) / CHARACTER);
+    const name = clip(expression ? `${node.name} = ${expression}` : node.name, room);
     const known = app.mode !== "value" || (app.history.done.get(place) ?? Infinity) < app.position;
-    const value = known ? brief(app.numbers.values[place]) : "";
-    return { name, value, derivative: this.derivativeLine(place) };
+    const value = known ? clip(brief(app.numbers.values[place]), room) : "";
+    return { name, value, derivative: this.derivativeLine(place, room) };
   }
 
-  derivativeLine(place) {
+  derivativeLine(place, room) {
     const { app } = this;
+    let [above, below, text] = ["", "", ""];
     if (app.mode === "reverse") {
       const adjoint = adjointAfter(app.history, place, app.position);
-      return adjoint ? `∂${clip(app.outputName(), 6)}/∂${clip(app.nameOf(place), 8)} = ${brief(adjoint)}` : "";
-    }
-    if (app.mode === "forward" && (app.history.done.get(place) ?? Infinity) < app.position) {
+      [above, below, text] = [`∂${clip(app.outputName(), 6)}`, `∂${clip(app.nameOf(place), 8)}`, brief(adjoint ?? null)];
+    } else if (app.mode === "forward" && (app.history.done.get(place) ?? Infinity) < app.position) {
       const tangent = app.numbers.tangents[place];
-      const text = tangent ? brief(tangent) : "0";
-      return `d${clip(app.nameOf(place), 8)}/d${clip(app.nameOf(app.numbers.input), 6)} = ${text}`;
+      [above, below] = [`d${clip(app.nameOf(place), 8)}`, `d${clip(app.nameOf(app.numbers.input), 6)}`];
+      text = tangent ? brief(tangent) : "0";
     }
-    return "";
+    if (!text) return "";
+    const whole = `${above}/${below} = ${text}`;
+    return whole.length <= room ? whole : clip(`∂: ${text}`, room);
   }
 
   /** The edges that the current step works along. */
@@ -245,8 +250,8 @@ export class View {
   edgeLabel(part) {
     const { to, position } = this.app.graph.edges[part];
     const [symbol, value] = this.app.localTexts(to, position);
-    if (value && (value === symbol || symbol.length > 8)) return value;
-    return clip(value ? `${symbol} = ${value}` : symbol, 14);
+    if (!value || value === `all ${symbol}`) return symbol.length <= 8 ? symbol : "";
+    return symbol === value || symbol.length > 6 ? value : `${symbol} = ${value}`;
   }
 
   // From afar, as a picture -------------------------------------------------------------------------------------
@@ -262,8 +267,8 @@ export class View {
     pen.strokeStyle = this.colour("edge");
     pen.beginPath();
     for (const { from, to } of edges) {
-      pen.moveTo(from.x + from.width / 2, from.y);
-      pen.lineTo(to.x - to.width / 2, to.y);
+      pen.moveTo(from.x, from.y);
+      pen.lineTo(to.x, to.y);
     }
     pen.stroke();
     const colours = {};
@@ -368,8 +373,8 @@ export class View {
 
 function newEdge({ curve, key }) {
   const [x, y, ...rest] = curve;
-  const along = Math.floor(rest.length / 12) * 6;
-  // The middle of the curve's middle piece.
+  // The middle of the curve's middle piece; the last piece is the arrow's tip.
+  const along = Math.floor(Math.max(0, rest.length / 6 - 2) / 2) * 6;
   const piece = [along ? rest[along - 2] : x, along ? rest[along - 1] : y, ...rest.slice(along, along + 6)];
   const middle = [0, 1].map((axis) => (piece[axis] + 3 * piece[2 + axis] + 3 * piece[4 + axis] + piece[6 + axis]) / 8);
   return makeSvg(
