@@ -28,7 +28,7 @@ __all__ = ["LARGEST_NODE", "Programs", "UnknownOpError", "numbers_of"]
 
 LARGEST_NODE = 400
 """The most elements that a node may have in a graph that the page computes itself."""
-_DEEPEST = 24
+_DEEPEST = 12
 _CASTS = {"f": {8: "", 4: "single", 2: "single"}, "i": "integer", "u": "integer", "b": "boolean"}
 
 
@@ -78,7 +78,7 @@ class _Writer:
         return {index for index in used if index < len(self.arguments)}
 
     def _walk(self, result: Tensor, known: dict[Tensor, int], depth: int) -> int:
-        if depth > _DEEPEST:
+        if depth > _DEEPEST:  # an op whose rule calls the op itself
             raise UnknownOpError(f"the op {result.op.name if result.op else ''!r}")
         for node in topological_order([result], boundary=frozenset(known)):
             if node not in known and node.op is not None:
@@ -115,9 +115,9 @@ class _Writer:
         operands = [each if not each.recorded else placeholder(each.shape, each.dtype) for each in node.inputs]
         try:
             opened = rule(GRAPH, *operands, **node.attributes)
-        except (GraphDiffError, AttributeError, TypeError, ValueError) as error:
+            return self._walk(opened, dict(zip(operands, registers, strict=True)), depth + 1)
+        except (UnknownOpError, GraphDiffError, AttributeError, TypeError, ValueError) as error:
             raise UnknownOpError(f"the op {op.name!r}") from error
-        return self._walk(opened, dict(zip(operands, registers, strict=True)), depth + 1)
 
 
 def _matrix(node: Tensor, op: Linear) -> list[list[list[Any]]]:
