@@ -47,7 +47,7 @@ class Drawing:
         self.outputs = outputs
 
     def render(self, file_format: str) -> bytes:
-        """Return the picture as bytes: "svg", "png", "pdf", "dot" for the text itself, "html" for the interactive page."""
+        """Return the picture as bytes: "svg", "png", "pdf", "dot" for the text itself, "html" for the page."""
         if file_format not in _FORMATS:
             raise GraphError(f"a drawing is saved as {', '.join(_FORMATS)}, not {file_format!r}")
         if file_format == "dot":

@@ -22,7 +22,7 @@ def _part(name: str) -> str:
 
 
 def joined(modules: Sequence[str]) -> str:
-    """Return modules as one piece of code: in the order of `MODULES`, what one imports from another is already there."""
+    """Return modules as one piece of code: in the order of `MODULES`, what one imports is there before it."""
     code = "\n".join(_part(f"{name}.js") for name in modules)
     return re.sub(r"^export ", "", re.sub(r"^import .*\n", "", code, flags=re.MULTILINE), flags=re.MULTILINE)
 
@@ -32,7 +32,7 @@ def _digest(text: str) -> str:
 
 
 def embedded_json(data: Mapping[str, Any]) -> str:
-    """Return JSON that neither ends its script element nor breaks a line of JavaScript: all ``<`` and separators escaped."""
+    """Return JSON that can end neither its script element nor a line: ``<``, ``>``, ``&`` and separators escaped."""
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")

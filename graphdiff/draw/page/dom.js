@@ -27,6 +27,16 @@ export function makeSvg(tag, attributes = {}, ...children) {
   return completed(document.createElementNS(SVG, tag), attributes, children);
 }
 
+/** What stands in the field or choice that an event is about. @param {Event} event */
+export function enteredIn(event) {
+  return /** @type {HTMLInputElement} */ (event.target).value;
+}
+
+/** The field or choice with that id. */
+export function fieldOf(id) {
+  return /** @type {HTMLInputElement} */ (byId(id));
+}
+
 /** The element with that id. */
 export function byId(id) {
   return /** @type {HTMLElement} */ (document.getElementById(id));

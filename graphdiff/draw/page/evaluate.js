@@ -93,13 +93,13 @@ export const ELEMENTWISE = {
   where: (condition, x, y) => (condition ? x : y),
 };
 
-/** Functions of whole arrays: of the operands, the output's shape, and the instruction's last entry. */
+/** Functions of whole arrays: of the operands, the instruction's last entry, and the output's shape. */
 export const WHOLE = {
-  constant: (operands, shape, data) => data.map(Number),
+  constant: (_operands, data) => data.map(Number),
   linear: sparseProduct,
   matmul: matrixProduct,
-  max: (operands, shape, { axis }) => extreme(operands[0], axis, maximum),
-  min: (operands, shape, { axis }) => extreme(operands[0], axis, minimum),
+  max: ([operand], { axis }) => extreme(operand, axis, maximum),
+  min: ([operand], { axis }) => extreme(operand, axis, minimum),
 };
 
 const CASTS = {
@@ -109,7 +109,7 @@ const CASTS = {
 };
 
 /** Add up the products of sparse matrices, one for each operand, with the operands. */
-function sparseProduct(operands, shape, matrices) {
+function sparseProduct(operands, matrices, shape) {
   const sum = new Float64Array(sizeOf(shape));
   matrices.forEach(([rows, columns, entries], place) => {
     const { data } = operands[place];
@@ -120,7 +120,7 @@ function sparseProduct(operands, shape, matrices) {
   return sum;
 }
 
-function matrixProduct([left, right], shape) {
+function matrixProduct([left, right], _extra, shape) {
   const rank = Math.max(left.shape.length, right.shape.length, 2);
   const a = left.shape.length === 1 ? [1, left.shape[0]] : left.shape;
   const b = right.shape.length === 1 ? [right.shape[0], 1] : right.shape;
@@ -199,15 +199,15 @@ function elementwise(compute, operands, shape) {
 
 /**
  * Run a program.
- * @param {{result: number, code: Array}} program
- * @param {Array<{shape: number[], data: ArrayLike<number>}>} operands the first registers
- * @returns {{shape: number[], data: ArrayLike<number>}}
+ * @param {import("./types").Program} program
+ * @param {import("./types").Value[]} operands the first registers
+ * @returns {import("./types").Value}
  */
 export function run(program, operands) {
   const registers = [...operands];
   for (const [name, from, shape, cast, extra] of program.code) {
     const read = from.map((register) => registers[register]);
-    let data = WHOLE[name] ? WHOLE[name](read, shape, extra) : elementwise(ELEMENTWISE[name], read, shape);
+    let data = WHOLE[name] ? WHOLE[name](read, extra, shape) : elementwise(ELEMENTWISE[name], read, shape);
     if (cast) data = data.map(CASTS[cast]);
     registers.push({ shape, data });
   }

@@ -21,7 +21,7 @@ export function number(x) {
 
 /**
  * A value in one line: a scalar as a number, a small array in full, a large one by its range.
- * @param {Value | null} value
+ * @param {import("./types").Value | null} value
  * @returns {string}
  */
 export function brief(value) {
@@ -91,16 +91,3 @@ export function inside(text) {
 export function shapeText(shape) {
   return shape.length ? shape.join(" × ") : "scalar";
 }
-
-/**
- * @typedef {object} Value
- * @property {number[]} shape
- * @property {ArrayLike<number>} [data] every element, or else what is known of them:
- * @property {number} [size]
- * @property {number} [finite]
- * @property {number} [mean]
- * @property {number} [std]
- * @property {number} [min]
- * @property {number} [max]
- * @property {number[]} [counts] a histogram of equal bins from min to max
- */

@@ -5,18 +5,6 @@ const WIDEST_GAP = { x: 90, y: 48 };
 const MARGIN = 10;
 const HEAD = 18;
 
-/**
- * @typedef {object} Item a node, or a collapsed scope
- * @property {string} key
- * @property {number} node -1 for a scope
- * @property {string} scope
- * @property {number[]} members the nodes it stands for
- * @property {number} x centre
- * @property {number} y
- * @property {number} width
- * @property {number} height
- */
-
 /** A scope and all that it is within, outermost first. */
 export function ancestors(scope) {
   if (!scope) return [];
@@ -34,12 +22,13 @@ export function scopesOf(graph) {
 }
 
 /**
- * @param {object} graph the page's data
+ * @param {import("./types").Graph} graph
  * @param {Set<string>} collapsed
  */
 export function arrange(graph, collapsed) {
-  /** @type {Map<string, Item>} */
+  /** @type {Map<string, import("./types").Item>} */
   const items = new Map();
+  /** @type {Map<number, import("./types").Item>} */
   const itemOf = new Map();
   graph.nodes.forEach((node, place) => {
     if (node.folded) return;
@@ -57,7 +46,7 @@ export function arrange(graph, collapsed) {
     item.y = moveY(item.y);
   }
   const edges = joined(graph, itemOf, moveX, moveY);
-  const frames = graph.layout === "graphviz" ? framesOf(graph, [...items.values()]) : [];
+  const frames = graph.layout === "graphviz" ? framesOf([...items.values()]) : [];
   return { items: [...items.values()], itemOf, edges, frames };
 }
 
@@ -108,6 +97,7 @@ function squeeze(intervals, widest) {
 
 /** The edges between items; those between two collapsed scopes are drawn as one. */
 function joined(graph, itemOf, moveX, moveY) {
+  /** @type {Map<string, import("./types").Line>} */
   const edges = new Map();
   graph.edges.forEach((edge, number) => {
     const from = itemOf.get(edge.from);
@@ -139,7 +129,8 @@ function own(from, to, downwards) {
 }
 
 /** The frames around what scopes hold, outer ones first. */
-function framesOf(graph, items) {
+function framesOf(items) {
+  /** @type {Map<string, import("./types").Frame>} */
   const frames = new Map();
   const widen = (scope, left, top, right, bottom) => {
     const frame = frames.get(scope) ?? { scope, left, top, right, bottom };

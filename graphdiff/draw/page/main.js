@@ -1,5 +1,5 @@
 /** The page's state, its controls and its keys. */
-import { byId, make } from "./dom.js";
+import { byId, enteredIn, fieldOf, make } from "./dom.js";
 import { brief, clip, fill } from "./format.js";
 import { Numbers } from "./numbers.js";
 import { scopesOf } from "./geometry.js";
@@ -11,10 +11,12 @@ const MODES = ["value", "reverse", "forward"];
 const OPEN_AT_FIRST = 60;
 const THEMES = ["light dark", "light", "dark"];
 
-class App {
+export class App {
+  /** @param {import("./types").Graph} graph */
   constructor(graph) {
     this.graph = graph;
     this.numbers = new Numbers(graph);
+    /** @type {import("./types").Mode} */
     this.mode = "value";
     this.position = 0;
     this.selected = -1;
@@ -32,9 +34,9 @@ class App {
     this.edgesInto = new Map();
     /** @type {Map<number, Array<{node: number, position: number}>>} */
     this.users = new Map();
-    this.graph.edges.forEach(({ from, to, position }, number_) => {
+    this.graph.edges.forEach(({ from, to, position }, number) => {
       if (!this.edgesInto.has(to)) this.edgesInto.set(to, []);
-      this.edgesInto.get(to).push(number_);
+      this.edgesInto.get(to).push(number);
       if (!this.users.has(from)) this.users.set(from, []);
       this.users.get(from).unshift({ node: to, position });
     });
@@ -161,8 +163,8 @@ class App {
     if (scope !== undefined) {
       // The element that was activated is gone; its successor takes the focus.
       requestAnimationFrame(() => {
-        const next = [...document.querySelectorAll("[data-scope]")].find((each) => each.dataset.scope === scope);
-        next?.focus({ preventScroll: true });
+        const elements = /** @type {NodeListOf<SVGElement>} */ (document.querySelectorAll("[data-scope]"));
+        [...elements].find((each) => each.dataset.scope === scope)?.focus({ preventScroll: true });
       });
     }
   }
@@ -176,7 +178,7 @@ class App {
     const tick = () => {
       this.go(this.position + 1);
       if (this.position >= this.steps.length) this.stop();
-      else this.playing = window.setTimeout(tick, 1000 / Number(byId("speed").value));
+      else this.playing = window.setTimeout(tick, 1000 / Number(fieldOf("speed").value));
     };
     this.playing = window.setTimeout(tick, 0);
     this.show();
@@ -212,7 +214,7 @@ class App {
 
   show(editing = false) {
     for (const mode of MODES) byId(`mode-${mode}`).setAttribute("aria-pressed", String(mode === this.mode));
-    const scrub = /** @type {HTMLInputElement} */ (byId("scrub"));
+    const scrub = fieldOf("scrub");
     scrub.max = String(this.steps.length);
     scrub.value = String(this.position);
     scrub.setAttribute("aria-valuetext", `step ${this.position} of ${this.steps.length}`);
@@ -277,9 +279,9 @@ class App {
       },
     };
     for (const [id, act] of Object.entries(actions)) byId(id).addEventListener("click", act);
-    byId("scrub").addEventListener("input", (event) => this.go(Number(event.target.value)));
+    byId("scrub").addEventListener("input", (event) => this.go(Number(enteredIn(event))));
     const search = byId("search");
-    search.addEventListener("input", (event) => this.search(event.target.value));
+    search.addEventListener("input", (event) => this.search(enteredIn(event)));
     search.addEventListener("keydown", (event) => {
       if (event.key === "Enter") this.nextFound();
     });
@@ -295,7 +297,7 @@ class App {
     const select = byId(which);
     select.append(...places.filter((place) => place >= 0).map((place) => make("option", { value: place }, clip(this.nameOf(place), 24))));
     select.addEventListener("change", (event) => {
-      this.numbers[which] = Number(event.target.value);
+      this.numbers[which] = Number(enteredIn(event));
       this.numbers.compute();
       this.position = 0;
       this.plan();
@@ -323,7 +325,7 @@ class App {
       this.toggleHelp(false);
       return;
     }
-    const search = /** @type {HTMLInputElement} */ (byId("search"));
+    const search = fieldOf("search");
     search.value = "";
     this.search("");
     if (this.playing) this.stop();

@@ -2,15 +2,14 @@
 import { run, sizeOf } from "./evaluate.js";
 
 /**
- * @typedef {object} Push
- * @property {import("./format.js").Value | null} before what the operand's adjoint was
- * @property {import("./format.js").Value} amount what is added to it
- * @property {import("./format.js").Value} after
+ * @param {import("./types").Recorded | null | undefined} record
+ * @param {number[]} shape
+ * @returns {import("./types").Value | null}
  */
-
 function decoded(record, shape) {
   if (!record) return null;
-  return record.data ? { shape, data: record.data.map(Number) } : { ...record, shape };
+  const { data, ...known } = record;
+  return data ? { shape, data: data.map(Number) } : { ...known, shape };
 }
 
 function ones(shape) {
@@ -23,7 +22,7 @@ function added(left, right) {
 }
 
 export class Numbers {
-  /** @param {object} graph the page's data */
+  /** @param {import("./types").Graph} graph */
   constructor(graph) {
     this.graph = graph;
     this.nodes = graph.nodes;
@@ -97,7 +96,7 @@ export class Numbers {
   }
 
   computeAdjoints() {
-    /** @type {Array<Array<Push | null>>} */
+    /** @type {Array<Array<import("./types").Push | null>>} */
     this.pushes = this.nodes.map(() => []);
     this.adjoints = this.nodes.map(() => null);
     this.reached = this.nodes.map(() => false);

@@ -1,5 +1,5 @@
 /** The two cards beside the drawing: what the current step does, and all that is known of one node. */
-import { make, makeSvg } from "./dom.js";
+import { enteredIn, make, makeSvg } from "./dom.js";
 import { sizeOf } from "./evaluate.js";
 import { brief, clip, fill, inside, number, shapeText } from "./format.js";
 
@@ -262,11 +262,11 @@ function editor(app, place) {
   const size = sizeOf(node.shape);
   if (size > EDITABLE) return arrayBlock("value", found);
   const data = found ? Array.from(found.data) : Array(size).fill(NaN);
-  const change = (position, text, finished) => {
+  const change = (position, text) => {
     const given = Number(text.replace("−", "-"));
     if (text.trim() === "" || Number.isNaN(given)) return;
     data[position] = /^(u?int|bool)/.test(node.dtype) ? Math.round(given) : given;
-    if (!data.some(Number.isNaN)) app.edit(place, [...data], finished);
+    if (!data.some(Number.isNaN)) app.edit(place, [...data]);
   };
   const field = (position) =>
     make("input", {
@@ -276,7 +276,7 @@ function editor(app, place) {
       class: "field",
       "data-position": position,
       "aria-label": size === 1 ? `value of ${clip(app.nameOf(place), 40)}` : `element ${position + 1}`,
-      input: (event) => change(position, event.target.value, false),
+      input: (event) => change(position, enteredIn(event)),
     });
   const fields = data.map((each, position) => {
     const made = field(position);
@@ -306,8 +306,8 @@ function slider(app, place, present, field, change) {
     value: Number.isNaN(present) ? about : present,
     "aria-label": `slide the value of ${clip(app.nameOf(place), 40)}`,
     input: (event) => {
-      field.value = String(Number(Number(event.target.value).toPrecision(6)));
-      change(0, field.value, false);
+      field.value = String(Number(Number(enteredIn(event)).toPrecision(6)));
+      change(0, field.value);
     },
   });
 }

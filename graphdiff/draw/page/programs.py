@@ -29,7 +29,7 @@ __all__ = ["LARGEST_NODE", "Programs", "UnknownOpError", "numbers_of"]
 LARGEST_NODE = 400
 """The most elements that a node may have in a graph that the page computes itself."""
 _DEEPEST = 12
-_CASTS = {"f": {8: "", 4: "single", 2: "single"}, "i": "integer", "u": "integer", "b": "boolean"}
+_CASTS: dict[str, Any] = {"f": {8: "", 4: "single", 2: "single"}, "i": "integer", "u": "integer", "b": "boolean"}
 
 
 class UnknownOpError(Exception):
@@ -105,7 +105,7 @@ class _Writer:
         if op.name == "astype":
             return self._append("positive", registers, node)
         if op.name in known_functions():
-            extra = [{key: value for key, value in node.attributes.items()}] if node.attributes else []
+            extra = [dict(node.attributes)] if node.attributes else []
             return self._append(op.name, registers, node, *extra)
         if isinstance(op, Linear) and (callable(op.transposes) or op.transposes):
             return self._append("linear", registers, node, _matrix(node, op))
@@ -130,7 +130,7 @@ def _matrix(node: Tensor, op: Linear) -> list[list[list[Any]]]:
         np.zeros(operand.shape, operand.dtype) if position in varying else operand.numpy()
         for position, operand in enumerate(node.inputs)
     ]
-    matrices = []
+    matrices: list[list[list[Any]]] = []
     for position, operand in enumerate(node.inputs):
         rows: list[int] = []
         columns: list[int] = []

@@ -1,17 +1,9 @@
 /** The steps of the three passes, in the order in which the engine takes them. */
 
-/** @typedef {"value" | "reverse" | "forward"} Mode */
-
-/**
- * @typedef {object} Step
- * @property {number} node
- * @property {"value" | "seed" | "push" | "complete" | "tangent" | "zero"} kind
- */
-
 /**
  * @param {import("./numbers.js").Numbers} numbers
- * @param {Mode} mode
- * @returns {Step[]}
+ * @param {import("./types").Mode} mode
+ * @returns {import("./types").Step[]}
  */
 export function stepsOf(numbers, mode) {
   const { nodes } = numbers;
@@ -23,10 +15,12 @@ export function stepsOf(numbers, mode) {
   }
   if (numbers.output < 0) return [];
   const downwards = places.filter((node) => numbers.reached[node]).reverse();
+  /** @type {import("./types").Step[]} */
   const pass = downwards.map((node) => ({ node, kind: nodes[node].inputs.length ? "push" : "complete" }));
   return [{ node: numbers.output, kind: "seed" }, ...pass];
 }
 
+/** @returns {import("./types").Step["kind"]} */
 function forwardKind(numbers, node) {
   if (node === numbers.input) return "seed";
   return numbers.moved[node] ? "tangent" : "zero";
@@ -35,12 +29,12 @@ function forwardKind(numbers, node) {
 /**
  * What is known of every node after some steps: which step completed it, and each value its adjoint has taken.
  * @param {import("./numbers.js").Numbers} numbers
- * @param {Mode} mode
- * @param {Step[]} steps
+ * @param {import("./types").Mode} mode
+ * @param {import("./types").Step[]} steps
  */
 export function historyOf(numbers, mode, steps) {
   const done = new Map();
-  /** @type {Map<number, Array<{step: number, value: import("./format.js").Value}>>} */
+  /** @type {Map<number, Array<{step: number, value: import("./types").Value}>>} */
   const taken = new Map();
   const note = (node, step, value) => {
     if (!taken.has(node)) taken.set(node, []);

@@ -14,7 +14,7 @@ const CHARACTER = 7.4;
 const INSET = 6;
 
 export class View {
-  /** @param {object} app */
+  /** @param {import("./main.js").App} app */
   constructor(app) {
     this.app = app;
     this.stage = byId("stage");
@@ -33,7 +33,11 @@ export class View {
 
   /** Place everything anew after a scope was opened or closed. */
   arrange() {
-    Object.assign(this, arrange(this.app.graph, this.app.collapsed));
+    const { items, itemOf, edges, frames } = arrange(this.app.graph, this.app.collapsed);
+    this.items = items;
+    this.itemOf = itemOf;
+    this.edges = edges;
+    this.frames = frames;
     this.labelled = this.edges.length <= LABELLED_EDGES;
     for (const layer of Object.values(this.layers)) layer.replaceChildren();
     this.drawn.clear();
