@@ -26,6 +26,7 @@ _WIDEST_CALL = 6
 # Characters of Unicode's private area stand for operands, since the page writes names or numbers in their place.
 _OPERAND, _OUT = 0xE000, 0xE0FF
 _CHARACTER, _LINE, _PADDING = 7.4, 19.0, 24.0
+_RANGE = 24
 
 
 def content(outputs: Any) -> dict[str, Any]:
@@ -190,8 +191,9 @@ class _Content:
         title = len(node["name"]) if not node["expression"] else len(node["name"]) + 3 + len(node["expression"])
         for position, operand in enumerate(node["inputs"]):
             title += node["expression"].count(chr(_OPERAND + position)) * (len(self.graph_name(operand)) - 1)
-        least = 15 if not node["shape"] else 22
-        characters = min(max(title, least), 30)
+        # Room for "∂e/∂b = −0.123456" below it.
+        derivative = 15 + min(len(node["name"]), 8) + min(len(self.names.get(self.graph.outputs[0], "")), 6)
+        characters = min(max(title, derivative if not node["shape"] else _RANGE), 30)
         return round(characters * _CHARACTER + _PADDING, 1), 3 * _LINE + 12
 
     def graph_name(self, place: int) -> str:

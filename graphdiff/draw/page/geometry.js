@@ -56,10 +56,12 @@ function newItem(key, node, place, hiding) {
   return { key, node: place, scope: node.scope, members: [], x, y, width, height };
 }
 
-/** Put a collapsed scope in the middle of what it stands for. */
+/** Put a collapsed scope in the middle of the ops that it stands for, on the line that they lie on. */
 function centre(graph, item) {
-  const xs = item.members.map((place) => graph.nodes[place].box[0]);
-  const ys = item.members.map((place) => graph.nodes[place].box[1]);
+  const ops = item.members.filter((place) => graph.nodes[place].inputs.length);
+  const boxes = (ops.length ? ops : item.members).map((place) => graph.nodes[place].box);
+  const xs = boxes.map(([x]) => x);
+  const ys = boxes.map(([, y]) => y);
   item.x = (Math.min(...xs) + Math.max(...xs)) / 2;
   item.y = (Math.min(...ys) + Math.max(...ys)) / 2;
 }
@@ -74,24 +76,20 @@ function squeezes(items) {
 
 function squeeze(intervals, widest) {
   const sorted = [...intervals].sort((a, b) => a[0] - b[0]);
-  /** Where a gap ends, and how far all beyond it moves. @type {Array<[number, number]>} */
-  const shifts = [];
+  /** @type {Array<{from: number, to: number, excess: number}>} */
+  const gaps = [];
   let end = sorted[0][0];
-  let shift = 0;
   for (const [low, high] of sorted) {
-    if (low - end > widest) {
-      shift += low - end - widest;
-      shifts.push([low, shift]);
-    }
+    if (low - end > widest) gaps.push({ from: end, to: low, excess: low - end - widest });
     end = Math.max(end, high);
   }
   return (coordinate) => {
-    let moved = 0;
-    for (const [from, by] of shifts) {
-      if (coordinate < from) break;
-      moved = by;
+    let moved = coordinate;
+    for (const { from, to, excess } of gaps) {
+      if (coordinate <= from) break;
+      moved -= (excess * (Math.min(coordinate, to) - from)) / (to - from);
     }
-    return coordinate - moved;
+    return moved;
   };
 }
 

@@ -104,9 +104,13 @@ def _graphviz(
 
     fill(dot, "")
     computed = {end for _, end in edges}
+    with_parameters = {end for origin, end in edges if origin not in computed and scopes[origin] == scopes[end] != ""}
     for number, (origin, end) in enumerate(edges):
-        # Heavy edges are drawn straight: the computation, rather than what parameters enter it.
-        dot.edge(str(origin), str(end), id=str(number), weight="8" if origin in computed else "1")
+        # Heavy edges are drawn straight: the computation, rather than what parameters enter it. Between scopes there is
+        # a rank more where parameters enter, lest the frame around them stands beside the scope before.
+        between = scopes[origin] != scopes[end] and end in with_parameters
+        weight, length = "8" if origin in computed else "1", "2" if between else "1"
+        dot.edge(str(origin), str(end), id=str(number), weight=weight, minlen=length)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         drawn = json.loads(pygraphviz.AGraph(string=str(dot.source)).draw(format="json0", prog="dot"))

@@ -9,6 +9,7 @@ import { nodeCard, stepCard } from "./panel.js";
 
 const MODES = ["value", "reverse", "forward"];
 const OPEN_AT_FIRST = 60;
+const LEAST_AT_FIRST = 0.15;
 const THEMES = ["light dark", "light", "dark"];
 
 export class App {
@@ -382,12 +383,12 @@ export class App {
 
   start() {
     this.listen();
-    this.show();
     this.view.fit();
-    const first = this.steps[0]?.node;
-    if (this.view.scale < 0.15 && first !== undefined) {
+    // Whoever opens the page sees all values; the pass begins with Home, or by playing it.
+    this.go(this.steps.length);
+    if (this.view.scale < LEAST_AT_FIRST && this.step) {
       this.view.zoom(0.7 / this.view.scale);
-      this.view.reveal(first, true);
+      this.view.reveal(this.step.node, true);
     }
   }
 }

@@ -142,7 +142,7 @@ export class View {
     for (const frame of this.frames) show(`frame ${frame.scope}`, this.layers.frames, () => this.newFrame(frame));
     const active = this.activeEdges();
     for (const edge of edges) {
-      const element = show(edge.key, this.layers.edges, () => newEdge(edge));
+      const element = show(edge.key, this.layers.edges, () => newEdge(edge, this.app.graph.downwards));
       this.decorateEdge(element, edge, active);
     }
     for (const item of items) {
@@ -205,7 +205,9 @@ export class View {
   scopeLines({ scope, members }) {
     const ops = members.filter((place) => this.app.graph.nodes[place].inputs.length).length;
     const done = members.filter((place) => (this.app.history.done.get(place) ?? Infinity) < this.app.position).length;
-    const value = `${ops} ops, ${members.length - ops} leaves`;
+    const counted = (count, one, several) => `${count} ${count === 1 ? one : several}`;
+    const leaves = members.length - ops;
+    const value = [counted(ops, "op", "ops"), leaves ? counted(leaves, "leaf", "leaves") : ""].filter(Boolean).join(", ");
     return { name: `+ ${clip(scope.split("/").pop(), 20)}`, value, derivative: `${done} of ${members.length} done` };
   }
 
@@ -375,17 +377,19 @@ export class View {
   }
 }
 
-function newEdge({ curve, key }) {
+function newEdge({ curve, key }, downwards) {
   const [x, y, ...rest] = curve;
   // The middle of the curve's middle piece; the last piece is the arrow's tip.
   const along = Math.floor(Math.max(0, rest.length / 6 - 2) / 2) * 6;
   const piece = [along ? rest[along - 2] : x, along ? rest[along - 1] : y, ...rest.slice(along, along + 6)];
   const middle = [0, 1].map((axis) => (piece[axis] + 3 * piece[2 + axis] + 3 * piece[4 + axis] + piece[6 + axis]) / 8);
+  const steep = Math.abs(piece[7] - piece[1]) > Math.abs(piece[6] - piece[0]);
+  const beside = steep || downwards ? { x: middle[0] + 7, y: middle[1] + 6, class: "beside" } : { x: middle[0], y: middle[1] - 5 };
   return makeSvg(
     "g",
     { class: "edge", "data-edge": key },
     makeSvg("path", { d: `M${x} ${y}C${rest.join(" ")}`, "marker-end": "url(#arrow)" }),
-    makeSvg("text", { x: middle[0], y: middle[1] - 5 }),
+    makeSvg("text", beside),
   );
 }
 
