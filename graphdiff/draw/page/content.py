@@ -9,10 +9,10 @@ from typing import Any
 
 from graphdiff import host
 from graphdiff.draw.page.layout import lay_out
-from graphdiff.draw.page.programs import LARGEST_NODE, Programs, UnknownOpError
+from graphdiff.draw.page.programs import LARGEST_NODE, Programs, UnknownOpError, is_fixed
 from graphdiff.draw.page.records import IN_FULL, adjoint_records, record, tangent_records
 from graphdiff.draw.symbols import Symbol, expression, local_symbol, names_of, symbol_of
-from graphdiff.errors import GraphDiffError, GraphError
+from graphdiff.errors import DTypeError, GraphDiffError, GraphError
 from graphdiff.graph import Graph, topological_order
 from graphdiff.tensor import Tensor, Variable
 
@@ -45,10 +45,21 @@ def content(outputs: Any) -> dict[str, Any]:
     ------
     GraphError
         There is nothing to show.
+    DTypeError
+        A node is complex.
+    StaleError
+        A variable was assigned after it had been used.
     """
     graph = outputs if isinstance(outputs, Graph) else Graph(outputs)
     if not graph.nodes:
         raise GraphError("there is nothing to draw: no outputs were given")
+    topological_order(graph.outputs, boundary=frozenset(graph.inputs))
+    for node in graph:
+        if node.dtype.kind not in "fiub":
+            raise DTypeError(
+                f"the page shows real numbers, and {node.describe()}, made at {node.source}, is not real: "
+                'draw it as a picture, gd.draw(…).save("graph.svg")'
+            )
     return _Content(graph).made()
 
 
@@ -62,6 +73,7 @@ class _Content:
         self.index = {node: place for place, node in enumerate(graph.nodes)}
         self.names = names_of(graph.nodes)
         self.scopes = _scopes(graph)
+        self.programs_of = Programs()
         self.notes: list[str] = []
         self.engine = ""
         self.downwards = False
@@ -91,7 +103,7 @@ class _Content:
 
     def programs(self) -> tuple[list[dict[str, Any]] | None, dict[Tensor, int]]:
         """Return the programs and each node's place among them; None where the page cannot compute the graph."""
-        programs = Programs()
+        programs = self.programs_of
         places: dict[Tensor, int] = {}
         computed = [node for node in self.graph.nodes if self.operands(node)]
         try:
@@ -123,11 +135,19 @@ class _Content:
             "smooth": node.recorded and host.is_real_floating(node.dtype),
             "folded": folded,
             "program": program,
+            "editable": live and not folded and not self.operands(node) and not is_fixed(node),
+            "stored": [self.index[each] for each in self.stored_by(node)],
             "value": record(node.numpy(), LARGEST_NODE if live else IN_FULL) if node.has_value else None,
         }
         if not folded:
             made |= self.writing(node) | _source(node)
         return made
+
+    def stored_by(self, node: Tensor) -> list[Tensor]:
+        """Return the drawn nodes whose values the reverse pass reads at `node`."""
+        if not self.operands(node) or not node.recorded or not host.is_real_floating(node.dtype):
+            return []
+        return [each for each in self.programs_of.stored_by(node) if each in self.names or each in self.outputs]
 
     def kind(self, node: Tensor) -> str:
         if node in self.outputs:
@@ -207,7 +227,7 @@ class _Content:
             return made
         order = topological_order(smooth[:1], boundary=frozenset(self.sources))
         try:
-            made["reverse"] = adjoint_records(order, smooth[0], self.index)
+            made["reverse"] = adjoint_records(order, smooth[0], self.index, self.sources)
             leaves = [leaf for leaf in self.graph.inputs if host.is_real_floating(leaf.dtype) and leaf in set(order)]
             kept = max(1, _MOST_TANGENTS // len(self.graph))
             made["forward"] = [tangent_records(order, leaf, self.index) for leaf in leaves[:kept]]

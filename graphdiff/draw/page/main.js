@@ -92,7 +92,11 @@ export class App {
   }
 
   link(place) {
-    return make("button", { class: "link", click: () => this.select(place, true) }, clip(this.nameOf(place), 24));
+    const follow = () => {
+      this.select(place, true);
+      byId("node").focus(); // the button is gone with the card it was on
+    };
+    return make("button", { class: "link", click: follow }, clip(this.nameOf(place), 24));
   }
 
   introduction() {
@@ -111,7 +115,7 @@ export class App {
   storedSoFar() {
     const kept = new Set();
     for (const { node } of this.steps.slice(0, this.position)) {
-      if (this.numbers.reached[node]) for (const each of this.numbers.stored(node)) kept.add(each);
+      if (this.numbers.reached[node]) for (const each of this.graph.nodes[node].stored) kept.add(each);
     }
     return kept;
   }
@@ -350,7 +354,7 @@ export class App {
       this.view.choose(target.dataset);
       return;
     }
-    if (target.matches("select, input[type=range]") && event.key.startsWith("Arrow")) return;
+    if (target.matches("select, input[type=range]") && /^(Arrow|Page|Home|End)/.test(event.key)) return;
     const keys = {
       ArrowRight: () => this.go(this.position + 1),
       ArrowDown: () => this.go(this.position + 1),

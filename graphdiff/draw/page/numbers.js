@@ -50,7 +50,7 @@ export class Numbers {
 
   /** Whether the node's value can be changed. */
   isEditable(place) {
-    return this.live && this.nodes[place].inputs.length === 0 && !this.nodes[place].folded;
+    return this.nodes[place].editable;
   }
 
   /** Give a leaf another value and compute everything anew. */
@@ -187,20 +187,5 @@ export class Numbers {
     const program = this.programs(place).tangent[position];
     if (!program || (node.opKind !== "elementwise" && !single)) return null;
     return run(program, [...this.operands(place), this.values[place], ones(operand.shape)]);
-  }
-
-  /** The nodes whose values the node reads when the adjoint passes through it. */
-  stored(place) {
-    const node = this.nodes[place];
-    if (!this.live || !node.inputs.length) return [];
-    const { reads } = this.programs(place);
-    const found = new Set();
-    node.inputs.forEach((operand, position) => {
-      if (!this.nodes[operand].smooth) return;
-      for (const argument of reads[position]) {
-        found.add(argument < node.inputs.length ? node.inputs[argument] : place);
-      }
-    });
-    return [...found].filter((each) => !this.nodes[each].folded).sort((a, b) => a - b);
   }
 }

@@ -73,11 +73,9 @@ function value(app, place) {
 
 /** What the reverse pass will need of this node, and what is kept for it so far. */
 function storedLine(app, place) {
-  if (!app.numbers.live || app.numbers.output < 0) return null;
   const node = app.graph.nodes[place];
-  if (!node.inputs.length) return null;
-  const kept = app.numbers.stored(place);
-  const names = kept.map((each) => clip(app.nameOf(each), 16)).join(", ");
+  if (app.numbers.output < 0 || !node.inputs.length) return null;
+  const names = node.stored.map((each) => clip(app.nameOf(each), 16)).join(", ");
   const bytes = [...app.storedSoFar()].reduce((sum, each) => sum + app.graph.nodes[each].bytes, 0);
   const own = names ? `Stored for the reverse pass: ${names}` : "Nothing need be stored for the reverse pass";
   return line(`${own}. Stored so far: ${bytes.toLocaleString("en")} bytes.`, "note");
@@ -120,7 +118,7 @@ function push(app, place) {
 }
 
 function usedLine(app, place) {
-  const kept = app.numbers.stored(place).map((each) => clip(app.nameOf(each), 16));
+  const kept = app.graph.nodes[place].stored.map((each) => clip(app.nameOf(each), 16));
   return kept.length ? line(`Read from what was stored: ${kept.join(", ")}.`, "note") : null;
 }
 
@@ -138,8 +136,8 @@ function gathered(app, place) {
   const scalar = adjoint.shape.length === 0;
   const sum = scalar && parts.length > 1 ? `${parts.map(({ amount }) => inside(brief(amount))).join(" + ")} = ` : "";
   const from = parts.map(({ node }) => clip(app.nameOf(node), 16)).join(", ");
-  const complete = numbers.nodes[place].inputs.length ? "complete" : "the result for this input";
-  return [line(`${total} = ${sum}${brief(adjoint)}`), line(`Contributions from ${from}: ${complete}.`, "note")];
+  const complete = numbers.nodes[place].inputs.length ? "Complete" : "The gradient by this input";
+  return [line(`${total} = ${sum}${brief(adjoint)}`), line(`${complete}: with contributions from ${from}.`, "note")];
 }
 
 function tangent(app, place) {

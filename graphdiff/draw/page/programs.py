@@ -24,7 +24,7 @@ from graphdiff.graph import topological_order
 from graphdiff.op import GRAPH, Composite, Linear, Op
 from graphdiff.tensor import Tensor, constant, placeholder
 
-__all__ = ["LARGEST_NODE", "Programs", "UnknownOpError", "numbers_of"]
+__all__ = ["LARGEST_NODE", "Programs", "UnknownOpError", "is_fixed", "numbers_of"]
 
 LARGEST_NODE = 400
 """The most elements that a node may have in a graph that the page computes itself."""
@@ -71,11 +71,6 @@ class _Writer:
     def write(self, result: Tensor) -> dict[str, Any]:
         """Return the program that computes `result` from the arguments."""
         return {"result": self._walk(result, self.known, 0), "code": self.instructions}
-
-    def reads(self) -> set[int]:
-        """Return the arguments whose values the program reads."""
-        used = {register for instruction in self.instructions for register in instruction[1]}
-        return {index for index in used if index < len(self.arguments)}
 
     def _walk(self, result: Tensor, known: dict[Tensor, int], depth: int) -> int:
         if depth > _DEEPEST:  # an op whose rule calls the op itself
@@ -154,13 +149,13 @@ class Programs:
     Attributes
     ----------
     listed : list of dict
-        ``value``; ``adjoint`` and ``tangent``, one per operand, None where zero; ``reads``, for every operand which
-        operands' values, or (counted after them) the output's, the adjoint's program reads.
+        ``value``; ``adjoint`` and ``tangent``, one per operand, None where zero.
     """
 
     def __init__(self) -> None:
         self.listed: list[dict[str, Any]] = []
         self._found: dict[Any, int] = {}
+        self._read: dict[Any, list[set[int]]] = {}
 
     def index_of(self, node: Tensor) -> int:
         """Return the place in `listed` of a node's programs.
@@ -179,9 +174,24 @@ class Programs:
             self.listed.append(made)
         return self._found[key]
 
+    def stored_by(self, node: Tensor) -> list[Tensor]:
+        """Return the nodes whose values are read when the adjoint passes through `node`: kept until then.
+
+        What its rule does with placeholders tells: ``x * y`` reads both, ``tanh(x)`` its own value, ``x + y`` neither.
+        """
+        assert node.op is not None
+        key = _signature(node, node.op)
+        if key not in self._read:
+            with use_backend("numpy"):
+                self._read[key] = _read_by(node, node.op)
+        arguments = (*node.inputs, node)
+        wanted = [places for operand, places in zip(node.inputs, self._read[key]) if operand.recorded]
+        read = [argument for place, argument in enumerate(arguments) if any(place in each for each in wanted)]
+        return list(dict.fromkeys(read))
+
 
 def _signature(node: Tensor, op: Op) -> Any:
-    operands = tuple((each.shape, each.dtype, id(each) if _is_fixed(each) else 0) for each in node.inputs)
+    operands = tuple((each.shape, each.dtype, id(each) if is_fixed(each) else 0) for each in node.inputs)
     try:
         attributes = tuple(sorted(node.attributes.items()))
         hash(attributes)
@@ -190,38 +200,61 @@ def _signature(node: Tensor, op: Op) -> Any:
     return op.name, operands, attributes
 
 
-def _is_fixed(operand: Tensor) -> bool:
+def is_fixed(operand: Tensor) -> bool:
     """Whether an operand is an array of indices or labels that no input changes."""
     return not operand.recorded and operand.dtype.kind in "iub" and operand.size != 1
 
 
-def _programs(node: Tensor, op: Op) -> dict[str, Any]:
+def _stand_ins(node: Tensor, op: Op) -> tuple[list[Tensor], Tensor]:
+    """Return placeholders for a node's operands, and the op applied to them."""
     operands = [
-        constant(each.numpy(), dtype=each.dtype) if _is_fixed(each) else placeholder(each.shape, each.dtype)
+        constant(each.numpy(), dtype=each.dtype) if is_fixed(each) else placeholder(each.shape, each.dtype)
         for each in node.inputs
     ]
     if all(not each.recorded for each in operands):
         raise UnknownOpError(f"the op {op.name!r} without operands")
-    out = op.node(tuple(operands), node.attributes)
+    return operands, op.node(tuple(operands), node.attributes)
+
+
+def _read_by(node: Tensor, op: Op) -> list[set[int]]:
+    """Return, for every operand, which operands its adjoint's rule reads, the output counted after them."""
+    try:
+        operands, out = _stand_ins(node, op)
+        arguments = {argument: place for place, argument in enumerate((*operands, out))}
+        pulled = _pulled(out, placeholder(out.shape, out.dtype), _smooth(operands))
+        boundary = frozenset(arguments)
+        return [
+            {arguments[each] for each in topological_order([pulled[operand]], boundary) if each in arguments}
+            if operand in pulled
+            else set()
+            for operand in operands
+        ]
+    except (UnknownOpError, GraphDiffError, AttributeError, TypeError, ValueError):
+        return [set() for _ in node.inputs]  # no derivative passes through it
+
+
+def _smooth(operands: Iterable[Tensor]) -> set[Tensor]:
+    return {each for each in operands if each.recorded and host.is_real_floating(each.dtype)}
+
+
+def _programs(node: Tensor, op: Op) -> dict[str, Any]:
+    operands, out = _stand_ins(node, op)
     return {"value": _Writer(operands).write(out), **_derivatives(operands, out)}
 
 
 def _derivatives(operands: list[Tensor], out: Tensor) -> dict[str, list[Any]]:
-    """Return the programs of the adjoints' contributions and of the tangents' terms, and what the former read."""
+    """Return the programs of the adjoints' contributions and of the tangents' terms."""
     adjoint: list[Any] = [None] * len(operands)
     tangent: list[Any] = [None] * len(operands)
-    reads: list[list[int]] = [[] for _ in operands]
-    made = {"adjoint": adjoint, "tangent": tangent, "reads": reads}
+    made = {"adjoint": adjoint, "tangent": tangent}
     if not host.is_real_floating(out.dtype):
         return made
-    smooth = {each for each in operands if each.recorded and host.is_real_floating(each.dtype)}
+    smooth = _smooth(operands)
     cotangent = placeholder(out.shape, out.dtype)
     pulled = _pulled(out, cotangent, smooth)
     for position, operand in enumerate(operands):
         if operand in pulled:
-            writer = _Writer([*operands, out, cotangent])
-            adjoint[position] = writer.write(pulled[operand])
-            reads[position] = sorted(writer.reads() - {len(operands) + 1})
+            adjoint[position] = _Writer([*operands, out, cotangent]).write(pulled[operand])
         if operand in smooth:
             direction = placeholder(operand.shape, operand.dtype)
             pushed: dict[Tensor, Any] = {operand: direction}

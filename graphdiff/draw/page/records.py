@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,7 +53,9 @@ def _seed(output: Tensor) -> Any:
     return seed_for(output, np.ones(output.shape, output.dtype))
 
 
-def adjoint_records(order: Sequence[Tensor], output: Tensor, index: Mapping[Tensor, int]) -> dict[str, Any]:
+def adjoint_records(
+    order: Sequence[Tensor], output: Tensor, index: Mapping[Tensor, int], sources: Collection[Tensor]
+) -> dict[str, Any]:
     """Walk down from `output` node by node, and record what each adds to the adjoints of its operands.
 
     Parameters
@@ -64,6 +66,8 @@ def adjoint_records(order: Sequence[Tensor], output: Tensor, index: Mapping[Tens
         Its adjoint is one everywhere: what is differentiated is the sum of its elements.
     index : mapping of Tensor to int
         The nodes' places on the page.
+    sources : collection of Tensor
+        Where the walk ends.
 
     Returns
     -------
@@ -76,7 +80,7 @@ def adjoint_records(order: Sequence[Tensor], output: Tensor, index: Mapping[Tens
         F = output.backend.numbers
         adjoint: dict[Tensor, Any] = {output: _seed(output).value}
         for node in reversed(order):
-            if node.op is None or node not in adjoint:
+            if node.op is None or node in sources or node not in adjoint:
                 continue
             alone = {node: adjoint[node]}
             pull_back([node], alone, F, set(node.inputs))
@@ -92,7 +96,7 @@ def adjoint_records(order: Sequence[Tensor], output: Tensor, index: Mapping[Tens
         # Below a `where`, zeros that are structural survive infinite partials only in one walk over the whole graph.
         with working_on(output.backend):
             adjoint = {output: _seed(output).value}
-            pull_back(order, adjoint, output.backend.numbers, set(order), keep=True)
+            pull_back(order, adjoint, output.backend.numbers, set(order), keep=True, boundary=sources)
     final = {str(index[node]): record(_host(node, array)) for node, array in adjoint.items()}
     return {"output": index[output], "adjoints": final, "steps": steps}
 

@@ -31,7 +31,6 @@ export interface Programs {
   value: Program;
   adjoint: Array<Program | null>;
   tangent: Array<Program | null>;
-  reads: number[][];
 }
 
 export interface GraphNode {
@@ -50,6 +49,9 @@ export interface GraphNode {
   /** A literal, written within its users and not drawn. */
   folded: boolean;
   program: number;
+  editable: boolean;
+  /** The nodes whose values the reverse pass reads here. */
+  stored: number[];
   value: Recorded | null;
   expression: string;
   locals: string[];

@@ -310,7 +310,6 @@ export class View {
   // Pointer -----------------------------------------------------------------------------------------------------
 
   listen() {
-    let held = null;
     let moved = false;
     /** @type {Map<number, {x: number, y: number}>} */
     const fingers = new Map();
@@ -321,7 +320,6 @@ export class View {
     });
     this.stage.addEventListener("pointerdown", (event) => {
       fingers.set(event.pointerId, { x: event.clientX, y: event.clientY });
-      held = event.pointerId;
       moved = false;
     });
     window.addEventListener("pointermove", (event) => {
@@ -343,10 +341,7 @@ export class View {
       }
       fingers.set(event.pointerId, { x: event.clientX, y: event.clientY });
     });
-    const release = (event) => {
-      fingers.delete(event.pointerId);
-      if (held === event.pointerId) held = null;
-    };
+    const release = (event) => fingers.delete(event.pointerId);
     window.addEventListener("pointerup", release);
     window.addEventListener("pointercancel", release);
     this.stage.addEventListener("click", (event) => {
