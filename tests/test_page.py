@@ -356,7 +356,7 @@ def test_a_node_tells_all_that_is_known_of_it(opened: Open) -> None:
     tab = opened(lecture())
     tab.choose("e")
     card = tab.node()
-    for text in ("Node e", "multiply ×", "scalar, float64", "test_page.py:", 'named("e")', "operands: c, d"):
+    for text in ("Node e", "multiply ×", "scalar, float64", "page_graphs.py:", 'named("e")', "operands: c, d"):
         assert text in card
     tab.tab.click("#node .link >> nth=0")
     assert "Node c" in tab.node()
@@ -411,7 +411,7 @@ def test_the_theme_follows_the_system_until_it_is_chosen(scheme: str, opened: Op
     assert [tab.press("t") and paper() for _ in range(2)] == [white, black]
 
 
-# Text of any kind, and notebooks ---------------------------------------------------------------------------------------------
+# Text of any kind, and notebooks ---------------------------------------------------------------------------------
 
 ODD = [
     "<script>window.pwned = 1</script>",

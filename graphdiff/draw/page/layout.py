@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import math
 import warnings
@@ -111,7 +113,8 @@ def _graphviz(
         between = scopes[origin] != scopes[end] and end in with_parameters
         weight, length = "8" if origin in computed else "1", "2" if between else "1"
         dot.edge(str(origin), str(end), id=str(number), weight=weight, minlen=length)
-    with warnings.catch_warnings():
+    # Graphviz warns of every large graph, pygraphviz on standard error.
+    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
         drawn = json.loads(pygraphviz.AGraph(string=str(dot.source)).draw(format="json0", prog="dot"))
     top = float(drawn["bb"].split(",")[3])

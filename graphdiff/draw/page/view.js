@@ -190,10 +190,10 @@ export class View {
     [lines.name, lines.value, lines.derivative].forEach((text, row) => {
       if (texts[row].textContent !== text) texts[row].textContent = text;
     });
-    const { step, selected, history, position, found } = this.app;
+    const { step, selected, found } = this.app;
     const current = Boolean(step) && item.members.includes(step.node);
     const isTarget = step?.kind === "push" && item.members.some((place) => this.app.targets.has(place));
-    const done = item.members.every((place) => (history.done.get(place) ?? Infinity) < position);
+    const done = item.members.every((place) => this.isDone(place));
     const classes = { current, target: isTarget && !current, selected: selected >= 0 && item.node === selected, done };
     classes.found = item.members.some((place) => found.has(place));
     for (const [name, on] of Object.entries(classes)) element.classList.toggle(name, on);
@@ -204,7 +204,7 @@ export class View {
 
   scopeLines({ scope, members }) {
     const ops = members.filter((place) => this.app.graph.nodes[place].inputs.length).length;
-    const done = members.filter((place) => (this.app.history.done.get(place) ?? Infinity) < this.app.position).length;
+    const done = members.filter((place) => this.isDone(place)).length;
     const counted = (count, one, several) => `${count} ${count === 1 ? one : several}`;
     const leaves = members.length - ops;
     const value = [counted(ops, "op", "ops"), leaves ? counted(leaves, "leaf", "leaves") : ""].filter(Boolean).join(", ");
@@ -217,9 +217,17 @@ export class View {
     const expression = fill(node.expression, (position) => clip(app.nameOf(node.inputs[position]), 16), clip(node.name, 16));
     const room = Math.floor((node.box[2] - 2 * INSET) / CHARACTER);
     const name = clip(expression ? `${node.name} = ${expression}` : node.name, room);
-    const known = app.mode !== "value" || (app.history.done.get(place) ?? Infinity) < app.position;
-    const value = known ? clip(brief(app.numbers.values[place]), room) : "";
+    const value = this.isKnown(place) ? clip(brief(app.numbers.values[place]), room) : "";
     return { name, value, derivative: this.derivativeLine(place, room) };
+  }
+
+  /** Whether a node's value has been computed by the present step. */
+  isKnown(place) {
+    return this.app.mode !== "value" || this.isDone(place);
+  }
+
+  isDone(place) {
+    return (this.app.history.done.get(place) ?? Infinity) < this.app.position;
   }
 
   derivativeLine(place, room) {
@@ -228,7 +236,7 @@ export class View {
     if (app.mode === "reverse") {
       const adjoint = adjointAfter(app.history, place, app.position);
       [above, below, text] = [`∂${clip(app.outputName(), 6)}`, `∂${clip(app.nameOf(place), 8)}`, brief(adjoint ?? null)];
-    } else if (app.mode === "forward" && (app.history.done.get(place) ?? Infinity) < app.position) {
+    } else if (app.mode === "forward" && this.isDone(place)) {
       const tangent = app.numbers.tangents[place];
       [above, below] = [`d${clip(app.nameOf(place), 8)}`, `d${clip(app.nameOf(app.numbers.input), 6)}`];
       text = tangent ? brief(tangent) : "0";
@@ -255,7 +263,8 @@ export class View {
 
   edgeLabel(part) {
     const { to, position } = this.app.graph.edges[part];
-    const [symbol, value] = this.app.localTexts(to, position);
+    const [symbol, figure] = this.app.localTexts(to, position);
+    const value = this.isKnown(to) ? figure : "";
     if (!value || value === `all ${symbol}`) return symbol.length <= 8 ? symbol : "";
     return symbol === value || symbol.length > 6 ? value : `${symbol} = ${value}`;
   }
@@ -279,10 +288,10 @@ export class View {
     pen.stroke();
     const colours = {};
     for (const name of ["variable", "placeholder", "constant", "op", "output", "scope"]) colours[name] = this.colour(name);
-    const { step, history, position } = this.app;
+    const { step } = this.app;
     for (const item of items) {
       const kind = item.node < 0 ? "scope" : this.app.graph.nodes[item.node].kind;
-      const done = item.members.every((place) => (history.done.get(place) ?? Infinity) < position);
+      const done = item.members.every((place) => this.isDone(place));
       pen.globalAlpha = done ? 1 : 0.45;
       pen.fillStyle = colours[kind];
       pen.fillRect(item.x - item.width / 2, item.y - item.height / 2, item.width, item.height);
