@@ -91,8 +91,10 @@ def test_the_policy_allows_the_pages_own_script_and_style_only() -> None:
     text = page(lecture()).html
     policy = re.search(r'Security-Policy" content="([^"]*)"', text)
     assert policy is not None
-    rules = dict(rule.strip().split(" ", 1) for rule in policy[1].split(";"))
-    assert rules["default-src"] == "'none'"
+    listed = [rule.strip().split(" ", 1) for rule in policy[1].split(";")]
+    rules = dict(listed)
+    assert sorted(name for name, _ in listed) == ["base-uri", "default-src", "form-action", "script-src", "style-src"]
+    assert {rules[name] for name in ("default-src", "base-uri", "form-action")} == {"'none'"}
     for rule, pattern in (("script-src", r"<script>(.*?)</script>"), ("style-src", r"<style>(.*?)</style>")):
         (part,) = re.findall(pattern, text, re.DOTALL)
         digest = base64.b64encode(hashlib.sha256(part.encode()).digest()).decode()
