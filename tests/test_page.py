@@ -252,6 +252,16 @@ def test_large_arrays_are_statistics_and_a_histogram(opened: Open) -> None:
     assert tab.boxes()[0] == "x|−1 … 3|∂y/∂x = −2 … 6"
 
 
+def test_numbers_that_are_not_finite_are_told_apart(opened: Open) -> None:
+    x = gd.variable([np.nan, np.inf, -np.inf, 2.0], name="x")
+    y = gd.variable([np.nan, np.inf, -np.inf, 2.0, 4.0], name="y")
+    tab = opened(gd.sum(gd.concatenate([x, y])).named("total"))
+    assert tab.boxes()[:2] == ["x|[NaN, ∞, −∞, 2]", "y|2 … 4, 3 not finite"]
+    tab.choose("x")
+    fields = tab.tab.eval_on_selector_all(".field", "(fields) => fields.map((field) => field.value)")
+    assert fields == ["NaN", "Infinity", "-Infinity", "2"]
+
+
 def test_several_outputs_can_be_chosen_from(opened: Open) -> None:
     x = gd.variable(3.0, name="x")
     tab = opened([(x * x).named("p"), (x + 1.0).named("q"), gd.floor(x).named("whole")]).press("2", "End")
@@ -356,7 +366,7 @@ def test_a_node_tells_all_that_is_known_of_it(opened: Open) -> None:
     tab = opened(lecture())
     tab.choose("e")
     card = tab.node()
-    for text in ("Node e", "multiply ×", "scalar, float64", "page_graphs.py:", 'named("e")', "operands: c, d"):
+    for text in ("Node e", "multiply ×", "scalar, float64", "page_graphs.py:", 'named("e")', "operands: c d"):
         assert text in card
     tab.tab.click("#node .link >> nth=0")
     assert "Node c" in tab.node()

@@ -30,23 +30,28 @@ export function brief(value) {
   if (data) {
     if (value.shape.length === 0) return number(data[0]);
     if (data.length <= IN_A_LINE) return `[${Array.from(data, rough).join(", ")}]`;
-    let low = Infinity;
-    let high = -Infinity;
+    let [low, high, lost] = [Infinity, -Infinity, 0];
     for (const each of data) {
-      low = Math.min(low, each);
-      high = Math.max(high, each);
+      if (Number.isFinite(each)) {
+        low = Math.min(low, each);
+        high = Math.max(high, each);
+      } else {
+        lost += 1;
+      }
     }
-    return range(low, high);
+    return range(low, high, lost);
   }
-  return value.finite ? range(value.min, value.max) : "not finite";
+  return range(value.min ?? Infinity, value.max ?? -Infinity, value.size - value.finite);
 }
 
 function rough(x) {
   return number(Number(x.toPrecision(3)));
 }
 
-function range(low, high) {
-  return low === high ? `all ${rough(low)}` : `${rough(low)} … ${rough(high)}`;
+function range(low, high, lost) {
+  if (low > high) return "nothing finite";
+  const text = low === high ? `all ${rough(low)}` : `${rough(low)} … ${rough(high)}`;
+  return lost ? `${text}, ${lost.toLocaleString("en")} not finite` : text;
 }
 
 /**

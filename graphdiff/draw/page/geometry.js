@@ -97,6 +97,8 @@ function squeeze(intervals, widest) {
 function joined(graph, itemOf, moveX, moveY) {
   /** @type {Map<string, import("./types").Line>} */
   const edges = new Map();
+  /** How many edges lead from one box to another. @type {Map<string, number>} */
+  const pairs = new Map();
   graph.edges.forEach((edge, number) => {
     const from = itemOf.get(edge.from);
     const to = itemOf.get(edge.to);
@@ -105,10 +107,13 @@ function joined(graph, itemOf, moveX, moveY) {
     const key = whole ? `edge ${number}` : `${from.key} → ${to.key}`;
     if (!edges.has(key)) {
       const curve = whole && edge.curve.length ? edge.curve.map((c, k) => (k % 2 ? moveY(c) : moveX(c))) : own(from, to, graph.downwards);
-      edges.set(key, { key, from, to, curve, parts: [], whole });
+      const pair = `${from.key} → ${to.key}`;
+      pairs.set(pair, (pairs.get(pair) ?? 0) + 1);
+      edges.set(key, { key, from, to, curve, parts: [], whole, twin: false });
     }
     edges.get(key).parts.push(number);
   });
+  for (const edge of edges.values()) edge.twin = pairs.get(`${edge.from.key} → ${edge.to.key}`) > 1;
   return [...edges.values()];
 }
 

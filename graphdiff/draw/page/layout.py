@@ -101,7 +101,7 @@ def _graphviz(
         for inner in paths:
             if inner.rpartition("/")[0] == path and inner:
                 with target.subgraph(name=f"cluster_{numbered[inner]}") as cluster:
-                    cluster.attr(margin="16")
+                    cluster.attr(margin="12", label=" ", fontsize="12")  # room for the scope's name
                     fill(cluster, inner)
 
     fill(dot, "")

@@ -1,6 +1,6 @@
 /** The page's state, its controls and its keys. */
 import { byId, enteredIn, fieldOf, make } from "./dom.js";
-import { brief, clip, fill } from "./format.js";
+import { brief, clip, fill, number } from "./format.js";
 import { Numbers } from "./numbers.js";
 import { scopesOf } from "./geometry.js";
 import { historyOf, stepsOf } from "./steps.js";
@@ -84,7 +84,9 @@ export class App {
     const node = this.graph.nodes[place];
     const short = (other) => clip(this.nameOf(other), 16);
     const symbol = fill(node.locals[position] ?? "", (operand) => short(node.inputs[operand]), short(place));
-    return [symbol, brief(this.numbers.local(place, position))];
+    const figures = this.numbers.local(place, position);
+    const same = figures && Array.from(figures.data).every((each) => number(each) === symbol);
+    return [symbol, same ? symbol : brief(figures)];
   }
 
   usersOf(place) {

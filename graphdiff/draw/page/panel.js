@@ -60,7 +60,7 @@ function localText(app, place, position) {
   if (!app.graph.nodes[operand].smooth || !node.smooth) return "none";
   const [symbol, figure] = app.localTexts(place, position);
   const by = `∂${clip(app.nameOf(place), 16)}/∂${clip(app.nameOf(operand), 16)}`;
-  return [by, symbol === by ? "" : symbol, figure.replace("all ", "") === symbol ? "" : figure].filter(Boolean).join(" = ");
+  return [by, symbol === by ? "" : symbol, figure === symbol ? "" : figure].filter(Boolean).join(" = ");
 }
 
 function value(app, place) {
@@ -194,7 +194,7 @@ export function nodeCard(app, place) {
 
 function links(app, title, places) {
   if (!places.length) return null;
-  const shown = places.slice(0, 24).flatMap((place, count) => [count ? ", " : "", app.link(place)]);
+  const shown = places.slice(0, 24).flatMap((place, count) => [count ? " " : "", app.link(place)]);
   if (places.length > 24) shown.push(` and ${places.length - 24} more`);
   return make("p", { class: "note" }, `${title}: `, ...shown);
 }
@@ -260,11 +260,13 @@ function editor(app, place) {
   const size = sizeOf(node.shape);
   if (size > EDITABLE) return arrayBlock("value", found);
   const data = found ? Array.from(found.data) : Array(size).fill(NaN);
+  const missing = new Set(found ? [] : data.keys());
   const change = (position, text) => {
     const given = Number(text.replace("−", "-"));
     if (text.trim() === "" || Number.isNaN(given)) return;
     data[position] = /^(u?int|bool)/.test(node.dtype) ? Math.round(given) : given;
-    if (!data.some(Number.isNaN)) app.edit(place, [...data]);
+    missing.delete(position);
+    if (!missing.size) app.edit(place, [...data]);
   };
   const field = (position) =>
     make("input", {
@@ -278,7 +280,7 @@ function editor(app, place) {
     });
   const fields = data.map((each, position) => {
     const made = field(position);
-    made.value = Number.isNaN(each) ? "" : String(Number(each.toPrecision(size === 1 ? 8 : 4)));
+    made.value = missing.has(position) ? "" : String(Number(each.toPrecision(size === 1 ? 8 : 4)));
     return made;
   });
   const block = make("section", {}, make("h3", {}, "value (edit it)"));

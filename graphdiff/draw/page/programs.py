@@ -45,12 +45,12 @@ def known_functions() -> frozenset[str]:
 
 
 def numbers_of(array: Any) -> list[Any]:
-    """Return an array's elements as JSON has them: what JSON lacks (NaN, infinities) as text."""
+    """Return an array's elements as JSON has them: what JSON lacks (NaN, infinities) as JavaScript's words for it."""
     flat = np.asarray(array).reshape(-1)
-    return [
-        (int(each) if flat.dtype.kind in "biu" else float(each)) if np.isfinite(each) else str(float(each))
-        for each in flat
-    ]
+    listed: list[Any] = flat.tolist()
+    for place in np.flatnonzero(~np.isfinite(flat)):
+        listed[place] = "NaN" if np.isnan(flat[place]) else "Infinity" if flat[place] > 0 else "-Infinity"
+    return listed
 
 
 def _cast(dtype: host.DType) -> str:

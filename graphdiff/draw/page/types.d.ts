@@ -127,6 +127,8 @@ export interface Line {
   curve: number[];
   parts: number[];
   whole: boolean;
+  /** Whether another edge leads from the same box to the same box. */
+  twin: boolean;
 }
 
 export interface Frame {

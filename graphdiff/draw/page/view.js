@@ -265,7 +265,7 @@ export class View {
     const { to, position } = this.app.graph.edges[part];
     const [symbol, figure] = this.app.localTexts(to, position);
     const value = this.isKnown(to) ? figure : "";
-    if (!value || value === `all ${symbol}`) return symbol.length <= 8 ? symbol : "";
+    if (!value) return symbol.length <= 8 ? symbol : "";
     return symbol === value || symbol.length > 6 ? value : `${symbol} = ${value}`;
   }
 
@@ -381,14 +381,18 @@ export class View {
   }
 }
 
-function newEdge({ curve, key }, downwards) {
+function newEdge({ curve, key, twin, from, to }, downwards) {
   const [x, y, ...rest] = curve;
   // The middle of the curve's middle piece; the last piece is the arrow's tip.
   const along = Math.floor(Math.max(0, rest.length / 6 - 2) / 2) * 6;
   const piece = [along ? rest[along - 2] : x, along ? rest[along - 1] : y, ...rest.slice(along, along + 6)];
   const middle = [0, 1].map((axis) => (piece[axis] + 3 * piece[2 + axis] + 3 * piece[4 + axis] + piece[6 + axis]) / 8);
   const steep = Math.abs(piece[7] - piece[1]) > Math.abs(piece[6] - piece[0]);
-  const beside = steep || downwards ? { x: middle[0] + 7, y: middle[1] + 6, class: "beside" } : { x: middle[0], y: middle[1] - 5 };
+  // Of two edges between the same boxes, each has its label on its own side.
+  const left = twin && middle[0] < (from.x + to.x) / 2;
+  const below = twin && middle[1] > (from.y + to.y) / 2;
+  let beside = { x: middle[0], y: middle[1] + (below ? 14 : -5), class: "" };
+  if (steep || downwards) beside = { x: middle[0] + (left ? -7 : 7), y: middle[1] + 6, class: left ? "before" : "beside" };
   return makeSvg(
     "g",
     { class: "edge", "data-edge": key },
