@@ -131,7 +131,7 @@ def test_jupyter_shows_svg() -> None:
 def test_an_unknown_suffix_says_which_there_are_and_leaves_the_file(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_text("precious")
-    with pytest.raises(GraphError, match=r"svg, png, pdf, dot, not '(jpeg|docx|)'"):
+    with pytest.raises(GraphError, match=r"svg, png, pdf, dot, html, not '(jpeg|docx|)'"):
         gd.draw(expression()).save(path)
     assert path.read_text() == "precious"
     assert len(list(tmp_path.iterdir())) == 1

@@ -7,13 +7,16 @@ import tempfile
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from graphdiff import host
 from graphdiff.differentiate.reverse import adjoints as adjoints_of
 from graphdiff.errors import GraphError
 from graphdiff.graph import Graph
 from graphdiff.tensor import Tensor, Variable
+
+if TYPE_CHECKING:
+    from graphdiff.draw.page import Page
 
 __all__ = ["Drawing", "draw"]
 
@@ -25,7 +28,7 @@ STYLES = {
     "op": {"shape": "ellipse", "fillcolor": "#fdf0d0", "color": "#b37700"},
     "output": {"shape": "ellipse", "fillcolor": "#d3efe3", "color": "#00805c", "penwidth": "2"},
 }
-_FORMATS = ("svg", "png", "pdf", "dot")
+_FORMATS = ("svg", "png", "pdf", "dot", "html")
 
 
 class Drawing:
@@ -35,22 +38,33 @@ class Drawing:
     ----------
     source : str
         The DOT text.
+    outputs : Tensor, nested structure of Tensors
+        What was drawn.
     """
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, outputs: Any = None) -> None:
         self.source = source
+        self.outputs = outputs
 
     def render(self, file_format: str) -> bytes:
-        """Return the picture as bytes: "svg", "png", "pdf", or "dot" for the text itself."""
+        """Return the picture as bytes: "svg", "png", "pdf", "dot" for the text itself, "html" for the page."""
         if file_format not in _FORMATS:
             raise GraphError(f"a drawing is saved as {', '.join(_FORMATS)}, not {file_format!r}")
         if file_format == "dot":
             return self.source.encode()
+        if file_format == "html":
+            return self.page().html.encode()
         import pygraphviz
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Graphviz warns of fonts that are not on the machine and uses others
             return pygraphviz.AGraph(string=self.source).draw(format=file_format, prog="dot")  # type: ignore[no-any-return]
+
+    def page(self) -> Page:
+        """Return the interactive page of the same graph; Jupyter shows it in a cell."""
+        from graphdiff.draw.page import page
+
+        return page(self.outputs)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the picture in the format of the path's suffix; an error leaves an existing file as it was."""
@@ -95,7 +109,7 @@ def draw(outputs: Any, *, adjoints: bool | None = None, rankdir: str = "LR") -> 
     """
     graph = Graph(outputs)
     found = _adjoints(graph, adjoints)
-    return Drawing(_to_dot(graph, found, rankdir))
+    return Drawing(_to_dot(graph, found, rankdir), outputs)
 
 
 def _adjoints(graph: Graph, wanted: bool | None) -> Mapping[Tensor, Tensor]:
