@@ -11,7 +11,8 @@ from graphdiff import host
 from graphdiff.draw.page.layout import lay_out
 from graphdiff.draw.page.programs import LARGEST_NODE, Programs, UnknownOpError, is_fixed
 from graphdiff.draw.page.records import IN_FULL, adjoint_records, record, tangent_records
-from graphdiff.draw.symbols import Symbol, expression, local_symbol, names_of, symbol_of
+from graphdiff.draw.partials import local_symbol
+from graphdiff.draw.symbols import Symbol, expression, names_of, symbol_of
 from graphdiff.errors import DTypeError, GraphDiffError, GraphError
 from graphdiff.graph import Graph, topological_order
 from graphdiff.tensor import Tensor, Variable
