@@ -1,0 +1,83 @@
+"""Which cluster each node is drawn in, and which clusters are drawn as one box."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+
+from graphdiff.draw.picture import Scope
+from graphdiff.errors import GraphError
+from graphdiff.graph import Graph
+from graphdiff.tensor import Tensor, Variable
+
+__all__ = ["collapsed_scopes", "enclosing", "scopes_of"]
+
+
+def scopes_of(graph: Graph) -> dict[Tensor, Scope]:
+    """Return the scope of every node: of an op where it was made, of a variable the innermost around all its users."""
+    found = {node: tuple(node.scope.split("/")) if node.scope else () for node in graph if node.op is not None}
+    users: dict[Tensor, list[Scope]] = {}
+    for operand, node, _ in graph.edges:
+        users.setdefault(operand, []).append(found.get(node, ()))
+    for node in graph:
+        if node.op is None:
+            found[node] = _common(users.get(node, [()])) if node.__class__ is Variable else ()
+    return found
+
+
+def _common(scopes: list[Scope]) -> Scope:
+    shared = scopes[0]
+    for scope in scopes[1:]:
+        length = 0
+        while length < min(len(shared), len(scope)) and shared[length] == scope[length]:
+            length += 1
+        shared = shared[:length]
+    return shared
+
+
+def collapsed_scopes(scopes: Iterable[Scope], wanted: bool | int | str | Iterable[str]) -> set[Scope]:
+    """Return the scopes that are drawn as one box each.
+
+    Parameters
+    ----------
+    scopes : iterable of tuple of str
+        All that occur.
+    wanted : bool, int, str or iterable of str
+        True for the outermost, a depth from 1, or names: of a scope, of its whole path, or a pattern such as
+        ``"linear*"``.
+
+    Raises
+    ------
+    GraphError
+        No scope has that name.
+    """
+    present = {scope[:depth] for scope in scopes for depth in range(1, len(scope) + 1)}
+    if wanted is False:
+        return set()
+    if isinstance(wanted, int):
+        if wanted < 1:
+            raise GraphError(f"collapse is a depth from 1, not {wanted}")
+        return {scope for scope in present if len(scope) == int(wanted)}
+    found: set[Scope] = set()
+    for pattern in [wanted] if isinstance(wanted, str) else wanted:
+        matching = {scope for scope in present if _matches("/".join(scope), pattern) or _matches(scope[-1], pattern)}
+        if not matching:
+            known = ", ".join(sorted("/".join(scope) for scope in present)[:20]) or "none"
+            raise GraphError(f"collapse: the graph has no scope {pattern!r}; it has {known}")
+        found |= matching
+    return found
+
+
+def _matches(name: str, pattern: str) -> bool:
+    return name == pattern or fnmatchcase(name, pattern)
+
+
+def enclosing(scopes: Mapping[Tensor, Scope], collapsed: set[Scope]) -> dict[Tensor, Scope]:
+    """Return, for each node within a collapsed scope, the outermost such."""
+    found: dict[Tensor, Scope] = {}
+    for node, scope in scopes.items():
+        for depth in range(1, len(scope) + 1):
+            if scope[:depth] in collapsed:
+                found[node] = scope[:depth]
+                break
+    return found
