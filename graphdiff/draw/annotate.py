@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from graphdiff.costs import nbytes
@@ -17,7 +17,7 @@ from graphdiff.draw.text import known_adjoints
 from graphdiff.errors import GraphError
 from graphdiff.graph import Graph
 from graphdiff.op import GRAPH
-from graphdiff.tensor import Tensor
+from graphdiff.tensor import Tensor, Variable
 
 __all__ = ["Annotations", "seconds_text"]
 
@@ -38,10 +38,12 @@ class Annotations:
         Empty unless times are drawn.
     titles : dict of Tensor to str
         Of nodes of the backward graph that are the adjoint of some node: ∂e/∂c.
+    batch : int or None
+        The length of the axis of examples, which is written as n.
     """
 
-    def __init__(self, graph: Graph, options: Options) -> None:
-        self.graph, self.options = graph, options
+    def __init__(self, graph: Graph, options: Options, batch: int | None = None) -> None:
+        self.graph, self.options, self.batch = graph, options, batch
         self.names = {node: fit(clean(title), _NAME) for node, title in names_of(graph.nodes).items()}
         self.adjoint = _adjoints(graph, options)
         self.wrt = _followed(graph, options) if options.tangents else None
@@ -53,7 +55,7 @@ class Annotations:
             "op": lambda node: node.op.symbol if node.op is not None else "",
             "name": lambda node: clean(node.name or ""),
             "expression": self.expression,
-            "shape": lambda node: " × ".join(map(str, node.shape)),
+            "shape": self.shape,
             "dtype": lambda node: str(node.dtype),
             "value": self.value,
             "adjoint": self.adjoint_text,
@@ -68,12 +70,13 @@ class Annotations:
         found: dict[Tensor, str] = {}
         for node, adjoint in self.adjoint.items():
             if node in self.names and adjoint not in inside:
-                title = f"{self._end()}/∂{self.names[node]}"
+                title = f"{self.end()}/∂{self.names[node]}"
                 # Where adjoints are passed on unchanged one node is the adjoint of several.
                 found[adjoint] = f"{found[adjoint]} = {title}" if adjoint in found else title
         return found
 
-    def _end(self) -> str:
+    def end(self) -> str:
+        """Return ``∂e``, of the output."""
         return f"∂{self.names.get(self.graph.outputs[0], 'y')}"
 
     # Nodes -----------------------------------------------------------------------------------------------------
@@ -89,15 +92,17 @@ class Annotations:
             if node.name:
                 name = fit(clean(node.name), _NAME)
                 title = f"{name} = {title}" if title else name
-            made = [("title", title), ("shape", self._written["shape"](node)), ("value", self.value(node))]
-            if node in self.adjoint:
+            made = [("title", title), ("shape", self.shape(node))]
+            if self.options.colour is None:
+                made.append(("value", self.value(node)))
+            if node in self.adjoint and self.options.backward is None and self.options.colour is None:
                 made.append(("adjoint", f"adjoint {self.figure(self.adjoint[node])}"))
-        return [Line(fit(text, _LINE), _tone(label)) for label, text in made if text]
+        return _lines(made)
 
     def _lecture_lines(self, node: Tensor) -> list[tuple[str, str]]:
         written, value = self.expression(node), self.value(node)
         if node.shape:
-            made = [("expression", written), ("shape", self._written["shape"](node)), ("value", value)]
+            made = [("expression", written), ("shape", self.shape(node)), ("value", value)]
         elif node.op is None:
             made = [("expression", f"{written} = {value}" if written and value else written or value)]
         else:
@@ -109,12 +114,20 @@ class Annotations:
         made = [("title", fit(self.titles.get(node, ""), _LINE))]
         if node.op is not None:
             made.append(("op", node.op.symbol))
-        made += [("shape", self._written["shape"](node)), ("value", self.value(node))]
-        return [Line(text, _tone(label)) for label, text in made if text]
+        made += [("shape", self.shape(node)), ("value", self.value(node))]
+        return _lines(made)
 
-    def name(self, node: Tensor) -> str:
-        """Return a node's short name; a literal's is its number."""
-        return self.names.get(node) or self.value(node)
+    def stored_lines(self, node: Tensor) -> list[Line]:
+        """Return the lines of a value of the forward graph where the backward graph reads it."""
+        name, value = self.names.get(node, ""), self.value(node)
+        return [Line(" = ".join(filter(None, (name, value if not node.shape else ""))), "title")]
+
+    def shape(self, node: Tensor) -> str:
+        """Return ``3 × 4``; the axis of examples of a model is n."""
+        lengths = [str(length) for length in node.shape]
+        if lengths and node.shape[0] == self.batch and node.__class__ is not Variable:
+            lengths[0] = "n"
+        return " × ".join(lengths)
 
     def value(self, node: Tensor) -> str:
         """Return a value: a number, a small array in full, a large one as mean and range."""
@@ -142,7 +155,7 @@ class Annotations:
         found = self.adjoint.get(node)
         if found is None or node not in self.names or not found.has_value:
             return ""
-        left = "adjoint" if self.options.seed is not None else f"{self._end()}/∂{self.names[node]}"
+        left = "adjoint" if self.options.seed is not None else f"{self.end()}/∂{self.names[node]}"
         return f"{left} = {self.figure(found)}"
 
     def tangent_text(self, node: Tensor) -> str:
@@ -174,6 +187,16 @@ class Annotations:
         if len(text) > _LINE and len(parts) == 3:
             text = f"{parts[0]} = {parts[2]}"
         return fit(text, _LINE) if len(parts) > 1 else ""
+
+
+def _lines(made: Iterable[tuple[str, str]]) -> list[Line]:
+    """Return texts as lines: a matrix by its rows, and mean and range one below the other."""
+    found: list[Line] = []
+    for label, text in made:
+        for mark, end, start in (("], [", "],", "["), (", min ", ",", "min ")):
+            text = text.replace(mark, f"{end}\n{start}")
+        found += [Line(fit(each, _LINE), _tone(label)) for each in text.split("\n") if each]
+    return found
 
 
 def _tone(label: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from graphdiff.costs import nbytes
 from graphdiff.draw.annotate import Annotations, seconds_text
@@ -11,33 +12,41 @@ from graphdiff.draw.measure import flops_of
 from graphdiff.draw.options import Options
 from graphdiff.draw.picture import Arrow, Box, Line, Picture, Scope
 from graphdiff.draw.scopes import collapsed_scopes, enclosing, scopes_of
-from graphdiff.draw.table import clean
+from graphdiff.draw.symbols import number
+from graphdiff.draw.table import clean, fit
 from graphdiff.graph import Graph
 from graphdiff.op import Composite
 from graphdiff.tensor import Tensor, Variable
 
-__all__ = ["compose"]
+__all__ = ["Layers", "compose"]
 
 _FOLDED = "folded"
 _LEGENDS = {
-    "gradient": "mean |adjoint|",
     "flops": "floating-point operations",
     "bytes": "bytes of the value",
     "time": "time",
 }
 
 
-def compose(graph: Graph, options: Options, scopes: Mapping[Tensor, Scope] | None = None) -> Picture:
+@dataclass(frozen=True)
+class Layers:
+    """The graph of a model: the clusters that nodes are drawn in, and the length of the axis of examples."""
+
+    scopes: Mapping[Tensor, Scope]
+    batch: int
+
+
+def compose(graph: Graph, options: Options, layers: Layers | None = None) -> Picture:
     """Return the picture of a graph.
 
     Parameters
     ----------
     graph : Graph
     options : Options
-    scopes : mapping of Tensor to tuple of str, optional
-        The clusters that nodes are drawn in, where these are not the name scopes.
+    layers : Layers, optional
+        Of a model: instead of name scopes.
     """
-    return _Composer(graph, options, scopes).picture
+    return _Composer(graph, options, layers).picture
 
 
 class _Composer:
@@ -47,14 +56,15 @@ class _Composer:
     is left out. Literals have no place: each use draws its own.
     """
 
-    def __init__(self, graph: Graph, options: Options, scopes: Mapping[Tensor, Scope] | None) -> None:
+    def __init__(self, graph: Graph, options: Options, layers: Layers | None) -> None:
         self.options = options
-        self.notes = Annotations(graph, options)
+        self.layers = layers
+        self.notes = Annotations(graph, options, None if layers is None else layers.batch)
         self.inside = set(graph.nodes)
         self.outputs = set(graph.outputs)
         self.graph = _with_backward(graph, self.notes) if options.backward else graph
         self.edges = self.graph.edges
-        self.scopes = dict(scopes_of(graph) if scopes is None else scopes)
+        self.scopes = scopes_of(graph) if layers is None else layers.scopes
         collapsed = collapsed_scopes(self.scopes.values(), options.collapse)
         self.boxed = enclosing(self.scopes, collapsed)
         self.literals = {node for node in self.graph if _is_literal(node) and node not in self.notes.titles}
@@ -130,7 +140,9 @@ class _Composer:
         symbols = list(dict.fromkeys(node.op.symbol for node in nodes if node.op is not None))
         shown = symbols if len(symbols) <= 5 else [*symbols[:4], "…"]
         parameters = sum(node.size for node in nodes if node.__class__ is Variable)
-        lines = [Line(clean(scope[-1]), "title"), Line(", ".join(shown))]
+        lines = [Line(fit(clean(scope[-1]), 40), "title")]
+        if self.layers is None:
+            lines.append(Line(", ".join(shown)))
         if parameters:
             lines.append(Line(f"{parameters:,} parameter{'s' * (parameters != 1)}", "faint"))
         if self.options.asks("flops"):
@@ -140,7 +152,7 @@ class _Composer:
         if self.options.asks("time"):
             lines.append(Line(seconds_text(sum(self.notes.seconds.get(node, 0.0) for node in nodes)), "faint"))
         style = "output" if any(node in self.outputs for node in nodes) else "scope"
-        return Box([line for line in lines if line.text], style, scope[:-1])
+        return Box(lines, style, scope[:-1])
 
     # Arrows ----------------------------------------------------------------------------------------------------
 
@@ -159,7 +171,7 @@ class _Composer:
                 if origin != target and (origin, target) not in joined:
                     joined.add((origin, target))
                     folded = _FOLDED in (origin, target)
-                    label = "" if folded else " × ".join(map(str, operand.shape))
+                    label = "" if folded else self.notes.shape(operand)
                     self.picture.arrows.append(Arrow(origin, target, label, "folded" if folded else "plain"))
             else:
                 label = self.notes.edge(operand, node, position)
@@ -181,7 +193,7 @@ class _Composer:
         stored = operand in self.inside
         if stored and self.options.backward == "beside":
             origin = f"{target}_{position}"
-            lines = [Line(self.notes.name(operand), "title")]
+            lines = self.notes.stored_lines(operand)
             self.picture.boxes[origin] = Box(lines, "stored", self.picture.boxes[target].scope)
         self.picture.arrows.append(Arrow(origin, target, "", "stored" if stored else "backward"))
 
@@ -199,11 +211,14 @@ class _Composer:
             else:  # a scope costs what its nodes cost together, and its largest gradient tells of it
                 sizes[place] = max(earlier, size) if colour == "gradient" else earlier + size
         for place, fill in shade(sizes).items():
-            self.picture.boxes[place].fill = fill
+            box = self.picture.boxes[place]
+            box.fill = fill
+            box.lines.append(Line(_sized(sizes[place], colour), "faint"))
         for key, box in self.picture.boxes.items():
             if key not in sizes:
                 box.fill = ("#ffffff", "#000000")
-        self.picture.legend = _LEGENDS[colour], swatches(sizes, "s" if colour == "time" else "")
+        title = f"mean |{self.notes.end()}/∂node|" if colour == "gradient" else _LEGENDS[colour]
+        self.picture.legend = title, swatches(sizes, "s" if colour == "time" else "")
 
     def _size(self, node: Tensor, colour: str) -> float | None:
         if colour == "gradient":
@@ -214,6 +229,12 @@ class _Composer:
         if colour == "time":
             return self.notes.seconds.get(node)
         return float(nbytes(node) if colour == "bytes" else flops_of(node))
+
+
+def _sized(size: float, colour: str) -> str:
+    if colour == "gradient":
+        return f"mean |∂| {number(size, 2)}"
+    return seconds_text(size) if colour == "time" else f"{size:,.0f} {colour}"
 
 
 def _is_literal(node: Tensor) -> bool:

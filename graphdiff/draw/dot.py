@@ -7,15 +7,14 @@ import io
 import os
 import tempfile
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from graphdiff.draw.compose import compose
+from graphdiff.draw.compose import Layers, compose
 from graphdiff.draw.expand import open_composites
 from graphdiff.draw.options import Options
-from graphdiff.draw.picture import Scope
 from graphdiff.draw.write import to_dot
 from graphdiff.errors import GraphError
 from graphdiff.graph import Graph
@@ -23,6 +22,8 @@ from graphdiff.tensor import Tensor
 
 __all__ = ["Drawing", "draw", "draw_graph"]
 
+_PIXELS = 192
+"""Per inch, in PNG: twice a screen's."""
 _FORMATS = ("svg", "png", "pdf", "dot")
 
 
@@ -52,7 +53,8 @@ class Drawing:
         # Graphviz warns of fonts that are not on the machine and uses others, and pygraphviz of every large graph.
         with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
-            return pygraphviz.AGraph(string=self.source).draw(format=file_format, prog="dot")  # type: ignore[no-any-return]
+            resolution = f"-Gdpi={_PIXELS}" if file_format == "png" else ""
+            return pygraphviz.AGraph(string=self.source).draw(format=file_format, prog="dot", args=resolution)  # type: ignore[no-any-return]
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the picture in the format of the path's suffix; an error leaves an existing file as it was."""
@@ -155,8 +157,8 @@ def draw(
     options = Options(
         mode, wrt, seed, labels, adjoints, local, backward, collapse, expand, colour, max_nodes, digits, rankdir
     )
-    # A model is drawn by a method of its own: this module knows of graphs only.
-    draw_layers = getattr(type(outputs), "draw_layers", None)
+    # A model has a method for this: modules of layers lie above this one, which knows of graphs only.
+    draw_layers = getattr(type(outputs), "__graphdiff_draw__", None)
     if draw_layers is not None:
         return draw_layers(outputs, options, input_shape)  # type: ignore[no-any-return]
     if input_shape is not None:
@@ -164,12 +166,12 @@ def draw(
     return draw_graph(outputs, options)
 
 
-def draw_graph(outputs: Any, options: Options, scopes: Mapping[Tensor, Scope] | None = None) -> Drawing:
-    """Draw a graph, its nodes in the clusters given by `scopes` or else in their name scopes."""
+def draw_graph(outputs: Any, options: Options, layers: Layers | None = None) -> Drawing:
+    """Draw a graph, its nodes in the clusters of `layers` or else in their name scopes."""
     graph = Graph(outputs)
     if options.expand is not False:
         stands = open_composites(graph.outputs, options.expand)
         graph = Graph([stands.get(output, output) for output in graph.outputs])
         if options.wrt is not None:
             options = replace(options, wrt=stands.get(options.wrt, options.wrt))
-    return Drawing(to_dot(compose(graph, options, scopes)), outputs)
+    return Drawing(to_dot(compose(graph, options, layers)), outputs)

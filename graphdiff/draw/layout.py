@@ -7,8 +7,8 @@ from graphdiff.draw.table import text_width
 
 __all__ = ["place", "too_slow"]
 
-_PATIENCE = 6_000
-"""Places in ranks, those that arrows pass through included: as many take Graphviz one to two seconds."""
+_PATIENCE = 4_500
+"""Places in ranks, those that arrows pass through included: so many take Graphviz one to two seconds."""
 _ALONG, _ACROSS = 36.0, 14.0
 _SWEEPS = 4
 
@@ -24,7 +24,10 @@ def too_slow(picture: Picture) -> bool:
 
 
 def _depths(picture: Picture) -> dict[str, int]:
-    """Return the length of the longest path to each box; arrows that close a cycle do not count."""
+    """Return the length of the longest path to each box, leaves one before their first user.
+
+    Arrows that close a cycle do not count.
+    """
     order = {key: position for position, key in enumerate(picture.boxes)}
     into: dict[str, list[str]] = {}
     waiting = dict.fromkeys(picture.boxes, 0)
@@ -49,7 +52,8 @@ def _depths(picture: Picture) -> dict[str, int]:
             waiting[target] -= 1
             if not waiting[target]:
                 ready.append(target)
-    return depth
+    leaves = {key: min(map(depth.__getitem__, out[key])) - 1 for key in depth if key in out and key not in into}
+    return depth | {key: max(0, before) for key, before in leaves.items()}
 
 
 def place(picture: Picture) -> dict[str, tuple[float, float]]:

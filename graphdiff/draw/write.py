@@ -42,7 +42,9 @@ def to_dot(picture: Picture) -> str:
         for key, box in picture.boxes.items():
             _write_box(dot, key, box, pos="{:.0f},{:.0f}".format(*positions[key]))
     else:
+        dot.attr(newrank="true")
         _write_clusters(dot, picture)
+        _write_beside(dot, picture)
     for arrow in picture.arrows:
         # Finding places for thousands of labels takes longer than all the rest.
         label = {"label": f"<{_escaped(f' {arrow.label} ')}>"} if arrow.label and not simple else {}
@@ -69,10 +71,25 @@ def _write_clusters(dot: Any, picture: Picture) -> None:
             count += 1
             with place.subgraph(name=f"cluster_{count}") as cluster:
                 title = f"<{_escaped(fit(clean(inner[-1]), 40))}>"
-                cluster.attr(label=title, style="rounded", color="#b8b8b8", fontcolor="#555555", labeljust="l")
+                cluster.attr(label=title, style="rounded", color="#b8b8b8", fontcolor="#555555")
+                cluster.attr(labeljust="l", labelloc="t")
                 write(cluster, inner)
 
     write(dot, ())
+
+
+def _write_beside(dot: Any, picture: Picture) -> None:
+    """Put a layer's weights beside the op that reads them: the flow through the layers is then a straight line."""
+    users: dict[str, list[str]] = {}
+    for arrow in picture.arrows:
+        users.setdefault(arrow.origin, []).append(arrow.target)
+    for key, readers in users.items():
+        box = picture.boxes[key]
+        if len(readers) == 1 and box.scope and box.style in ("variable", "constant"):
+            with dot.subgraph() as rank:
+                rank.attr(rank="same")
+                rank.node(key)
+                rank.node(readers[0])
 
 
 def _write_box(place: Any, key: str, box: Box, **more: str) -> None:
