@@ -19,7 +19,7 @@ from graphdiff.graph import Graph
 from graphdiff.op import GRAPH
 from graphdiff.tensor import Tensor, Variable
 
-__all__ = ["Annotations", "seconds_text"]
+__all__ = ["Annotations", "seconds_text", "symbol_line"]
 
 _NAME, _LINE = 32, 48
 """The most columns of a name within a formula, and of a line."""
@@ -52,7 +52,7 @@ class Annotations:
         self.titles = self._titles() if options.backward else {}
         self._parts: dict[Tensor, list[Any]] = {}
         self._written: dict[str, Callable[[Tensor], str]] = {
-            "op": lambda node: node.op.symbol if node.op is not None else "",
+            "op": symbol_line,
             "name": lambda node: clean(node.name or ""),
             "expression": self.expression,
             "shape": self.shape,
@@ -88,7 +88,7 @@ class Annotations:
         elif self.options.mode is not None:
             made = self._lecture_lines(node)
         else:
-            title = node.op.symbol if node.op is not None else ""
+            title = symbol_line(node)
             if node.name:
                 name = fit(clean(node.name), _NAME)
                 title = f"{name} = {title}" if title else name
@@ -111,11 +111,10 @@ class Annotations:
 
     def backward_lines(self, node: Tensor) -> list[Line]:
         """Return the lines of a node of the derivative's graph."""
-        made = [("title", fit(self.titles.get(node, ""), _LINE))]
-        if node.op is not None:
-            made.append(("op", node.op.symbol))
-        made += [("shape", self.shape(node)), ("value", self.value(node))]
-        return _lines(made)
+        made = [("title", self.titles.get(node, "")), ("op", symbol_line(node)), ("shape", self.shape(node))]
+        if self.options.labels is None or self.options.asks("value"):
+            made.append(("value", self.value(node)))
+        return _lines(made) or [Line(self.value(node))]
 
     def stored_lines(self, node: Tensor) -> list[Line]:
         """Return the lines of a value of the forward graph where the backward graph reads it."""
@@ -171,7 +170,7 @@ class Annotations:
     # Edges -----------------------------------------------------------------------------------------------------
 
     def edge(self, operand: Tensor, node: Tensor, position: int) -> str:
-        """Return ``∂e/∂c = d = 2``: the local derivative, in symbols where a lecture has them, as a number if scalar."""
+        """Return ``∂e/∂c = d = 2``: a local derivative in symbols where a lecture has them, a scalar's as a number."""
         if not self.options.on_edges or operand not in self.names or not operand.recorded:
             return ""
         symbols = [symbol_of(each, self.names) for each in node.inputs]
@@ -187,6 +186,13 @@ class Annotations:
         if len(text) > _LINE and len(parts) == 3:
             text = f"{parts[0]} = {parts[2]}"
         return fit(text, _LINE) if len(parts) > 1 else ""
+
+
+def symbol_line(node: Tensor) -> str:
+    """Return how an op is written on its own: with its operand's place where it would be a mere superscript."""
+    if node.op is None:
+        return ""
+    return f"(·){node.op.symbol}" if node.op.symbol in ("ᵀ", "²") else node.op.symbol
 
 
 def _lines(made: Iterable[tuple[str, str]]) -> list[Line]:
@@ -236,7 +242,7 @@ def _adjoints(graph: Graph, options: Options) -> Mapping[Tensor, Tensor]:
             )
         seed = GRAPH.ones_like(output)  # a node of its own: a literal 1 might be one that the expression uses too
     if options.colour == "gradient" and not output.has_value:
-        raise GraphError(f"{output.describe()} has no value, and its gradient no size: feed the placeholders")
+        raise GraphError(f"{output.describe()} has no value, and its gradient no size: draw a graph of variables")
     return adjoints(output, seed)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from graphdiff.costs import nbytes
-from graphdiff.draw.annotate import Annotations, seconds_text
+from graphdiff.draw.annotate import Annotations, seconds_text, symbol_line
 from graphdiff.draw.colours import shade, swatches
 from graphdiff.draw.measure import flops_of
 from graphdiff.draw.options import Options
@@ -36,7 +36,7 @@ class Layers:
     batch: int
 
 
-def compose(graph: Graph, options: Options, layers: Layers | None = None) -> Picture:
+def compose(graph: Graph, options: Options, layers: Layers | None = None, opened: Collection[str] = ()) -> Picture:
     """Return the picture of a graph.
 
     Parameters
@@ -45,8 +45,10 @@ def compose(graph: Graph, options: Options, layers: Layers | None = None) -> Pic
     options : Options
     layers : Layers, optional
         Of a model: instead of name scopes.
+    opened : collection of str
+        The scopes of composites that were opened.
     """
-    return _Composer(graph, options, layers).picture
+    return _Composer(graph, options, layers, opened).picture
 
 
 class _Composer:
@@ -56,7 +58,7 @@ class _Composer:
     is left out. Literals have no place: each use draws its own.
     """
 
-    def __init__(self, graph: Graph, options: Options, layers: Layers | None) -> None:
+    def __init__(self, graph: Graph, options: Options, layers: Layers | None, opened: Collection[str]) -> None:
         self.options = options
         self.layers = layers
         self.notes = Annotations(graph, options, None if layers is None else layers.batch)
@@ -64,7 +66,7 @@ class _Composer:
         self.outputs = set(graph.outputs)
         self.graph = _with_backward(graph, self.notes) if options.backward else graph
         self.edges = self.graph.edges
-        self.scopes = scopes_of(graph) if layers is None else layers.scopes
+        self.scopes = scopes_of(graph, opened) if layers is None else layers.scopes
         collapsed = collapsed_scopes(self.scopes.values(), options.collapse)
         self.boxed = enclosing(self.scopes, collapsed)
         self.literals = {node for node in self.graph if _is_literal(node) and node not in self.notes.titles}
@@ -137,14 +139,9 @@ class _Composer:
         return "placeholder" if node.recorded else "constant"
 
     def _scope_box(self, scope: Scope, nodes: list[Tensor]) -> Box:
-        symbols = list(dict.fromkeys(node.op.symbol for node in nodes if node.op is not None))
-        shown = symbols if len(symbols) <= 5 else [*symbols[:4], "…"]
-        parameters = sum(node.size for node in nodes if node.__class__ is Variable)
         lines = [Line(fit(clean(scope[-1]), 40), "title")]
-        if self.layers is None:
-            lines.append(Line(", ".join(shown)))
-        if parameters:
-            lines.append(Line(f"{parameters:,} parameter{'s' * (parameters != 1)}", "faint"))
+        if self.options.colour is None:
+            lines += self._contents(nodes)
         if self.options.asks("flops"):
             lines.append(Line(f"{sum(map(flops_of, nodes)):,} flops", "faint"))
         if self.options.asks("bytes"):
@@ -153,6 +150,15 @@ class _Composer:
             lines.append(Line(seconds_text(sum(self.notes.seconds.get(node, 0.0) for node in nodes)), "faint"))
         style = "output" if any(node in self.outputs for node in nodes) else "scope"
         return Box(lines, style, scope[:-1])
+
+    def _contents(self, nodes: list[Tensor]) -> list[Line]:
+        symbols = list(dict.fromkeys(symbol_line(node) for node in nodes if node.op is not None))
+        shown = symbols if len(symbols) <= 5 else [*symbols[:4], "…"]
+        parameters = sum(node.size for node in nodes if node.__class__ is Variable)
+        lines = [Line(", ".join(shown))] if self.layers is None else []
+        if parameters:
+            lines.append(Line(f"{parameters:,} parameter{'s' * (parameters != 1)}", "faint"))
+        return lines
 
     # Arrows ----------------------------------------------------------------------------------------------------
 
@@ -166,7 +172,7 @@ class _Composer:
                 continue
             origin = self.places[operand]
             if node not in self.inside:
-                self._draw_backward_arrow(operand, node, position)
+                self._draw_backward_arrow(operand, node)
             elif operand in self.boxed or node in self.boxed or _FOLDED in (origin, target):
                 if origin != target and (origin, target) not in joined:
                     joined.add((origin, target))
@@ -174,7 +180,7 @@ class _Composer:
                     label = "" if folded else self.notes.shape(operand)
                     self.picture.arrows.append(Arrow(origin, target, label, "folded" if folded else "plain"))
             else:
-                label = self.notes.edge(operand, node, position)
+                label = self.notes.edge(operand, node, position) if self.layers is None else self.notes.shape(operand)
                 kind = "plain" if self.options.mode in (None, "both") or not operand.recorded else self.options.mode
                 self.picture.arrows.append(Arrow(origin, target, label, kind))
 
@@ -185,14 +191,14 @@ class _Composer:
         kind = "plain" if node in self.inside else "backward"
         self.picture.arrows.append(Arrow(key, self.places[node], "", kind))
 
-    def _draw_backward_arrow(self, operand: Tensor, node: Tensor, position: int) -> None:
+    def _draw_backward_arrow(self, operand: Tensor, node: Tensor) -> None:
         """Draw what a derivative reads: another derivative, or a value of the forward graph."""
         origin, target = self.places[operand], self.places[node]
         if origin == target:
             return
         stored = operand in self.inside
         if stored and self.options.backward == "beside":
-            origin = f"{target}_{position}"
+            origin = f"{target}_{origin}"
             lines = self.notes.stored_lines(operand)
             self.picture.boxes[origin] = Box(lines, "stored", self.picture.boxes[target].scope)
         self.picture.arrows.append(Arrow(origin, target, "", "stored" if stored else "backward"))

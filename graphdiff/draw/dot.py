@@ -169,9 +169,10 @@ def draw(
 def draw_graph(outputs: Any, options: Options, layers: Layers | None = None) -> Drawing:
     """Draw a graph, its nodes in the clusters of `layers` or else in their name scopes."""
     graph = Graph(outputs)
+    opened: set[str] = set()
     if options.expand is not False:
-        stands = open_composites(graph.outputs, options.expand)
+        stands, opened = open_composites(graph.outputs, options.expand)
         graph = Graph([stands.get(output, output) for output in graph.outputs])
         if options.wrt is not None:
             options = replace(options, wrt=stands.get(options.wrt, options.wrt))
-    return Drawing(to_dot(compose(graph, options, layers)), outputs)
+    return Drawing(to_dot(compose(graph, options, layers, opened)), outputs)

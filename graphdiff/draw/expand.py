@@ -12,8 +12,10 @@ from graphdiff.tensor import Tensor
 __all__ = ["open_composites"]
 
 
-def open_composites(outputs: Sequence[Tensor], chosen: bool | str | Iterable[str]) -> dict[Tensor, Tensor]:
-    """Return what stands for each node that changes, outputs included, once composites are opened.
+def open_composites(
+    outputs: Sequence[Tensor], chosen: bool | str | Iterable[str]
+) -> tuple[dict[Tensor, Tensor], set[str]]:
+    """Return what stands for each node that changes once composites are opened, and the scopes of what is in them.
 
     Parameters
     ----------
@@ -29,7 +31,7 @@ def open_composites(outputs: Sequence[Tensor], chosen: bool | str | Iterable[str
     names = {chosen} if isinstance(chosen, str) else None if isinstance(chosen, bool) else set(chosen)
     stands: dict[Tensor, Tensor] = {}
     opened: set[str] = set()
-    taken: dict[str, int] = {}
+    taken: set[str] = set()
     current = list(outputs)
     # What is opened may hold composites again; only `True` opens those too.
     while True:
@@ -43,11 +45,11 @@ def open_composites(outputs: Sequence[Tensor], chosen: bool | str | Iterable[str
     for name in sorted((names or set()) - opened):
         present = sorted({node.op.name for node in Graph(outputs) if isinstance(node.op, Composite)})
         raise GraphError(f"expand: the graph has no composite {name!r}; it has {', '.join(present) or 'none'}")
-    return stands
+    return stands, taken
 
 
 def _open_once(
-    outputs: Sequence[Tensor], names: set[str] | None, taken: dict[str, int], opened: set[str]
+    outputs: Sequence[Tensor], names: set[str] | None, taken: set[str], opened: set[str]
 ) -> dict[Tensor, Tensor]:
     stands: dict[Tensor, Tensor] = {}
     for node in Graph(outputs):
@@ -64,16 +66,19 @@ def _open_once(
             made.scope = node.scope
         else:
             continue
-        if made not in operands:
+        if made not in frozenset(operands):
             made.name = node.name
         stands[node] = made
     return stands
 
 
-def _fresh(scope: str, taken: dict[str, int]) -> str:
+def _fresh(scope: str, taken: set[str]) -> str:
     """Return a scope's name that no other composite has."""
-    taken[scope] = taken.get(scope, 0) + 1
-    return scope if taken[scope] == 1 else f"{scope} {taken[scope]}"
+    fresh, copy = scope, 2
+    while fresh in taken:
+        fresh, copy = f"{scope} {copy}", copy + 1
+    taken.add(fresh)
+    return fresh
 
 
 def _place(made: Tensor, operands: tuple[Tensor, ...], scope: str) -> None:

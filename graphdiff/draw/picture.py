@@ -1,4 +1,4 @@
-"""What a drawing consists of before any text or layout: boxes with lines of text, arrows between them, scopes around."""
+"""What a drawing consists of before any layout: boxes with lines of text, arrows between them, scopes around."""
 
 from __future__ import annotations
 

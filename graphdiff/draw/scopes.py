@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from fnmatch import fnmatchcase
 
 from graphdiff.draw.picture import Scope
@@ -13,16 +13,25 @@ from graphdiff.tensor import Tensor, Variable
 __all__ = ["collapsed_scopes", "enclosing", "scopes_of"]
 
 
-def scopes_of(graph: Graph) -> dict[Tensor, Scope]:
-    """Return the scope of every node: of an op where it was made, of a variable the innermost around all its users."""
+def scopes_of(graph: Graph, opened: Collection[str] = ()) -> dict[Tensor, Scope]:
+    """Return the scope of every node: of an op where it was made, of a variable the innermost around all its users.
+
+    What lies in the scopes of opened composites are ops only: their operands stay outside.
+    """
     found = {node: tuple(node.scope.split("/")) if node.scope else () for node in graph if node.op is not None}
     users: dict[Tensor, list[Scope]] = {}
     for operand, node, _ in graph.edges:
-        users.setdefault(operand, []).append(found.get(node, ()))
+        users.setdefault(operand, []).append(_outside(found.get(node, ()), opened))
     for node in graph:
         if node.op is None:
             found[node] = _common(users.get(node, [()])) if node.__class__ is Variable else ()
     return found
+
+
+def _outside(scope: Scope, opened: Collection[str]) -> Scope:
+    while any("/".join(scope[:depth]) in opened for depth in range(1, len(scope) + 1)):
+        scope = scope[:-1]
+    return scope
 
 
 def _common(scopes: list[Scope]) -> Scope:

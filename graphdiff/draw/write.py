@@ -85,7 +85,7 @@ def _write_beside(dot: Any, picture: Picture) -> None:
         users.setdefault(arrow.origin, []).append(arrow.target)
     for key, readers in users.items():
         box = picture.boxes[key]
-        if len(readers) == 1 and box.scope and box.style in ("variable", "constant"):
+        if len(readers) == 1 and box.scope and box.style == "variable":
             with dot.subgraph() as rank:
                 rank.attr(rank="same")
                 rank.node(key)
@@ -119,7 +119,9 @@ def _footer(picture: Picture, notes: list[str]) -> str:
     rows = []
     if picture.legend is not None:
         title, swatches = picture.legend
-        colours = "".join(f'<td bgcolor="{swatch.colour}" border="1" width="34" height="12"></td>' for swatch in swatches)
+        colours = "".join(
+            f'<td bgcolor="{swatch.colour}" border="1" width="34" height="12"></td>' for swatch in swatches
+        )
         figures = "".join(f"<td>{_escaped(swatch.figure) or ' '}</td>" for swatch in swatches)
         span = f'colspan="{len(swatches)}"'
         rows += [f"<tr><td {span}>{_escaped(title)}</td></tr>", f"<tr>{colours}</tr>", f"<tr>{figures}</tr>"]

@@ -65,7 +65,7 @@ def _input(model: Module, given: int | Sequence[int] | None) -> tuple[tuple[int,
     variables = [leaf for module in layers for leaf in vars(module).values() if isinstance(leaf, Variable)]
     dtype = "int64" if integers else str(variables[0].dtype) if variables else "float32"
     if given is None:
-        width = 1 if integers else next(filter(None, map(_width, layers)), None)
+        width = 1 if integers else _width(layers)
         if width is None:
             raise GraphError(
                 f"{type(model).__name__} does not tell the shape of its input: give input_shape=…, of one example"
@@ -77,10 +77,14 @@ def _input(model: Module, given: int | Sequence[int] | None) -> tuple[tuple[int,
     return shape, dtype
 
 
-def _width(module: Module) -> int | None:
-    """Return how many features a layer takes, where it tells."""
-    found = (getattr(module, name, None) for name in ("in_features", "width", "features"))
-    return next((width for width in found if isinstance(width, int)), None)
+def _width(layers: Sequence[Module]) -> int | None:
+    """Return how many features the first layer takes that has a number of them; None where it infers it later."""
+    for layer in layers:
+        for name in ("in_features", "width", "features"):
+            if hasattr(layer, name):
+                width: int | None = getattr(layer, name)
+                return width
+    return None
 
 
 def _paths(model: Module) -> dict[Module, Scope]:
