@@ -37,7 +37,7 @@ def seconds_of(graph: Graph) -> dict[Tensor, float]:
         if node.op is None:
             continue
         if not node.has_value:
-            raise GraphError(f"{node.describe()} has no value, no time to measure: draw a graph of variables")
+            raise GraphError(f"{node.describe()} has no value, and no time to measure: draw a graph of variables")
         kernel = node.op.kernel(node.backend)
         values = [operand.value for operand in node.inputs]
         times = []
