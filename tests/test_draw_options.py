@@ -9,7 +9,7 @@ from drawings import clusters, edges, labels, texts
 
 import graphdiff as gd
 from graphdiff.draw.colours import STYLES, TONES, shade, swatches
-from graphdiff.errors import GraphError, ShapeError
+from graphdiff.errors import GraphError, ShapeError, StaleError
 
 
 def lecture(b: float = 1.0) -> Any:
@@ -74,6 +74,25 @@ def test_seeds() -> None:
     y = (x * x).named("y")
     assert "tangent = [2., 0.]" in texts(gd.draw(y, mode="forward", seed=[1.0, 0.0]))
     assert "adjoint = [2., 4.]" in texts(gd.draw(y, mode="reverse", seed=[1.0, 1.0]))
+
+
+def test_a_graph_is_drawn_from_its_inputs_on() -> None:
+    _, _, e = lecture()
+    c, d = e.inputs
+    assert {label.split("\n")[0] for label in labels(gd.draw(gd.Graph(e, inputs=[c, d])))} == {
+        "c = +",
+        "d = +",
+        "e = ×",
+    }
+
+
+def test_after_an_optimisers_step_the_graph_can_still_be_looked_at() -> None:
+    a, _, e = lecture()
+    e.backward()
+    a.assign(7.0)
+    assert "e = ×\n6" in labels(gd.draw(e))
+    with pytest.raises(StaleError):
+        gd.draw(e, adjoints=True)
 
 
 def test_labels_are_shown_line_by_line() -> None:
@@ -169,6 +188,7 @@ def test_composites_are_one_node_that_opens() -> None:
     opened = gd.draw(y + 1, expand="prod", mode="reverse", labels=["name", "op", "value"])
     assert clusters(opened) == ["Π"]
     assert "×\n[24.]" in labels(opened)
+    assert "<b>x</b>" not in opened.source[opened.source.index("subgraph") : opened.source.rindex("\t}")]
     assert "peripheries" not in opened.source
     twice = gd.draw(gd.prod(x) + gd.prod(x), expand=True)
     assert clusters(twice) == ["Π", "Π 2"]
@@ -270,6 +290,12 @@ def test_shortcuts_are_drawn_and_a_model_that_infers_its_input_stays_as_it_is() 
     assert "2 Residual\n72 parameters" in labels(whole)
 
 
+def test_a_layer_that_is_used_twice_is_drawn_twice() -> None:
+    relu = gd.nn.Activation("relu")
+    drawing = gd.draw(gd.nn.Sequential(gd.nn.Linear(3, in_features=2), relu, gd.nn.Linear(2), relu), input_shape=2)
+    assert {("1 relu", "2 Linear", "n × 3"), ("2 Linear", "3 relu", "n × 2")} <= set(edges(drawing))
+
+
 def test_an_embedding_takes_integers() -> None:
     model = gd.nn.Sequential(gd.nn.Embedding(10, 4), gd.nn.Flatten(), gd.nn.Linear(2))
     assert "2 Linear\n26 parameters" in labels(gd.draw(model, input_shape=3))
@@ -296,7 +322,7 @@ def test_a_thousand_nodes_are_drawn_by_graphviz_and_more_with_a_simple_layout_th
     for _ in range(999):
         y = gd.sin(y)
     assert "layout=nop" not in gd.draw(y).source
-    wide = [gd.sum(gd.stack([gd.variable(float(row)) for row in range(40)])) for _ in range(60)]
+    wide = [gd.sum(gd.stack([gd.variable(float(row)) for row in range(30)])) for _ in range(30)]
     drawing = gd.draw(gd.sum(gd.stack(wide)), max_nodes=None)
     assert "layout=nop" in drawing.source
     assert any(text.startswith("simple layout by depth") for text in texts(drawing))

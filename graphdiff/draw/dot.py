@@ -34,8 +34,8 @@ class Drawing:
     ----------
     source : str
         The DOT text.
-    outputs : Tensor, nested structure of Tensors, or Module
-        What was drawn.
+    outputs : Tensor, nested structure of Tensors, or Graph
+        What was drawn; of a model its output for a placeholder.
     """
 
     def __init__(self, source: str, outputs: Any = None) -> None:
@@ -100,7 +100,7 @@ def draw(
 
     Parameters
     ----------
-    outputs : Tensor, nested structure of Tensors, or Module
+    outputs : Tensor, nested structure of Tensors, Graph, or Module
     mode : {"forward", "reverse", "both"}, optional
         A lecture's annotations: the derivative of every node by the input `wrt`, of the output by every node, or both,
         with local derivatives on the edges.
@@ -168,7 +168,7 @@ def draw(
 
 def draw_graph(outputs: Any, options: Options, layers: Layers | None = None) -> Drawing:
     """Draw a graph, its nodes in the clusters of `layers` or else in their name scopes."""
-    graph = Graph(outputs)
+    graph = outputs if isinstance(outputs, Graph) else Graph(outputs)
     opened: set[str] = set()
     if options.expand is not False:
         stands, opened = open_composites(graph.outputs, options.expand)

@@ -28,8 +28,8 @@ def to_dot(picture: Picture) -> str:
     notes = list(picture.notes)
     if simple:
         notes.append(
-            f"simple layout by depth, without clusters: {len(picture.boxes):,} boxes and {len(picture.arrows):,} "
-            "arrows would take Graphviz long"
+            f"simple layout by depth, without clusters and arrows' labels: {len(picture.boxes):,} boxes and "
+            f"{len(picture.arrows):,} arrows would take Graphviz long"
         )
     dot.attr(rankdir=picture.rankdir, fontname=_FONT, fontsize="10", bgcolor="white", nodesep="0.2", ranksep="0.4")
     dot.attr("node", fontname=_FONT, fontsize="11", shape="box", margin="0.1,0.05", height="0.3", width="0.3")

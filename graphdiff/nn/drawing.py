@@ -49,11 +49,14 @@ def draw_layers(model: Module, options: Options, input_shape: int | Sequence[int
     output, turns = observed(model, x)
     paths = _paths(model)
     scopes: dict[Tensor, Scope] = {}
+    calls: dict[Module, int] = {}
     for module, given, made in turns:
+        # A module that is listed in several places is drawn in each.
+        call = calls[module] = calls.get(module, -1) + 1
         for node in _between(given, made):
-            scopes.setdefault(node, paths[module])
+            scopes.setdefault(node, paths[module][min(call, len(paths[module]) - 1)])
     if options.collapse is False:
-        leaves = {"/".join(paths[module]) for module in model.modules() if not _holds_modules(module) and paths[module]}
+        leaves = {"/".join(scope) for module in paths if not _holds_modules(module) for scope in paths[module] if scope}
         options = replace(options, collapse=sorted(leaves & {"/".join(scope) for scope in scopes.values()}))
     return draw_graph(output, options, Layers(scopes, _EXAMPLES))
 
@@ -87,10 +90,10 @@ def _width(layers: Sequence[Module]) -> int | None:
     return None
 
 
-def _paths(model: Module) -> dict[Module, Scope]:
-    """Return the clusters around each module, its own included: the modules it lies in, the model itself left out."""
+def _paths(model: Module) -> dict[Module, list[Scope]]:
+    """Return the clusters around each place of each module, its own included: the modules it lies in but the model."""
     by_name = dict(model.named_modules())
-    found: dict[Module, Scope] = {}
+    found: dict[Module, list[Scope]] = {}
     for name, module in by_name.items():
         parts = name.split(".") if name else []
         scope = []
@@ -99,7 +102,7 @@ def _paths(model: Module) -> dict[Module, Scope]:
             # A sequence that only holds another module's layers says nothing of its own.
             if outer is not None and (parts[length - 1].isdigit() or not isinstance(outer, Sequential)):
                 scope.append(f"{parts[length - 1]} {_title(outer)}")
-        found.setdefault(module, tuple(scope))
+        found.setdefault(module, []).append(tuple(scope))
     return found
 
 
