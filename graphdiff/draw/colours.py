@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import TypeVar
 
 from graphdiff.draw.picture import Swatch
-from graphdiff.draw.symbols import number
 
 __all__ = ["ARROWS", "STYLES", "TONES", "shade", "swatches"]
 
@@ -70,22 +69,25 @@ def shade(sizes: Mapping[Key, float]) -> dict[Key, tuple[str, str]]:
     return found
 
 
-def swatches(sizes: Mapping[Key, float], unit: str = "") -> list[Swatch]:
-    """Return the legend of `shade`: the scale's ends and its middle, zero and what is not finite where they occur."""
+def swatches(sizes: Mapping[Key, float], written: Callable[[float], str]) -> list[Swatch]:
+    """Return the legend of `shade`: the scale's ends and its middle, zero and what is not finite where they occur.
+
+    Parameters
+    ----------
+    sizes : mapping of key to float
+    written : callable
+        Returns a size as text.
+    """
     limits = _range(sizes)
     found = [Swatch(_NONE[0], "0")] if any(size == 0 for size in sizes.values()) else []
     if limits is not None and limits[0] == limits[1]:
-        found.append(Swatch(_STEPS[len(_STEPS) // 2], _figure(10 ** limits[0], unit)))
+        found.append(Swatch(_STEPS[len(_STEPS) // 2], written(10 ** limits[0])))
     elif limits is not None:
         low, high = limits
         for step, colour in enumerate(_STEPS):
             told = step % 4 == 0
             value = 10 ** (low + (high - low) * step / (len(_STEPS) - 1))
-            found.append(Swatch(colour, _figure(value, unit) if told else ""))
+            found.append(Swatch(colour, written(value) if told else ""))
     if not all(map(math.isfinite, sizes.values())):
         found.append(Swatch(_NOT_FINITE[0], "not finite"))
     return found
-
-
-def _figure(value: float, unit: str) -> str:
-    return f"{number(value, 2)} {unit}".strip() if value < 100 else f"{number(round(value), 6)} {unit}".strip()

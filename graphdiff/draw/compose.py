@@ -224,7 +224,7 @@ class _Composer:
             if key not in sizes:
                 box.fill = ("#ffffff", "#000000")
         title = f"mean |{self.notes.end()}/∂node|" if colour == "gradient" else _LEGENDS[colour]
-        self.picture.legend = title, swatches(sizes, "s" if colour == "time" else "")
+        self.picture.legend = title, swatches(sizes, lambda size: _figure(size, colour))
 
     def _size(self, node: Tensor, colour: str) -> float | None:
         if colour == "gradient":
@@ -238,9 +238,14 @@ class _Composer:
 
 
 def _sized(size: float, colour: str) -> str:
+    figure = _figure(size, colour)
+    return {"gradient": f"mean |∂| {figure}", "time": figure}.get(colour, f"{figure} {colour}")
+
+
+def _figure(size: float, colour: str) -> str:
     if colour == "gradient":
-        return f"mean |∂| {number(size, 2)}"
-    return seconds_text(size) if colour == "time" else f"{size:,.0f} {colour}"
+        return number(size, 2)
+    return seconds_text(size) if colour == "time" else f"{size:,.0f}"
 
 
 def _is_literal(node: Tensor) -> bool:

@@ -24,6 +24,7 @@ def to_dot(picture: Picture) -> str:
     import graphviz
 
     simple = too_slow(picture)
+    beside: set[str] = set()
     dot = graphviz.Digraph("graphdiff")
     notes = list(picture.notes)
     if simple:
@@ -37,17 +38,21 @@ def to_dot(picture: Picture) -> str:
     if picture.legend is not None or notes:
         dot.attr(label=_footer(picture, notes), labelloc="b")
     if simple:
-        dot.attr(layout="nop", splines="line")
+        dot.attr(layout="nop", splines="line", outputorder="edgesfirst")
         positions = place(picture)
         for key, box in picture.boxes.items():
             _write_box(dot, key, box, pos="{:.0f},{:.0f}".format(*positions[key]))
     else:
         dot.attr(newrank="true")
         _write_clusters(dot, picture)
-        _write_beside(dot, picture)
+        beside = _write_beside(dot, picture)
     for arrow in picture.arrows:
         # Finding places for thousands of labels takes longer than all the rest.
-        label = {"label": f"<{_escaped(f' {arrow.label} ')}>"} if arrow.label and not simple else {}
+        label = {}
+        if arrow.label and not simple:
+            # A vertical arrow between neighbours in a rank would go through its label.
+            aside = arrow.origin in beside and picture.rankdir in ("LR", "RL")
+            label["xlabel" if aside else "label"] = f"<{_escaped(f' {arrow.label} ')}>"
         dot.edge(arrow.origin, arrow.target, **ARROWS[arrow.kind], **label)
     return str(dot.source)
 
@@ -78,8 +83,9 @@ def _write_clusters(dot: Any, picture: Picture) -> None:
     write(dot, ())
 
 
-def _write_beside(dot: Any, picture: Picture) -> None:
-    """Put a layer's weights beside the op that reads them: the flow through the layers is then a straight line."""
+def _write_beside(dot: Any, picture: Picture) -> set[str]:
+    """Put a layer's weights beside the op that reads them, so that the flow is a straight line; return their keys."""
+    found: set[str] = set()
     users: dict[str, list[str]] = {}
     for arrow in picture.arrows:
         users.setdefault(arrow.origin, []).append(arrow.target)
@@ -90,6 +96,8 @@ def _write_beside(dot: Any, picture: Picture) -> None:
                 rank.attr(rank="same")
                 rank.node(key)
                 rank.node(readers[0])
+            found.add(key)
+    return found
 
 
 def _write_box(place: Any, key: str, box: Box, **more: str) -> None:
