@@ -116,6 +116,10 @@ def test_numbers_have_as_many_digits_as_asked_for() -> None:
     assert "v\n123456" in labels(gd.draw(gd.variable(123456.0, name="v")))
 
 
+def test_small_arrays_are_written_without_padding() -> None:
+    assert "x\n3\n[0.334, 0.2911, −0.1]" in labels(gd.draw(gd.variable([0.334, 0.2911, -0.1], name="x")))
+
+
 def test_names_that_are_cut_are_whole_where_the_pointer_rests() -> None:
     name = 'a "long" <name> \\ with & everything ' + "x" * 40
     svg = gd.draw(gd.variable(1.0, name=name) * 2).render("svg").decode()
@@ -280,6 +284,11 @@ def test_a_model_is_drawn_as_layers_with_shapes_and_parameters() -> None:
     assert set(edges(drawing)) == {
         *[("x", "0 Linear", "n × 4"), ("0 Linear", "1 relu", "n × 16"), ("1 relu", "2 Linear", "n × 16")],
     }
+
+
+def test_a_models_operations_are_counted_for_one_example() -> None:
+    # 4 inputs, 16 outputs: 64 multiplications, 48 additions within the product and 16 of the bias.
+    assert "0 Linear\n128 flops" in labels(gd.draw(gd.nn.MLP([16, 3], in_features=4), colour="flops"))
 
 
 def test_shortcuts_are_drawn_and_a_model_that_infers_its_input_stays_as_it_is() -> None:

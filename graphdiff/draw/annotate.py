@@ -147,7 +147,10 @@ class Annotations:
             return str(node.item())
         if node.shape == () and float(node).is_integer() and abs(float(node)) < 10**6:
             return number(float(node), 7)
-        return shown(node.numpy(), self.options.digits)
+        text = shown(node.numpy(), self.options.digits)
+        for padded, plain in (("[ ", "["), (" ,", ","), (" ]", "]")):  # NumPy pads numbers to one width
+            text = text.replace(padded, plain)
+        return text
 
     def adjoint_text(self, node: Tensor) -> str:
         """Return ``∂e/∂c = 2``."""

@@ -19,8 +19,8 @@ from graphdiff.tensor import Tensor, Variable, placeholder
 
 __all__ = ["draw_layers"]
 
-_EXAMPLES = 97
-"""How many examples the placeholder holds: a length that no layer is likely to have."""
+_EXAMPLES = 1
+"""How many examples the placeholder holds, and operations are counted for; drawn as n."""
 
 
 def draw_layers(model: Module, options: Options, input_shape: int | Sequence[int] | None) -> Drawing:
