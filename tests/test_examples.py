@@ -10,6 +10,7 @@ import pytest
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
 PRINTED = {
     "compiled_training.py": "\npasses\n  open",
+    "gallery.py": "wrote gallery/vanishing.svg\n",
     "gradient_descent.py": "after one step w = 1.4, f = 2.72\nafter one stochastic step w = 8.5\n",
     "optimizer_paths.py": "Beale's function           L-BFGS            after 120 steps at ( 3.000,  0.500)\n",
     "lecture_expression.py": "e          6.0       1.0       5.0\n",

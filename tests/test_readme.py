@@ -1,8 +1,8 @@
 """What README and the pages of docs/ show runs, and prints what they say.
 
 Blocks marked ``python`` are run, ``pycon`` run as doctests, ``console`` have commands after ``$`` and their output, and
-the pages' ``sh`` are commands; ``shell`` is not run. README's snippets are each pasted into an empty session; those of
-a page follow each other.
+the pages' ``sh`` are commands; ``shell`` and ``py`` are not run here. README's snippets are each pasted into an empty
+session; those of a page follow each other.
 """
 
 import doctest

@@ -226,7 +226,10 @@ def symbol_of(node: Tensor, names: Mapping[Tensor, str]) -> Symbol:
     """Return how a node is written where it is used."""
     title = names.get(node)
     if title is None:
-        return Symbol(number(node.item()) if node.has_value and node.size == 1 else node.describe())
+        if not node.has_value or node.size != 1:
+            return Symbol(node.describe())
+        # float32 knows seven digits: more would show 1e-5 as 9.9999997e-06.
+        return Symbol(number(node.item(), 6 if node.dtype.itemsize < 8 else 8))
     return _name_symbol(title, (node,))
 
 
@@ -277,7 +280,8 @@ def expression(node: Tensor, operands: Sequence[Symbol]) -> Symbol:
     assert node.op is not None
     made = written(node.op.name, operands)
     if node.op.name not in _WRITTEN and node.attributes:
-        extra = ", ".join(f"{key}={_brief(value)}" for key, value in node.attributes.items() if value is not None)
+        told = {key: value for key, value in node.attributes.items() if value is not None and value is not False}
+        extra = ", ".join(f"{key}={_brief(value)}" for key, value in told.items())
         if extra:
             made = Symbol(f"{made.text[:-1]}, {extra})", None, ATOM, made.uses)
     return made

@@ -12,7 +12,7 @@ from typing import Any
 from graphdiff.differentiate.reverse import adjoints as adjoints_of
 from graphdiff.draw.columns import align, clean, fit, text_width
 from graphdiff.draw.symbols import expression, names_of, shown, symbol_of
-from graphdiff.errors import GraphError
+from graphdiff.errors import GraphError, StaleError
 from graphdiff.graph import Graph
 from graphdiff.tensor import Tensor, Variable
 
@@ -25,6 +25,7 @@ _COLOURS = {"variable": "\x1b[34m", "op": "\x1b[33m", "again": "\x1b[2m", "note"
 
 def known_adjoints(graph: Graph, wanted: bool | None) -> Mapping[Tensor, Tensor]:
     """Return the adjoints to show: on demand, or if `backward` has been called below a single scalar output."""
+    asked = bool(wanted)
     single = len(graph.outputs) == 1 and graph.outputs[0].size == 1 and graph.outputs[0].has_value
     if wanted is None:
         differentiated = any(node.__class__ is Variable and node.grad is not None for node in graph)  # type: ignore[attr-defined]
@@ -33,7 +34,12 @@ def known_adjoints(graph: Graph, wanted: bool | None) -> Mapping[Tensor, Tensor]
         return {}
     if not single:
         raise GraphError("adjoints are drawn for a single scalar output that has a value")
-    return adjoints_of(graph.outputs[0])
+    try:
+        return adjoints_of(graph.outputs[0])
+    except StaleError:
+        if asked:
+            raise
+        return {}  # an optimiser's step since: the graph can still be looked at
 
 
 def show(

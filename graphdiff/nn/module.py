@@ -68,6 +68,12 @@ class Module:
             return output
         return self.forward(x)
 
+    def __graphdiff_draw__(self, options: Any, input_shape: Any) -> Any:
+        """Return the drawing of this module's layers, for `graphdiff.draw`."""
+        from graphdiff.nn.drawing import draw_layers
+
+        return draw_layers(self, options, input_shape)
+
     # What it holds ---------------------------------------------------------------------------------------------
 
     def _named(self, kind: Any) -> Iterator[tuple[str, Any, str]]:

@@ -15,7 +15,7 @@ from graphdiff.nn.module import OBSERVERS, Module
 from graphdiff.op import as_tensor
 from graphdiff.tensor import Tensor, Variable, placeholder
 
-__all__ = ["Table", "differentiated", "statistics", "summary"]
+__all__ = ["Table", "differentiated", "observed", "statistics", "summary"]
 
 Row = dict[str, Any]
 # How far a gradient's size may be from the output's before it is called vanishing or exploding.
@@ -86,7 +86,7 @@ def _shown(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.3g}"
 
 
-def _observed(model: Module, x: Any) -> tuple[Tensor, list[tuple[Module, Tensor, Tensor]]]:
+def observed(model: Module, x: Any) -> tuple[Tensor, list[tuple[Module, Tensor, Tensor]]]:
     """Return a model's output for x, and module, input and output of each turn, inner modules first."""
     turns: list[tuple[Module, Tensor, Tensor]] = []
 
@@ -180,7 +180,7 @@ def summary(model: Module, input_shape: int | Sequence[int], *, dtype: Any = "fl
     if any(not isinstance(length, int) or length < 0 for length in lengths):
         raise ShapeError(f"the shape of an example is non-negative integers, not {input_shape!r}")
     model = copy.deepcopy(model).eval()
-    _, turns = _observed(model, placeholder((1, *lengths), dtype, name="x"))
+    _, turns = observed(model, placeholder((1, *lengths), dtype, name="x"))
     shapes: dict[Module, tuple[int, ...]] = {}
     flops: dict[Module, int] = {}
     counted: set[Tensor] = set()
@@ -235,7 +235,7 @@ def differentiated(
     GraphError
         The loss depends on no parameter of the model.
     """
-    output, turns = _observed(model, as_tensor(x))
+    output, turns = observed(model, as_tensor(x))
     error = loss(output, y)
     if not isinstance(error, Tensor) or not error.recorded:
         raise GraphError("the loss depends on no parameter of the model")

@@ -12,6 +12,7 @@ from graphdiff.draw.page.layout import lay_out
 from graphdiff.draw.page.programs import LARGEST_NODE, Programs, UnknownOpError, is_fixed
 from graphdiff.draw.page.records import IN_FULL, adjoint_records, record, tangent_records
 from graphdiff.draw.partials import local_symbol
+from graphdiff.draw.scopes import scopes_of
 from graphdiff.draw.symbols import Symbol, expression, names_of, symbol_of
 from graphdiff.errors import DTypeError, GraphDiffError, GraphError
 from graphdiff.graph import Graph, topological_order
@@ -73,7 +74,7 @@ class _Content:
         self.outputs = set(graph.outputs)
         self.index = {node: place for place, node in enumerate(graph.nodes)}
         self.names = names_of(graph.nodes)
-        self.scopes = _scopes(graph)
+        self.scopes = {node: "/".join(scope) for node, scope in scopes_of(graph).items()}
         self.programs_of = Programs()
         self.notes: list[str] = []
         self.engine = ""
@@ -243,21 +244,3 @@ def _source(node: Tensor) -> dict[str, str]:
     path, _, line = node.source.rpartition(":")
     text = linecache.getline(path, int(line)).strip() if line.isdigit() else ""
     return {"source": f"{Path(path).name}:{line}", "line": text[:200]}
-
-
-def _scopes(graph: Graph) -> dict[Tensor, str]:
-    """Return the scope that each node is drawn in: its own; that of its user for a parameter of one scope.
-
-    A leaf made outside every scope counts as a parameter if it stands right of the operator, as weights and biases do.
-    """
-    found = {node: node.scope for node in graph.nodes}
-    users: dict[Tensor, set[str]] = {}
-    leading: set[Tensor] = set()
-    for operand, node, position in graph.edges:
-        users.setdefault(operand, set()).add(node.scope)
-        if position == 0:
-            leading.add(operand)
-    for node in graph.nodes:
-        if node.op is None and not node.scope and node not in leading and len(users.get(node, ())) == 1:
-            (found[node],) = users[node]
-    return found
