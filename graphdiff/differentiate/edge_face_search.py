@@ -21,7 +21,7 @@ STRIDE = 6
 
 HOT, COLD = 1.5, 0.05
 
-MOST_STATES = 60_000
+MOST_STATES = 200_000
 
 Eliminated = EdgeGraph | FaceGraph
 

@@ -272,7 +272,7 @@ def _search_steps(vertices: Vertices, kind: str, seed: int, time_limit: float, c
     left = deadline - time.monotonic()
     if not optimal and len(order) <= TINY:
         try:
-            best = exact(graph, bounds, best.multiplications, time.monotonic() + left / 2) or best
+            best = exact(graph, bounds, best.multiplications, time.monotonic() + 0.8 * left) or best
             optimal = True
         except TimeoutError:
             left = deadline - time.monotonic()
