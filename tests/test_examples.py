@@ -10,6 +10,7 @@ EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
 PRINTED = {
     "compiled_training.py": "\npasses\n  open",
     "gradient_descent.py": "after one step w = 1.4, f = 2.72\nafter one stochastic step w = 8.5\n",
+    "literature.py": "human heart dipole",
     "lecture_expression.py": "e          6.0       1.0       5.0\n",
     "sklearn_pipeline.py": "held-out accuracy 9",
     "train_mlp.py": "held-out accuracy 9",
