@@ -111,8 +111,8 @@ def elimination_order(
         or, where there are few vertices, finds the optimum.
     kind : {"vertex", "edge", "face"}
         What is eliminated one by one. For edges ``"markowitz"`` takes the cheapest edge; of faces, which all cost one
-        multiplication, it takes those of the vertex that it would take. A search begins with the best vertex order, and
-        spends half of its time on that.
+        multiplication, it takes those of the vertex that it would take. A search of edges spends half of its time on
+        vertices first, one of faces on edges, and begins with what they found.
     ties : {"lowest", "highest", "random"}
         Which of several cheapest vertices ``"markowitz"`` takes.
     time_limit : float
@@ -259,31 +259,39 @@ def _search_steps(vertices: Vertices, kind: str, seed: int, time_limit: float, c
     known = remembered(path, fits) if cache else None
     if known and (known["optimal"] or known["seconds"] >= time_limit):
         return [tuple(step) for step in known["order"]], bool(known["optimal"])
-    order, _ = search_vertices(vertices, seed, time_limit / 2, cache)
+    tokens: list[Any]
+    if kind == "edge":
+        tokens, _ = search_vertices(vertices, seed, time_limit / 2, cache)
+    else:
+        tokens = [*_search_steps(vertices, "edge", seed, time_limit / 2, cache)[0], *vertices.inner]
     graph = GRAPHS[kind](vertices)
-    best = replayed(graph, order)
+    best = replayed(graph, tokens)
     if known:
         best = min(best, graph_after(graph.copy(), known["order"]), key=lambda each: each.multiplications)
-    edges = EdgeGraph(vertices)
-    bounds = [0] * len(vertices.names)
-    for v in vertices.inner:
-        bounds[v] = disjoint_paths(edges.before, v, edges.inner) * disjoint_paths(edges.after, v, edges.inner)
+    bounds = _bounds(vertices)
     optimal = best.multiplications <= sum(bounds)
     left = deadline - time.monotonic()
-    if not optimal and len(order) <= TINY:
+    if not optimal and len(vertices.inner) <= TINY:
         try:
             best = exact(graph, bounds, best.multiplications, time.monotonic() + 0.8 * left) or best
             optimal = True
         except TimeoutError:
             left = deadline - time.monotonic()
     if not optimal:
-        generator = random.Random(seed)
-        tokens: list[Any] = anneal(edges, order, order, generator, left if kind == "edge" else left / 2)
-        if kind == "face":
-            tokens = anneal(graph, tokens, order, generator, deadline - time.monotonic())
+        tokens = anneal(graph, tokens, vertices.inner, random.Random(seed), left)
         best = min(best, replayed(graph, tokens), key=lambda each: each.multiplications)
         optimal = best.multiplications <= sum(bounds)
     steps = steps_of(best)
     if cache:
         remember(path, steps, time_limit, optimal)
     return steps, optimal
+
+
+def _bounds(vertices: Vertices) -> list[int]:
+    """Return how many multiplications each vertex takes at least, in every order of vertices, edges or faces."""
+    graph = EdgeGraph(vertices)
+    found = [0] * len(vertices.names)
+    for v in vertices.inner:
+        into = disjoint_paths(graph.before, v, graph.inner)
+        found[v] = into * disjoint_paths(graph.after, v, graph.inner)
+    return found
