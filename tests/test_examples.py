@@ -8,6 +8,8 @@ import pytest
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
 PRINTED = {
+    "checkpoint_memory.py": "11                        93   (by the formula 93)",
+    "comparing_pictures.py": "wrote comparing_crossover.svg",
     "compiled_training.py": "\npasses\n  open",
     "gradient_descent.py": "after one step w = 1.4, f = 2.72\nafter one stochastic step w = 8.5\n",
     "literature.py": "human heart dipole",
