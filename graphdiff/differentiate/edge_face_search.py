@@ -167,7 +167,9 @@ def anneal(
                 tokens.insert(other, tokens.pop(place))
                 low, high = min(place, other), max(place, other) + 1
             elif draw < 0.8 and length < 2 * len(vertices) + 8:
-                token = current.graph_at(place).some_token(generator, generator.choice(vertices))
+                # What comes later still has edges.
+                vertex = tokens[generator.randrange(place, length)]
+                token = current.graph_at(place).some_token(generator, vertex) if vertex.__class__ is int else None
                 if token is None:
                     continue
                 tokens.insert(place, token)

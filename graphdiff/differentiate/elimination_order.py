@@ -114,7 +114,7 @@ def elimination_order(
         multiplication, it takes those of the vertex that it would take. A search of edges spends half of its time on
         vertices first, one of faces on edges, and begins with what they found.
     ties : {"lowest", "highest", "random"}
-        Which of several cheapest vertices ``"markowitz"`` takes.
+        Which of several cheapest vertices ``"markowitz"`` takes; of edges it takes the first.
     time_limit : float
         Seconds for ``"search"``.
     seed : int
@@ -145,8 +145,9 @@ def elimination_order(
     >>> bat = networkx.DiGraph([("x", "a"), ("y", "a"), ("a", "b"), ("b", "u"), ("b", "v"), ("b", "w")])
     >>> [gd.elimination_order(bat, method).multiplications for method in ("forward", "reverse", "markowitz")]
     [8, 9, 8]
-    >>> gd.elimination_order(bat, kind="edge")
-    EliminationOrder(markowitz: 4 edges, 8 multiplications)
+    >>> order = gd.elimination_order(bat, kind="edge")
+    >>> order, order[0]
+    (EliminationOrder(markowitz: 6 edges, 8 multiplications), ('x', 'a', 'front'))
     """
     if kind not in PLURALS:
         raise GraphError(f"elimination_order eliminates the kinds {', '.join(PLURALS)}, not {kind!r}")
@@ -157,27 +158,30 @@ def elimination_order(
     if not time_limit >= 0:
         raise GraphError(f"a time limit is a number of seconds, not {time_limit!r}")
     vertices = vertices_of(graph)
-    generator = random.Random(seed)
     cached = cache and os.environ.get("GRAPHDIFF_CACHE", "1") != "0"
     order: list[Any]
     optimal = False
-    if method == "search" and kind != "vertex":
-        order, optimal = _search_steps(vertices, kind, seed, time_limit, cached)
-    elif method == "search":
+    if (method, kind) == ("search", "vertex"):
         order, optimal = search_vertices(vertices, seed, time_limit, cached)
+    elif method == "search":
+        order, optimal = _search_steps(vertices, kind, seed, time_limit, cached)
+    elif (method, kind) == ("markowitz", "edge"):
+        order = _cheapest_edges(vertices)
     else:
-        order = vertices.inner if method == "forward" else vertices.inner[::-1]
-        if method == "markowitz":
-            order = markowitz(vertices, ties, generator)
+        order = _vertex_order(vertices, method, ties, seed)
         if kind != "vertex":
-            order = (
-                _cheapest_edges(vertices) if (method, kind) == ("markowitz", "edge") else _steps(vertices, kind, order)
-            )
+            order = steps_of(replayed(GRAPHS[kind](vertices), order))
     if kind == "vertex":
         names, counts = [vertices.names[v] for v in order], vertices.count(order)[:2]
     else:
         names, counts = _named(vertices, kind, order), _count(vertices, kind, order)
     return EliminationOrder(names, *counts, method, optimal, order, kind)
+
+
+def _vertex_order(vertices: Vertices, method: str, ties: str, seed: int) -> list[int]:
+    if method == "markowitz":
+        return markowitz(vertices, ties, random.Random(seed))
+    return vertices.inner if method == "forward" else vertices.inner[::-1]
 
 
 # Edges and faces -------------------------------------------------------------------------------------------------
@@ -196,10 +200,6 @@ def graph_after(graph: EdgeGraph | FaceGraph, steps: Sequence[Any]) -> EdgeGraph
     if graph.choices():
         raise GraphError("the steps do not eliminate everything between inputs and outputs")
     return graph
-
-
-def _steps(vertices: Vertices, kind: str, order: list[int]) -> list[Any]:
-    return steps_of(replayed(GRAPHS[kind](vertices), order))
 
 
 def _cheapest_edges(vertices: Vertices) -> list[Any]:

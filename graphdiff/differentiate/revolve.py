@@ -73,7 +73,7 @@ def recomputed_steps(length: int, snapshots: int) -> int:
     Examples
     --------
     >>> recomputed_steps(100, 1), recomputed_steps(100, 10), recomputed_steps(100, 100)
-    (4950, 188, 99)
+    (4950, 222, 99)
     """
     often = repetitions(length, snapshots)
     return often * length - comb(snapshots + often, often - 1) if often else 0
