@@ -45,13 +45,13 @@ Written by `python -m benchmarks.elimination_table --seconds {seconds:g}` on {da
 The functions are those of `examples/literature.py`. Inner vertices of the scalar graph are counted, and
 multiplications as in the literature: those by 1 and -1 too. `gd.elimination_order` found all of it. A search has
 {seconds:g} seconds; one of edges begins with the best vertex order, one of faces with the best order of edges.
-**Bold**: fewest in its row. A star: known to be optimal, because the order meets a lower bound or everything was tried.
+**Bold**: fewest in its row. A dagger: known to be optimal, because the order meets a lower bound or everything was tried.
 The bound is the sum of p·q over the vertices, where p vertex-disjoint paths lead to the vertex from inputs, and q from
 it to outputs; it holds for edges and faces too.
 
 {table}
 
-Where edges and faces show no fewer than vertices, either the vertex order is optimal (a star), or no better one was
+Where edges and faces show no fewer than vertices, either the vertex order is optimal (a dagger), or no better one was
 found in the time.
 
 ## Sources
@@ -83,7 +83,7 @@ def row(name: str, graph: Any, seconds: float) -> list[str]:
     least = min(order.multiplications for order in orders)
     cells = []
     for order in orders:
-        cell = f"{order.multiplications}{'*' if order.optimal else ''}"
+        cell = f"{order.multiplications}{'†' if order.optimal else ''}"
         cells.append(f"**{cell}**" if order.multiplications == least else cell)
     size = [str(len(vertices.inner)), str(sum(map(len, vertices.after)))]
     return [name, f"{inputs} → {outputs}", *size, *cells]

@@ -95,6 +95,7 @@ def test_large_functions_skip_elimination():
         (lambda x: x * 2, (np.array([1, 2]),), "not real floating"),
         (lambda x: x * random.random(), (X,), "another result"),
         (lambda x: x * 2, (), "needs arguments"),
+        (lambda x: gd.log(-x), (X,), "not finite at these arguments"),
         (lambda x: x > 0, (X,), "path|not real floating"),
     ],
 )

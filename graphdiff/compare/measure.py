@@ -204,8 +204,8 @@ def compare_modes(
     DTypeError
         An argument is not real floating.
     GraphError
-        No path leads from the arguments to the result, the function gives another result when called again, or there
-        is no such mode.
+        No path leads from the arguments to the result, the result is not finite, the function gives another one when
+        called again, or there is no such mode.
 
     Examples
     --------
@@ -305,6 +305,11 @@ def _check(flat: _Flat, outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> 
     for output in outputs:
         if output.dtype.kind != "f":
             raise DTypeError(f"the result {output.describe()} is not real floating and has no derivative")
+        if not np.all(np.isfinite(np.asarray(output.value))):
+            raise GraphError(
+                f"the result {output.describe()} is not finite at these arguments: modes are compared where the function "
+                "is smooth, so give other arguments (on the command line another --seed)"
+            )
     again = flat(*leaves)
     same = len(again) == len(outputs) and all(
         np.array_equal(np.asarray(one.value), np.asarray(other.value), equal_nan=True)

@@ -38,8 +38,8 @@ def page(report: Comparison) -> str:
     if report.crossover:
         sections.append(_crossover(report, report.crossover))
     accuracy = charts.dots(
-        [each.mode for each in ran],
-        [each.error for each in ran],
+        [each.mode for each in ran if math.isfinite(each.error)],
+        [each.error for each in ran if math.isfinite(each.error)],
         charts.Axis(SMALLEST_ERROR, 1.0, charts.LABELS, NARROW, "relative error", "{:.0e}".format),
         "error per mode",
     )
