@@ -45,9 +45,9 @@ Written by `python -m benchmarks.elimination_table --seconds {seconds:g}` on {da
 The functions are those of `examples/literature.py`. Inner vertices of the scalar graph are counted, and
 multiplications as in the literature: those by 1 and -1 too. `gd.elimination_order` found all of it. A search has
 {seconds:g} seconds; one of edges begins with the best vertex order, one of faces with the best order of edges.
-**Bold**: fewest in its row. A dagger: known to be optimal, because the order meets a lower bound or everything was tried.
-The bound is the sum of p·q over the vertices, where p vertex-disjoint paths lead to the vertex from inputs, and q from
-it to outputs; it holds for edges and faces too.
+**Bold**: fewest in its row. A dagger: known to be optimal, because the order meets a lower bound or everything was
+tried. The bound is the sum of p·q over the vertices, where p vertex-disjoint paths lead to the vertex from inputs, and
+q from it to outputs; it holds for edges and faces too.
 
 {table}
 

@@ -307,8 +307,8 @@ def _check(flat: _Flat, outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> 
             raise DTypeError(f"the result {output.describe()} is not real floating and has no derivative")
         if not np.all(np.isfinite(np.asarray(output.value))):
             raise GraphError(
-                f"the result {output.describe()} is not finite at these arguments: modes are compared where the function "
-                "is smooth, so give other arguments (on the command line another --seed)"
+                f"the result {output.describe()} is not finite at these arguments: modes are compared where the "
+                "function is smooth, so give other arguments (on the command line another --seed)"
             )
     again = flat(*leaves)
     same = len(again) == len(outputs) and all(
