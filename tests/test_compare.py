@@ -95,7 +95,7 @@ def test_large_functions_skip_elimination():
         (lambda x: x * 2, (np.array([1, 2]),), "not real floating"),
         (lambda x: x * random.random(), (X,), "another result"),
         (lambda x: x * 2, (), "needs arguments"),
-        (lambda x: gd.log(-x), (X,), "not finite at these arguments"),
+        (lambda x: x * gd.constant(np.inf), (X,), "not finite at these arguments"),
         (lambda x: x > 0, (X,), "path|not real floating"),
     ],
 )
@@ -129,6 +129,8 @@ def test_the_command(tmp_path):
         (["{path}:other"], "it has energy"),
         (["{path}:energy", "--shapes", "2x3", "--shapes", "4"], "inner lengths differ"),
         (["{path}:energy", "--shapes", "two"], "no shape"),
+        (["{path}:energy", "--shapes", "2x3", "--shapes", "3", "--save", "r.pdf"], ".html, .json or .txt"),
+        (["{path}:energy", "--shapes", "2x3", "--shapes", "3", "--save", "{path}/r.html"], "cannot write to"),
     ],
 )
 def test_the_commands_errors(tmp_path, arguments, message):

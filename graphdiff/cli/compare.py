@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from graphdiff.cli.common import require_writable
 from graphdiff.errors import GraphDiffError
 
 __all__ = ["compare"]
@@ -30,19 +31,32 @@ def compare(target: str, shapes: tuple[str, ...], seconds: float, seed: int, sav
 
     from graphdiff.compare import compare_modes
 
+    if save:
+        _require_report(save)
     function = _function_of(target)
     generator = np.random.default_rng(seed)
     arguments = [generator.uniform(size=_shape(each)) for each in shapes or ("0",)]
     try:
         report = compare_modes(function, *arguments, seconds=seconds)
-        click.echo(str(report))
-        if save:
-            click.echo(f"wrote {report.save(save)}")
     except GraphDiffError as error:
         raise click.ClickException(str(error)) from error
     except (TypeError, ValueError, IndexError, OSError) as error:
         given = ", ".join(str(argument.shape) for argument in map(np.asarray, arguments))
         raise click.ClickException(f"{target} cannot be run on arguments of shapes {given}: {error}") from error
+    click.echo(str(report))
+    if save:
+        click.echo(f"wrote {report.save(save)}")
+
+
+def _require_report(path: Path) -> None:
+    """Refuse what cannot be written as a report before anything is measured."""
+    from graphdiff.compare.results import require_known
+
+    try:
+        require_known(path)
+    except GraphDiffError as error:
+        raise click.BadParameter(str(error), param_hint="--save") from error
+    require_writable(path.absolute().parent)
 
 
 def _shape(text: str) -> tuple[int, ...]:

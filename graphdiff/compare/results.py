@@ -14,7 +14,7 @@ from graphdiff.compare.terms import CHEAP_GRADIENT, COLUMNS
 from graphdiff.costs import Cost
 from graphdiff.errors import GraphError
 
-__all__ = ["Comparison", "ModeResult"]
+__all__ = ["Comparison", "ModeResult", "require_known"]
 
 
 @dataclass(frozen=True)
@@ -191,11 +191,22 @@ class Comparison:
             Another ending.
         """
         path = Path(path)
+        require_known(path)
         writers: dict[str, Callable[[], str]] = {".html": self.to_html, ".json": self.to_json, ".txt": self.__str__}
-        if path.suffix not in writers:
-            raise GraphError(f"a report is saved as .html, .json or .txt, not {path.suffix or path.name!r}")
         path.write_text(writers[path.suffix](), "utf-8")
         return path
+
+
+def require_known(path: Path) -> None:
+    """Refuse a path whose ending is none of a report.
+
+    Raises
+    ------
+    GraphError
+        It is not .html, .json or .txt.
+    """
+    if path.suffix not in (".html", ".json", ".txt"):
+        raise GraphError(f"a report is saved as .html, .json or .txt, not {path.suffix or path.name!r}")
 
 
 def _without_nan(tree: Any) -> Any:
