@@ -9,6 +9,7 @@ from graphdiff.differentiate import (
     adjoints,
     backward,
     checkpoint,
+    checkpoint_chain,
     grad,
     hessian,
     hvp,

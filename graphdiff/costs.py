@@ -310,6 +310,17 @@ class _Counted:
         raise GraphError(f"costs are counted in the modes {', '.join(MODES)}, not {mode!r}")
 
 
+def per_direction(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> dict[str, tuple[Cost, Cost]]:
+    """Return what a batched pass costs once, the value included, and for each direction: forward and reverse."""
+    counted = _Counted(outputs, leaves)
+    value, (tangent, tangents), (adjoint, adjoints) = (
+        counted.value(),
+        counted.forward(),
+        counted.reverse(counted.outputs),
+    )
+    return {"forward": (value + tangents, tangent), "reverse": (value + adjoints, adjoint)}
+
+
 def _with_memory(total: Cost, peak: int, stored: int) -> Cost:
     return replace(total, peak_memory=peak, stored=stored)
 

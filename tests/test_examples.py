@@ -9,10 +9,13 @@ import pytest
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
 PRINTED = {
+    "checkpoint_memory.py": "11                        93   (by the formula 93)",
+    "comparing_pictures.py": "wrote comparing_crossover.svg",
     "compiled_training.py": "\npasses\n  open",
     "gallery.py": "wrote gallery/vanishing.svg\n",
     "gradient_descent.py": "after one step w = 1.4, f = 2.72\nafter one stochastic step w = 8.5\n",
     "optimizer_paths.py": "Beale's function           L-BFGS            after 120 steps at ( 3.000,  0.500)\n",
+    "literature.py": "human heart dipole",
     "lecture_expression.py": "e          6.0       1.0       5.0\n",
     "networkx_algorithms.py": "between y and x: multiply, h, y\npaths from x to y: 3 and as gd.paths counts them: 3\n",
     "sklearn_pipeline.py": "held-out accuracy 9",

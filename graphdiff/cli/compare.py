@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from graphdiff.cli.common import function_of, random_arrays
+from graphdiff.cli.common import function_of, random_arrays, require_writable
 from graphdiff.errors import GraphDiffError
 
 __all__ = ["compare"]
@@ -28,15 +28,28 @@ def compare(target: str, shapes: tuple[str, ...], seconds: float, seed: int, sav
     """Count and measure what every way to a function's Jacobian costs."""
     from graphdiff.compare import compare_modes
 
+    if save:
+        _require_report(save)
     function = function_of(target)
     arguments = random_arrays(shapes or ("0",), seed)
     try:
         report = compare_modes(function, *arguments, seconds=seconds)
-        click.echo(str(report))
-        if save:
-            click.echo(f"wrote {report.save(save)}")
     except GraphDiffError as error:
         raise click.ClickException(str(error)) from error
     except (TypeError, ValueError, IndexError, OSError) as error:
         given = ", ".join(str(argument.shape) for argument in arguments)
         raise click.ClickException(f"{target} cannot be run on arguments of shapes {given}: {error}") from error
+    click.echo(str(report))
+    if save:
+        click.echo(f"wrote {report.save(save)}")
+
+
+def _require_report(path: Path) -> None:
+    """Refuse what cannot be written as a report before anything is measured."""
+    from graphdiff.compare.results import require_known
+
+    try:
+        require_known(path)
+    except GraphDiffError as error:
+        raise click.BadParameter(str(error), param_hint="--save") from error
+    require_writable(path.absolute().parent)

@@ -7,7 +7,15 @@ from typing import Any
 
 from graphdiff.backend import working_on
 from graphdiff.differentiate.batch import batch
-from graphdiff.differentiate.elimination_order import EliminationOrder, Vertices, elimination_order
+from graphdiff.differentiate.edge_elimination import product
+from graphdiff.differentiate.elimination_order import (
+    GRAPHS,
+    PLURALS,
+    EliminationOrder,
+    elimination_order,
+    graph_after,
+)
+from graphdiff.differentiate.vertices import Vertices
 from graphdiff.errors import GraphError, NoValueError
 from graphdiff.graph import topological_order
 from graphdiff.host import is_real_floating
@@ -284,21 +292,26 @@ def best_order(vertices: Vertices) -> EliminationOrder:
     return min(orders, key=lambda order: order.multiplications)
 
 
-def _numbers(order: EliminationOrder | None, vertices: Vertices) -> Sequence[int]:
-    if order is None:
-        order = best_order(vertices)
-    if sorted(order.numbers) != sorted(vertices.inner):
+def _check_fits(order: EliminationOrder, vertices: Vertices) -> None:
+    if order.kind == "vertex":
+        fits = sorted(order.numbers) == sorted(vertices.inner)
+    else:
+        try:
+            fits = bool(graph_after(GRAPHS[order.kind](vertices), order.numbers))
+        except (GraphError, IndexError):
+            fits = False
+    if not fits:
         raise GraphError(
-            f"the order eliminates {len(order)} vertices that are not the {len(vertices.inner)} between the inputs and "
-            "outputs of this function: take it from gd.elimination_order of this function's gd.Graph"
+            f"the order eliminates {len(order)} {PLURALS[order.kind]}, which are not the ones between the inputs and "
+            f"outputs of this function ({len(vertices.inner)} vertices): take it from gd.elimination_order of this "
+            "function's gd.Graph"
         )
-    return order.numbers
 
 
 def eliminate(
     outputs: Sequence[Tensor], leaves: Sequence[Tensor], order: EliminationOrder | None = None, numeric: bool = False
 ) -> list[list[Tensor]]:
-    """Return the Jacobian, entry [output][leaf], by eliminating the inner vertices of the scalar graph.
+    """Return the Jacobian, entry [output][leaf], by eliminating the inner vertices, edges or faces of the scalar graph.
 
     Parameters
     ----------
@@ -311,44 +324,45 @@ def eliminate(
     Raises
     ------
     GraphError
-        The order is not one of this graph's vertices.
+        The order is not one of this graph.
 
     Notes
     -----
     A. Griewank and S. Reese, On the calculation of Jacobian matrices by the Markowitz rule, 1991.
     """
     graph = ScalarGraph(outputs, leaves)
-    numbers = _numbers(order, graph.vertices)
+    if order is None:
+        order = best_order(graph.vertices)
+    _check_fits(order, graph.vertices)
     backend = outputs[0].backend
     with working_on(backend):
         factor = graph.factors(backend.numbers if numeric else GRAPH)
-        before, after = graph.vertices.copy()
-        for v in numbers:
-            tails, heads = sorted(before[v]), sorted(after[v])
-            for tail in tails:
-                left = factor.pop((tail, v))
-                after[tail].discard(v)
-                for head in heads:
-                    product = _product(left, factor[v, head])
-                    earlier = factor.get((tail, head))
-                    factor[tail, head] = product if earlier is None else earlier + product
-                    after[tail].add(head)
-                    before[head].add(tail)
-            for head in heads:
-                del factor[v, head]
-                before[head].discard(v)
+        if order.kind == "vertex":
+            _eliminate_vertices(graph.vertices, order.numbers, factor)
+        else:
+            factor = graph_after(GRAPHS[order.kind](graph.vertices, factor), order.numbers).entries()
         return [
             [_block(factor, rows, columns, output, leaf) for columns, leaf in zip(graph.sources, leaves, strict=True)]
             for rows, output in zip(graph.sinks, outputs, strict=True)
         ]
 
 
-def _product(left: Any, right: Any) -> Any:
-    if left.__class__ is int and left in (1, -1):
-        return right if left == 1 else -right
-    if right.__class__ is int and right in (1, -1):
-        return left if right == 1 else -left
-    return left * right
+def _eliminate_vertices(vertices: Vertices, order: Sequence[int], factor: dict[tuple[int, int], Any]) -> None:
+    before, after = vertices.copy()
+    for v in order:
+        tails, heads = sorted(before[v]), sorted(after[v])
+        for tail in tails:
+            left = factor.pop((tail, v))
+            after[tail].discard(v)
+            for head in heads:
+                term = product(left, factor[v, head])
+                earlier = factor.get((tail, head))
+                factor[tail, head] = term if earlier is None else earlier + term
+                after[tail].add(head)
+                before[head].add(tail)
+        for head in heads:
+            del factor[v, head]
+            before[head].discard(v)
 
 
 def _block(
