@@ -132,7 +132,7 @@ def node_cost(node: Tensor) -> Cost:
 # Values ----------------------------------------------------------------------------------------------------------
 
 
-def _opened(order: Sequence[Tensor], boundary: frozenset[Tensor]) -> tuple[list[Tensor], dict[Tensor, Tensor]]:
+def opened(order: Sequence[Tensor], boundary: frozenset[Tensor]) -> tuple[list[Tensor], dict[Tensor, Tensor]]:
     """Return the nodes with composites replaced by what they stand for, and what stands for each."""
     found: list[Tensor] = []
     stands: dict[Tensor, Tensor] = {}
@@ -141,7 +141,7 @@ def _opened(order: Sequence[Tensor], boundary: frozenset[Tensor]) -> tuple[list[
             inside = node.op.open(node.inputs, node.attributes)
             below = topological_order([inside], boundary=frozenset(node.inputs))
             given = frozenset(node.inputs)
-            inner, more = _opened([each for each in below if each not in given], boundary)
+            inner, more = opened([each for each in below if each not in given], boundary)
             stands |= more
             stands[node] = stands.get(inside, inside)
             found += inner
@@ -156,7 +156,7 @@ class _Counted:
     def __init__(self, outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> None:
         sources = frozenset(leaves)
         order = topological_order(outputs, boundary=sources)
-        self.nodes, self.stands = _opened(order, sources)
+        self.nodes, self.stands = opened(order, sources)
         self.leaves = list(leaves)
         self._sources = sources
         self.outputs = [self.stands.get(output, output) for output in outputs]
@@ -225,7 +225,7 @@ class _Counted:
         if result is None:
             return None
         boundary = frozenset((*operands, *seeds, out))
-        order, stands = _opened(topological_order([result], boundary=boundary), boundary)
+        order, stands = opened(topological_order([result], boundary=boundary), boundary)
         moving = set(seeds)
         each, once = Cost(), Cost()
         for inner in order:

@@ -52,6 +52,12 @@ class Choice:
         return "\n".join(lines)
 
 
+def is_of_numbers(nodes: Sequence[Tensor], outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> bool:
+    """Whether a function is written in numbers: nothing between its inputs and its outputs has more than one element."""
+    ends = {*leaves, *outputs}
+    return all(node.size == 1 for node in nodes if node not in ends)
+
+
 def elimination_cost(outputs: Sequence[Tensor], leaves: Sequence[Tensor], partials: Cost) -> Cost:
     """Return the cost of the accumulation in the best greedy order, after the value and the partial derivatives."""
     from graphdiff.differentiate.eliminate import ScalarGraph, best_order

@@ -283,10 +283,15 @@ MODES = ("auto", "forward", "reverse", "elimination")
 
 
 def _eliminated(outputs: Sequence[Tensor], leaves: Sequence[Tensor], order: Any) -> list[list[Tensor]]:
+    from graphdiff.differentiate.accumulate import accumulate
+    from graphdiff.differentiate.choose import is_of_numbers
     from graphdiff.differentiate.eliminate import eliminate
 
     sources = frozenset(leaves)
-    return eliminate(outputs, leaves, order, _ends_here(topological_order(outputs, boundary=sources), sources))
+    nodes = topological_order(outputs, boundary=sources)
+    if order is None and not is_of_numbers(nodes, outputs, leaves):
+        return accumulate(outputs, leaves)
+    return eliminate(outputs, leaves, order, _ends_here(nodes, sources))
 
 
 def jacobian(function: Callable[..., Any], argnums: ArgNums = 0, mode: Any = "auto") -> Callable[..., Any]:
