@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -39,10 +39,24 @@ def viewed_or_copied(plan: Planner, node: Tensor) -> bool:
             view = out
         plan.value[node] = view
         return True
+    if node.op.name == "getitem":  # type: ignore[union-attr]
+        index = ", ".join(map(_subscript, node.attributes["template"]))
+        taken = Local(plan.fresh(), node.shape, node.dtype, source.roots)
+        plan.calls.append(Call(f"{{0}}[{index}]", (source,), assigns=taken, node=node))
+        plan.value[node] = taken
+        return True
     if node.op.name == "permute_dims" and node.attributes["axes"] == tuple(reversed(range(len(node.shape)))):  # type: ignore[union-attr]
         plan.value[node] = Local(f"{source.text}.T", node.shape, node.dtype, source.roots)
         return True
     return False
+
+
+def _subscript(entry: Any) -> str:
+    """Return one entry of an index as source."""
+    if isinstance(entry, slice):
+        parts = (entry.start, entry.stop, entry.step) if entry.step is not None else (entry.start, entry.stop)
+        return ":".join("" if part is None else repr(part) for part in parts)
+    return repr(entry)
 
 
 @lowers("label_weights")
@@ -99,7 +113,17 @@ def index_set(plan: Planner, node: Tensor) -> bool:
 @lowers("scatter_add")
 def scattered(plan: Planner, node: Tensor) -> bool:
     """Write zeros, then the indexed elements."""
-    if len(node.inputs) != 1 or not node.size or not node.shape:
+    if not node.size or not node.shape:
+        return False
+    if len(node.inputs) == 2 and len(node.shape) == 1 and len(node.attributes["template"]) == 1:
+        values, places = (plan.operand(operand) for operand in node.inputs)
+        out = plan.out(node)
+        plan.calls.append(Call((out, "fill"), (0,), out, "-", node=node))
+        # An index array may name an element twice; only `add.at` counts both.
+        plan.calls.append(Call(np.add.at, (out, places, values), out, "-", node=node, flops=node.inputs[0].size))
+        plan.value[node] = out
+        return True
+    if len(node.inputs) != 1:
         return False
     out = plan.out(node)
     place = out.indexed(node.attributes["template"])

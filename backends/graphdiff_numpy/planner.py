@@ -30,6 +30,7 @@ from graphdiff_numpy.elementwise import elementwise, number
 from graphdiff_numpy.moving import viewed_or_copied
 from graphdiff_numpy.patterns import find_affine, find_patterns, place_parts
 from graphdiff_numpy.targets import find_targets, late_nodes
+from graphdiff_numpy.tiles import LARGE
 
 __all__ = ["Planner"]
 
@@ -91,7 +92,8 @@ class Planner:
         self.outputs = [boxed(self.operand(node)) for node in program.outputs]
         self.gradients = [(variable, boxed(self.operand(node))) for variable, node in program.gradients.items()]
         kept = [*self.outputs, *(operand for _, operand in self.gradients), *(local for _, local in self.numbers)]
-        self.schedule = Schedule(compute, commit, kept, reuse="reuse" not in disable)
+        given = [operand for operand in self.outputs if isinstance(operand, View) and 0 < operand.size < LARGE]
+        self.schedule = Schedule(compute, commit, kept, "reuse" not in disable, given)
         self.notes = self._noted()
 
     def _noted(self) -> list[tuple[str, str]]:
@@ -191,6 +193,9 @@ class Planner:
 
     def constant(self, array: Any) -> View:
         """Return the memory of a constant; equal constants share it."""
+        array = np.asarray(array)
+        if array.ndim == 2 and array.flags.f_contiguous and not array.flags.c_contiguous:
+            return self.constant(array.T).T  # BLAS takes a transposed matrix as it is, and often more quickly
         array = np.asarray(array, order="C")
         key = (array.dtype, array.shape, array.tobytes()) if array.size <= FULL else id(array)
         found = self.constants.get(key)
