@@ -236,8 +236,10 @@ class Local:
 
     def cost(self, width: int) -> Cost:
         """Return what a product with a matrix of so many rows or columns costs, roughly."""
-        passes = 1 if isinstance(self.node.op, (Linear, Multilinear)) else 3
-        return node_cost(self.node).times(passes).wide(width)
+        if isinstance(self.node.op, (Linear, Multilinear)):
+            return node_cost(self.node).wide(width)
+        size = max(self.shape)
+        return Cost(3 * size, 3 * size, 0, 6, 12 * size * self.node.dtype.itemsize).wide(width)
 
 
 Block = Dense | Sparse | Local
@@ -375,7 +377,9 @@ class Algebra:
     def _dense_product(self, left: Dense, right: Dense) -> Dense:
         (rows, inner), columns = left.shape, right.shape[1]
         touched = rows * inner + inner * columns + rows * columns
-        self._count(rows * inner * columns, rows * max(0, inner - 1) * columns, touched)
+        multiplications, additions = rows * inner * columns, rows * max(0, inner - 1) * columns
+        self._count(multiplications, additions, touched)
+        self.cost += Cost(products=multiplications + additions)
         if not self.build:
             return Dense((rows, columns), None)
         return Dense((rows, columns), GRAPH.matmul(left.matrix, right.matrix))

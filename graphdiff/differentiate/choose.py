@@ -59,7 +59,16 @@ def is_of_numbers(nodes: Sequence[Tensor], outputs: Sequence[Tensor], leaves: Se
 
 
 def elimination_cost(outputs: Sequence[Tensor], leaves: Sequence[Tensor], partials: Cost) -> Cost:
-    """Return the cost of the accumulation in the best greedy order, after the value and the partial derivatives."""
+    """Return the cost of the accumulation in the best order found, after the value and the partial derivatives."""
+    nodes = topological_order(outputs, boundary=frozenset(leaves))
+    if is_of_numbers(nodes, outputs, leaves):
+        return partials + _scalar_cost(outputs, leaves)
+    from graphdiff.differentiate.accumulate import BlockGraph
+
+    return partials + BlockGraph(outputs, leaves).best_order()[1]
+
+
+def _scalar_cost(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> Cost:
     from graphdiff.differentiate.eliminate import ScalarGraph, best_order
 
     vertices = ScalarGraph(outputs, leaves).vertices
@@ -69,7 +78,7 @@ def elimination_cost(outputs: Sequence[Tensor], leaves: Sequence[Tensor], partia
     # The entries are computed one by one, and put together one by one.
     entries = sum(leaf.size for leaf in leaves) * sum(output.size for output in outputs)
     calls = products + sums + entries
-    return partials + Cost(products, sums, 0, calls, 3 * itemsize * calls)
+    return Cost(products, sums, 0, calls, 3 * itemsize * calls, numbers=products + sums)
 
 
 def predicted(outputs: Sequence[Tensor], leaves: Sequence[Tensor], modes: Sequence[str]) -> dict[str, Cost]:
