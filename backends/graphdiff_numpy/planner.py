@@ -62,6 +62,7 @@ class Planner:
         self.skipped: set[Tensor] = set()
         self.masks: dict[Tensor, Tensor] = {}
         self.contracted: set[Tensor] = set()
+        self.listed: set[Tensor] = set()
         self.wide: dict[Tensor, Tensor] = {}
         self.scaled: dict[Tensor, Tensor] = {}
         self._names = 0
@@ -102,7 +103,7 @@ class Planner:
             call.out.storage.root()[0] for call in self.schedule.calls if call.out is not None and call.out.turned
         }
         parts = sum(1 for node, view in self.placed.items() if node.op is not None and node.op.name != "concatenate")
-        fused = len(self.masks) + len(self.contracted) + len(self.scaled)
+        fused = len(self.masks) + len(self.contracted) + len(self.listed) + len(self.scaled)
         told = {
             "fuse": f"{fused} products with what feeds or ends them: sums, comparisons, factors",
             "layout": f"{len(columns)} buffers by columns; {len(self.with_bias) // 2} bias gradients within a product",

@@ -78,7 +78,7 @@ def _scalar_cost(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> Cost:
     # The entries are computed one by one, and put together one by one.
     entries = sum(leaf.size for leaf in leaves) * sum(output.size for output in outputs)
     calls = products + sums + entries
-    return Cost(products, sums, 0, calls, 3 * itemsize * calls, numbers=products + sums)
+    return Cost(products, sums, 0, calls, 3 * itemsize * calls, numbers=calls)
 
 
 def predicted(outputs: Sequence[Tensor], leaves: Sequence[Tensor], modes: Sequence[str]) -> dict[str, Cost]:
