@@ -37,6 +37,7 @@ _LAZY = {
     "train": None,
     "draw": None,
     "plan": None,
+    "rates": None,
     "compile": "plan",
     "check_grads": "check",
     "cost": "costs",

@@ -220,12 +220,16 @@ def _eliminate(
         before[head].discard(v)
 
 
-def accumulate(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> list[list[Tensor]]:
+def accumulate(
+    outputs: Sequence[Tensor], leaves: Sequence[Tensor], order: Sequence[int] | None = None
+) -> list[list[Tensor]]:
     """Return the Jacobian, entry [output][leaf], accumulated block by block in the cheapest order found.
 
     Parameters
     ----------
     outputs, leaves : sequence of Tensor
+    order : sequence of int, optional
+        An order found before for a graph like this one, so that none is looked for.
 
     Notes
     -----
@@ -233,4 +237,5 @@ def accumulate(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> list[list
     ed., SIAM 2008, chapters 9 and 10; U. Naumann, Optimal Jacobian accumulation is NP-complete, 2008.
     """
     graph = BlockGraph(outputs, leaves)
-    return graph.jacobian(graph.best_order()[0])
+    fits = order is not None and sorted(order) == graph.inner
+    return graph.jacobian(order if order is not None and fits else graph.best_order()[0])

@@ -282,16 +282,18 @@ def _reverse_rows(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> list[l
 MODES = ("auto", "forward", "reverse", "elimination")
 
 
-def _eliminated(outputs: Sequence[Tensor], leaves: Sequence[Tensor], order: Any) -> list[list[Tensor]]:
+def _eliminated(
+    outputs: Sequence[Tensor], leaves: Sequence[Tensor], order: Any, blocks: Sequence[int] | None = None
+) -> list[list[Tensor]]:
+    """Return the Jacobian by elimination: of numbers where an order says so or there is nothing else, else of blocks."""
     from graphdiff.differentiate.accumulate import accumulate
-    from graphdiff.differentiate.choose import is_of_numbers
+    from graphdiff.differentiate.choose import computed, is_of_numbers
     from graphdiff.differentiate.eliminate import eliminate
 
+    if order is None and not is_of_numbers(computed(outputs, leaves)):
+        return accumulate(outputs, leaves, blocks)
     sources = frozenset(leaves)
-    nodes = topological_order(outputs, boundary=sources)
-    if order is None and not is_of_numbers(nodes, outputs, leaves):
-        return accumulate(outputs, leaves)
-    return eliminate(outputs, leaves, order, _ends_here(nodes, sources))
+    return eliminate(outputs, leaves, order, _ends_here(topological_order(outputs, boundary=sources), sources))
 
 
 def jacobian(function: Callable[..., Any], argnums: ArgNums = 0, mode: Any = "auto") -> Callable[..., Any]:
@@ -305,8 +307,9 @@ def jacobian(function: Callable[..., Any], argnums: ArgNums = 0, mode: Any = "au
     mode : {"auto", "forward", "reverse", "elimination"} or EliminationOrder
         ``"auto"`` takes what costs least as counted from the graph: ``.explain(*arguments)`` of the function
         returned says which that is, and what the others cost;
-        ``"elimination"`` accumulates the Jacobian on the scalar graph in the best greedy order, and an order from
-        `elimination_order` of the function's graph in that one.
+        ``"elimination"`` accumulates the Jacobian by eliminating the nodes in between, in the best order found: of a
+        function written in numbers on the graph of numbers, else block by block, choosing per segment between tangents
+        and adjoints. An order from `elimination_order` of the function's graph accumulates it in that one.
 
     Returns
     -------
@@ -352,14 +355,16 @@ def jacobian(function: Callable[..., Any], argnums: ArgNums = 0, mode: Any = "au
     @wraps(function)
     def evaluated(*arguments: Any, **options: Any) -> Any:
         call, outputs, structure = begun(arguments, options)
-        way = cheapest(outputs, call.leaves).mode if isinstance(mode, str) and mode == "auto" else mode
+        choice = cheapest(outputs, call.leaves) if isinstance(mode, str) and mode == "auto" else None
+        way = mode if choice is None else choice.mode
         with working_on(outputs[0].backend):
             if way == "forward":
                 table = _forward_columns(outputs, call.leaves)
             elif way == "reverse":
                 table = _reverse_rows(outputs, call.leaves)
             else:
-                table = _eliminated(outputs, call.leaves, None if isinstance(way, str) else way)
+                order = None if isinstance(way, str) else way
+                table = _eliminated(outputs, call.leaves, order, choice.order if choice is not None else None)
         return unflatten(structure, [call.restore(row) for row in table])
 
     def explain(*arguments: Any, **options: Any) -> Any:
