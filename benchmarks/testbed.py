@@ -42,8 +42,8 @@ class Row:
 
     @property
     def agrees(self) -> bool:
-        """Whether the mode estimated to be the cheapest is the quickest, or as quick."""
-        return self.measured[min(self.estimated, key=self.estimated.__getitem__)] <= ALIKE * self.best
+        """Whether the mode that was predicted to be the cheapest, and that ``auto`` takes, is the quickest or as quick."""
+        return self.loss <= ALIKE
 
     @property
     def pairs(self) -> list[bool]:
@@ -82,7 +82,7 @@ def figures(rows: dict[str, Row]) -> Table:
         "Agreement",
         ("", ""),
         [
-            ("functions whose mode of least estimate is the quickest, or within 10 % of it", f"{agreeing} of {len(rows)}"),
+            ("functions whose predicted mode is the quickest, or within 10 % of it", f"{agreeing} of {len(rows)}"),
             ("pairs of modes, of those more than 10 % apart, in the estimated order", f"{sum(pairs)} of {len(pairs)}"),
             ("the most that mode auto costs in terms of the quickest mode", f"{rows[worst].loss:.2f} × ({worst})"),
             ("rates", gd.rates.current().source),

@@ -168,6 +168,31 @@ def opened(order: Sequence[Tensor], boundary: frozenset[Tensor]) -> tuple[list[T
     return found, stands
 
 
+@dataclass(frozen=True)
+class _Rule:
+    """What one op's tangent or adjoint costs.
+
+    Attributes
+    ----------
+    each, partials : Cost
+        Per direction, and once: what does not depend on the direction.
+    shared : int
+        Bytes that all directions together read once.
+    reads : frozenset of int
+        The operands whose values it reads; -1 is the output's.
+    """
+
+    each: Cost
+    partials: Cost
+    shared: int
+    reads: frozenset[int]
+
+    @property
+    def once(self) -> Cost:
+        """What is spent once, however many directions there are."""
+        return self.partials + Cost(nbytes=self.shared)
+
+
 class _Counted:
     """A graph as a list of nodes, opened, with the rules' costs looked up once per kind of node."""
 
@@ -184,7 +209,7 @@ class _Counted:
             if smooth and node not in sources and any(each in self.dependent for each in self.inputs(node)):
                 self.dependent.add(node)
         self.computed = [node for node in self.nodes if node.op is not None and node not in sources]
-        self._rules: dict[Any, tuple[Cost, Cost, frozenset[int]] | None] = {}
+        self._rules: dict[Any, _Rule | None] = {}
 
     def inputs(self, node: Tensor) -> list[Tensor]:
         return [self.stands.get(each, each) for each in node.inputs]
@@ -210,8 +235,8 @@ class _Counted:
                     live -= weight[operand]
         return peak
 
-    def _rule(self, node: Tensor, kind: str, position: int = 0) -> tuple[Cost, Cost, frozenset[int]] | None:
-        """Return what a rule costs per direction and once, and the values it reads (-1 is the output's)."""
+    def _rule(self, node: Tensor, kind: str, position: int = 0) -> _Rule | None:
+        """Return what a rule costs, or None where its result is zero."""
         needed = tuple(operand in self.dependent for operand in self.inputs(node))
         signature = tuple((o.shape, str(o.dtype)) if o.recorded else id(o) for o in node.inputs)
         key = (node.op, kind, position, needed, signature, node.shape, str(sorted(node.attributes.items(), key=str)))
@@ -221,7 +246,7 @@ class _Counted:
 
     def _rule_afresh(
         self, node: Tensor, kind: str, position: int, needed: Sequence[bool]
-    ) -> tuple[Cost, Cost, frozenset[int]] | None:
+    ) -> _Rule | None:
         op = node.op
         assert op is not None
         real = [o.recorded and is_real_floating(o.dtype) for o in node.inputs]
@@ -245,7 +270,7 @@ class _Counted:
         boundary = frozenset((*operands, *seeds, out))
         order, stands = opened(topological_order([result], boundary=boundary), boundary)
         moving = set(seeds)
-        each, once = Cost(), Cost()
+        each, once, shared = Cost(), Cost(), 0
         for inner in order:
             if inner in boundary or inner.op is None:
                 continue
@@ -255,12 +280,12 @@ class _Counted:
                 # What does not depend on the direction is read once, however many directions there are.
                 still = sum(nbytes(o) for o in inner.inputs if stands.get(o, o) not in moving) if whole.nbytes else 0
                 each += replace(whole, nbytes=whole.nbytes - still)
-                once += Cost(nbytes=still)
+                shared += still
             else:
                 once += node_cost(inner)
         met = set(order)
         read = {index for index, operand in enumerate(operands) if real[index] and operand in met}
-        return each, once, frozenset(read | ({-1} if out in met else set()))
+        return _Rule(each, once, shared, frozenset(read | ({-1} if out in met else set())))
 
     # Derivatives -------------------------------------------------------------------------------------------------
 
@@ -277,10 +302,10 @@ class _Counted:
             rule = self._rule(node, "forward")
             if rule is None:
                 continue
-            if not rule[2] and all(operand in known for operand in self.inputs(node) if operand in self.dependent):
+            if not rule.reads and all(operand in known for operand in self.inputs(node) if operand in self.dependent):
                 known.add(node)
                 continue
-            each, once = each + rule[0], once + rule[1]
+            each, once = each + rule.each, once + rule.once
         return each, once
 
     def reverse(self, outputs: Sequence[Tensor], folded: bool = False) -> tuple[Cost, Cost]:
@@ -303,10 +328,10 @@ class _Counted:
                 rule = self._rule(node, "reverse", position)
                 if rule is None:
                     continue
-                constant = known.get(node, False) and not rule[2]
+                constant = known.get(node, False) and not rule.reads
                 if not constant:
-                    each, once = each + rule[0], once + rule[1]
-                stored |= {node if place < 0 else inputs[place] for place in rule[2]}
+                    each, once = each + rule.each, once + rule.once
+                stored |= {node if place < 0 else inputs[place] for place in rule.reads}
                 both = constant and known.get(operand, True)
                 known[operand] = both
                 if operand in arrived:
@@ -329,7 +354,8 @@ class _Counted:
             _, once = self.reverse(self.outputs)
             return value + Cost(stored=once.stored)
         if mode == "partials":
-            return value + self.forward()[1]
+            rules = (self._rule(node, "forward") for node in self.computed if node in self.dependent)
+            return sum((rule.partials for rule in rules if rule is not None), value)
         if mode == "finite differences":
             differences = Cost(n * m, n * m, 0, 2 * n, 8 * n * m * 3)
             return value.times(n + 1) + differences

@@ -41,6 +41,15 @@ def viewed_or_copied(plan: Planner, node: Tensor) -> bool:
             view = out
         plan.value[node] = view
         return True
+    if not source.shape and node.dtype.kind == "f":
+        boxed = plan.slot(source, node.dtype)
+        plan.value[node] = boxed.broadcast(node.shape)
+        return True
+    if node.op.name == "reshape":  # type: ignore[union-attr]
+        taken = Local(plan.fresh(), node.shape, node.dtype, source.roots)
+        plan.calls.append(Call(f"{{0}}.reshape({node.shape})", (source,), assigns=taken, node=node))
+        plan.value[node] = taken
+        return True
     if node.op.name == "getitem":  # type: ignore[union-attr]
         index = ", ".join(map(_subscript, node.attributes["template"]))
         taken = Local(plan.fresh(), node.shape, node.dtype, source.roots)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from graphdiff.backend import working_on
 from graphdiff.costs import Cost, opened
-from graphdiff.differentiate.blocks import Algebra, Block, Local, Part, Sparse
+from graphdiff.differentiate.blocks import Algebra, Block, Dense, Local, Part, Sparse
 from graphdiff.graph import topological_order
 from graphdiff.host import is_real_floating
 from graphdiff.op import GRAPH
@@ -161,7 +161,7 @@ class BlockGraph:
 
     # Accumulation ------------------------------------------------------------------------------------------------
 
-    def _accumulated(self, order: Sequence[int], algebra: Algebra) -> tuple[Algebra, Edges]:
+    def _accumulated(self, order: Sequence[int], algebra: Algebra) -> tuple[Algebra, dict[tuple[int, int], Dense]]:
         """Eliminate the vertices in order; what is left are the blocks of the Jacobian, made dense."""
         edges = self._edges(algebra) if algebra.build else dict(self._counted)
         before, after = _neighbours(edges)
@@ -179,12 +179,12 @@ class BlockGraph:
             ]
 
     @staticmethod
-    def _entry(edges: Edges, tail: int, sink: int | None, leaf: Tensor, output: Tensor) -> Tensor:
+    def _entry(edges: dict[tuple[int, int], Dense], tail: int, sink: int | None, leaf: Tensor, output: Tensor) -> Tensor:
         shape = (*output.shape, *leaf.shape)
         found = edges.get((tail, sink)) if sink is not None else None
         if found is None:
             return GRAPH.zeros(shape, dtype=leaf.dtype)  # type: ignore[no-any-return]
-        return GRAPH.reshape(found.matrix, shape).astype(leaf.dtype)  # type: ignore[no-any-return, union-attr]
+        return GRAPH.reshape(found.value(), shape).astype(leaf.dtype)  # type: ignore[no-any-return]
 
 
 def _neighbours(edges: Edges) -> tuple[dict[int, set[int]], dict[int, set[int]]]:

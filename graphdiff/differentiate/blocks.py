@@ -25,6 +25,9 @@ __all__ = ["Algebra", "Block", "Dense", "Local", "Part", "Places", "Sparse"]
 Places = range | tuple[int, ...]
 """Rows, columns or positions in a list of values: a range wherever they are evenly spaced."""
 
+INDEXED = 50
+"""What reaching an element through a list of places costs, in elements read in a row."""
+
 UNKNOWN = object()
 """Stands for a vector of values while costs are counted and nothing is built."""
 
@@ -69,10 +72,23 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class Dense:
-    """A block as a matrix; of no value while costs are counted."""
+    """A block as a matrix; of no value while costs are counted.
+
+    Attributes
+    ----------
+    turned : bool
+        Whether `matrix` holds the transpose. A diagonal on the left scales the columns of a transpose, along which
+        memory runs, and a transpose comes of pushing tangents, a row each.
+    """
 
     shape: tuple[int, int]
     matrix: Tensor | None
+    turned: bool = False
+
+    def value(self, turned: bool = False) -> Tensor:
+        """Return the matrix, or its transpose."""
+        assert self.matrix is not None
+        return self.matrix if turned == self.turned else GRAPH.matrix_transpose(self.matrix)  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,7 +198,8 @@ class Local:
             values: Any = self._values(build)
             return Sparse(self.shape, [Part(*entries, values)], self if moving else None)
         if self._by_vector:
-            return Dense(self.shape, self._matrix() if build else None)
+            matrix, turned = self._matrix() if build else (None, False)
+            return Dense(self.shape, matrix, turned)
         return self
 
     def _values(self, build: bool) -> Any:
@@ -199,27 +216,27 @@ class Local:
             return values
         return GRAPH.broadcast_to(GRAPH.reshape(values, (-1,)), (self.node.size,))
 
-    def _matrix(self) -> Tensor:
+    def _matrix(self) -> tuple[Tensor, bool]:
         other = self.node.inputs[1 - self.position]
         if other.ndim == 1:
-            return GRAPH.reshape(other, (1, -1))  # type: ignore[no-any-return]
-        return other if self.position else GRAPH.matrix_transpose(other)  # type: ignore[no-any-return]
+            return GRAPH.reshape(other, (1, -1)), False
+        return other, not self.position
 
-    def pushed(self, matrix: Tensor) -> Tensor:
-        """Return this block times a matrix: its columns as tangents, all at once."""
+    def pushed(self, rows: Tensor) -> Tensor:
+        """Return the transpose of this block times a matrix whose transpose is given: its rows as tangents."""
         operand, node = self.operand, self.node
         seed = placeholder(operand.shape, operand.dtype)
         moved: list[Any] = [None] * len(node.inputs)
         moved[self.position] = seed
         tangent = node.op.tangent(GRAPH, moved, node, node.inputs, node.attributes)  # type: ignore[union-attr]
         if tangent is None:
-            return GRAPH.zeros((node.size, matrix.shape[1]), dtype=node.dtype)  # type: ignore[no-any-return]
+            return GRAPH.zeros((rows.shape[0], node.size), dtype=node.dtype)  # type: ignore[no-any-return]
         if tangent.shape != node.shape:
             tangent = GRAPH.broadcast_to(tangent, node.shape)
-        width = matrix.shape[1]
-        rows = GRAPH.reshape(GRAPH.matrix_transpose(matrix), (width, *operand.shape)).astype(operand.dtype)
-        (wide,) = batch([tangent], {seed: rows}, width)
-        return GRAPH.matrix_transpose(GRAPH.reshape(wide, (width, node.size)))  # type: ignore[no-any-return]
+        width = rows.shape[0]
+        seeds = GRAPH.reshape(rows, (width, *operand.shape)).astype(operand.dtype)
+        (wide,) = batch([tangent], {seed: seeds}, width)
+        return GRAPH.reshape(wide, (width, node.size))  # type: ignore[no-any-return]
 
     def pulled(self, matrix: Tensor) -> Tensor:
         """Return a matrix times this block: its rows as adjoints, all at once."""
@@ -313,7 +330,7 @@ class Algebra:
             return Sparse(block.shape, [Part(p.rows, p.columns, self._times(p.values, factor)) for p in block.parts])
         dense = self.dense(block)
         self._count(dense.shape[0] * dense.shape[1], 0, 2 * dense.shape[0] * dense.shape[1])
-        return Dense(dense.shape, self._times(dense.matrix, factor) if self.build else None)
+        return Dense(dense.shape, self._times(dense.matrix, factor) if self.build else None, dense.turned)
 
     @staticmethod
     def _times(x: Any, y: Any) -> Any:
@@ -355,8 +372,10 @@ class Algebra:
     def _taken(self, part: Part, taken: Places) -> Any:
         if part.is_constant or _is_whole(taken, len(part.rows)):
             return part.values
+        if len(part.rows) == 1:
+            return GRAPH.broadcast_to(part.values, (len(taken),)) if self.build else UNKNOWN
         if isinstance(taken, tuple):
-            self._count(0, 0, 2 * len(taken))
+            self._count(0, 0, INDEXED * len(taken))
         return part.values[_index(taken)] if self.build else UNKNOWN
 
     def _merged(self, parts: Sequence[Part]) -> list[Part]:
@@ -382,14 +401,16 @@ class Algebra:
         self.cost += Cost(products=multiplications + additions)
         if not self.build:
             return Dense((rows, columns), None)
-        return Dense((rows, columns), GRAPH.matmul(left.matrix, right.matrix))
+        if left.turned and right.turned:
+            return Dense((rows, columns), GRAPH.matmul(right.matrix, left.matrix), True)
+        return Dense((rows, columns), GRAPH.matmul(left.value(), right.value()))
 
     def _pulled(self, left: Dense, right: Sparse | Local) -> Dense:
         shape = left.shape[0], right.shape[1]
         origin = right if isinstance(right, Local) else right.origin
         if origin is not None:
             self.cost += origin.cost(left.shape[0])
-            return Dense(shape, origin.pulled(left.matrix) if self.build else None)  # type: ignore[arg-type]
+            return Dense(shape, origin.pulled(left.value()) if self.build else None)
         assert isinstance(right, Sparse)
         return self._by_parts(left, right, shape, axis=1)
 
@@ -398,34 +419,38 @@ class Algebra:
         origin = left if isinstance(left, Local) else left.origin
         if origin is not None:
             self.cost += origin.cost(right.shape[1])
-            return Dense(shape, origin.pushed(right.matrix) if self.build else None)  # type: ignore[arg-type]
+            return Dense(shape, origin.pushed(right.value(True)) if self.build else None, True)
         assert isinstance(left, Sparse)
         return self._by_parts(right, left, shape, axis=0)
 
     def _by_parts(self, dense: Dense, sparse: Sparse, shape: tuple[int, int], axis: int) -> Dense:
-        """Multiply rows (axis 0: sparse · dense) or columns (axis 1: dense · sparse) by entries, and put them in place."""
+        """Multiply rows (axis 0: sparse · dense) or columns (axis 1: dense · sparse) by entries, and put them in place.
+
+        Rows are the columns of the transpose.
+        """
+        turned = axis == 0
+        lead = shape[1] if turned else shape[0]
         total: Tensor | None = None
         for part in sparse.parts:
-            source, target = (part.rows, part.columns) if axis else (part.columns, part.rows)
-            touched = len(source) * dense.shape[1 - axis]
-            moves = not _is_whole(source, dense.shape[axis]) + (not _is_whole(target, shape[axis]))
+            source, target = (part.columns, part.rows) if turned else (part.rows, part.columns)
+            touched = len(source) * lead
+            moves = (not _is_whole(source, dense.shape[axis])) + (not _is_whole(target, shape[axis]))
             self._count(touched, touched * (total is not None), 2 * touched * (1 + moves), 1 + moves)
+            self._count(0, 0, INDEXED * touched * (isinstance(source, tuple) + isinstance(target, tuple)), 0)
             if not self.build:
                 continue
-            assert dense.matrix is not None
-            lines = dense.matrix
+            columns = dense.value(turned)
             if not _is_whole(source, dense.shape[axis]):
-                lines = lines[(slice(None),) * axis + (_index(source),)]
-            values = part.values
-            if isinstance(values, Tensor):
-                values = values if axis else GRAPH.reshape(values, (-1, 1))
-            lines = self._times(lines, values)
-            if not _is_whole(target, shape[axis]):
-                lines = _scattered(lines, shape, target, axis)
-            total = lines if total is None else total + lines
+                columns = columns[:, _index(source)]
+            columns = self._times(columns, part.values)
+            if shape[axis] == 1 and len(target) > 1:
+                columns = GRAPH.sum(columns, axis=1, keepdims=True)
+            elif not _is_whole(target, shape[axis]):
+                columns = _scattered(columns, (lead, shape[axis]), target, 1)
+            total = columns if total is None else total + columns
         if self.build and total is None:
-            total = GRAPH.zeros(shape, dtype=dense.matrix.dtype)  # type: ignore[union-attr]
-        return Dense(shape, total)
+            total = GRAPH.zeros((lead, shape[axis]), dtype=dense.matrix.dtype)  # type: ignore[union-attr]
+        return Dense(shape, total, turned)
 
     def sum(self, one: Block, other: Block) -> Block:
         """Return the derivative along two paths together."""
@@ -434,7 +459,9 @@ class Algebra:
         first, second = self.dense(one), self.dense(other)
         size = first.shape[0] * first.shape[1]
         self._count(0, size, 3 * size)
-        return Dense(first.shape, first.matrix + second.matrix if self.build else None)  # type: ignore[operator]
+        if not self.build:
+            return Dense(first.shape, None)
+        return Dense(first.shape, first.value(first.turned) + second.value(first.turned), first.turned)
 
     def dense(self, block: Block) -> Dense:
         """Return a block as a matrix."""
@@ -446,8 +473,11 @@ class Algebra:
             if not self.build:
                 return Dense(block.shape, None)
             unit = GRAPH.eye(min(rows, columns), dtype=block.node.dtype)
-            return Dense(block.shape, block.pulled(unit) if rows <= columns else block.pushed(unit))
-        self._count(0, 0, rows * columns + 2 * block.entries, 2)
+            if rows <= columns:
+                return Dense(block.shape, block.pulled(unit))
+            return Dense(block.shape, block.pushed(unit), True)
+        listed = sum(len(part.rows) for part in block.parts if isinstance(part.rows, tuple) or len(block.parts) > 1)
+        self._count(0, 0, rows * columns + 2 * block.entries + INDEXED * listed, 2)
         return Dense(block.shape, self._filled(block) if self.build else None)
 
     @staticmethod
