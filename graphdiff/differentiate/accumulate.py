@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from graphdiff.backend import working_on
 from graphdiff.costs import Cost, opened
 from graphdiff.differentiate.blocks import Algebra, Block, Dense, Local, Part, Sparse
+from graphdiff.errors import GraphError
 from graphdiff.graph import topological_order
 from graphdiff.host import is_real_floating
 from graphdiff.op import GRAPH
@@ -24,6 +25,9 @@ LONGEST_CHAIN = 40
 
 MOST_GREEDY = 400
 """Inner nodes up to which a greedy order is looked for."""
+
+MOST_ENTRIES = 1 << 28
+"""Entries of a Jacobian that is still accumulated as a dense array: 2 GiB of them."""
 
 Edges = dict[tuple[int, int], Block]
 
@@ -231,11 +235,23 @@ def accumulate(
     order : sequence of int, optional
         An order found before for a graph like this one, so that none is looked for.
 
+    Raises
+    ------
+    GraphError
+        A dense Jacobian would be too large.
+
     Notes
     -----
     The choice of an order is the matrix-chain problem on graphs: A. Griewank and A. Walther, Evaluating Derivatives, 2nd
     ed., SIAM 2008, chapters 9 and 10; U. Naumann, Optimal Jacobian accumulation is NP-complete, 2008.
     """
+    for output in outputs:
+        for leaf in leaves:
+            if output.size * leaf.size > MOST_ENTRIES:
+                raise GraphError(
+                    f"the Jacobian of {output.describe()} by {leaf.describe()} has {output.size * leaf.size:,} entries: "
+                    "gd.sparse_jacobian keeps those that are not zero, gd.jvp and gd.vjp multiply by it without any"
+                )
     graph = BlockGraph(outputs, leaves)
     fits = order is not None and sorted(order) == graph.inner
     return graph.jacobian(order if order is not None and fits else graph.best_order()[0])

@@ -39,6 +39,8 @@ class Choice:
         Elements.
     order : list of int
         In which blocks are eliminated, if that was looked for.
+    title : str
+        What is computed.
     """
 
     mode: str
@@ -46,10 +48,11 @@ class Choice:
     inputs: int
     outputs: int
     order: Sequence[int] | None = None
+    title: str = "Jacobian"
 
     def __str__(self) -> str:
         lines = [
-            f"Jacobian of {self.outputs} outputs by {self.inputs} inputs: {self.mode} mode",
+            f"{self.title} of {self.outputs} outputs by {self.inputs} inputs: {self.mode} mode",
             f"{'':<14}{'calls':>10}{'flops':>14}{'transcendental':>16}{'bytes':>14}{'estimate':>14}",
         ]
         for name, cost in self.costs.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import wraps
 from typing import Any
 
@@ -376,8 +377,24 @@ def jacobian(function: Callable[..., Any], argnums: ArgNums = 0, mode: Any = "au
     return evaluated
 
 
-def hessian(function: Callable[..., Any], argnums: ArgNums = 0) -> Callable[..., Any]:
-    """Return a function that gives the Hessian of a scalar function: forward over reverse mode.
+def hessian(function: Callable[..., Any], argnums: ArgNums = 0, mode: Any = "auto") -> Callable[..., Any]:
+    """Return a function that gives the Hessian of a scalar function: the Jacobian of its gradient.
+
+    Parameters
+    ----------
+    function : callable
+        Returns a scalar Tensor.
+    argnums : int or sequence of int
+    mode : {"auto", "forward", "reverse", "elimination"}
+        How the gradient, which reverse mode gives, is differentiated: ``"forward"`` is forward over reverse,
+        ``"reverse"`` reverse over reverse, and ``"elimination"`` accumulates block by block, which leaves out what is
+        known to be zero. ``"auto"`` takes what costs least as counted from the graph; ``.explain(*arguments)`` of the
+        function returned says which that is.
+
+    Returns
+    -------
+    callable
+        For each two leaves of the arguments a Tensor of both shapes, nested as the arguments, twice.
 
     Examples
     --------
@@ -385,7 +402,15 @@ def hessian(function: Callable[..., Any], argnums: ArgNums = 0) -> Callable[...,
     >>> gd.hessian(lambda t: t[0] ** 2 - t[1] ** 2)(gd.constant([0.0, 0.0])).tolist()
     [[2.0, 0.0], [0.0, -2.0]]
     """
-    return jacobian(grad(function, argnums), argnums, mode="forward")
+    evaluated = jacobian(grad(function, argnums), argnums, mode)
+    explained = evaluated.explain  # type: ignore[attr-defined]
+
+    def explain(*arguments: Any, **options: Any) -> Any:
+        """Return the choice that mode "auto" makes at these arguments, with what each mode costs; prints as a table."""
+        return replace(explained(*arguments, **options), title="Hessian, as the Jacobian of the gradient,")
+
+    evaluated.explain = explain  # type: ignore[attr-defined]
+    return evaluated
 
 
 def hessian_of(output: Tensor, leaves: Sequence[Tensor]) -> Tensor:
