@@ -1,14 +1,15 @@
 """Forty functions of one array, of varied numbers of inputs and outputs and of varied depth: the test bed of the modes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 import graphdiff as gd
 
-__all__ = ["BED", "Case"]
+__all__ = ["BED", "Case", "layers_of", "network", "rosenbrock"]
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,17 @@ def _uniform(*shape: int, seed: int = 0) -> Any:
     return np.random.default_rng(seed).uniform(0.1, 1.0, shape)
 
 
-def network(*widths: int, final: Callable[[Any], Any] = gd.tanh) -> Case:
-    """Return a tanh network of one example, `widths` from the inputs to the outputs."""
-    layers = [
+def layers_of(widths: Sequence[int]) -> list[tuple[Any, Any]]:
+    """Return weights and biases of a network, `widths` from the inputs to the outputs."""
+    return [
         (_normal(before, after, seed=place, scale=before**-0.5), _normal(after, seed=100 + place, scale=0.1))
-        for place, (before, after) in enumerate(zip(widths, widths[1:], strict=False))
+        for place, (before, after) in enumerate(pairwise(widths))
     ]
+
+
+def network(*widths: int, final: Callable[[Any], Any] = gd.tanh) -> Case:
+    """Return a tanh network of one example with the weights of `layers_of`."""
+    layers = layers_of(widths)
 
     def run(x: Any) -> Any:
         for place, (weights, bias) in enumerate(layers):
