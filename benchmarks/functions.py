@@ -1,4 +1,4 @@
-"""Forty functions of one array, of varied numbers of inputs and outputs and of varied depth: the test bed of the modes."""
+"""Forty functions of one array, of varied numbers of inputs and outputs and varied depth: the test bed of the modes."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -229,7 +229,8 @@ def lotka_volterra(steps: int) -> Callable[[Any], Any]:
         prey, predators = p[0], p[1]
         for _ in range(steps):
             met = prey * predators
-            prey, predators = prey + 0.01 * (p[2] * prey - p[3] * met), predators + 0.01 * (p[4] * met - p[5] * predators)
+            born, died = p[2] * prey - p[3] * met, p[4] * met - p[5] * predators
+            prey, predators = prey + 0.01 * born, predators + 0.01 * died
         return gd.stack([prey, predators])
 
     return run

@@ -1,8 +1,8 @@
 """Whole Jacobians and Hessians beside JAX: jitted ``jacfwd`` and ``jacrev``, and graphdiff's compiled ``jacobian``.
 
-``python -m benchmarks.jacobians`` needs JAX and SciPy, runs everything in turns in float64 on one thread, and writes the
-tables to ``results/jacobians.md``. The functions: a tanh network of three layers, 64 wide, by its input; and Rosenbrock's
-function in 1000 dimensions.
+``python -m benchmarks.jacobians`` needs JAX and SciPy, runs everything in turns in float64 on one thread, and writes
+the tables to ``results/jacobians.md``. The functions: a tanh network of three layers, 64 wide, by its input; and
+Rosenbrock's function in 1000 dimensions.
 """
 
 import argparse

@@ -42,7 +42,7 @@ class Row:
 
     @property
     def agrees(self) -> bool:
-        """Whether the mode that was predicted to be the cheapest, and that ``auto`` takes, is the quickest or as quick."""
+        """Whether the mode predicted to be the cheapest, which ``auto`` takes, is the quickest or as quick."""
         return self.loss <= ALIKE
 
     @property

@@ -244,9 +244,7 @@ class _Counted:
             self._rules[key] = self._rule_afresh(node, kind, position, needed)
         return self._rules[key]
 
-    def _rule_afresh(
-        self, node: Tensor, kind: str, position: int, needed: Sequence[bool]
-    ) -> _Rule | None:
+    def _rule_afresh(self, node: Tensor, kind: str, position: int, needed: Sequence[bool]) -> _Rule | None:
         op = node.op
         assert op is not None
         real = [o.recorded and is_real_floating(o.dtype) for o in node.inputs]

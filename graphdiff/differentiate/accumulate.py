@@ -1,8 +1,8 @@
 """Accumulation: the Jacobian of a tensor graph from the blocks of its ops, multiplied in the cheapest order found.
 
-Each inner node is eliminated in turn: the block of every edge into it is multiplied by that of every edge out of it. From
-the inputs up this is forward mode, from the outputs down reverse mode. A chain of nodes is the matrix-chain problem, which
-dynamic programming solves; elsewhere forward order, reverse order and a greedy one compete.
+Each inner node is eliminated in turn: the block of every edge into it is multiplied by that of every edge out of it.
+From the inputs up this is forward mode, from the outputs down reverse mode. A chain of nodes is the matrix-chain problem,
+which dynamic programming solves; elsewhere forward order, reverse order and a greedy one compete.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from graphdiff.tensor import Tensor
 __all__ = ["BlockGraph", "accumulate"]
 
 LONGEST_CHAIN = 40
-"""Inner nodes of a chain up to which the matrix-chain problem is solved exactly; its cost grows with the third power."""
+"""Inner nodes of a chain up to which the matrix-chain problem is solved exactly, in time of their third power."""
 
 MOST_GREEDY = 400
 """Inner nodes up to which a greedy order is looked for."""
@@ -177,18 +177,19 @@ class BlockGraph:
         """Return the Jacobian as graph, entry [output][leaf]."""
         with working_on(self.outputs[0].backend):
             _, edges = self._accumulated(order, Algebra(True, self.itemsize))
+            columns = list(zip(self.sources, self.leaves, strict=True))
             return [
-                [self._entry(edges, tail, sink, leaf, output) for tail, leaf in zip(self.sources, self.leaves, strict=True)]
+                [_entry(None if sink is None else edges.get((tail, sink)), output, leaf) for tail, leaf in columns]
                 for sink, output in zip(self.sinks, self.outputs, strict=True)
             ]
 
-    @staticmethod
-    def _entry(edges: dict[tuple[int, int], Dense], tail: int, sink: int | None, leaf: Tensor, output: Tensor) -> Tensor:
-        shape = (*output.shape, *leaf.shape)
-        found = edges.get((tail, sink)) if sink is not None else None
-        if found is None:
-            return GRAPH.zeros(shape, dtype=leaf.dtype)  # type: ignore[no-any-return]
-        return GRAPH.reshape(found.value(), shape).astype(leaf.dtype)  # type: ignore[no-any-return]
+
+def _entry(found: Dense | None, output: Tensor, leaf: Tensor) -> Tensor:
+    """Return a block of the Jacobian in the shape of output and leaf; zeros where no path leads from one to other."""
+    shape = (*output.shape, *leaf.shape)
+    if found is None:
+        return GRAPH.zeros(shape, dtype=leaf.dtype)  # type: ignore[no-any-return]
+    return GRAPH.reshape(found.value(), shape).astype(leaf.dtype)  # type: ignore[no-any-return]
 
 
 def _neighbours(edges: Edges) -> tuple[dict[int, set[int]], dict[int, set[int]]]:
@@ -207,9 +208,7 @@ def _joined(algebra: Algebra, edges: Edges, tail: int, v: int, head: int) -> Blo
     return block if earlier is None else algebra.sum(earlier, block)
 
 
-def _eliminate(
-    algebra: Algebra, edges: Edges, before: dict[int, set[int]], after: dict[int, set[int]], v: int
-) -> None:
+def _eliminate(algebra: Algebra, edges: Edges, before: dict[int, set[int]], after: dict[int, set[int]], v: int) -> None:
     tails, heads = sorted(before.get(v, ())), sorted(after.get(v, ()))
     for tail in tails:
         for head in heads:
@@ -242,14 +241,15 @@ def accumulate(
 
     Notes
     -----
-    The choice of an order is the matrix-chain problem on graphs: A. Griewank and A. Walther, Evaluating Derivatives, 2nd
-    ed., SIAM 2008, chapters 9 and 10; U. Naumann, Optimal Jacobian accumulation is NP-complete, 2008.
+    The choice of an order is the matrix-chain problem on graphs: A. Griewank and A. Walther, Evaluating Derivatives,
+    2nd ed., SIAM 2008, chapters 9 and 10; U. Naumann, Optimal Jacobian accumulation is NP-complete, 2008.
     """
     for output in outputs:
         for leaf in leaves:
-            if output.size * leaf.size > MOST_ENTRIES:
+            entries = output.size * leaf.size
+            if entries > MOST_ENTRIES:
                 raise GraphError(
-                    f"the Jacobian of {output.describe()} by {leaf.describe()} has {output.size * leaf.size:,} entries: "
+                    f"the Jacobian of {output.describe()} by {leaf.describe()} has {entries:,} entries: "
                     "gd.sparse_jacobian keeps those that are not zero, gd.jvp and gd.vjp multiply by it without any"
                 )
     graph = BlockGraph(outputs, leaves)

@@ -68,7 +68,9 @@ class Choice:
 def computed(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> list[Tensor]:
     """Return the nodes between leaves and outputs, outputs included."""
     sources = frozenset(leaves)
-    return [node for node in topological_order(outputs, boundary=sources) if node not in sources and node.op is not None]
+    return [
+        node for node in topological_order(outputs, boundary=sources) if node not in sources and node.op is not None
+    ]
 
 
 def is_of_numbers(nodes: Sequence[Tensor]) -> bool:
@@ -84,7 +86,7 @@ def is_of_numbers(nodes: Sequence[Tensor]) -> bool:
 def _elimination(
     outputs: Sequence[Tensor], leaves: Sequence[Tensor], partials: Cost
 ) -> tuple[Cost, Sequence[int] | None]:
-    """Return the cost in the best order found, after the value and the partial derivatives; and that order of blocks."""
+    """Return the cost in the best order found, the value and partial derivatives included, and that order of blocks."""
     if is_of_numbers(computed(outputs, leaves)):
         return partials + _scalar_cost(outputs, leaves), None
     from graphdiff.differentiate.accumulate import BlockGraph

@@ -286,7 +286,7 @@ MODES = ("auto", "forward", "reverse", "elimination")
 def _eliminated(
     outputs: Sequence[Tensor], leaves: Sequence[Tensor], order: Any, blocks: Sequence[int] | None = None
 ) -> list[list[Tensor]]:
-    """Return the Jacobian by elimination: of numbers where an order says so or there is nothing else, else of blocks."""
+    """Return the Jacobian by elimination: of numbers if an order says so or there is nothing else, else of blocks."""
     from graphdiff.differentiate.accumulate import accumulate
     from graphdiff.differentiate.choose import computed, is_of_numbers
     from graphdiff.differentiate.eliminate import eliminate

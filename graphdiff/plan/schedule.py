@@ -373,9 +373,9 @@ class Schedule:
         elsewhere = [operand.storage.root()[0] for operand in self._kept if isinstance(operand, View)]
         for view, root in zip(returned, roots, strict=True):
             whole = view.place()[1] == 0 and view.size == root.size and (view.by_rows or view.turned)
-            if root.kind == "scratch" and not root.private and not root.spare and whole:
-                if elsewhere.count(root) == 1 and root not in committed:
-                    root.kind, root.source = "fresh", view.T.shape if view.turned else view.shape
+            alone = elsewhere.count(root) == 1 and root not in committed
+            if whole and alone and root.kind == "scratch" and not root.private and not root.spare:
+                root.kind, root.source = "fresh", view.T.shape if view.turned else view.shape
 
     def _scratch(self) -> dict[Storage, tuple[int, int]]:
         """Return when each storage of the workspace is needed."""
