@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -114,8 +113,7 @@ def listed(plan: Planner, node: Tensor, out: View) -> bool:
     for part in node.inputs:
         given = part if part.op is None else part.inputs[0]
         value = scalar(given)
-        plain = value is not None and math.isfinite(value)
-        numbers.append(repr(float(value)) if plain else plan.operand(given))
+        numbers.append(plan.operand(given) if value is None else repr(float(value)))
     names = ", ".join(f"{{{place}}}" for place in range(1, len(numbers) + 1))
     plan.calls.append(Call(f"{{0}}[:] = ({names})", (out, *numbers), out, "-", node=node))
     plan.value[node] = out

@@ -1,7 +1,7 @@
 """Accumulation: the Jacobian of a tensor graph from the blocks of its ops, multiplied in the cheapest order found.
 
 Each inner node is eliminated in turn: the block of every edge into it is multiplied by that of every edge out of it.
-From the inputs up this is forward mode, from the outputs down reverse mode. A chain of nodes is the matrix-chain problem,
+From the inputs up this is forward mode, from the outputs down reverse mode. A chain is the matrix-chain problem,
 which dynamic programming solves; elsewhere forward order, reverse order and a greedy one compete.
 """
 
