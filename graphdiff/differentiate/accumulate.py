@@ -108,7 +108,7 @@ class BlockGraph:
         """Return the order of least estimated time among those tried, and what the accumulation in it costs."""
         orders = [self.inner, self.inner[::-1]]
         if len(self.inner) <= MOST_GREEDY:
-            orders.append(self._greedy())
+            orders += [self._greedy(), self._greedy(sparse_first=True)]
         if len(self.inner) <= LONGEST_CHAIN and self._is_chain():
             orders.append(self._chain())
         counted = [(order, self._accumulated(order, Algebra(False, self.itemsize))[0].cost) for order in orders]
@@ -142,8 +142,11 @@ class BlockGraph:
                 pending += [(i, k), (k, j)]
         return order[::-1]
 
-    def _greedy(self) -> list[int]:
-        """Return the order that takes the vertex of least estimated time each time."""
+    def _greedy(self, sparse_first: bool = False) -> list[int]:
+        """Return the order that takes the vertex of least estimated time each time; on request sparse ones before all.
+
+        What is sparse is then put together before it multiplies a matrix, and not the matrix by every piece.
+        """
         edges = dict(self._counted)
         before, after = _neighbours(edges)
         seconds: dict[int, float] = {}
@@ -155,7 +158,9 @@ class BlockGraph:
                     for head in after.get(v, ()):
                         _joined(algebra, edges, tail, v, head)
                 seconds[v] = algebra.cost.seconds
-            v = min(remaining, key=lambda each: (seconds[each], each))
+            dense = {end for edge, block in edges.items() if not isinstance(block, Sparse) for end in edge}
+            last = dense if sparse_first else set()
+            v = min(remaining, key=lambda each: (each in last, seconds[each], each))
             order.append(v)
             remaining.discard(v)
             for neighbour in (*before.get(v, ()), *after.get(v, ())):

@@ -209,12 +209,24 @@ class Local:
         partial = op.partials[self.position] if isinstance(op, Elementwise) else None
         if isinstance(partial, int):
             return partial
-        if not build:
-            return UNKNOWN
-        values = whole_partial(GRAPH, self.node, self.position)
+        values = self._partial
         if isinstance(values, (int, float)):
             return values
+        if not build:
+            return UNKNOWN
         return GRAPH.broadcast_to(GRAPH.reshape(values, (-1,)), (self.node.size,))
+
+    @cached_property
+    def _partial(self) -> Any:
+        """The partial derivative of an elementwise op as a vector, or the number that it is everywhere."""
+        op, node = self.node.op, self.node
+        if isinstance(op, Elementwise):
+            found: Any = op.partials[self.position](GRAPH, node, *node.inputs, **node.attributes)  # type: ignore[operator, misc]
+            if not isinstance(found, Tensor):
+                return found
+            if found.size == 1 and not found.recorded:
+                return found.item()
+        return whole_partial(GRAPH, node, self.position)
 
     def _matrix(self) -> tuple[Tensor, bool]:
         other = self.node.inputs[1 - self.position]
