@@ -15,7 +15,8 @@ from scipy.optimize import rosen, rosen_hess
 
 import graphdiff as gd
 from graphdiff.differentiate.accumulate import BlockGraph
-from graphdiff.differentiate.blocks import Algebra, Part, Sparse, places
+from graphdiff.differentiate.algebra import Algebra
+from graphdiff.differentiate.blocks import Part, Sparse, places
 from graphdiff.graph import topological_order
 
 

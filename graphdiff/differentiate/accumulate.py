@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 from graphdiff.backend import working_on
 from graphdiff.costs import Cost, opened
-from graphdiff.differentiate.blocks import Algebra, Block, Dense, Local, Part, Sparse
+from graphdiff.differentiate.algebra import Algebra
+from graphdiff.differentiate.blocks import Block, Dense, Local, Part, Sparse
 from graphdiff.errors import GraphError
 from graphdiff.graph import topological_order
 from graphdiff.host import is_real_floating
