@@ -24,6 +24,7 @@ FUNCTIONS: dict[str, Any] = {
         [x[0, 0] + 1.0, gd.constant(np.inf), gd.constant(-0.0), gd.constant(2.5)]
     ),
     "numbers used on": lambda x: (lambda y: (y, gd.stack([y, y])))(gd.stack([x[0, 0] * 2, x[1, 0] * 3])),
+    "single number": lambda x: gd.cos(x[0, 0]),
     "number in a box": lambda x: gd.reshape(x[0, 0] * 2.0, (1, 1)) * x,
     "number broadcast": lambda x: gd.broadcast_to(x[0, 0] * 2.0, (3, 4)),
     "slices of an argument": lambda x: x[::-1, 1:-1:2] + x[:, None, 0][0] + x[..., -1:],
@@ -50,6 +51,7 @@ def test_same_as_eager_and_never_overwritten(name):
         )
         for result, truth in pairs:
             assert result.shape == truth.shape
+            assert type(result.value) is type(truth.value)
             np.testing.assert_allclose(np.asarray(result), np.asarray(truth), rtol=1e-14, atol=0)
 
 

@@ -93,7 +93,8 @@ class Planner:
         self.outputs = [boxed(self.operand(node)) for node in program.outputs]
         self.gradients = [(variable, boxed(self.operand(node))) for variable, node in program.gradients.items()]
         kept = [*self.outputs, *(operand for _, operand in self.gradients), *(local for _, local in self.numbers)]
-        given = [operand for operand in self.outputs if isinstance(operand, View) and 0 < operand.size < LARGE]
+        arrays = [operand for operand in self.outputs if isinstance(operand, View) and operand.shape]
+        given = [view for view in arrays if 0 < view.size < LARGE]
         self.schedule = Schedule(compute, commit, kept, "reuse" not in disable, given)
         self.notes = self._noted()
 
