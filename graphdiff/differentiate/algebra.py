@@ -12,10 +12,27 @@ from graphdiff.differentiate.blocks import UNKNOWN, Block, Dense, Local, Part, P
 from graphdiff.op import FUNCTIONS, GRAPH
 from graphdiff.tensor import Tensor, constant
 
-__all__ = ["Algebra"]
+__all__ = ["Algebra", "Met"]
 
 INDEXED = 12
 """What reaching an element through a list of places costs, in elements read in a row."""
+
+
+Met = dict[tuple[Places, Places, Places, Places], tuple[Places, Places, Places, Places]]
+
+
+def _meeting(
+    left_rows: Places, left_columns: Places, right_rows: Places, right_columns: Places
+) -> tuple[Places, Places, Places, Places]:
+    """Return the entries on the left and on the right that meet, pair by pair, and the places of their products."""
+    if left_columns == right_rows and isinstance(left_columns, range):
+        return range(len(left_rows)), range(len(right_rows)), left_rows, right_columns
+    meeting: dict[int, list[int]] = {}
+    for index, row in enumerate(right_rows):
+        meeting.setdefault(row, []).append(index)
+    pairs = [(i, j) for i, column in enumerate(left_columns) for j in meeting.get(column, ())]
+    taken, used = places(i for i, _ in pairs), places(j for _, j in pairs)
+    return taken, used, places(left_rows[i] for i in taken), places(right_columns[j] for j in used)
 
 
 @dataclass
@@ -33,11 +50,14 @@ class Algebra:
     ----------
     cost : Cost
         Of everything so far.
+    met : dict
+        Which entries of two parts meet; other algebras over the same graph may know already.
     """
 
     build: bool
     itemsize: int = 8
     cost: Cost = field(default_factory=Cost)
+    met: Met = field(default_factory=dict)
 
     def _count(self, multiplications: int, additions: int, touched: int, calls: int = 1) -> None:
         self.cost += Cost(multiplications, additions, 0, calls, self.itemsize * touched)
@@ -94,18 +114,13 @@ class Algebra:
 
     def _joined(self, left: Part, right: Part) -> list[Part]:
         """Return the entries that pairs of entries give where a column meets a row."""
-        if left.columns == right.rows and isinstance(left.columns, range):
-            taken, used = range(len(left.rows)), range(len(right.rows))
-            rows, columns = left.rows, right.columns
-        else:
-            meeting: dict[int, list[int]] = {}
-            for index, row in enumerate(right.rows):
-                meeting.setdefault(row, []).append(index)
-            pairs = [(i, j) for i, column in enumerate(left.columns) for j in meeting.get(column, ())]
-            if not pairs:
-                return []
-            taken, used = (places(side) for side in zip(*pairs, strict=True))  # type: ignore[assignment]
-            rows, columns = places(left.rows[i] for i in taken), places(right.columns[j] for j in used)
+        key = left.rows, left.columns, right.rows, right.columns
+        met = self.met.get(key)
+        if met is None:
+            met = self.met[key] = _meeting(*key)
+        taken, used, rows, columns = met
+        if not taken:
+            return []
         values = self._times(self._taken(left, taken), self._taken(right, used))
         if not (left.is_constant or right.is_constant):
             self._count(len(taken), 0, 3 * len(taken))
