@@ -195,9 +195,6 @@ class Planner:
 
     def constant(self, array: Any) -> View:
         """Return the memory of a constant; equal constants share it."""
-        array = np.asarray(array)
-        if array.ndim == 2 and array.flags.f_contiguous and not array.flags.c_contiguous:
-            return self.constant(array.T).T  # BLAS takes a transposed matrix as it is, and often more quickly
         array = np.asarray(array, order="C")
         key = (array.dtype, array.shape, array.tobytes()) if array.size <= FULL else id(array)
         found = self.constants.get(key)
