@@ -34,7 +34,7 @@ Term = Any
 """1, -1, another number, or (node, position, element): where to find a partial derivative."""
 
 
-def _still(node: Tensor) -> Tensor:
+def still(node: Tensor) -> Tensor:
     """Return a node as a constant: its value and no graph."""
     if not node.has_value:
         raise NoValueError(f"{node.describe()}, made at {node.source}, decides the structure of the graph: feed it")
@@ -133,12 +133,12 @@ class ScalarGraph:
                 operands.append(GRAPH.reshape(places, operand.shape))
                 own += self._of(operand)
             else:
-                operands.append(_still(operand))
+                operands.append(still(operand))
         return [own[place] for place in _list(node.op.node(tuple(operands), node.attributes))]  # type: ignore[union-attr]
 
     def _chosen(self, node: Tensor) -> list[int]:
         condition, first, second = node.inputs
-        taken = _list(GRAPH.broadcast_to(_still(condition), node.shape))
+        taken = _list(GRAPH.broadcast_to(still(condition), node.shape))
         pairs = zip(taken, self._spread(first, node.shape), self._spread(second, node.shape), strict=True)
         return [one if choice else other for choice, one, other in pairs]
 
@@ -176,7 +176,7 @@ class ScalarGraph:
         if isinstance(op, (Linear, Multilinear)):
             # The structure is that of the op over ones; for linear ops these are the coefficients too.
             stand_ins = tuple(
-                GRAPH.ones(operand.shape, dtype=operand.dtype) if is_real_floating(operand.dtype) else _still(operand)
+                GRAPH.ones(operand.shape, dtype=operand.dtype) if is_real_floating(operand.dtype) else still(operand)
                 for operand in node.inputs
             )
             pattern = _list(local_matrix(node, position, stand_ins))
@@ -257,13 +257,13 @@ def _partial(F: Any, term: tuple[Tensor, int, Any], known: dict[Any, Any]) -> An
     node, position, element = term
     whole = known.get((node, position))
     if whole is None:
-        whole = known[node, position] = _whole_partial(F, node, position)
+        whole = known[node, position] = whole_partial(F, node, position)
     if not getattr(whole, "shape", ()):
         return whole
     return whole[element] if isinstance(element, tuple) or len(whole.shape) == 1 else F.reshape(whole, (-1,))[element]
 
 
-def _whole_partial(F: Any, node: Tensor, position: int) -> Any:
+def whole_partial(F: Any, node: Tensor, position: int) -> Any:
     op = node.op
     values = node.inputs if F.is_graph else [operand._value for operand in node.inputs]
     if op is OPS["where"]:
@@ -275,7 +275,7 @@ def _whole_partial(F: Any, node: Tensor, position: int) -> Any:
     elif F.is_graph:
         return local_matrix(node, position, node.inputs)
     else:
-        return local_matrix(node, position, [_still(operand) for operand in node.inputs])._value
+        return local_matrix(node, position, [still(operand) for operand in node.inputs])._value
     if not hasattr(whole, "shape"):
         return whole
     if tuple(whole.shape) != node.shape:

@@ -202,7 +202,7 @@ def _reached(
     """Return which elements of an operand a live element of the output depends on."""
     operands = values if isinstance(op, Linear) else [F.ones_like(value) for value in values]
     pattern = op.adjoint(F, F.astype(mask, values[position].dtype), position, out, operands, attributes)
-    return pattern != 0
+    return pattern != F.zeros_like(pattern)  # of booleans too: namespaces compare them with booleans alone
 
 
 def _finite_adjoint(
