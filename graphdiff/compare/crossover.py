@@ -124,8 +124,8 @@ def cross(
             seconds.append(timed(lambda run=run, rows=rows: run(tuple(points), rows)))  # type: ignore[misc]
         once, each = counts[name]
         # The calls of a direction are made once for all of them.
-        shared = each.wide(0).seconds
-        lines[name] = Line(once.seconds + shared, each.seconds - shared, numbers, seconds, *_fitted(numbers, seconds))
+        shared, more = each.wide(0).seconds, each.wide(1).seconds - each.wide(0).seconds
+        lines[name] = Line(once.seconds + shared, more, numbers, seconds, *_fitted(numbers, seconds))
     return Crossover(lines["forward"], lines["reverse"])
 
 
