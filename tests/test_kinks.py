@@ -83,3 +83,12 @@ def test_sqrt_guard_is_zero_at_every_order() -> None:
 def test_a_cotangent_that_happens_to_be_zero_is_not_a_dead_branch() -> None:
     # d/dx (sin x)² has cotangent 2 sin x = 0 at 0, but the second derivative there is 2.
     assert gd.grad(gd.grad(lambda x: gd.where(x > -1, gd.sin(x) ** 2, 0.0)))(0.0).item() == pytest.approx(2.0)
+
+
+def test_the_derivative_of_a_power_of_a_number_is_what_a_lecture_writes() -> None:
+    x = gd.variable(3.0, name="x")
+    slope = gd.adjoints(x**3)[x]
+    assert [node.op.name for node in gd.Graph(slope) if node.op] == ["square", "multiply", "multiply"]
+    assert [gd.grad(lambda x, n=n: x**n)(0.0).item() for n in (0, 1, 2, 3)] == [0, 1, 0, 0]
+    assert [gd.grad(gd.grad(lambda x, n=n: x**n))(0.0).item() for n in (0.0, 1.0, 2.0, 3.0)] == [0, 0, 2, 0]
+    assert gd.grad(lambda x: x**2.5)(4.0).item() == 20

@@ -220,8 +220,19 @@ divide = elementwise(
 
 def _power_base(F: Any, out: Any, x: Any, y: Any) -> Any:
     # x**0 is constant, even at 0, where 0 · x**-1 would be NaN.
+    if F.is_graph and not y.recorded and y.size == 1:  # a number: what a lecture writes, with no case to tell apart
+        return _power_of_number(F, out, x, y, y.item())
     flat = y == 0
     return F.where(flat, F.zeros_like(out), y * x ** (F.where(flat, F.ones_like(y), y) - 1))
+
+
+def _power_of_number(F: Any, out: Any, x: Any, y: Any, number: float) -> Any:
+    if number == 0:
+        return F.zeros_like(out)
+    if number == 2:
+        return y * x
+    less = number - 1
+    return y * x ** (int(less) if less == int(less) else less)
 
 
 def _power_exponent(F: Any, out: Any, x: Any, y: Any) -> Any:
