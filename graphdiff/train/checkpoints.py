@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from graphdiff.atomic import remove_leftovers, write_atomically
 from graphdiff.errors import DataError, GraphDiffError
 from graphdiff.nn.layers import Module
-from graphdiff.train.atomic import remove_leftovers, write_atomically
 from graphdiff.train.callbacks import Callback, Run, Watcher
 from graphdiff.train.tensorfile import pack, unpack
 
