@@ -86,7 +86,7 @@ class AnomalyError(GraphDiffError, FloatingPointError):
 
 
 class DataError(GraphDiffError, ValueError):
-    """Training data that cannot be used: NaN, wrong sizes, wrong labels."""
+    """Data that cannot be used (NaN, wrong sizes, wrong labels), or a file that cannot be read or written."""
 
 
 class ExpressionError(GraphDiffError, ValueError):

@@ -188,7 +188,7 @@ BAD = {
     ("trace", "a", "a=1", "-o", "missing/x.csv"): (1, "cannot write missing/x.csv"),
     ("draw", "a", "a=1"): (2, "Missing option '-o'"),
     ("draw", "a", "a=1", "-o", "x.gif"): (1, "not 'gif'"),
-    ("draw", "a", "a=1", "-o", "missing/x.svg"): (1, "cannot write to missing/x.svg"),
+    ("draw", "a", "a=1", "-o", "missing/x.svg"): (1, "cannot write missing/x.svg"),
     ("explore", "a", "a=1", "-o", "x.svg"): (2, "x.svg is no .html file"),
     ("show", "nothing.py:f"): (2, "there is no file 'nothing.py'"),
 }

@@ -59,6 +59,8 @@ def test_it_prints_and_is_saved(report, tmp_path):
     assert "NaN" not in report.to_json()
     with pytest.raises(gd.errors.GraphError, match=r"\.pdf"):
         report.save(tmp_path / "r.pdf")
+    with pytest.raises(gd.errors.DataError, match=r"cannot write .*/nowhere/r\.txt: No such file"):
+        report.save(tmp_path / "nowhere" / "r.txt")
 
 
 def test_several_arguments_and_outputs():

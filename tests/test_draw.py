@@ -1,5 +1,7 @@
 """Drawings: what stands on a node, names of any kind, and files of every format."""
 
+import errno
+import os
 import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -12,7 +14,7 @@ from drawings import labels, texts
 import graphdiff as gd
 from graphdiff.draw import Drawing
 from graphdiff.draw.table import clean, fit
-from graphdiff.errors import GraphError, NonScalarError
+from graphdiff.errors import DataError, GraphError, NonScalarError
 
 
 def expression() -> Any:
@@ -145,12 +147,15 @@ def test_an_error_while_writing_leaves_the_file(tmp_path: Path, monkeypatch: pyt
     path = tmp_path / "e.svg"
     path.write_text("precious")
 
-    def fail(*arguments: Any) -> None:
-        raise OSError("disk full")
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(Path, "replace", fail)
-    with pytest.raises(OSError, match=r"disk full"):
-        gd.draw(expression()).save(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(DataError, match=r"cannot write .*/e\.svg: No space left on device"):
+            gd.draw(expression()).save(path)
+    with pytest.raises(DataError, match=r"cannot write .*/nowhere/e\.svg: No such file"):
+        gd.draw(expression()).save(tmp_path / "nowhere" / "e.svg")
     assert path.read_text() == "precious"
     assert len(list(tmp_path.iterdir())) == 1
 

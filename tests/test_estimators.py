@@ -22,6 +22,7 @@ from test_toy_backend import STRICT
 
 import graphdiff as gd
 from graphdiff.train import MLPClassifier, MLPRegressor
+from graphdiff.train.estimator_training import batches_of
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
@@ -355,10 +356,10 @@ def test_another_backend_trains_alike(shuffle: bool) -> None:
 
 def test_batches_are_gathered_into_one_place() -> None:
     X, y = np.arange(300.0).reshape(100, 3), np.arange(100)
-    network = MLPRegressor((2,), batch_size=20, max_iter=1).fit(X, y)
     order = np.random.default_rng(0).permutation(100)
     places = []
-    for number, (inputs, targets) in enumerate(network._batches(order, [X, y])):
+    batches = batches_of(order, [X, y], 20, gd.get_backend("numpy"), shuffled=True)
+    for number, (inputs, targets) in enumerate(batches):
         np.testing.assert_array_equal(inputs, X[order[20 * number : 20 * number + 20]])
         np.testing.assert_array_equal(targets, y[order[20 * number : 20 * number + 20]])
         places.append(inputs.ctypes.data)

@@ -220,6 +220,14 @@ def test_dropouts_of_one_network_differ() -> None:
     assert abs((model(x).numpy() == 0).mean() - 0.75) < 0.12
     assert [path for path, _ in model.named_streams()] == ["layers.0.stream", "layers.1.stream"]
 
+    class Jitter(nn.Module):
+        def __init__(self) -> None:
+            self.rng = gd.random.generator(1)
+            self.others = [gd.random.generator(2), gd.random.generator(3)]
+            self.inner = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5))
+
+    assert [path for path, _ in Jitter().named_streams()] == ["rng", "others.0", "others.1", "inner.layers.1.stream"]
+
 
 @pytest.mark.parametrize(
     "make",

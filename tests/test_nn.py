@@ -82,6 +82,11 @@ def test_seeds() -> None:
     for path in first:
         np.testing.assert_array_equal(first[path], again[path])
     assert not np.array_equal(first["layers.0.weight"], other["layers.0.weight"])
+    one, two = (gd.nn.MLP([3, 2], in_features=4).state() for _ in range(2))  # as blocks of one network
+    gd.random.seed()
+    once_more = gd.nn.MLP([3, 2], in_features=4).state()
+    assert all(np.array_equal(one[name], once_more[name]) for name in one)
+    assert not np.array_equal(one["layers.0.weight"], two["layers.0.weight"])
     square = gd.nn.MLP([4, 4], in_features=4, seed=0).state()
     assert not np.array_equal(square["layers.0.weight"], square["layers.2.weight"])
 

@@ -55,6 +55,41 @@ def test_rosenbrock_in_ten_dimensions(history: int) -> None:
     assert optimizer.steps < optimizer.evaluations_made < 700
 
 
+def test_a_compiled_closure_is_traced_once_and_descends_alike() -> None:
+    A = np.vander(np.linspace(-1, 1, 20), 4)
+    y = np.sin(np.linspace(-1, 1, 20))
+    calls, found = [], []
+    for make in (lambda closure: closure, gd.compile):
+        w, unused = gd.variable(np.zeros((4, 1))), gd.variable([1.0, 2.0])
+        optimizer = gd.optim.LBFGS([w, unused], iterations=50)
+
+        def loss(w: Any = w) -> Any:
+            calls.append(1)
+            return gd.sum((A @ w - y[:, None]) ** 2)
+
+        first = optimizer.minimize(make(loss))
+        assert first.item() == pytest.approx(y @ y)
+        assert optimizer.evaluations_made > 5
+        assert unused.tolist() == [1.0, 2.0]
+        found.append((w.numpy()[:, 0], len(calls)))
+        calls.clear()
+    (eager, evaluated), (compiled, traced) = found
+    assert evaluated > 5
+    assert traced <= 2  # again where the first trace laid the parameters out anew
+    np.testing.assert_allclose(compiled, np.linalg.lstsq(A, y)[0], atol=1e-6)
+    np.testing.assert_allclose(compiled, eager, atol=1e-9)
+
+
+def test_a_compiled_closure_that_fails_changes_nothing() -> None:
+    x = gd.variable([2.0, 3.0])
+    optimizer = gd.optim.LBFGS([x])
+    with pytest.raises(errors.NoValueError):
+        optimizer.minimize(gd.compile(lambda: x[0] if x[0] > 1 else x[1]))
+    with pytest.raises(errors.NonScalarError):
+        optimizer.minimize(gd.compile(lambda: x * x))
+    assert (x.tolist(), optimizer.steps) == ([2.0, 3.0], 0)
+
+
 @pytest.mark.filterwarnings("ignore:invalid value")
 def test_a_line_search_meets_nan() -> None:
     x = gd.variable(5.0)

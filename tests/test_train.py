@@ -193,6 +193,9 @@ def divergence(output: Any, target: Any) -> Any:
         (gd.nn.softmax_cross_entropy, 3, (np.arange(60) % 3).astype("int8"), -1, "row 17: label -1 is outside 0 … 2"),
         (gd.nn.binary_cross_entropy, 1, np.arange(60.0)[:, None] % 2, -1, r"in \[0, 1\], but row 17 of .* has -1"),
         (flat_hinge, 1, np.arange(60) % 2 * 2.0 - 1, 0, r"are -1 and 1, but row 17 of .* has 0"),
+        (gd.nn.softmax_cross_entropy, 2, np.full((60, 2), 0.5), -0.25, "not negative, but row 17 of .* has -0.25"),
+        (gd.nn.softmax_cross_entropy, 2, np.full((60, 2), 0.5), 0.25, "sum to 1, but those of row 17 of .* to 0.5"),
+        (gd.nn.softmax_cross_entropy, 2, np.full((60, 2), 0.5), np.nan, "y has nan in row 17, column 0"),
         (divergence, 2, np.full((60, 2), 0.5), -0.25, "not negative, but row 17 of .* has -0.25"),
     ],
 )
@@ -213,8 +216,9 @@ def test_labels_that_the_loss_refuses_are_refused_before_training(
     refused(bad, message)
     refused(bad, message, validation=0.5)
     refused(labels, message, validation=(X, bad))
-    if outputs < 3:  # classes are looked at as a whole
-        monkeypatch.setitem(gd.train.fit.__globals__, "_ROWS", 10)
+    refused(bad, message, compiled=False)
+    if outputs < 3 and not np.isnan(wrong):  # classes and NaN are looked for in the whole
+        monkeypatch.setitem(gd.train.fit.__globals__, "BLOCK_ROWS", 10)
         refused(bad, "counting from row 10 of the targets: .* row 7 of")
 
 
@@ -289,7 +293,7 @@ def test_metrics() -> None:
 
 def test_measuring_in_blocks_is_measuring_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = train(validation=0.5, metrics={"again": gd.nn.squared_error})[1]
-    monkeypatch.setitem(gd.train.fit.__globals__, "_ROWS", 7)
+    monkeypatch.setattr("graphdiff.train.measures.BLOCK_ROWS", 7)
     blocks = train(validation=0.5, metrics={"again": gd.nn.squared_error})[1]
     for one, other in zip(whole, blocks, strict=True):
         assert one == pytest.approx(other, rel=1e-12)
@@ -351,7 +355,7 @@ def test_growing_batches_and_dropped_ones() -> None:
     optimizer = gd.optim.SGD(model.parameters(), lr=0.0)
     options: Any = {"epochs": 2, "batch_size": gd.train.Growing(25), "progress": False, "compiled": False}
     gd.train.fit(model, loss, (X, Y), optimizer, drop_last=True, **options)
-    assert sizes == [25, 25, 50]
+    assert sizes == [60, 25, 25, 50]  # the loss is shown all targets first
     with pytest.raises(gd.errors.DataError, match="drop_last would leave nothing"):
         gd.train.fit(model, loss, (X, Y), optimizer, drop_last=True, epochs=2, batch_size=61)
     with pytest.raises(gd.errors.DataError, match="no growing batch size"):

@@ -16,6 +16,7 @@ import pytest
 from killed_training import EPOCHS, trained
 
 import graphdiff as gd
+from graphdiff.atomic import write_atomically
 from graphdiff.train.tensorfile import unpack
 
 SCRIPT = Path(__file__).with_name("killed_training.py")
@@ -144,7 +145,7 @@ def test_a_file_that_cannot_grow_leaves_the_one_before(tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
         with pytest.raises(gd.errors.DataError, match=r"cannot write .*File too large"):
-            gd.train.atomic.write_atomically(path, bytes(2000))
+            write_atomically(path, bytes(2000))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert path.read_bytes() == b"before"

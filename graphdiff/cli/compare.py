@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from graphdiff.cli.common import function_of, random_arrays, require_writable
+from graphdiff.cli.common import errors_told, function_of, random_arrays, require_writable
 from graphdiff.errors import GraphDiffError
 
 __all__ = ["compare"]
@@ -33,15 +33,15 @@ def compare(target: str, shapes: tuple[str, ...], seconds: float, seed: int, sav
     function = function_of(target)
     arguments = random_arrays(shapes or ("0",), seed)
     try:
-        report = compare_modes(function, *arguments, seconds=seconds)
-    except GraphDiffError as error:
-        raise click.ClickException(str(error)) from error
+        with errors_told():
+            report = compare_modes(function, *arguments, seconds=seconds)
     except (TypeError, ValueError, IndexError, OSError) as error:
         given = ", ".join(str(argument.shape) for argument in arguments)
         raise click.ClickException(f"{target} cannot be run on arguments of shapes {given}: {error}") from error
     click.echo(str(report))
     if save:
-        click.echo(f"wrote {report.save(save)}")
+        with errors_told():
+            click.echo(f"wrote {report.save(save)}")
 
 
 def _require_report(path: Path) -> None:

@@ -9,9 +9,8 @@ from typing import Any
 import click
 
 from graphdiff.backend import use_backend
-from graphdiff.cli.common import require_writable, widths_of
+from graphdiff.cli.common import errors_told, require_writable, widths_of
 from graphdiff.draw import draw
-from graphdiff.errors import GraphDiffError
 from graphdiff.nn import MLP, softmax_cross_entropy
 from graphdiff.optim import Adam
 from graphdiff.train import fit
@@ -39,11 +38,8 @@ def demo(epochs: int, hidden: str, seed: int, out: Path, backend: str) -> None:
     """
     widths = widths_of(hidden)
     require_writable(out)
-    try:
-        with use_backend(backend):
-            _train_digits(epochs, widths, seed, out)
-    except GraphDiffError as error:
-        raise click.ClickException(str(error)) from error
+    with errors_told(), use_backend(backend):
+        _train_digits(epochs, widths, seed, out)
 
 
 def _digits(seed: int) -> tuple[Any, Any, Any, Any]:

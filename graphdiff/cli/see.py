@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from graphdiff import draw as drawing
+from graphdiff.atomic import write_atomically
 from graphdiff.cli.common import Names, errors_told, function_of, random_arrays
 from graphdiff.draw.export import ENDINGS, document
 from graphdiff.errors import GraphError
@@ -22,7 +23,6 @@ from graphdiff.expression import parse
 from graphdiff.graph import Graph
 from graphdiff.structure import flatten
 from graphdiff.tensor import Tensor, variable
-from graphdiff.train.atomic import write_atomically
 
 __all__ = ["draw", "explore", "show", "trace"]
 
@@ -63,14 +63,11 @@ Examples:
 
 
 @contextlib.contextmanager
-def _reported(output: Path | None = None) -> Iterator[None]:
+def _reported() -> Iterator[None]:
     """Show errors without a traceback, and leave NaN and infinity for the graph to show."""
     with errors_told(), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        try:
-            yield
-        except OSError as error:
-            raise click.ClickException(f"cannot write to {output}: {error.strerror}") from error
+        yield
 
 
 class _Command(click.Command):
@@ -185,7 +182,7 @@ def draw(
     **options: Any,
 ) -> None:
     """Draw a graph."""
-    with _reported(output):
+    with _reported():
         outputs = _outputs(target, values, shapes, seed)
         options |= {"wrt": _input_named(wrt, outputs), "seed": _array(direction)}
         # What is not asked for is left to the defaults of gd.draw.
@@ -232,7 +229,7 @@ def trace(
     **options: Any,
 ) -> None:
     """Print the evaluation trace table of an expression: every local and running derivative."""
-    with _reported(output):
+    with _reported():
         made = _single(_outputs(target, values, shapes, seed))
         table = drawing.trace(made, wrt=_input_named(wrt, made), seed=_array(direction), **options)
         if output is not None:
@@ -252,7 +249,7 @@ def explore(
     """Write a page to step through a graph's values and derivatives: one file that needs no network."""
     if output.suffix.lower() != ".html":
         raise click.BadParameter(f"{output} is no .html file", param_hint="--output")
-    with _reported(output):
+    with _reported():
         path = drawing.draw(_outputs(target, values, shapes, seed)).save(output)
     click.echo(f"wrote {path}")
     if opened:

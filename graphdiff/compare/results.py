@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from graphdiff.atomic import write_atomically
 from graphdiff.compare.crossover import Crossover
 from graphdiff.compare.terms import CHEAP_GRADIENT, COLUMNS
 from graphdiff.costs import Cost
@@ -189,12 +190,13 @@ class Comparison:
         ------
         GraphError
             Another ending.
+        DataError
+            The file cannot be written; what was there before still is.
         """
         path = Path(path)
         require_known(path)
         writers: dict[str, Callable[[], str]] = {".html": self.to_html, ".json": self.to_json, ".txt": self.__str__}
-        path.write_text(writers[path.suffix](), "utf-8")
-        return path
+        return write_atomically(path, writers[path.suffix]().encode())
 
 
 def require_known(path: Path) -> None:

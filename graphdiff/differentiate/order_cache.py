@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -10,7 +11,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from graphdiff.atomic import write_atomically
 from graphdiff.differentiate.vertices import Vertices
+from graphdiff.errors import DataError
 
 __all__ = ["cache_file", "remember", "remembered"]
 
@@ -47,10 +50,6 @@ def remembered(path: Path, fits: Callable[[Any], bool]) -> dict[str, Any] | None
 
 def remember(path: Path, order: Sequence[Any], seconds: float, optimal: bool) -> None:
     """Keep an order; a cache that cannot be written is no cache."""
-    aside = path.with_suffix(f".{os.getpid()}.tmp")
-    try:
+    with contextlib.suppress(OSError, DataError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_text(json.dumps({"order": list(order), "seconds": seconds, "optimal": optimal}), "utf-8")
-        os.replace(aside, path)
-    except OSError:
-        aside.unlink(missing_ok=True)
+        write_atomically(path, json.dumps({"order": list(order), "seconds": seconds, "optimal": optimal}).encode())

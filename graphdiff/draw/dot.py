@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import tempfile
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from graphdiff.atomic import write_atomically
 from graphdiff.draw.compose import Layers, compose
 from graphdiff.draw.expand import open_composites
 from graphdiff.draw.options import Options
@@ -68,19 +68,16 @@ class Drawing:
         return page(self.outputs)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the picture in the format of the path's suffix; an error leaves an existing file as it was."""
-        target = Path(path)
-        content = self.render(target.suffix.lstrip(".").lower())
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(content)
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(target)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-        return target
+        """Write the picture in the format of the path's suffix; an error leaves an existing file as it was.
+
+        Raises
+        ------
+        GraphError
+            Another suffix.
+        DataError
+            The file cannot be written.
+        """
+        return write_atomically(path, self.render(Path(path).suffix.lstrip(".").lower()))
 
     def _repr_svg_(self) -> str:
         return self.render("svg").decode()

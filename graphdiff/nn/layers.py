@@ -116,7 +116,7 @@ class Linear(Module):
         if self._has_bias:
             self.bias = _initial(make_bias, (self.out_features,), stream, 1.0, dtype, "b")
         self.in_features = in_features
-        self._init = None  # a function given by the user need not survive pickling
+        self._init = self._stream = None  # neither is drawn from again, nor need it survive pickling
 
     def _require_made(self) -> None:
         if self.in_features is None:
@@ -465,8 +465,8 @@ class MLP(Sequential):
         "relu", "tanh", "sigmoid", "gelu", "elu", "leaky_relu", "softplus" or "hard_tanh".
     in_features : int, optional
         Inferred at the first call if not given.
-    seed : int
-        For the initial weights.
+    seed : int or random stream, optional
+        For the initial weights; by default a stream of its own, as in `Linear`.
     init : str or callable, optional
         Of the weights of every layer, as `Linear` takes it. By default uniform with the variance 2 / inputs (He), or
         1 / inputs (LeCun) for the last layer and where the activation saturates.
@@ -486,7 +486,7 @@ class MLP(Sequential):
         activation: str = "relu",
         *,
         in_features: int | None = None,
-        seed: int = 0,
+        seed: Any = None,
         init: str | Initialiser | None = None,
         dtype: Any = "float32",
     ) -> None:

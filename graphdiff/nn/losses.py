@@ -26,6 +26,10 @@ __all__ = [
 ]
 
 
+_SUM_TOLERANCE = 1e-3
+"""How far from 1 a row's probabilities may sum: as half precision rounds them."""
+
+
 def check_labels(labels: Any, classes: int) -> None:
     """Refuse labels, an array on the host, that are outside 0 … classes - 1; DataError names the row."""
     outside = (labels < 0) | (labels >= classes)
@@ -38,10 +42,15 @@ def _require_all(allowed: Tensor, labels: Tensor, told: str) -> None:
     """Refuse labels that are not allowed; DataError says what is, and names the first row with another."""
     if bool(FUNCTIONS["all"](allowed)):
         return
-    place = FUNCTIONS["argmax"](FUNCTIONS["reshape"](~allowed, (-1,)).astype("int8"))
-    value = FUNCTIONS["reshape"](labels, (-1,)).numpy()[int(place)]
-    row = int(place) // math.prod(labels.shape[1:])
+    place, value = _first_where(~allowed, labels)
+    row = place // math.prod(labels.shape[1:])
     raise DataError(f"{told}, but row {row} of {labels.describe()} has {value:g}")
+
+
+def _first_where(wrong: Tensor, values: Tensor) -> tuple[int, Any]:
+    """Return the first place, of the flat array, where something is wrong, and the value there."""
+    place = int(FUNCTIONS["argmax"](FUNCTIONS["reshape"](wrong, (-1,)).astype("int8")))
+    return place, FUNCTIONS["reshape"](values, (-1,)).numpy()[place]
 
 
 def _require_pairs(logits: Tensor, labels: Tensor) -> None:
@@ -56,6 +65,20 @@ def _check_labels(logits: Tensor, labels: Tensor) -> None:
     _require_pairs(logits, labels)
     if labels.has_value and labels.size:
         check_labels(labels.numpy(), logits.shape[1])
+
+
+def _check_probabilities(labels: Tensor) -> None:
+    """Refuse rows that are no distribution; labels that are differentiated by may leave the simplex."""
+    if not labels.has_value or labels.recorded or not labels.ndim:
+        return
+    _require_all(labels >= 0, labels, "probabilities are not negative")
+    sums = FUNCTIONS["sum"](labels, axis=-1)
+    wrong = ~(FUNCTIONS["abs"](sums - 1.0) <= _SUM_TOLERANCE)
+    if bool(FUNCTIONS["any"](wrong)):
+        place, value = _first_where(wrong, sums)
+        raise DataError(
+            f"probabilities of a row sum to 1, but those of row {place} of {labels.describe()} to {value:g}"
+        )
 
 
 # The cross-entropy of classes, for logits (…, examples, classes) and labels (…, examples). The shift by the maximum
@@ -137,7 +160,7 @@ def softmax_cross_entropy(
     Raises
     ------
     DataError
-        A label is no class, or a weight is negative.
+        A label is no class, a probability is negative, a row of them does not sum to 1, or a weight is negative.
     ShapeError, DTypeError
 
     Examples
@@ -161,6 +184,7 @@ def softmax_cross_entropy(
         raise DTypeError(f"labels are integers or probabilities, not {labels.describe()}")
     if labels.shape != logits.shape:
         raise ShapeError(f"probabilities {labels.describe()} do not have the shape of the logits {logits.describe()}")
+    _check_probabilities(labels)
     if not plain:
         return _general_cross_entropy(logits, labels, weights, class_weights, label_smoothing)
     picked = FUNCTIONS["sum"](labels.astype(logits.dtype) * FUNCTIONS["log_softmax"](logits, axis=-1), axis=-1)

@@ -117,12 +117,13 @@ class Module:
             elif name in self.buffers:
                 yield f"{prefix}{path}", item
 
-    def named_streams(self) -> Iterator[tuple[str, Any]]:
+    def named_streams(self, prefix: str = "") -> Iterator[tuple[str, Any]]:
         """Yield (path, stream) for the streams of random numbers that layers draw from while they train."""
-        for path, module in self.named_modules():
-            stream = vars(module).get("stream")
-            if host.is_random_generator(stream):
-                yield f"{path}.stream" if path else "stream", stream
+        for path, item, _ in self._named(object):
+            if isinstance(item, Module):
+                yield from item.named_streams(f"{prefix}{path}.")
+            elif host.is_random_generator(item):
+                yield f"{prefix}{path}", item
 
     def parameters(self) -> list[Variable]:
         """Return the parameters, layer by layer, weight before bias."""

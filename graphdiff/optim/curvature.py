@@ -14,6 +14,7 @@ from graphdiff.host import is_real_floating
 from graphdiff.op import FUNCTIONS, as_tensor
 from graphdiff.optim.arena import arena_of
 from graphdiff.optim.optimizers import require
+from graphdiff.plan import Compiled, compile
 from graphdiff.tensor import TRACES, Tensor, Variable
 
 __all__ = ["LBFGS", "Newton"]
@@ -59,10 +60,29 @@ class _Flat:
         if not self.backend.in_place:
             arena.show()
 
+    def evaluator(self, closure: Closure) -> Callable[[], tuple[Tensor, Any]]:
+        """Return what evaluates the loss and its flat gradient; of a compiled closure, a plan for both."""
+        _require_no_trace()
+        if not isinstance(closure, Compiled):
+            return lambda: self.evaluate(closure)
+        function = closure.function
+
+        @compile
+        def both() -> tuple[Tensor, Tensor]:
+            loss = as_tensor(function())
+            gradients = gradients_of(loss)
+            parts = [gradients.get(p, FUNCTIONS["zeros_like"](p)) for p in self.parameters]
+            return loss, FUNCTIONS["concat"]([FUNCTIONS["reshape"](part, (-1,)) for part in parts])
+
+        def run() -> tuple[Tensor, Any]:
+            with use_backend(self.backend):
+                loss, gradient = both()
+            return loss, gradient.value
+
+        return run
+
     def evaluate(self, closure: Closure) -> tuple[Tensor, Any]:
         """Return the loss and its flat gradient."""
-        if TRACES:
-            raise CompileError("a method that evaluates its loss as often as it needs cannot be compiled")
         with use_backend(self.backend):
             loss = closure()
         gradients = gradients_of(loss)
@@ -74,10 +94,15 @@ class _Flat:
         return as_tensor(loss), self.join(parts)
 
     def dot(self, a: Any, b: Any) -> float:
-        return float(self.F.sum(a * b))
+        return float(self.F.vecdot(a, b))
 
     def largest(self, a: Any) -> float:
         return float(self.F.max(self.F.abs(a)))
+
+
+def _require_no_trace() -> None:
+    if TRACES:
+        raise CompileError("a method that evaluates its loss as often as it needs cannot be compiled")
 
 
 class _Point(NamedTuple):
@@ -165,21 +190,23 @@ class LBFGS:
         ----------
         closure : callable
             Without arguments; returns the loss, made of the parameters as they are then. `.grad` is left alone. If it
-            fails, parameters and memory are as before the call.
+            fails, parameters and memory are as before the call. One made by `gd.compile` is traced once in this call,
+            together with its gradient, which pays from some ten evaluations on.
         """
         flat = self._flat
+        evaluate = flat.evaluator(closure)
         before = flat.read()
         memory = self.steps, self.evaluations_made, self.converged, list(self._pairs), self._scale, self._last
         try:
-            return self._minimize(closure)
+            return self._minimize(evaluate)
         except BaseException:
             self.steps, self.evaluations_made, self.converged, self._pairs, self._scale, self._last = memory
             flat.write(before)
             raise
 
-    def _minimize(self, closure: Closure) -> Tensor:
+    def _minimize(self, evaluate: Callable[[], tuple[Tensor, Any]]) -> Tensor:
         flat = self._flat
-        first, gradient = flat.evaluate(closure)
+        first, gradient = evaluate()
         loss, used = float(first), 1
         if not math.isfinite(loss):
             raise OpError(f"the loss is {loss} where the search would begin")
@@ -200,7 +227,7 @@ class LBFGS:
 
             def along(step: float, start: Any = start, direction: Any = direction) -> _Point:
                 flat.write(start + step * direction)
-                value, slopes = flat.evaluate(closure)
+                value, slopes = evaluate()
                 self.evaluations_made += 1
                 return _Point(step, float(value), flat.dot(slopes, direction), slopes)
 
@@ -359,6 +386,7 @@ class Newton:
             Without arguments; returns the loss.
         """
         flat = self._flat
+        _require_no_trace()
         loss, gradient = flat.evaluate(closure)
         with working_on(flat.backend):
             curvature = hessian_of(loss, self.parameters)

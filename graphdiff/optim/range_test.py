@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from graphdiff.atomic import write_atomically
 from graphdiff.errors import CompileError, DataError, NoValueError, OpError
 from graphdiff.figures import FIRST, SECOND, figure_for, rendered, styled
 from graphdiff.optim.optimizers import Optimizer, require
@@ -59,12 +60,7 @@ class RangeTest:
             room = max(abs(first - low), 1e-3 * abs(first), 1e-12)
             axes.set_ylim(low - 0.15 * room, first + 0.6 * room)
         axes.legend(frameon=False)
-        path = Path(path)
-        try:
-            path.write_bytes(rendered(figure, path))
-        except OSError as error:
-            raise DataError(f"cannot write {path}: {error.strerror or error}") from error
-        return path
+        return write_atomically(path, rendered(figure, path))
 
 
 def lr_range_test(

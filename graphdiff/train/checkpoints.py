@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from graphdiff.atomic import remove_leftovers, write_atomically
 from graphdiff.errors import DataError, GraphDiffError
-from graphdiff.nn.layers import Module
-from graphdiff.train.atomic import remove_leftovers, write_atomically
 from graphdiff.train.callbacks import Callback, Run, Watcher
 from graphdiff.train.tensorfile import pack, unpack
 
@@ -75,7 +74,7 @@ class Checkpoint:
             "stopped": run.stopped,
             "finished": bool(run.stopped) or run.epoch >= len(self._sizes),
             "history": list(run.history),
-            "streams": {path: _plain(stream.bit_generator.state) for path, stream in streams(run.model)},
+            "streams": {path: _plain(stream.bit_generator.state) for path, stream in run.model.named_streams()},
             "callbacks": [[type(callback).__name__, _plain(callback.state())] for callback in self._callbacks],
         }
         if watcher is not None:
@@ -113,7 +112,7 @@ class Checkpoint:
             except GraphDiffError as error:
                 raise DataError(f"{self.path} is of another model: {error}") from error
             run.optimizer.load_state(parts["optimizer"])
-            for path, stream in streams(run.model):
+            for path, stream in run.model.named_streams():
                 stream.bit_generator.state = _arrays(facts["streams"][path])
             run.epoch, run.batch, run.loss = facts["epoch"], facts["batch"], facts["loss"]
             run.stopped = facts["stopped"]
@@ -144,17 +143,6 @@ class Checkpoint:
             raise DataError(f"{self.path} is of a run with batches of {sizes[:3]} rows, not {self._sizes[:3]}")
         if facts["epoch"] > len(self._sizes) or (facts["epoch"] == len(self._sizes) and facts["batch"]):
             raise DataError(f"{self.path} is of a run that is {facts['epoch']} epochs on, not {len(self._sizes)}")
-
-
-def streams(module: Module, prefix: str = "") -> Iterator[tuple[str, np.random.Generator]]:
-    """Yield (path, stream) for the random streams that a module and those within it draw from."""
-    for name, value in vars(module).items():
-        for index, item in enumerate(value if isinstance(value, (list, tuple)) else [value]):
-            path = f"{prefix}{name}.{index}"
-            if isinstance(item, np.random.Generator):
-                yield path, item
-            elif isinstance(item, Module):
-                yield from streams(item, f"{path}.")
 
 
 def _sample(data: Sequence[Any]) -> str:

@@ -1,131 +1,33 @@
 """Multilayer perceptrons as scikit-learn estimators.
 
 They take the parameters of scikit-learn's own `MLPClassifier` and `MLPRegressor` and, in float64, follow them step by
-step: the same initial weights, order of examples, objective and updates. scikit-learn is imported here and nowhere else
-in the package; `graphdiff.train` loads this module when an estimator is asked for.
+step: the same initial weights, order of examples, objective and updates. scikit-learn is imported here and in the two
+modules this one stands on; `graphdiff.train` loads it when an estimator is asked for.
 """
 
 from __future__ import annotations
 
-import math
-import warnings
-from collections.abc import Iterator
-from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, is_classifier
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import accuracy_score, r2_score
-from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import check_random_state, column_or_1d
-from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target, unique_labels
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from graphdiff.backend import Backend, current_backend, get_backend, use_backend
-from graphdiff.optim.curvature import LBFGS
-from graphdiff.optim.descent import SGD
-from graphdiff.optim.optimizers import Optimizer
-from graphdiff.tensor import Variable
-from graphdiff.train.network import ACTIVATIONS, Adam, Trainer, forward
+from graphdiff.backend import use_backend
+from graphdiff.train.estimator_parameters import documented
+from graphdiff.train.estimator_training import Examples, TrainedMLP
+from graphdiff.train.network import forward
 
 __all__ = ["MLPClassifier", "MLPRegressor"]
 
-_FALL = 1e7 * float(np.finfo("float64").eps)
-"""By less than this the loss no longer falls, for lbfgs: SciPy's factor."""
-AUTO_BATCH = 200
-"""Rows of a batch where the estimator chooses, as scikit-learn has it."""
 
-
-class _MLP(BaseEstimator):
-    """What classifier and regressor share."""
-
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions(set(ACTIVATIONS))],
-        "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
-        "alpha": [Interval(Real, 0, None, closed="left")],
-        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
-        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
-        "power_t": [Interval(Real, 0, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "shuffle": ["boolean"],
-        "random_state": ["random_state"],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "verbose": ["verbose"],
-        "warm_start": ["boolean"],
-        "momentum": [Interval(Real, 0, 1, closed="both")],
-        "nesterovs_momentum": ["boolean"],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
-        "beta_1": [Interval(Real, 0, 1, closed="left")],
-        "beta_2": [Interval(Real, 0, 1, closed="left")],
-        "epsilon": [Interval(Real, 0, None, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
-        "max_fun": [Interval(Integral, 1, None, closed="left")],
-        "dtype": [None, StrOptions({"float32", "float64"})],
-        "backend": [None, str, Backend],
-    }
-    _trainer: Trainer
-
-    def __init__(
-        self,
-        hidden_layer_sizes: Any = (100,),
-        activation: str = "relu",
-        *,
-        solver: str = "adam",
-        alpha: float = 0.0001,
-        batch_size: Any = "auto",
-        learning_rate: str = "constant",
-        learning_rate_init: float = 0.001,
-        power_t: float = 0.5,
-        max_iter: int = 200,
-        shuffle: bool = True,
-        random_state: Any = None,
-        tol: float = 1e-4,
-        verbose: bool = False,
-        warm_start: bool = False,
-        momentum: float = 0.9,
-        nesterovs_momentum: bool = True,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-8,
-        n_iter_no_change: float = 10,
-        max_fun: int = 15000,
-        dtype: str | None = None,
-        backend: Any = None,
-    ) -> None:
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.solver = solver
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.learning_rate_init = learning_rate_init
-        self.power_t = power_t
-        self.max_iter = max_iter
-        self.shuffle = shuffle
-        self.random_state = random_state
-        self.tol = tol
-        self.verbose = verbose
-        self.warm_start = warm_start
-        self.momentum = momentum
-        self.nesterovs_momentum = nesterovs_momentum
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
-        self.n_iter_no_change = n_iter_no_change
-        self.max_fun = max_fun
-        self.dtype = dtype
-        self.backend = backend
+class _MLP(TrainedMLP):
+    """What classifier and regressor share: `fit`, and the network's raw output."""
 
     # What the two kinds do differently ------------------------------------------------------------------------------
 
@@ -134,14 +36,6 @@ class _MLP(BaseEstimator):
         raise NotImplementedError
 
     def _out_activation(self) -> str:
-        raise NotImplementedError
-
-    def _targets(self, y: Any, dtype: Any) -> Any:
-        """Return the targets as an unweighted step takes them."""
-        return y.astype(dtype, copy=False)
-
-    def _score_of(self, raw: Any, y: Any, sample_weight: Any) -> float:
-        """Return the score on validation data, of the network's raw output and the matrix of targets."""
         raise NotImplementedError
 
     # Fitting --------------------------------------------------------------------------------------------------------
@@ -160,14 +54,13 @@ class _MLP(BaseEstimator):
         -------
         self
         """
-        self._validate_params()
         first = not hasattr(self, "coefs_") or not self.warm_start
-        X, y, sample_weight = self._begin(X, y, sample_weight, first=first)
+        examples = self._begin(X, y, sample_weight, first=first)
         self._trainer = self._made_trainer()
         if self.solver == "lbfgs":
-            self._descend_whole(X, y, sample_weight)
+            self._descend_whole(examples)
         else:
-            self._epochs(X, y, sample_weight)
+            self._epochs(examples)
         self._require_finite()
         return self
 
@@ -179,17 +72,16 @@ class _MLP(BaseEstimator):
         return True
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, classes: Any = None) -> Any:
-        self._validate_params()
-        first = not hasattr(self, "coefs_")
-        X, y, sample_weight = self._begin(X, y, sample_weight, first=first, classes=classes)
+        examples = self._begin(X, y, sample_weight, first=not hasattr(self, "coefs_"), classes=classes)
         if not hasattr(self, "_trainer"):
             self._trainer = self._made_trainer()
-        self._one_pass(X, y, sample_weight)
+        self._one_pass(examples)
         self._require_finite()
         return self
 
-    def _begin(self, X: Any, y: Any, sample_weight: Any, *, first: bool, classes: Any = None) -> tuple[Any, Any, Any]:
-        """Check data; initialise where it is the first call."""
+    def _begin(self, X: Any, y: Any, sample_weight: Any, *, first: bool, classes: Any = None) -> Examples:
+        """Check parameters and data; initialise where it is the first call."""
+        self._validate_params()
         hidden = self.hidden_layer_sizes
         hidden = list(hidden) if hasattr(hidden, "__iter__") else [hidden]
         if any(size <= 0 for size in hidden):
@@ -199,221 +91,9 @@ class _MLP(BaseEstimator):
             sample_weight = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
         self._random_state = check_random_state(self.random_state)
         if first:
-            self.__dict__.pop("_trainer", None)
-            self.n_iter_, self.t_ = 0, 0
-            self.n_outputs_ = y.shape[1]
-            units = [X.shape[1], *hidden, y.shape[1]]
-            self.n_layers_ = len(units)
             self.out_activation_ = self._out_activation()
-            self.coefs_, self.intercepts_ = [], []
-            for fan_in, fan_out in zip(units, units[1:]):
-                bound = math.sqrt((2.0 if self.activation == "logistic" else 6.0) / (fan_in + fan_out))
-                coef = self._random_state.uniform(-bound, bound, (fan_in, fan_out))
-                self.coefs_.append(coef.astype(X.dtype, copy=False))
-                self.intercepts_.append(self._random_state.uniform(-bound, bound, fan_out).astype(X.dtype, copy=False))
-            self.loss_curve_: list[float] = []
-            self._without_improvement = 0
-            self.best_loss_: float | None = None if self.early_stopping else math.inf
-            self.validation_scores_: list[float] | None = [] if self.early_stopping else None
-            self.best_validation_score_: float | None = -math.inf if self.early_stopping else None
-        return X, y, sample_weight
-
-    def _made_trainer(self) -> Trainer:
-        def make_optimizer(parameters: list[Variable]) -> Optimizer | LBFGS:
-            if self.solver == "lbfgs":
-                # Limits and memory are SciPy's, which scikit-learn uses.
-                limits: Any = {"iterations": self.max_iter, "evaluations": self.max_fun, "history": 10}
-                return LBFGS(parameters, tolerance_gradient=self.tol, tolerance_change=_FALL, **limits)
-            if self.solver == "adam":
-                return Adam(parameters, self.learning_rate_init, (self.beta_1, self.beta_2), self.epsilon)
-            nesterov = bool(self.nesterovs_momentum and self.momentum)
-            return SGD(parameters, self.learning_rate_init, momentum=self.momentum, nesterov=nesterov)
-
-        return Trainer(
-            self.coefs_,
-            self.intercepts_,
-            self.activation,
-            self.out_activation_,
-            self.alpha,
-            self._backend(),
-            make_optimizer,
-        )
-
-    def _backend(self) -> Backend:
-        return current_backend() if self.backend is None else get_backend(self.backend)
-
-    def _batch_rows(self, rows: int) -> int:
-        if self.batch_size == "auto":
-            return min(AUTO_BATCH, rows)
-        if self.batch_size > rows:
-            warnings.warn(f"batch_size is {self.batch_size} and there are {rows} examples: it is {rows}", stacklevel=4)
-        return min(self.batch_size, rows)
-
-    def _batches(self, order: Any, arrays: list[Any]) -> Iterator[tuple[Any, ...]]:
-        """Yield one epoch's batches, on the backend; a batch on the host lasts until the next is asked for."""
-        size, backend = self._batch_rows(len(order)), self._trainer.backend
-        if self.shuffle and backend.from_host(arrays[0]) is arrays[0]:
-            # Into one place that stays in the cache, which takes a third of the time of a copy of everything.
-            places = [np.empty((size, *array.shape[1:]), dtype=array.dtype) for array in arrays]
-            for start in range(0, len(order), size):
-                rows = order[start : start + size]
-                batch = [place[: len(rows)] for place in places]
-                for array, place in zip(arrays, batch, strict=True):
-                    np.take(array, rows, axis=0, out=place, mode="clip")  # any other mode fills a copy first
-                yield tuple(batch)
-            return
-        if self.shuffle:
-            arrays = [array[order] for array in arrays]
-        for start in range(0, len(order), size):
-            yield tuple(backend.from_host(array[start : start + size]) for array in arrays)
-
-    def _descend_whole(self, X: Any, y: Any, sample_weight: Any) -> None:
-        """Train on all examples at once, with L-BFGS."""
-        trainer, optimizer = self._trainer, self._trainer.optimizer
-        targets = self._targets(y, X.dtype) if sample_weight is None else y.astype(X.dtype, copy=False)
-        arrays = [X, targets] if sample_weight is None else [X, targets, sample_weight]
-        with use_backend(trainer.backend):
-            self.loss_ = self.best_loss_ = trainer.descend_whole(*map(trainer.backend.from_host, arrays))
-        self.n_iter_ = optimizer.steps
-        if self.verbose:
-            print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")
-        if not optimizer.converged:
-            warnings.warn(
-                f"lbfgs has not converged after {self.n_iter_} iterations and {optimizer.evaluations_made} "
-                "evaluations: increase max_iter or max_fun, or scale the data",
-                ConvergenceWarning,
-                stacklevel=3,
-            )
-        self.coefs_, self.intercepts_ = trainer.coefs()
-
-    def _epochs(self, X: Any, y: Any, sample_weight: Any) -> None:
-        """Train until nothing improves, or for max_iter epochs."""
-        trainer, optimizer = self._trainer, self._trainer.optimizer
-        held_out = None
-        if self.early_stopping:
-            X, y, sample_weight, held_out = self._split(X, y, sample_weight)
-            best = self.coefs_, self.intercepts_
-        if sample_weight is None:
-            step, arrays = trainer.step, [X, self._targets(y, X.dtype)]
-        else:
-            step, arrays = trainer.weighted_step, [X, y.astype(X.dtype, copy=False), sample_weight]
-        order = np.arange(len(X))
-        self.n_iter_ = 0
-        try:
-            with use_backend(trainer.backend):
-                for _ in range(self.max_iter):
-                    order = self._next_order(order)
-                    losses = [(batch[0].shape[0], step(*batch)) for batch in self._batches(order, arrays)]
-                    self._note(sum(rows * float(loss) for rows, loss in losses) / len(X), len(X))
-                    if self._improved(held_out) and held_out is not None:
-                        best = trainer.coefs()
-                    if self.solver == "sgd" and self.learning_rate == "invscaling":
-                        optimizer.lr = self.learning_rate_init / (self.t_ + 1) ** self.power_t
-                    if self._without_improvement > self.n_iter_no_change and self._stops(optimizer):
-                        break
-                else:
-                    warnings.warn(
-                        f"Maximum iterations ({self.max_iter}) reached and the optimization hasn't converged yet.",
-                        ConvergenceWarning,
-                        stacklevel=3,
-                    )
-        except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=3)
-        self.coefs_, self.intercepts_ = trainer.coefs() if held_out is None else best
-
-    def _one_pass(self, X: Any, y: Any, sample_weight: Any) -> None:
-        """Train on what `partial_fit` was given, once."""
-        trainer = self._trainer
-        weights = np.ones(len(X), dtype=X.dtype) if sample_weight is None else sample_weight
-        order = self._next_order(np.arange(len(X)))
-        most = AUTO_BATCH if self.batch_size == "auto" else self.batch_size
-        losses = []
-        with use_backend(trainer.backend):
-            batch = min(most, len(X))
-            for start in range(0, len(X), batch):
-                rows = order[start : start + batch]
-                given = [X[rows], y[rows].astype(X.dtype, copy=False), weights[rows]]
-                filling = trainer.padded(len(rows), most) - len(rows)
-                if filling:
-                    given = [np.pad(array, ((0, filling), *((0, 0),) * (array.ndim - 1))) for array in given]
-                losses.append((len(rows), trainer.weighted_step(*map(trainer.backend.from_host, given))))
-        self.n_iter_ = 0
-        self._note(sum(rows * float(loss) for rows, loss in losses) / len(X), len(X))
-        self._improved(None)
-        self.coefs_, self.intercepts_ = trainer.coefs()
-
-    def _next_order(self, order: Any) -> Any:
-        if not self.shuffle:
-            return order
-        places = np.arange(len(order))
-        self._random_state.shuffle(places)
-        return order[places]
-
-    def _note(self, loss: float, rows: int) -> None:
-        """Record the loss of an epoch."""
-        self.n_iter_ += 1
-        self.t_ += rows
-        self.loss_ = loss
-        self.loss_curve_.append(loss)
-        if self.verbose:
-            print(f"Iteration {self.n_iter_}, loss = {loss:.8f}")
-
-    def _improved(self, held_out: Any) -> bool:
-        """Measure the validation score, or take the loss; count epochs without improvement; say whether it is best."""
-        if held_out is None:
-            best_loss = math.inf if self.best_loss_ is None else self.best_loss_
-            stuck = self.loss_ > best_loss - self.tol
-            better = self.loss_ < best_loss
-            self.best_loss_ = min(best_loss, self.loss_)
-        else:
-            X, y, sample_weight = held_out
-            raw = self._trainer.predict(self._trainer.backend.from_host(X)).numpy()
-            score = self._score_of(raw, y, sample_weight) if np.isfinite(raw).all() else math.nan
-            assert self.validation_scores_ is not None
-            assert self.best_validation_score_ is not None
-            self.validation_scores_.append(score)
-            if self.verbose:
-                print(f"Validation score: {score:f}")
-            stuck = score < self.best_validation_score_ + self.tol
-            better = score > self.best_validation_score_
-            if better:
-                self.best_validation_score_ = score
-        self._without_improvement = self._without_improvement + 1 if stuck else 0
-        return better
-
-    def _stops(self, optimizer: Optimizer) -> bool:
-        """Whether training ends where nothing has improved for long: an adaptive rate is lowered first."""
-        if self.solver == "sgd" and self.learning_rate == "adaptive" and optimizer.lr > 1e-6:
-            optimizer.lr /= 5.0
-            self._without_improvement = 0
-            return False
-        if self.verbose:
-            measured = "Validation score" if self.early_stopping else "Training loss"
-            print(
-                f"{measured} did not improve more than tol={self.tol:f} for {self.n_iter_no_change} epochs. Stopping."
-            )
-        return True
-
-    def _split(self, X: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any, Any]:
-        """Set validation data aside."""
-        arrays = [X, y] if sample_weight is None else [X, y, sample_weight]
-        stratify = y if is_classifier(self) and self.n_outputs_ == 1 else None
-        parts = train_test_split(
-            *arrays, random_state=self._random_state, test_size=self.validation_fraction, stratify=stratify
-        )
-        weights = parts[4:] or [None, None]
-        if len(parts[1]) < 2:
-            raise ValueError(
-                "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
-            )
-        return parts[0], parts[2], weights[0], (parts[1], parts[3], weights[1])
-
-    def _require_finite(self) -> None:
-        if not all(np.isfinite(weights).all() for weights in (*self.coefs_, *self.intercepts_)):
-            raise ValueError(
-                "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
-                "preprocessed."
-            )
+            self._initialise(X.shape[1], y.shape[1], hidden, X.dtype)
+        return Examples(X, y, sample_weight)
 
     # Predicting -----------------------------------------------------------------------------------------------------
 
@@ -429,72 +109,7 @@ class _MLP(BaseEstimator):
             return forward(x, arrays[:half], arrays[half:], self.activation).numpy()
 
 
-_PARAMETERS = """hidden_layer_sizes : int or sequence of int
-        Width of each hidden layer.
-    activation : str
-        Of the hidden layers: "identity", "logistic", "tanh", "relu"; beyond scikit-learn's also "leaky_relu", "elu",
-        "gelu", "softplus".
-    solver : {"adam", "sgd", "lbfgs"}
-        "lbfgs" takes all examples at once, for small data; with it there are no batches, epochs or early stopping.
-    alpha : float
-        Strength of the L2 penalty on the weights; as in scikit-learn it is divided by the number of examples of a
-        batch.
-    batch_size : int or "auto"
-        "auto" is 200, or all examples if there are fewer.
-    learning_rate : {"constant", "invscaling", "adaptive"}
-        Of "sgd": as it is; divided by the `power_t`-th power of the examples seen, after each epoch; divided by 5
-        whenever nothing has improved for `n_iter_no_change` epochs.
-    learning_rate_init, power_t : float
-    max_iter : int
-        Epochs at most; of "lbfgs", iterations.
-    shuffle : bool
-        Take the examples in a new order in every epoch.
-    random_state : int, RandomState or None
-        For initial weights, the order of examples and the choice of validation data. In float64 it gives the weights
-        that scikit-learn's estimator of the same name and parameters gives, to rounding.
-    tol : float
-        What counts as an improvement; "lbfgs" ends where no component of the gradient is larger.
-    verbose : bool
-        Print the loss of each epoch.
-    warm_start : bool
-        Let `fit` go on from the weights there are.
-    momentum : float
-    nesterovs_momentum : bool
-        Of "sgd".
-    early_stopping : bool
-        Set validation data aside, stop when the score on it no longer improves, and keep the best weights.
-    validation_fraction : float
-    beta_1, beta_2, epsilon : float
-        Of "adam".
-    n_iter_no_change : int
-        Epochs without an improvement after which training ends.
-    max_fun : int
-        Of "lbfgs": evaluations of the loss at most.
-    dtype : {None, "float32", "float64"}
-        What to compute in; by default in the data's own precision, float64 for what is no float. float32 takes about
-        half the time.
-    backend : str or Backend, optional
-        Where to compute, such as "cupy"; by default the current backend."""
-_ATTRIBUTES = """n_features_in_, n_iter_, n_layers_, n_outputs_ : int
-    coefs_, intercepts_ : list of numpy.ndarray
-        Weights and biases, layer by layer.
-    loss_, best_loss_ : float
-    loss_curve_ : list of float
-        The loss of each epoch; empty after "lbfgs".
-    validation_scores_, best_validation_score_
-        With early stopping: of each epoch, and the best.
-    out_activation_ : str"""
-
-
-def _documented(estimator: Any) -> Any:
-    """Write what both estimators have in common into a docstring."""
-    if estimator.__doc__:  # there is none under python -OO
-        shared = estimator.__doc__.replace("%(parameters)s", _PARAMETERS).replace("%(attributes)s", _ATTRIBUTES)
-        estimator.__doc__ = shared
-    return estimator
-
-
-@_documented
+@documented
 class MLPClassifier(ClassifierMixin, _MLP):
     """A multilayer perceptron that classifies, as a scikit-learn estimator.
 
@@ -603,7 +218,7 @@ class MLPClassifier(ClassifierMixin, _MLP):
         return tags
 
 
-@_documented
+@documented
 class MLPRegressor(RegressorMixin, _MLP):
     """A multilayer perceptron for numbers, as a scikit-learn estimator.
 

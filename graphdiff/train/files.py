@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from graphdiff.atomic import write_atomically
 from graphdiff.errors import DataError, GraphDiffError
 from graphdiff.nn.layers import Module
-from graphdiff.train.atomic import write_atomically
 from graphdiff.train.scaling import Scaler, scaler_from_config
 from graphdiff.train.tensorfile import pack, unpack
 

@@ -1,8 +1,7 @@
-"""The loop: epochs of minibatches, validation, early stopping, checkpoints."""
+"""`fit`: what is checked and made ready before the first batch."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -12,24 +11,20 @@ import numpy as np
 
 from graphdiff.errors import CompileError, DataError, GraphDiffError, NoValueError
 from graphdiff.nn.layers import Module
-from graphdiff.nn.losses import accuracy, check_labels
+from graphdiff.nn.losses import check_labels
 from graphdiff.op import as_tensor
 from graphdiff.optim.optimizers import Optimizer
 from graphdiff.plan import Compiled, compile
 from graphdiff.tensor import Tensor
 from graphdiff.train.augment import Augmentation
 from graphdiff.train.callbacks import Callback, EarlyStopping, Run, Watcher
-from graphdiff.train.checkpoints import Checkpoint, deferred_interrupts
+from graphdiff.train.checkpoints import Checkpoint
 from graphdiff.train.history import History, Record
-from graphdiff.train.minibatches import BatchSize, batch_size_at, check_data, minibatches
-from graphdiff.train.progress import Bar
+from graphdiff.train.loop import Loop, Source, set_mode
+from graphdiff.train.measures import BLOCK_ROWS, Metric, is_classified, measures_of
+from graphdiff.train.minibatches import BatchSize, batch_size_at, check_data
 
 __all__ = ["fit"]
-
-Metric = Callable[[Tensor, Any], Any]
-
-_ROWS = 8192
-"""How many rows are measured at once, so that large data need little memory."""
 
 
 def fit(
@@ -128,31 +123,21 @@ def fit(
     """
     X, y = check_data(data)
     rows, held_out = _split((X, y), validation, seed)
-    count = len(X) if rows is None else len(rows)
     if epochs < 1:
         raise DataError(f"training takes at least one epoch, not {epochs}")
     sizes = [batch_size_at(batch_size, epoch) for epoch in range(epochs)]
-    if drop_last and max(sizes) > count:
-        raise DataError(f"no batch of {max(sizes)} rows can be had of {count}: drop_last would leave nothing")
+    source = Source(X, y, rows, sizes, seed, shuffle, drop_last, augment, prefetch)
+    _check_source(source)
     if checkpoint_every is not None and checkpoint_every < 1:
         raise DataError(f"there is at least one batch between two checkpoints, not {checkpoint_every}")
     if resume and checkpoint is None:
         raise DataError("resume needs the path of a checkpoint")
-    if augment is not None:
-        changed = augment(X[:1], np.random.default_rng(seed))
-        if changed.shape != X[:1].shape or changed.dtype != X.dtype:
-            raise DataError(
-                f"augmentation keeps shape and dtype, and this makes {changed.dtype}{list(changed.shape)} of "
-                f"{X.dtype}{list(X[:1].shape)}"
-            )
-    _set_mode(model, training=False)
+    set_mode(model, training=False)
     output = model(X[:1])
-    classified = _is_classified(output, y)
-    if classified:
-        check_labels(y, output.shape[1])
-        if held_out is not None:
-            check_labels(held_out[1], output.shape[1])
-    training_measures, validation_measures = _measures(loss, metrics, classified)
+    classified = is_classified(output, y)
+    for targets in (y,) if held_out is None else (y, held_out[1]):
+        _check_targets(loss, output, targets, classified)
+    measures, held_out_measures = measures_of(loss, metrics, classified)
 
     def step(inputs: Any, targets: Any) -> Tensor:
         value = loss(model(inputs), targets)
@@ -161,15 +146,12 @@ def fit(
 
     step_once: Callable[..., Tensor] = step
     predict: Callable[..., Tensor] = model
-    _set_mode(model, training=True)
+    set_mode(model, training=True)
     if compiled:
         planned = compile(step)
-        first = slice(0, min(sizes[0], count)) if rows is None else rows[: sizes[0]]
+        first = slice(0, min(sizes[0], source.count)) if rows is None else rows[: sizes[0]]
         if _can_trace(planned, X[first], y[first]):
             step_once, predict = planned, compile(model)
-            _check_targets(loss, output, y)
-            if held_out is not None:
-                _check_targets(loss, output, held_out[1])
 
     run = Run(model, optimizer)
     if isinstance(early_stopping, int):
@@ -177,83 +159,64 @@ def fit(
     watcher = None if early_stopping is None else Watcher(early_stopping, held_out is not None)
     saved = None
     if checkpoint is not None:
-        options = {
-            "seed": seed,
-            "shuffle": shuffle,
-            "drop_last": drop_last,
-            "augment": augment is not None,
-            "rows": count,
-            "optimizer": type(optimizer).__name__,
-        }
-        saved = Checkpoint(checkpoint, run, watcher, sizes, options, (X, y), callbacks)
-        if not (resume and saved.restore()):
-            saved.save()
-    batches = [count // size if drop_last else -(-count // size) for size in sizes]
-    done = sum(batches[: run.epoch]) + run.batch
-    every = checkpoint_every or 0
-    with deferred_interrupts(saved is not None) as interrupted, Bar(sum(batches), epochs, progress) as bar:
-        bar.skip(done)
-        for callback in callbacks:
-            callback.on_start(run)
-        while run.epoch < epochs and not run.stopped:
-            seen = count - count % sizes[run.epoch] if drop_last else count
-            _set_mode(model, training=True)
-            order = minibatches(
-                (X, y),
-                sizes[run.epoch],
-                seed=seed,
-                epoch=run.epoch,
-                shuffle=shuffle,
-                drop_last=drop_last,
-                rows=rows,
-                first=run.batch,
-                augment=augment,
-                prefetch=prefetch,
-            )
-            with contextlib.closing(order):
-                for inputs, targets in order:
-                    value = float(step_once(inputs, targets))
-                    run.loss += value * len(inputs) / seen
-                    run.batch += 1
-                    done += 1
-                    bar.advance(run, value, len(inputs))
-                    for callback in callbacks:
-                        callback.on_batch(run)
-                    if saved is not None:
-                        if interrupted():
-                            saved.save()
-                            raise KeyboardInterrupt
-                        if every and done % every == 0:
-                            saved.save()
-            record: Record = {"epoch": run.epoch + 1, "loss": run.loss}
-            _set_mode(model, training=False)
-            record |= _measured(predict, training_measures, X, y, rows)
-            if held_out is not None:
-                held = _measured(predict, validation_measures, *held_out)
-                record |= {f"validation_{name}": value for name, value in held.items()}
-            run.history.append(record)
-            run.epoch, run.batch, run.loss = run.epoch + 1, 0, 0.0
-            for callback in callbacks:
-                callback.on_epoch(run, record)
-            if watcher is not None:
-                watcher.look(run, record)
-            if saved is not None and (not every or run.stopped or run.epoch == epochs):
-                saved.save()
-            if on_epoch is not None:
-                on_epoch(record)
-        if watcher is not None:
-            watcher.restore(model)
-        for callback in callbacks:
-            callback.on_end(run)
-    _set_mode(model, training=False)
+        saved = _begun_checkpoint(checkpoint, run, watcher, source, callbacks, resume=resume)
+    loop = Loop(
+        run,
+        source,
+        step_once,
+        predict,
+        measures,
+        held_out_measures,
+        held_out,
+        callbacks,
+        on_epoch,
+        watcher,
+        saved,
+        checkpoint_every or 0,
+    )
+    loop.train(progress)
+    set_mode(model, training=False)
     return run.history
 
 
-def _set_mode(model: Module, *, training: bool) -> None:
-    """Tell the model whether it is being trained, if it has layers to which that matters."""
-    switch = getattr(model, "train" if training else "eval", None)
-    if callable(switch):
-        switch()
+def _check_source(source: Source) -> None:
+    """Refuse batches that there cannot be."""
+    if source.drop_last and max(source.sizes) > source.count:
+        raise DataError(
+            f"no batch of {max(source.sizes)} rows can be had of {source.count}: drop_last would leave nothing"
+        )
+    if source.augment is not None:
+        X = source.X
+        changed = source.augment(X[:1], np.random.default_rng(source.seed))
+        if changed.shape != X[:1].shape or changed.dtype != X.dtype:
+            raise DataError(
+                f"augmentation keeps shape and dtype, and this makes {changed.dtype}{list(changed.shape)} of "
+                f"{X.dtype}{list(X[:1].shape)}"
+            )
+
+
+def _begun_checkpoint(
+    path: str | os.PathLike[str],
+    run: Run,
+    watcher: Watcher | None,
+    source: Source,
+    callbacks: Sequence[Callback],
+    *,
+    resume: bool,
+) -> Checkpoint:
+    """Bring the run to where a checkpoint is, or write the first one."""
+    options = {
+        "seed": source.seed,
+        "shuffle": source.shuffle,
+        "drop_last": source.drop_last,
+        "augment": source.augment is not None,
+        "rows": source.count,
+        "optimizer": type(run.optimizer).__name__,
+    }
+    saved = Checkpoint(path, run, watcher, source.sizes, options, (source.X, source.y), callbacks)
+    if not (resume and saved.restore()):
+        saved.save()
+    return saved
 
 
 def _split(data: Sequence[Any], validation: Any, seed: int) -> tuple[Any, Any]:
@@ -272,11 +235,6 @@ def _split(data: Sequence[Any], validation: Any, seed: int) -> tuple[Any, Any]:
     return np.sort(order[held:]), (*data, np.sort(order[:held]))
 
 
-def _is_classified(output: Tensor, y: Any) -> bool:
-    """Whether the targets are classes: one integer per row, and an output for each class."""
-    return y.dtype.kind in "iu" and y.ndim == 1 and output.ndim == 2 and output.shape[1] > 1
-
-
 def _can_trace(step: Compiled, inputs: Any, targets: Any) -> bool:
     try:
         step.plan(inputs, targets)
@@ -286,53 +244,20 @@ def _can_trace(step: Compiled, inputs: Any, targets: Any) -> bool:
     return True
 
 
-def _check_targets(loss: Any, output: Tensor, y: Any) -> None:
+def _check_targets(loss: Any, output: Tensor, y: Any, classified: bool) -> None:
     """Have the loss refuse targets that it is not defined for: a compiled one knows no values.
 
     It is given one and the same output beside all of them, which is cheap.
     """
+    if classified:
+        check_labels(y, output.shape[1])
     if output.shape[:1] != (1,):
         return
-    for start in range(0, len(y), _ROWS):
-        targets = y[start : start + _ROWS]
+    for start in range(0, len(y), BLOCK_ROWS):
+        targets = y[start : start + BLOCK_ROWS]
         try:
             loss(as_tensor(np.repeat(output.numpy(), len(targets), axis=0)), targets)
         except DataError as error:
             raise DataError(f"counting from row {start} of the targets: {error}" if start else str(error)) from error
         except GraphDiffError:
             return  # a loss that cannot be asked in this way; what is wrong with it, training will tell
-
-
-def _measures(loss: Any, metrics: Any, classified: bool) -> tuple[dict[str, Metric], dict[str, Metric]]:
-    """Return what is measured after each epoch, on the training data and on what is held out."""
-    named = dict(metrics) if isinstance(metrics, Mapping) else {_name(metric): metric for metric in metrics}
-    taken = {"epoch", "loss", "accuracy"} & named.keys()
-    if taken:
-        raise DataError(f"a metric cannot be called {taken.pop()!r}: that is recorded anyway")
-    training = ({"accuracy": accuracy} if classified else {}) | named
-    return training, {"loss": loss} | training
-
-
-def _name(metric: Any) -> str:
-    return getattr(metric, "__name__", type(metric).__name__.lower())
-
-
-def _measured(predict: Callable[..., Tensor], measures: Mapping[str, Metric], X: Any, y: Any, rows: Any) -> Record:
-    """Return means over the rows, measured block by block."""
-    if not measures:
-        return {}
-    count = len(X) if rows is None else len(rows)
-    size = min(_ROWS, max(1, 2**22 // max(1, int(np.prod(X.shape[1:])))))
-    if count <= size:
-        blocks: list[Any] = [slice(None) if rows is None else rows]
-    else:
-        starts = range(0, count, size)
-        blocks = [slice(k, k + size) if rows is None else rows[k : k + size] for k in starts]
-    totals = dict.fromkeys(measures, 0.0)
-    for block in blocks:
-        inputs, targets = X[block], y[block]
-        output = predict(inputs)
-        for name, measure in measures.items():
-            value = float(measure(output, targets))
-            totals[name] += value if len(blocks) == 1 else value * (len(inputs) / count)
-    return totals

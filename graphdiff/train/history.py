@@ -7,9 +7,9 @@ import io
 import os
 from pathlib import Path
 
+from graphdiff.atomic import write_atomically
 from graphdiff.errors import DataError
 from graphdiff.figures import FIRST, SECOND, figure_for, rendered, styled
-from graphdiff.train.atomic import write_atomically
 
 __all__ = ["History", "Record"]
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from graphdiff.atomic import write_atomically
 from graphdiff.errors import DataError
 from graphdiff.figures import figure_for, rendered
 from graphdiff.nn.report import differentiated
 from graphdiff.tensor import Tensor
-from graphdiff.train.atomic import write_atomically
 from graphdiff.train.callbacks import Callback, Run
 from graphdiff.train.history import Record
 

@@ -136,7 +136,7 @@ class Trainer:
 
     def descend_whole(self, *arrays: Any) -> float:
         """Have L-BFGS lower the objective, on all examples; return what is reported then."""
-        self.optimizer.minimize(lambda: self._objective(*arrays)[0])
+        self.optimizer.minimize(compile(lambda: self._objective(*arrays)[0]))
         return float(self._objective(*arrays)[1])
 
     def padded(self, rows: int, most: int) -> int:

@@ -55,10 +55,12 @@ class Bar:
 
     def advance(self, run: Run, loss: float, examples: int) -> None:
         """Count a batch of this loss and so many examples."""
+        if self._progress is None:
+            return
         self._batches += 1
         self._examples += examples
         now = time.perf_counter()
-        if self._progress is None or (now < self._next and self._batches < self._total):
+        if now < self._next and self._batches < self._total:
             return
         self._next = now + _PAUSE
         shown = f"loss {loss:.4f}"

@@ -1,0 +1,306 @@
+"""How the scikit-learn estimators train: epochs of batches, one pass over some data, or L-BFGS on all of them."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.base import is_classifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+
+from graphdiff.backend import Backend, current_backend, get_backend, use_backend
+from graphdiff.optim.curvature import LBFGS
+from graphdiff.optim.descent import SGD
+from graphdiff.optim.optimizers import Optimizer
+from graphdiff.tensor import Variable
+from graphdiff.train.estimator_parameters import MLPParameters
+from graphdiff.train.network import Adam, Trainer
+
+__all__ = ["Examples", "TrainedMLP", "batches_of"]
+
+_FALL = 1e7 * float(np.finfo("float64").eps)
+"""By less than this the loss no longer falls, for lbfgs: SciPy's factor."""
+_AUTO_BATCH = 200
+"""Rows of a batch where the estimator chooses, as scikit-learn has it."""
+_LEAST_RATE = 1e-6
+"""An adaptive learning rate is lowered no more than to about here."""
+
+
+class Examples(NamedTuple):
+    """Rows of inputs, their targets as a matrix, and how much each counts."""
+
+    X: Any
+    y: Any
+    weights: Any = None
+
+
+def batches_of(
+    order: Any, arrays: Sequence[Any], size: int, backend: Backend, *, shuffled: bool
+) -> Iterator[tuple[Any, ...]]:
+    """Yield one epoch's batches, on the backend; a batch on the host lasts until the next is asked for."""
+    if not shuffled:
+        for start in range(0, len(order), size):
+            yield tuple(backend.from_host(array[start : start + size]) for array in arrays)
+    elif backend.from_host(arrays[0]) is arrays[0]:
+        yield from _gathered(order, arrays, size)
+    else:
+        yield from batches_of(order, [array[order] for array in arrays], size, backend, shuffled=False)
+
+
+def _gathered(order: Any, arrays: Sequence[Any], size: int) -> Iterator[tuple[Any, ...]]:
+    """Yield batches in one place that stays in the cache: a third of the time of a copy of everything."""
+    places = [np.empty((size, *array.shape[1:]), dtype=array.dtype) for array in arrays]
+    for start in range(0, len(order), size):
+        rows = order[start : start + size]
+        batch = tuple(place[: len(rows)] for place in places)
+        for array, place in zip(arrays, batch, strict=True):
+            np.take(array, rows, axis=0, out=place, mode="clip")  # any other mode fills a copy first
+        yield batch
+
+
+class TrainedMLP(MLPParameters):
+    """An estimator that has a network and trains it; a subclass brings data and targets into shape."""
+
+    _trainer: Trainer
+    n_outputs_: int
+    out_activation_: str
+    coefs_: list[Any]
+    intercepts_: list[Any]
+    best_loss_: float | None
+    validation_scores_: list[float] | None
+    best_validation_score_: float | None
+    loss_curve_: list[float]
+
+    # What classifier and regressor do differently -------------------------------------------------------------------
+
+    def _targets(self, y: Any, dtype: Any) -> Any:
+        """Return the targets as an unweighted step takes them."""
+        return y.astype(dtype, copy=False)
+
+    def _score_of(self, raw: Any, y: Any, sample_weight: Any) -> float:
+        """Return the score on validation data, of the network's raw output and the matrix of targets."""
+        raise NotImplementedError
+
+    # The network ----------------------------------------------------------------------------------------------------
+
+    def _initialise(self, features: int, outputs: int, hidden: Sequence[int], dtype: Any) -> None:
+        """Draw weights as scikit-learn does, and forget what was learnt and measured."""
+        self.__dict__.pop("_trainer", None)
+        self.n_iter_, self.t_ = 0, 0
+        self.n_outputs_ = outputs
+        units = [features, *hidden, outputs]
+        self.n_layers_ = len(units)
+        self.coefs_, self.intercepts_ = [], []
+        for fan_in, fan_out in zip(units, units[1:]):
+            bound = math.sqrt((2.0 if self.activation == "logistic" else 6.0) / (fan_in + fan_out))
+            coef = self._random_state.uniform(-bound, bound, (fan_in, fan_out))
+            self.coefs_.append(coef.astype(dtype, copy=False))
+            self.intercepts_.append(self._random_state.uniform(-bound, bound, fan_out).astype(dtype, copy=False))
+        self.loss_curve_ = []
+        self._without_improvement = 0
+        self.best_loss_ = None if self.early_stopping else math.inf
+        self.validation_scores_ = [] if self.early_stopping else None
+        self.best_validation_score_ = -math.inf if self.early_stopping else None
+
+    def _made_trainer(self) -> Trainer:
+        return Trainer(
+            self.coefs_,
+            self.intercepts_,
+            self.activation,
+            self.out_activation_,
+            self.alpha,
+            self._backend(),
+            self._made_optimizer,
+        )
+
+    def _made_optimizer(self, parameters: list[Variable]) -> Optimizer | LBFGS:
+        if self.solver == "lbfgs":
+            # Limits and memory are SciPy's, which scikit-learn uses.
+            limits: Any = {"iterations": self.max_iter, "evaluations": self.max_fun, "history": 10}
+            return LBFGS(parameters, tolerance_gradient=self.tol, tolerance_change=_FALL, **limits)
+        if self.solver == "adam":
+            return Adam(parameters, self.learning_rate_init, (self.beta_1, self.beta_2), self.epsilon)
+        nesterov = bool(self.nesterovs_momentum and self.momentum)
+        return SGD(parameters, self.learning_rate_init, momentum=self.momentum, nesterov=nesterov)
+
+    def _backend(self) -> Backend:
+        return current_backend() if self.backend is None else get_backend(self.backend)
+
+    def _step_and_arrays(self, examples: Examples) -> tuple[Callable[..., Any], list[Any]]:
+        """Return the compiled step, and what its batches are cut from."""
+        X, y, weights = examples
+        if weights is None:
+            return self._trainer.step, [X, self._targets(y, X.dtype)]
+        return self._trainer.weighted_step, [X, y.astype(X.dtype, copy=False), weights]
+
+    # All examples at once -------------------------------------------------------------------------------------------
+
+    def _descend_whole(self, examples: Examples) -> None:
+        """Train with L-BFGS."""
+        trainer, optimizer = self._trainer, self._trainer.optimizer
+        _, arrays = self._step_and_arrays(examples)
+        with use_backend(trainer.backend):
+            self.loss_ = self.best_loss_ = trainer.descend_whole(*map(trainer.backend.from_host, arrays))
+        self.n_iter_ = optimizer.steps
+        if self.verbose:
+            print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")
+        if not optimizer.converged:
+            warnings.warn(
+                f"lbfgs has not converged after {self.n_iter_} iterations and {optimizer.evaluations_made} "
+                "evaluations: increase max_iter or max_fun, or scale the data",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+        self.coefs_, self.intercepts_ = trainer.coefs()
+
+    # Epochs of batches ----------------------------------------------------------------------------------------------
+
+    def _epochs(self, examples: Examples) -> None:
+        """Train until nothing improves, or for max_iter epochs."""
+        trainer, held_out = self._trainer, None
+        best = self.coefs_, self.intercepts_
+        if self.early_stopping:
+            examples, held_out = self._split(examples)
+        step, arrays = self._step_and_arrays(examples)
+        rows = len(examples.X)
+        size, order = self._batch_rows(rows), np.arange(rows)
+        self.n_iter_ = 0
+        try:
+            with use_backend(trainer.backend):
+                for _ in range(self.max_iter):
+                    order = self._next_order(order)
+                    batches = batches_of(order, arrays, size, trainer.backend, shuffled=self.shuffle)
+                    self._note([(batch[0].shape[0], step(*batch)) for batch in batches])
+                    if self._improved(held_out) and held_out is not None:
+                        best = trainer.coefs()
+                    if self._ends():
+                        break
+                else:
+                    warnings.warn(
+                        f"Maximum iterations ({self.max_iter}) reached and the optimization hasn't converged yet.",
+                        ConvergenceWarning,
+                        stacklevel=3,
+                    )
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", stacklevel=3)
+        self.coefs_, self.intercepts_ = trainer.coefs() if held_out is None else best
+
+    def _split(self, examples: Examples) -> tuple[Examples, Examples]:
+        """Set validation data aside."""
+        X, y, weights = examples
+        stratify = y if is_classifier(self) and self.n_outputs_ == 1 else None
+        parts = train_test_split(
+            *([X, y] if weights is None else [X, y, weights]),
+            random_state=self._random_state,
+            test_size=self.validation_fraction,
+            stratify=stratify,
+        )
+        kept, held_out = Examples(*parts[0::2]), Examples(*parts[1::2])
+        if len(held_out.X) < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
+            )
+        return kept, held_out
+
+    def _batch_rows(self, rows: int) -> int:
+        if self.batch_size == "auto":
+            return min(_AUTO_BATCH, rows)
+        if self.batch_size > rows:
+            warnings.warn(f"batch_size is {self.batch_size} and there are {rows} examples: it is {rows}", stacklevel=4)
+        return min(self.batch_size, rows)
+
+    def _next_order(self, order: Any) -> Any:
+        if not self.shuffle:
+            return order
+        places = np.arange(len(order))
+        self._random_state.shuffle(places)
+        return order[places]
+
+    def _note(self, losses: Sequence[tuple[int, Any]]) -> None:
+        """Record an epoch, of the rows and the loss of each of its batches."""
+        rows = sum(count for count, _ in losses)
+        self.n_iter_ += 1
+        self.t_ += rows
+        self.loss_ = sum(count * float(loss) for count, loss in losses) / rows
+        self.loss_curve_.append(self.loss_)
+        if self.verbose:
+            print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")
+
+    def _improved(self, held_out: Examples | None) -> bool:
+        """Compare an epoch with the best; count those in a row that are no improvement; say whether it is best."""
+        better, stuck = self._loss_improved() if held_out is None else self._score_improved(held_out)
+        self._without_improvement = self._without_improvement + 1 if stuck else 0
+        return better
+
+    def _loss_improved(self) -> tuple[bool, bool]:
+        """Return whether the loss is the least so far, and whether it is not so by more than the tolerance."""
+        best = math.inf if self.best_loss_ is None else self.best_loss_
+        self.best_loss_ = min(best, self.loss_)
+        return self.loss_ < best, self.loss_ > best - self.tol
+
+    def _score_improved(self, held_out: Examples) -> tuple[bool, bool]:
+        """Return the same for the score on validation data, and record that."""
+        raw = self._trainer.predict(self._trainer.backend.from_host(held_out.X)).numpy()
+        score = self._score_of(raw, held_out.y, held_out.weights) if np.isfinite(raw).all() else math.nan
+        best = self.best_validation_score_
+        assert self.validation_scores_ is not None
+        assert best is not None
+        self.validation_scores_.append(score)
+        if self.verbose:
+            print(f"Validation score: {score:f}")
+        if score > best:
+            self.best_validation_score_ = score
+        return score > best, score < best + self.tol
+
+    def _ends(self) -> bool:
+        """Whether training ends after this epoch; if not, the learning rate goes where its schedule has it."""
+        optimizer, schedule = self._trainer.optimizer, self.learning_rate if self.solver == "sgd" else "constant"
+        if schedule == "invscaling":
+            optimizer.lr = self.learning_rate_init / (self.t_ + 1) ** self.power_t
+        if self._without_improvement <= self.n_iter_no_change:
+            return False
+        if schedule == "adaptive" and optimizer.lr > _LEAST_RATE:
+            optimizer.lr /= 5.0
+            self._without_improvement = 0
+            return False
+        if self.verbose:
+            measured = "Validation score" if self.early_stopping else "Training loss"
+            print(
+                f"{measured} did not improve more than tol={self.tol:f} for {self.n_iter_no_change} epochs. Stopping."
+            )
+        return True
+
+    # One pass -------------------------------------------------------------------------------------------------------
+
+    def _one_pass(self, examples: Examples) -> None:
+        """Train on what `partial_fit` was given, once."""
+        trainer = self._trainer
+        X, y, weights = examples
+        weights = np.ones(len(X), dtype=X.dtype) if weights is None else weights
+        order = self._next_order(np.arange(len(X)))
+        most = _AUTO_BATCH if self.batch_size == "auto" else self.batch_size
+        size = min(most, len(X))
+        losses = []
+        with use_backend(trainer.backend):
+            for start in range(0, len(X), size):
+                rows = order[start : start + size]
+                given = [X[rows], y[rows].astype(X.dtype, copy=False), weights[rows]]
+                filling = trainer.padded(len(rows), most) - len(rows)
+                if filling:
+                    given = [np.pad(array, ((0, filling), *((0, 0),) * (array.ndim - 1))) for array in given]
+                losses.append((len(rows), trainer.weighted_step(*map(trainer.backend.from_host, given))))
+        self.n_iter_ = 0
+        self._note(losses)
+        self._improved(None)
+        self.coefs_, self.intercepts_ = trainer.coefs()
+
+    def _require_finite(self) -> None:
+        if not all(np.isfinite(weights).all() for weights in (*self.coefs_, *self.intercepts_)):
+            raise ValueError(
+                "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
+                "preprocessed."
+            )

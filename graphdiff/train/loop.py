@@ -1,0 +1,183 @@
+"""The loop of training: batches, and what happens after each of them and after each epoch."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Any
+
+from graphdiff.tensor import Tensor
+from graphdiff.train.augment import Augmentation
+from graphdiff.train.callbacks import Callback, Run, Watcher
+from graphdiff.train.checkpoints import Checkpoint, deferred_interrupts
+from graphdiff.train.history import Record
+from graphdiff.train.measures import Metric, measured
+from graphdiff.train.minibatches import minibatches
+from graphdiff.train.progress import Bar
+
+__all__ = ["Loop", "Source", "set_mode"]
+
+
+def set_mode(model: Any, *, training: bool) -> None:
+    """Tell the model whether it is being trained, if it has layers to which that matters."""
+    switch = getattr(model, "train" if training else "eval", None)
+    if callable(switch):
+        switch()
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """The rows that are trained on, and how each epoch cuts them into batches.
+
+    Attributes
+    ----------
+    X, y : array
+    rows : integer array or None
+        Which of their rows; None: all.
+    sizes : list of int
+        Rows per batch, for each epoch.
+    seed, shuffle, drop_last, augment, prefetch
+        As `minibatches` has them.
+    """
+
+    X: Any
+    y: Any
+    rows: Any
+    sizes: Sequence[int]
+    seed: int
+    shuffle: bool
+    drop_last: bool
+    augment: Augmentation | None
+    prefetch: int
+
+    @property
+    def count(self) -> int:
+        """How many rows there are to train on."""
+        return len(self.X) if self.rows is None else len(self.rows)
+
+    def rows_in(self, epoch: int) -> int:
+        """Return how many rows an epoch trains on."""
+        return self.count - self.count % self.sizes[epoch] if self.drop_last else self.count
+
+    def batches_in(self, epoch: int) -> int:
+        """Return how many batches an epoch has."""
+        return -(-self.rows_in(epoch) // self.sizes[epoch])
+
+    def batches(self, epoch: int, first: int) -> Generator[tuple[Any, ...], None, None]:
+        """Return an epoch's batches from the one numbered `first` on."""
+        return minibatches(
+            (self.X, self.y),
+            self.sizes[epoch],
+            seed=self.seed,
+            epoch=epoch,
+            shuffle=self.shuffle,
+            drop_last=self.drop_last,
+            rows=self.rows,
+            first=first,
+            augment=self.augment,
+            prefetch=self.prefetch,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Loop:
+    """A training run and all that takes part in it.
+
+    Attributes
+    ----------
+    run : Run
+        Where it is; it goes on from there.
+    source : Source
+    step : callable
+        Trains on a batch; returns its loss.
+    predict : callable
+        The model, for what is measured.
+    measures, held_out_measures : dict of callable
+        By the names in the record.
+    held_out : (X, y, rows) or None
+    callbacks : sequence of Callback
+    on_epoch : callable or None
+        Called with each epoch's record.
+    watcher : Watcher or None
+        Early stopping.
+    saved : Checkpoint or None
+    every : int
+        Batches between two checkpoints; 0: one after each epoch.
+    """
+
+    run: Run
+    source: Source
+    step: Callable[..., Tensor]
+    predict: Callable[..., Tensor]
+    measures: Mapping[str, Metric]
+    held_out_measures: Mapping[str, Metric]
+    held_out: tuple[Any, Any, Any] | None
+    callbacks: Sequence[Callback]
+    on_epoch: Callable[[Record], None] | None
+    watcher: Watcher | None
+    saved: Checkpoint | None
+    every: int
+
+    def train(self, progress: bool | None) -> None:
+        """Go through the epochs that are left."""
+        run, epochs = self.run, len(self.source.sizes)
+        batches = [self.source.batches_in(epoch) for epoch in range(epochs)]
+        before = sum(batches[: run.epoch])
+        with deferred_interrupts(self.saved is not None) as interrupted, Bar(sum(batches), epochs, progress) as bar:
+            bar.skip(before + run.batch)
+            for callback in self.callbacks:
+                callback.on_start(run)
+            while run.epoch < epochs and not run.stopped:
+                set_mode(run.model, training=True)
+                self._train_epoch(before, bar, interrupted)
+                before += run.batch
+                set_mode(run.model, training=False)
+                self._end_epoch(self._record())
+            if self.watcher is not None:
+                self.watcher.restore(run.model)
+            for callback in self.callbacks:
+                callback.on_end(run)
+
+    def _train_epoch(self, before: int, bar: Bar, interrupted: Callable[[], bool]) -> None:
+        """Train on the batches that are left of the epoch under way; all earlier epochs had `before`."""
+        run, step = self.run, self.step
+        rows = self.source.rows_in(run.epoch)
+        with contextlib.closing(self.source.batches(run.epoch, run.batch)) as batches:
+            for inputs, targets in batches:
+                loss = float(step(inputs, targets))
+                run.loss += loss * len(inputs) / rows
+                run.batch += 1
+                bar.advance(run, loss, len(inputs))
+                for callback in self.callbacks:
+                    callback.on_batch(run)
+                if self.saved is not None:
+                    if interrupted():
+                        self.saved.save()
+                        raise KeyboardInterrupt
+                    if self.every and (before + run.batch) % self.every == 0:
+                        self.saved.save()
+
+    def _record(self) -> Record:
+        """Return what is recorded of an epoch whose batches are done."""
+        source = self.source
+        record: Record = {"epoch": self.run.epoch + 1, "loss": self.run.loss}
+        record |= measured(self.predict, self.measures, source.X, source.y, source.rows)
+        if self.held_out is not None:
+            found = measured(self.predict, self.held_out_measures, *self.held_out)
+            record |= {f"validation_{name}": value for name, value in found.items()}
+        return record
+
+    def _end_epoch(self, record: Record) -> None:
+        """Count the epoch as done and tell everyone."""
+        run = self.run
+        run.history.append(record)
+        run.epoch, run.batch, run.loss = run.epoch + 1, 0, 0.0
+        for callback in self.callbacks:
+            callback.on_epoch(run, record)
+        if self.watcher is not None:
+            self.watcher.look(run, record)
+        if self.saved is not None and (not self.every or run.stopped or run.epoch == len(self.source.sizes)):
+            self.saved.save()
+        if self.on_epoch is not None:
+            self.on_epoch(record)

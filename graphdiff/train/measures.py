@@ -1,0 +1,62 @@
+"""What is measured after each epoch: means over the rows, block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from graphdiff.errors import DataError
+from graphdiff.nn.losses import accuracy
+from graphdiff.tensor import Tensor
+from graphdiff.train.history import Record
+
+__all__ = ["BLOCK_ROWS", "Metric", "is_classified", "measured", "measures_of"]
+
+Metric = Callable[[Tensor, Any], Any]
+
+BLOCK_ROWS = 8192
+"""How many rows are measured at once, so that large data need little memory."""
+
+
+def is_classified(output: Tensor, y: Any) -> bool:
+    """Whether the targets are classes: one integer per row, and an output for each class."""
+    return y.dtype.kind in "iu" and y.ndim == 1 and output.ndim == 2 and output.shape[1] > 1
+
+
+def measures_of(
+    loss: Metric, metrics: Mapping[str, Metric] | Sequence[Metric], classified: bool
+) -> tuple[dict[str, Metric], dict[str, Metric]]:
+    """Return what is measured after each epoch, on the training data and on what is held out."""
+    named = dict(metrics) if isinstance(metrics, Mapping) else {_name(metric): metric for metric in metrics}
+    taken = {"epoch", "loss", "accuracy"} & named.keys()
+    if taken:
+        raise DataError(f"a metric cannot be called {taken.pop()!r}: that is recorded anyway")
+    training = ({"accuracy": accuracy} if classified else {}) | named
+    return training, {"loss": loss} | training
+
+
+def _name(metric: Any) -> str:
+    return getattr(metric, "__name__", type(metric).__name__.lower())
+
+
+def measured(predict: Callable[..., Tensor], measures: Mapping[str, Metric], X: Any, y: Any, rows: Any) -> Record:
+    """Return means over the rows (None: all), measured block by block."""
+    if not measures:
+        return {}
+    count = len(X) if rows is None else len(rows)
+    size = min(BLOCK_ROWS, max(1, 2**22 // max(1, int(np.prod(X.shape[1:])))))
+    if count <= size:
+        blocks: list[Any] = [slice(None) if rows is None else rows]
+    else:
+        starts = range(0, count, size)
+        blocks = [slice(k, k + size) if rows is None else rows[k : k + size] for k in starts]
+    totals = dict.fromkeys(measures, 0.0)
+    for block in blocks:
+        inputs, targets = X[block], y[block]
+        output = predict(inputs)
+        for name, measure in measures.items():
+            value = float(measure(output, targets))
+            totals[name] += value if len(blocks) == 1 else value * (len(inputs) / count)
+    return totals
