@@ -173,3 +173,20 @@ def test_drawing_changes_nothing() -> None:
 def test_only_tensors_are_drawn(bad: Any) -> None:
     with pytest.raises(GraphError, match=r"Tensors, not (float|str|NoneType)"):
         gd.draw(bad)
+
+
+def test_lines_of_a_box_have_the_length_that_it_was_made_for() -> None:
+    x = gd.variable([1.0, 2.0], name="a name of some length")
+    svg = gd.draw(gd.sum(gd.tanh(x)).named("s")).render("svg").decode()
+    boxes = re.findall(r'<g id="node\d+" class="node">.*?</g>', svg, re.DOTALL)
+    assert len(boxes) == 3
+    for box in boxes:
+        outline = re.search(r' (?:points|d)="([^"]*)"', box)
+        assert outline is not None
+        across = [float(place.split(",")[0]) for place in re.findall(r"-?[\d.]+,-?[\d.]+", outline[1])]
+        lines = re.findall(r'text-anchor="(\w+)" x="(-?[\d.]+)" textLength="([\d.]+)"', box)
+        assert len(lines) == box.count("<text")
+        for anchor, middle, length in lines:
+            assert anchor == "middle"
+            assert min(across) < float(middle) - float(length) / 2
+            assert float(middle) + float(length) / 2 < max(across)

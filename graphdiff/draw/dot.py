@@ -15,6 +15,7 @@ from graphdiff.atomic import write_atomically
 from graphdiff.draw.compose import Layers, compose
 from graphdiff.draw.expand import open_composites
 from graphdiff.draw.options import Options
+from graphdiff.draw.svg import fitted
 from graphdiff.draw.write import to_dot
 from graphdiff.errors import GraphError
 from graphdiff.graph import Graph
@@ -59,7 +60,8 @@ class Drawing:
         with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             resolution = f"-Gdpi={_PIXELS}" if file_format == "png" else ""
-            return pygraphviz.AGraph(string=self.source).draw(format=file_format, prog="dot", args=resolution)  # type: ignore[no-any-return]
+            made = pygraphviz.AGraph(string=self.source).draw(format=file_format, prog="dot", args=resolution)
+        return fitted(made.decode()).encode() if file_format == "svg" else made  # type: ignore[no-any-return]
 
     def page(self) -> Page:
         """Return the interactive page of the same graph; Jupyter shows it in a cell."""

@@ -48,6 +48,8 @@ class History(list[Record]):
     def plot(self, path: str | os.PathLike[str]) -> Path:
         """Draw curves of the loss and of every metric, training and validation side by side.
 
+        A loss that spans more than a decade is drawn on a logarithmic scale.
+
         Parameters
         ----------
         path : path
@@ -68,5 +70,12 @@ class History(list[Record]):
                     axes.plot(epochs, self.column(key), color=color, linestyle=style, marker=mark, label=label)
             styled(axes, title=name.replace("_", " ").capitalize(), xlabel="epoch")
             axes.xaxis.get_major_locator().set_params(integer=True)
+            if name == "loss" and self._spans_decades():
+                axes.set_yscale("log")
         figure.axes[0].legend(frameon=False)
         return write_atomically(path, rendered(figure, path))
+
+    def _spans_decades(self) -> bool:
+        """Whether the largest loss is more than ten times the smallest, and all are positive."""
+        losses = [record[name] for record in self for name in ("loss", _PREFIX + "loss") if name in record]
+        return 0 < 10 * min(losses) < max(losses) < float("inf")
