@@ -1,6 +1,9 @@
 """Compiled functions: signatures, variables, control flow, failures, memory."""
 
+import os
 import signal
+import subprocess
+import sys
 import threading
 import tracemalloc
 import warnings
@@ -597,3 +600,33 @@ def test_calls_of_two_sizes_in_turns_take_the_quick_way() -> None:
     doubled._call = None  # the slow way
     for array in (large, small, small, large, small):
         assert doubled(array).shape == array.shape
+
+
+INTERRUPTED = """
+import random, signal, time
+import numpy as np
+import graphdiff as gd
+
+signal.signal(signal.SIGALRM, signal.default_int_handler)
+square, x = gd.compile(lambda x: x * x), np.ones(2)
+square(x)
+end, interrupts = time.monotonic() + 2, 0
+while time.monotonic() < end:
+    try:
+        signal.setitimer(signal.ITIMER_REAL, random.uniform(2e-5, 3e-4))
+        while True:
+            square(x)
+    except KeyboardInterrupt:
+        interrupts += 1
+print(interrupts)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="the system has no interval timers")
+def test_interrupts_never_leave_a_compiled_function_locked() -> None:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, env=environment, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 100

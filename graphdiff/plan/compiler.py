@@ -272,7 +272,7 @@ def _guarded(plan: Plan, arrays: list[Any], lock: Lock, switched: bool) -> Calla
     The check is generated because a loop over the arguments would take longer than a small network's layer.
     """
     names = [f"a{place}" for place in range(len(arrays))]
-    scope: dict[str, Any] = {"miss": _MISS, "acquire": lock.acquire, "release": lock.release}
+    scope: dict[str, Any] = {"miss": _MISS, "lock": lock}
     run, *leading_values = plan.quick
     leading = [f"leading{place}" for place in range(len(leading_values))]
     scope |= {"run": run, "wrap": plan.wrap, "RetraceError": RetraceError}
@@ -289,13 +289,12 @@ def _guarded(plan: Plan, arrays: list[Any], lock: Lock, switched: bool) -> Calla
     lines = [
         f"def quick({', '.join(names)}):",
         f"    if {' and '.join(tests) or 'True'}:",
-        "        acquire()",
-        "        try:",
-        f"            values = run({', '.join([*leading, *names])})",
-        "        except RetraceError:",
-        "            return miss",
-        "        finally:",
-        "            release()",
+        # No interrupt falls between entering `with` and being within it, as it may between a call of acquire and try.
+        "        with lock:",
+        "            try:",
+        f"                values = run({', '.join([*leading, *names])})",
+        "            except RetraceError:",
+        "                return miss",
         "        return wrap(values)",
         "    return miss",
     ]
