@@ -242,8 +242,7 @@ def _train(
         written.append(history.plot(out / "curves.png"))
     except DataError as error:
         click.echo(f"no curves: {error}", err=True)
-    few = slice(0, 4)
-    written.append(draw(loss(model(X[few]), targets[few]).named("loss")).save(out / "graph.svg"))
+    written.append(draw(model).save(out / "graph.svg"))
     if held:
         saved = Saved(model, scaler, columns, classes, target_scaler)
         for name, value in scores_of(saved, inputs[tested], table, target, tested).items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import os
 from pathlib import Path
 
@@ -46,7 +47,9 @@ class History(list[Record]):
         return write_atomically(path, text.getvalue().encode())
 
     def plot(self, path: str | os.PathLike[str]) -> Path:
-        """Draw curves of the loss and of every metric, training and validation side by side.
+        """Draw curves of the loss and of every metric, training and validation together.
+
+        The loss has a logarithmic axis where it spans more than a decade.
 
         A loss that spans more than a decade is drawn on a logarithmic scale.
 
@@ -62,12 +65,18 @@ class History(list[Record]):
         epochs = self.column("epoch")
         mark = "o" if len(self) == 1 else None
         for axes, name in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+            drawn: list[float] = []
             for key, color, style, label in (
                 (name, FIRST, "-", "training"),
                 (_PREFIX + name, SECOND, "--", "validation"),
             ):
                 if key in self.names():
-                    axes.plot(epochs, self.column(key), color=color, linestyle=style, marker=mark, label=label)
+                    values = self.column(key)
+                    drawn += filter(math.isfinite, values)
+                    axes.plot(epochs, values, color=color, linestyle=style, marker=mark, label=label)
+            if name == "loss" and drawn and min(drawn) > 0 and max(drawn) > 10 * min(drawn):
+                axes.set_yscale("log")
+                axes.yaxis.set_major_formatter("{x:g}")
             styled(axes, title=name.replace("_", " ").capitalize(), xlabel="epoch")
             axes.xaxis.get_major_locator().set_params(integer=True)
             if name == "loss" and self._spans_decades():
