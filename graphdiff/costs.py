@@ -75,9 +75,18 @@ class Cost:
         return self.multiplications + self.additions + self.transcendental
 
     def __add__(self, other: Cost) -> Cost:
-        summed = {name: getattr(self, name) + getattr(other, name) for name in _SUMMED}
-        highest = {name: max(getattr(self, name), getattr(other, name)) for name in _HIGHEST}
-        return Cost(**summed, **highest)
+        return Cost(
+            self.multiplications + other.multiplications,
+            self.additions + other.additions,
+            self.transcendental + other.transcendental,
+            self.calls + other.calls,
+            self.nbytes + other.nbytes,
+            max(self.peak_memory, other.peak_memory),
+            max(self.stored, other.stored),
+            self.products + other.products,
+            self.numbers + other.numbers,
+            self.views + other.views,
+        )
 
     def times(self, passes: int) -> Cost:
         """Return the cost of so many passes, one after the other."""
@@ -103,8 +112,7 @@ class Cost:
         )
 
 
-_HIGHEST = ("peak_memory", "stored")
-_SUMMED = tuple(each.name for each in fields(Cost) if each.name not in _HIGHEST)
+_SUMMED = tuple(each.name for each in fields(Cost) if each.name not in ("peak_memory", "stored"))
 
 
 def nbytes(node: Tensor) -> int:
