@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -56,6 +57,9 @@ class Cost:
     numbers, views : int
         Of the calls, those that do arithmetic on single numbers, and those that only look at an array differently and
         move nothing.
+    turns : int
+        How often an inner loop begins anew within the calls: for each row that is reduced, or that meets an array which
+        is broadcast along it.
     """
 
     multiplications: int = 0
@@ -68,6 +72,7 @@ class Cost:
     products: int = field(default=0, repr=False)
     numbers: int = field(default=0, repr=False)
     views: int = field(default=0, repr=False)
+    turns: int = field(default=0, repr=False)
 
     @property
     def flops(self) -> int:
@@ -86,6 +91,7 @@ class Cost:
             self.products + other.products,
             self.numbers + other.numbers,
             self.views + other.views,
+            self.turns + other.turns,
         )
 
     def times(self, passes: int) -> Cost:
@@ -109,6 +115,7 @@ class Cost:
             + rate.product * self.products
             + rate.function * self.transcendental
             + rate.byte * self.nbytes
+            + rate.turn * self.turns
         )
 
 
@@ -127,32 +134,47 @@ def node_cost(node: Tensor) -> Cost:
         return Cost()
     name, size = op.name, node.size
     moved = nbytes(node) + sum(map(nbytes, node.inputs))
-    number = 0 if node.shape else 1
     if name in VIEWS and len(node.inputs) == 1:
         return Cost(calls=1, views=1)
     if name in MOVES:
-        return Cost(calls=1, nbytes=moved, numbers=number if name == "negative" else 0)
-    if name in MULTIPLICATIONS:
-        return Cost(size, 0, 0, 1, moved, numbers=number)
-    if name in ADDITIONS:
-        return Cost(0, size, 0, 1, moved, numbers=number)
-    if name in TRANSCENDENTAL:
-        return Cost(0, 0, size, 1, moved)
+        return Cost(calls=1, nbytes=moved, numbers=1 if name == "negative" and not node.shape else 0)
+    if op.kind == "elementwise":
+        return replace(_elementwise_cost(node), turns=_turns(node))
     if name in ("sum", "sum_wide", "mean", "scatter_add", "cumsum"):
-        return Cost(size if name == "mean" else 0, max(0, node.inputs[0].size - size), 0, 1, moved)
+        additions = max(0, node.inputs[0].size - size)
+        turns = 0 if name == "scatter_add" else _turns(node)
+        return Cost(size if name == "mean" else 0, additions, 0, 1, moved, turns=turns)
     if name == "matmul":
         inner = node.inputs[0].shape[-1]
         whole = size * inner + size * max(0, inner - 1)
         return Cost(size * inner, whole - size * inner, 0, 1, moved, products=whole)
-    if name in ("softmax", "log_softmax", "logsumexp"):
-        whole = node.inputs[0].size
-        return Cost(size if name == "softmax" else 0, 2 * whole, whole, 1, moved)
-    if op.kind == "elementwise" and not is_real_floating(node.dtype):
-        return Cost(calls=1, nbytes=moved)
-    if op.kind == "elementwise":
-        return Cost(calls=1, nbytes=moved)  # abs, sign, floor, relu, maximum …: comparisons
-    declared = op.flops * size if isinstance(op.flops, (int, float)) else op.flops(node, *node.inputs)
-    return Cost(int(declared) - int(declared) // 2, int(declared) // 2, 0, 1, moved)
+    operands = [placeholder(each.shape, each.dtype) for each in node.inputs]
+    written = op.written(node, operands)
+    if written is not None:
+        boundary = frozenset(operands)
+        return sum(map(node_cost, opened(topological_order([written], boundary=boundary), boundary)[0]), Cost())
+    declared = int(op.flops * size if isinstance(op.flops, (int, float)) else op.flops(node, *node.inputs))
+    return Cost(declared - declared // 2, declared // 2, 0, op.calls, moved, turns=_turns(node))
+
+
+def _elementwise_cost(node: Tensor) -> Cost:
+    name, size = node.op.name, node.size  # type: ignore[union-attr]
+    moved, numbers = nbytes(node) + sum(map(nbytes, node.inputs)), 0 if node.shape else 1
+    if name in MULTIPLICATIONS:
+        return Cost(size, 0, 0, 1, moved, numbers=numbers)
+    if name in ADDITIONS:
+        return Cost(0, size, 0, 1, moved, numbers=numbers)
+    if name in TRANSCENDENTAL:
+        return Cost(0, 0, size, 1, moved)
+    return Cost(calls=1, nbytes=moved)  # abs, sign, floor, relu, maximum …: comparisons
+
+
+def _turns(node: Tensor) -> int:
+    """Return the rows of the larger operand where shapes differ by more than axes in front."""
+    shapes = [each.shape for each in (node, *node.inputs) if each.size > 1]
+    largest = max(shapes, key=math.prod, default=())
+    rows = math.prod(largest[:-1])
+    return 0 if rows < 2 or all(shape == largest for shape in shapes) else rows
 
 
 # Values ----------------------------------------------------------------------------------------------------------
@@ -284,9 +306,12 @@ class _Counted:
                 moving.add(inner)
                 whole = node_cost(inner)
                 # What does not depend on the direction is read once, however many directions there are.
-                still = sum(nbytes(o) for o in inner.inputs if stands.get(o, o) not in moving) if whole.nbytes else 0
-                each += replace(whole, nbytes=whole.nbytes - still)
-                shared += still
+                still = [o for o in inner.inputs if stands.get(o, o) not in moving] if whole.nbytes else []
+                saved = sum(map(nbytes, still))
+                # Along directions it is broadcast, which takes an inner loop for each.
+                turns = 1 if inner.op.kind == "elementwise" and any(o.size > 1 for o in still) else 0
+                each += replace(whole, nbytes=whole.nbytes - saved, turns=max(whole.turns, turns))
+                shared += saved
             else:
                 once += node_cost(inner)
         met = set(order)
