@@ -60,6 +60,8 @@ class Cost:
     turns : int
         How often an inner loop begins anew within the calls: for each row that is reduced, or that meets an array which
         is broadcast along it.
+    runs : int
+        How often a compiled function is entered.
     """
 
     multiplications: int = 0
@@ -73,6 +75,7 @@ class Cost:
     numbers: int = field(default=0, repr=False)
     views: int = field(default=0, repr=False)
     turns: int = field(default=0, repr=False)
+    runs: int = field(default=0, repr=False)
 
     @property
     def flops(self) -> int:
@@ -92,6 +95,7 @@ class Cost:
             self.numbers + other.numbers,
             self.views + other.views,
             self.turns + other.turns,
+            self.runs + other.runs,
         )
 
     def times(self, passes: int) -> Cost:
@@ -116,6 +120,7 @@ class Cost:
             + rate.function * self.transcendental
             + rate.byte * self.nbytes
             + rate.turn * self.turns
+            + rate.run * self.runs
         )
 
 
@@ -144,6 +149,8 @@ def node_cost(node: Tensor) -> Cost:
         additions = max(0, node.inputs[0].size - size)
         turns = 0 if name == "scatter_add" else _turns(node)
         return Cost(size if name == "mean" else 0, additions, 0, 1, moved, turns=turns)
+    if name in ("max", "min"):
+        return Cost(calls=1, nbytes=moved, turns=_turns(node))  # comparisons, as in maximum
     if name == "matmul":
         inner = node.inputs[0].shape[-1]
         whole = size * inner + size * max(0, inner - 1)
@@ -379,7 +386,7 @@ class _Counted:
 
     def of(self, mode: str) -> Cost:
         """Return what a whole Jacobian costs in a mode, the function's value included."""
-        value = self.value()
+        value = replace(self.value(), runs=1)
         n, m = sum(leaf.size for leaf in self.leaves), sum(output.size for output in self.outputs)
         if mode == "value":
             _, once = self.reverse(self.outputs)
@@ -412,7 +419,7 @@ def per_direction(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> dict[s
     """Return what a batched pass costs once, the value included, and for each direction: forward and reverse."""
     counted = _Counted(outputs, leaves)
     value, (tangent, tangents), (adjoint, adjoints) = (
-        counted.value(),
+        replace(counted.value(), runs=1),
         counted.forward(),
         counted.reverse(counted.outputs),
     )

@@ -13,6 +13,7 @@ import graphdiff as gd
 from graphdiff.cli import main
 from graphdiff.compare import Crossover
 from graphdiff.compare.crossover import Line
+from graphdiff.costs import predict
 
 X = np.array([0.4, 1.3, 0.7])
 
@@ -75,6 +76,28 @@ def test_an_order_of_ones_own():
     order = gd.elimination_order(gd.Graph(f(x)), "search", cache=False)
     found = gd.compare_modes(f, X, seconds=0, order=order, modes=["elimination", "batched reverse"])
     assert [result.mode for result in found.results] == ["elimination", "batched reverse"]
+
+
+@pytest.mark.parametrize("kind", ["vertex", "edge", "face"])
+def test_the_order_given_is_the_one_that_is_counted(kind):
+    """Topological order is forward mode: it costs more multiplications than the best order, and is run as it is."""
+    graph = gd.Graph(f(gd.variable(X)))
+    order = gd.elimination_order(graph, "forward", kind=kind)
+    products = [
+        gd.compare_modes(f, X, seconds=0, order=each, modes=["elimination"], crossover=False).results[0].cost
+        for each in (order, gd.elimination_order(graph, "markowitz", kind=kind))
+    ]
+    partials = predict([f(x := gd.variable(X))], [x], ["partials"])["partials"]
+    assert products[0].multiplications - partials.multiplications == order.multiplications_without_units
+    assert products[0].multiplications >= products[1].multiplications
+
+
+def test_orders_of_other_functions_are_refused():
+    other = gd.elimination_order(gd.Graph(gd.sin(gd.exp(gd.variable(1.0)))))
+    with pytest.raises(gd.errors.GraphError, match="take it from gd.elimination_order of this function"):
+        gd.compare_modes(f, X, order=other)
+    with pytest.raises(gd.errors.GraphError, match=r"what gd\.elimination_order returns, not \[1, 2\]"):
+        gd.compare_modes(f, X, order=[1, 2])
 
 
 def test_what_has_no_complex_step_is_measured_against_reverse():

@@ -133,3 +133,43 @@ def test_auto_inside_other_transforms():
     np.testing.assert_allclose(np.asarray(gd.compile(gd.jacobian(f))(X)), expected, rtol=1e-12)
     again = gd.jacobian(gd.jacobian(f))(X).tolist()
     np.testing.assert_allclose(again, gd.jacobian(gd.jacobian(f, mode="reverse"), mode="forward")(X).tolist())
+
+
+def test_softmax_is_counted_by_what_it_is_written_in():
+    """Largest, difference, exponential, sum and quotient: five calls, 4 n - 1 operations."""
+    cost = gd.cost(gd.softmax, np.ones(10))
+    assert (cost.calls, cost.multiplications, cost.additions, cost.transcendental) == (5, 10, 19, 10)
+
+
+def test_a_custom_op_is_counted_by_its_evaluation():
+    name = "cubed_for_costs"
+    cubed = gd.op.custom(
+        name,
+        tangent=lambda F, tangents, out, x: 3 * x * x * tangents[0],
+        adjoint=lambda F, cotangent, position, out, x: 3 * x * x * cotangent,
+        evaluate=lambda F, x: x * x * x,
+        infer=lambda x: (x.shape, x.dtype),
+    )
+    try:
+        assert gd.cost(cubed, np.ones(10)).multiplications == 20
+    finally:
+        del gd.op.OPS[name]
+
+
+def test_functions_around_lapack_cost_several_calls():
+    assert gd.cost(gd.linalg.inv, np.eye(3)).calls == 8
+
+
+def test_rows_that_are_broadcast_along_are_counted():
+    row, matrix = np.ones(10), np.ones((200, 10))
+    assert gd.cost(lambda x: x * row, matrix).turns == 200
+    assert gd.cost(lambda x: x * 2.0, matrix).turns == 0
+    assert gd.cost(lambda x: x * matrix, matrix).turns == 0
+    assert gd.cost(lambda x: gd.sum(x, axis=1), matrix).turns == 200
+    assert gd.cost(gd.sum, matrix).turns == 0
+
+
+def test_a_pass_enters_a_compiled_function_once():
+    modes = ("value", "forward", "batched forward", "reverse", "batched reverse", "finite differences")
+    found = [gd.cost(lambda x: gd.stack([x[0] * x[1], x[2]]), X, mode=mode).runs for mode in modes]
+    assert found == [1, 3, 1, 2, 1, 4]

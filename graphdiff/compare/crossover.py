@@ -108,8 +108,9 @@ def cross(
     timed : callable
         Returns the seconds that a function of nothing takes.
     """
-    push = compiled(lambda at, rows: vmap(lambda *seeds: jvp(function, at, seeds)[1])(*rows))
-    pull = compiled(lambda at, rows: vmap(lambda *seeds: vjp(function, *at)[1](list(seeds)))(*rows))
+    count = len(points)
+    push = compiled(lambda *given: vmap(lambda *seeds: jvp(function, given[:count], seeds)[1])(*given[count:]))
+    pull = compiled(lambda *given: vmap(lambda *seeds: vjp(function, *given[:count])[1](list(seeds)))(*given[count:]))
     counts = per_direction(outputs, leaves)
     ends = [np.asarray(output.value) for output in outputs]
     inputs, size = (sum(each.size for each in arrays) for arrays in (points, ends))
@@ -121,7 +122,7 @@ def cross(
         seconds = []
         for number in numbers:
             rows = [np.ones((number, *each.shape), each.dtype) for each in like]
-            seconds.append(timed(lambda run=run, rows=rows: run(tuple(points), rows)))  # type: ignore[misc]
+            seconds.append(timed(lambda run=run, rows=rows: run(*points, *rows)))  # type: ignore[misc]
         once, each = counts[name]
         # The calls of a direction are made once for all of them.
         shared, more = each.wide(0).seconds, each.wide(1).seconds - each.wide(0).seconds

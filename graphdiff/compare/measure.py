@@ -114,8 +114,9 @@ def _runs(flat: _Flat, outputs: Sequence[Tensor], order: EliminationOrder | None
         whole = compiled(jacobian(flat, argnums=everything, mode=mode))
         return lambda: whole(*points)
 
-    push = compiled(lambda leaves, seeds: jvp(flat, leaves, seeds)[1])
-    pull = compiled(lambda leaves, seeds: vjp(flat, *leaves)[1](seeds))
+    # Arguments are all arrays: a structure of them takes longer to look through than a small function to run.
+    push = compiled(lambda *arrays: jvp(flat, arrays[:count], arrays[count:])[1])
+    pull = compiled(lambda *arrays: vjp(flat, *arrays[:count])[1](list(arrays[count:])))
 
     def units(like: Sequence[Any]) -> list[list[Any]]:
         seeds = []
@@ -129,24 +130,18 @@ def _runs(flat: _Flat, outputs: Sequence[Tensor], order: EliminationOrder | None
     input_units = units(points)
     output_units = units([np.asarray(output.value) for output in outputs])
 
+    steps = [_step(points, unit) for unit in input_units]
+    moved = [[point + step * each for point, each in zip(points, unit)] for step, unit in zip(steps, input_units)]
+
     def differences() -> Any:
-        base = [np.asarray(each) for each in value(*points)]
-        columns = []
-        for unit in input_units:
-            place = next(i for i, each in enumerate(unit) if np.any(each))
-            kind = points[place].dtype
-            step = float(np.sqrt(np.finfo(kind).eps)) * max(1.0, float(np.abs(points[place][unit[place] != 0])[0]))
-            moved = value(*[point + step * each for point, each in zip(points, unit)])
-            columns.append(np.concatenate([np.ravel((np.asarray(m) - b) / step) for m, b in zip(moved, base)]))
-        return np.stack(columns, axis=1)
+        base = _raveled(value(*points))
+        return np.stack([(_raveled(value(*at)) - base) / step for step, at in zip(steps, moved)], axis=1)
 
     def forward() -> Any:
-        leaves = tuple(points)
-        return [push(leaves, tuple(unit)) for unit in input_units]
+        return [push(*points, *unit) for unit in input_units]
 
     def reverse() -> Any:
-        leaves = tuple(points)
-        return [pull(leaves, unit) for unit in output_units]
+        return [pull(*points, *unit) for unit in output_units]
 
     return {
         "value": lambda: value(*points),
@@ -156,17 +151,29 @@ def _runs(flat: _Flat, outputs: Sequence[Tensor], order: EliminationOrder | None
         "reverse": reverse,
         "batched reverse": of("reverse"),
         "elimination": of(order if order is not None else "elimination"),
-        "one reverse pass": lambda: pull(tuple(points), output_units[0]),
+        "one reverse pass": lambda: pull(*points, *output_units[0]),
     }
+
+
+def _step(points: Sequence[Any], unit: Sequence[Any]) -> float:
+    """Return how far to move along a unit vector for a difference of first order."""
+    kind, place = next(
+        (point.dtype, abs(float(point[each != 0][0]))) for point, each in zip(points, unit) if each.any()
+    )
+    return float(np.sqrt(np.finfo(kind).eps)) * max(1.0, place)
+
+
+def _raveled(parts: Sequence[Any]) -> Any:
+    return np.concatenate([np.asarray(part).reshape(-1) for part in parts])
 
 
 def _as_matrix(mode: str, result: Any, outputs: Sequence[Tensor], points: Sequence[Any]) -> Any:
     if mode == "finite differences":
         return result
     if mode == "forward":
-        return np.stack([np.concatenate([np.ravel(np.asarray(part)) for part in each]) for each in result], axis=1)
+        return np.stack([_raveled(each) for each in result], axis=1)
     if mode == "reverse":
-        return np.stack([np.concatenate([np.ravel(np.asarray(part)) for part in each]) for each in result])
+        return np.stack([_raveled(each) for each in result])
     return _stacked(result, outputs, points)
 
 
@@ -205,7 +212,7 @@ def compare_modes(
         An argument is not real floating.
     GraphError
         No path leads from the arguments to the result, the result is not finite, the function gives another one when
-        called again, or there is no such mode.
+        called again, there is no such mode, or the order is one of another function.
 
     Examples
     --------
@@ -221,19 +228,23 @@ def compare_modes(
         raise GraphError(f"compare_modes knows the modes {', '.join(MODES)}, not {unknown or 'none'}")
     if not arguments:
         raise GraphError("compare_modes needs arguments to differentiate by")
+    if order is not None and not isinstance(order, EliminationOrder):
+        raise GraphError(f"an order is what gd.elimination_order returns, not {order!r}")
     flat = _Flat(function, arguments)
     leaves = [variable(point) for point in flat.points]
     outputs = flat(*leaves)
     _check(flat, outputs, leaves)
     runs = _runs(flat, outputs, order)
     counts = predicted(outputs, leaves, ["value", *(mode for mode in modes if mode != "elimination")])
+    if order is not None:
+        counts |= predicted(outputs, leaves, ["elimination"], order)
     results, matrices = [], {}
     for mode in modes:
         try:
             if mode == "elimination":
                 if _too_wide(outputs, leaves):
                     raise GraphError("too many numbers")
-                counts |= predicted(outputs, leaves, [mode])
+                counts = predicted(outputs, leaves, [mode]) | counts
                 if counts[mode].multiplications > MOST_PRODUCTS:
                     raise GraphError(f"{counts[mode].multiplications:,} products, one by one")
             matrices[mode] = _as_matrix(mode, runs[mode](), outputs, flat.points)
