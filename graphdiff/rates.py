@@ -89,8 +89,8 @@ def _quickest(run: Callable[[], Any], calls: int, repeats: int = 15) -> float:
 def calibrate() -> Rates:
     """Measure the current backend's kernels, make estimates with what they take from now on, and return it.
 
-    It takes about a tenth of a second. What has no kernel of its own (numbers, views, turns, runs) keeps its built-in share
-    of a call.
+    It takes about a tenth of a second. What has no kernel of its own (numbers, views, turns, runs) keeps its built-in
+    share of a call.
 
     Examples
     --------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from graphdiff.costs import Cost, predict
@@ -93,13 +93,16 @@ def is_of_numbers(nodes: Sequence[Tensor]) -> bool:
 def _elimination(
     outputs: Sequence[Tensor], leaves: Sequence[Tensor], partials: Cost, order: EliminationOrder | None = None
 ) -> tuple[Cost, Sequence[int] | None]:
-    """Return the cost in the best order found, the value and partial derivatives included, and that order of blocks."""
+    """Return the cost in the best order found, the value and partial derivatives included, and that order of blocks.
+
+    Memory is not counted: 0.
+    """
     if order is not None or is_of_numbers(computed(outputs, leaves)):
-        return partials + _scalar_cost(outputs, leaves, order), None
+        return replace(partials + _scalar_cost(outputs, leaves, order), peak_memory=0), None
     from graphdiff.differentiate.accumulate import BlockGraph
 
     blocks, cost = BlockGraph(outputs, leaves).best_order()
-    return partials + cost, blocks
+    return replace(partials + cost, peak_memory=0), blocks
 
 
 def _scalar_cost(outputs: Sequence[Tensor], leaves: Sequence[Tensor], order: EliminationOrder | None) -> Cost:

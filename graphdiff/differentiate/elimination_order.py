@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from graphdiff.differentiate.edge_elimination import EdgeGraph
-from graphdiff.differentiate.edge_face_search import anneal, exact, replayed, steps_of
+from graphdiff.differentiate.edge_face_search import GRAPHS, anneal_in_parallel, exact, replayed, steps_of
 from graphdiff.differentiate.face_elimination import FaceGraph
 from graphdiff.differentiate.order_cache import cache_file, remember, remembered
 from graphdiff.differentiate.vertex_search import TIES, disjoint_paths, markowitz, search_vertices
@@ -20,8 +20,6 @@ __all__ = ["GRAPHS", "EliminationOrder", "elimination_order", "graph_after", "op
 
 METHODS = ("forward", "reverse", "markowitz", "search")
 PLURALS = {"vertex": "vertices", "edge": "edges", "face": "faces"}
-
-GRAPHS: dict[str, type[EdgeGraph] | type[FaceGraph]] = {"edge": EdgeGraph, "face": FaceGraph}
 
 TINY = 8
 """Up to so many vertices the best sequence of edges or faces is looked for exactly."""
@@ -282,8 +280,8 @@ def _search_steps(vertices: Vertices, kind: str, seed: int, time_limit: float, c
         except TimeoutError:
             left = deadline - time.monotonic()
     if not optimal:
-        tokens = anneal(graph, tokens, vertices.inner, random.Random(seed), left)
-        best = min(best, replayed(graph, tokens), key=lambda each: each.multiplications)
+        found = [replayed(graph, each) for each in anneal_in_parallel(vertices, kind, tokens, seed, left)]
+        best = min([best, *found], key=lambda each: each.multiplications)
         optimal = best.multiplications <= sum(bounds)
     steps = steps_of(best)
     if cache:

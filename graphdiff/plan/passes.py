@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from graphdiff.backend import ARRAY
-from graphdiff.op import FUNCTIONS, GRAPH, OPS, Composite
+from graphdiff.op import FUNCTIONS, OPS, Composite
 from graphdiff.plan.program import Program, clone, rewrite
 from graphdiff.tensor import Tensor
 
