@@ -51,7 +51,9 @@ def test_it_prints_and_is_saved(report, tmp_path):
     assert (data["inputs"], data["outputs"], len(data["modes"])) == (3, 3, 7)
     assert json.loads(report.save(tmp_path / "r.json").read_text()) == data
     page = report.save(tmp_path / "r.html").read_text()
-    assert page.count("<rect") == 12  # bars of time, and of memory: the function's too, but elimination's is not counted
+    assert (
+        page.count("<rect") == 12
+    )  # bars of time, and of memory: the function's too, but elimination's is not counted
     assert "prefers-color-scheme:dark" in page
     assert page.count("<svg") == 5
     assert "http" not in page
@@ -105,10 +107,42 @@ def test_what_has_no_complex_step_is_measured_against_reverse():
     assert found.reference.startswith("batched reverse")
 
 
-def test_large_functions_skip_elimination():
+def test_arrays_are_eliminated_block_by_block():
     matrix = gd.constant(np.ones((80, 50)))
-    found = gd.compare_modes(lambda x: gd.tanh(matrix @ x), np.ones(50), seconds=0, modes=["forward", "elimination"])
-    assert found.results[1].note
+    function = lambda x: gd.tanh(matrix @ x)  # noqa: E731
+    found = gd.compare_modes(function, np.full(50, 0.01), seconds=0, modes=["batched reverse", "elimination"])
+    assert not found.results[1].note
+    assert found.results[1].error < 1e-14
+
+
+def test_too_many_numbers_are_not_eliminated_one_by_one():
+    matrix = gd.constant(np.ones((80, 50)))
+    function = lambda x: gd.tanh(matrix @ x)  # noqa: E731
+    order = gd.elimination_order(gd.Graph(function(gd.variable(np.ones(50)))))
+    modes = ["forward", "elimination"]
+    found = gd.compare_modes(function, np.ones(50), seconds=0, modes=modes, order=order, crossover=False)
+    assert found.results[1].note == "too many numbers"
+    assert found.cheapest == found.fastest == "forward"
+
+
+def test_finite_differences_alone():
+    found = gd.compare_modes(f, X, seconds=0, modes=["finite differences"], crossover=False)
+    assert found.fastest == found.cheapest == "finite differences"
+    assert "predicted cheapest" in str(found)
+
+
+def test_if_no_mode_can_be_run_it_says_why():
+    order = gd.elimination_order(gd.Graph((x := gd.variable(np.ones(60))) * x))
+    with pytest.raises(gd.errors.GraphError, match="elimination: too many numbers"):
+        gd.compare_modes(lambda x: x * x, np.ones(60), modes=["elimination"], order=order)
+
+
+def test_narrow_terminals_get_fewer_columns(report):
+    narrow = report.text(80).splitlines()
+    assert max(map(len, narrow)) <= 80
+    for column in ("mode", "measured µs", "predicted µs", "flops", "peak kB", "error"):
+        assert any(column in line for line in narrow[:4])
+    assert "kB moved" in report.text(118)
 
 
 @pytest.mark.parametrize(

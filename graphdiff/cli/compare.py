@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import click
@@ -27,6 +28,7 @@ Examples:
 def compare(target: str, shapes: tuple[str, ...], seconds: float, seed: int, save: Path | None) -> None:
     """Count and measure what every way to a function's Jacobian costs."""
     from graphdiff.compare import compare_modes
+    from graphdiff.compare.results import FULL
 
     if save:
         _require_report(save)
@@ -39,7 +41,7 @@ def compare(target: str, shapes: tuple[str, ...], seconds: float, seed: int, sav
     except (TypeError, ValueError, IndexError, OSError) as error:
         given = ", ".join(str(argument.shape) for argument in arguments)
         raise click.ClickException(f"{target} cannot be run on arguments of shapes {given}: {error}") from error
-    click.echo(str(report))
+    click.echo(report.text(shutil.get_terminal_size((FULL, 24)).columns))
     if save:
         click.echo(f"wrote {report.save(save)}")
 

@@ -85,7 +85,8 @@ class Crossover:
         """Return where forward and reverse mode cost alike, in words."""
         most = [self.inputs_for(outputs, measured) for measured in (False, True)]
         predicted, measured = (f"{each:,.0f}" if each < MANY else "any number of" for each in most)
-        what = f"with {outputs} outputs, forward mode is cheaper than reverse up to about"
+        plural = "" if outputs == 1 else "s"
+        what = f"with {outputs} output{plural}, forward mode is cheaper than reverse up to about"
         return f"{what} {predicted} inputs as predicted, {measured} as measured; here there are {inputs}"
 
 

@@ -14,7 +14,7 @@ from graphdiff.check import ANALYTIC
 from graphdiff.compare.crossover import cross
 from graphdiff.compare.results import Comparison, ModeResult
 from graphdiff.compare.terms import MODES
-from graphdiff.differentiate.choose import predicted
+from graphdiff.differentiate.choose import computed, is_of_numbers, predicted
 from graphdiff.differentiate.elimination_order import EliminationOrder
 from graphdiff.differentiate.functions import jacobian, jvp, vjp
 from graphdiff.errors import DTypeError, GraphDiffError, GraphError
@@ -198,7 +198,8 @@ def compare_modes(
         For elimination; by default the best greedy order.
     modes : sequence of str
         Of finite differences, forward and reverse (a pass per input, or output), batched forward and batched reverse
-        (one pass), and elimination, which is skipped where the graph is not one of numbers.
+        (one pass), and elimination: of a function written in numbers, or in an order given, number by number, which is
+        skipped where there are too many, and else block by block.
     crossover : bool
         Whether to measure passes of other numbers of directions too, to find where forward and reverse cost alike.
 
@@ -212,7 +213,7 @@ def compare_modes(
         An argument is not real floating.
     GraphError
         No path leads from the arguments to the result, the result is not finite, the function gives another one when
-        called again, there is no such mode, or the order is one of another function.
+        called again, there is no such mode, none that is asked for can be run, or the order is another function's.
 
     Examples
     --------
@@ -242,10 +243,11 @@ def compare_modes(
     for mode in modes:
         try:
             if mode == "elimination":
-                if _too_wide(outputs, leaves):
+                one_by_one = order is not None or is_of_numbers(computed(outputs, leaves))
+                if one_by_one and _too_wide(outputs, leaves):
                     raise GraphError("too many numbers")
                 counts = predicted(outputs, leaves, [mode]) | counts
-                if counts[mode].multiplications > MOST_PRODUCTS:
+                if one_by_one and counts[mode].multiplications > MOST_PRODUCTS:
                     raise GraphError(f"{counts[mode].multiplications:,} products, one by one")
             matrices[mode] = _as_matrix(mode, runs[mode](), outputs, flat.points)
             median, spread = _timed(runs[mode], seconds)
@@ -253,6 +255,8 @@ def compare_modes(
             results.append(ModeResult(mode, counts.get(mode), note=str(error).split(":")[0][:60]))
             continue
         results.append(ModeResult(mode, counts[mode], median, spread))
+    if not matrices:
+        raise GraphError(f"no mode could be run: {'; '.join(f'{each.mode}: {each.note}' for each in results)}")
     reference, truth = "the complex step", _complex_step(outputs, leaves)
     if truth is None:
         best = next(each for each in ("batched reverse", "batched forward", *modes) if each in matrices)

@@ -14,7 +14,7 @@ from graphdiff.tensor import Tensor
 if TYPE_CHECKING:
     from graphdiff.differentiate.elimination_order import EliminationOrder
 
-__all__ = ["Choice", "choose", "predicted"]
+__all__ = ["Choice", "choose", "computed", "is_of_numbers", "predicted"]
 
 MOST_NODES = 5_000
 """Beyond, counting would cost more than it saves, and the sizes decide."""
