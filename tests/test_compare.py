@@ -131,6 +131,20 @@ def test_finite_differences_alone():
     assert "predicted cheapest" in str(found)
 
 
+def test_modes_of_too_many_directions_are_left_out():
+    found = gd.compare_modes(lambda x: gd.sum(gd.sin(x) * x), np.ones(5000), seconds=0, crossover=False)
+    notes = {result.mode: result.note for result in found.results}
+    assert notes["batched forward"] == notes["finite differences"] == "too many directions"
+    assert not notes["reverse"]
+    assert found.reference.startswith("batched reverse")
+    assert found.fastest in ("reverse", "batched reverse", "elimination")
+
+
+def test_a_function_that_branches_on_values_is_refused():
+    with pytest.raises(gd.errors.NoValueError, match=r"gd\.where"):
+        gd.compare_modes(lambda x: x if x[0] > 0 else -x, X, seconds=0)
+
+
 def test_if_no_mode_can_be_run_it_says_why():
     order = gd.elimination_order(gd.Graph((x := gd.variable(np.ones(60))) * x))
     with pytest.raises(gd.errors.GraphError, match="elimination: too many numbers"):
@@ -186,6 +200,7 @@ def test_the_command(tmp_path):
         (["{path}:other"], "it has energy"),
         (["{path}:energy", "--shapes", "2x3", "--shapes", "4"], "inner lengths differ"),
         (["{path}:energy", "--shapes", "two"], "no shape"),
+        (["{path}:energy", "--shapes", "9999999x9999999", "--shapes", "3"], "the memory is too small"),
         (["{path}:energy", "--shapes", "2x3", "--shapes", "3", "--save", "r.pdf"], ".html, .json or .txt"),
         (["{path}:energy", "--shapes", "2x3", "--shapes", "3", "--save", "{path}/r.html"], "cannot write to"),
     ],

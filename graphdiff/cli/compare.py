@@ -33,12 +33,14 @@ def compare(target: str, shapes: tuple[str, ...], seconds: float, seed: int, sav
     if save:
         _require_report(save)
     function = function_of(target)
-    arguments = random_arrays(shapes or ("0",), seed)
     try:
+        arguments = random_arrays(shapes or ("0",), seed)
         report = compare_modes(function, *arguments, seconds=seconds)
     except GraphDiffError as error:
         raise click.ClickException(str(error)) from error
-    except (TypeError, ValueError, IndexError, OSError) as error:
+    except MemoryError as error:
+        raise click.ClickException(f"the memory is too small for the shapes {', '.join(shapes)}: {error}") from error
+    except (TypeError, ValueError, LookupError, ArithmeticError, OSError) as error:
         given = ", ".join(str(argument.shape) for argument in arguments)
         raise click.ClickException(f"{target} cannot be run on arguments of shapes {given}: {error}") from error
     click.echo(report.text(shutil.get_terminal_size((FULL, 24)).columns))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import platform
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -78,10 +79,12 @@ def _stacked(blocks: Sequence[Sequence[Any]], rows: Sequence[Any], columns: Sequ
 
 
 def _complex_step(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> Any:
-    """Return the Jacobian by the complex step, or None where an op has no analytic extension here.
+    """Return the Jacobian by the complex step, or None where an op has no analytic extension here, or inputs are many.
 
     Im f(x + ih)/h with h = 1e-100 has no truncation and no cancellation (Squire and Trapp, SIAM Review 40, 1998).
     """
+    if sum(leaf.size for leaf in leaves) ** 2 > MOST_SEEDS:
+        return None
     graph = Graph(list(outputs), list(leaves))
     if any(node.op is not None and node.op.name not in ANALYTIC for node in graph.nodes if node.recorded):
         return None
@@ -118,30 +121,25 @@ def _runs(flat: _Flat, outputs: Sequence[Tensor], order: EliminationOrder | None
     push = compiled(lambda *arrays: jvp(flat, arrays[:count], arrays[count:])[1])
     pull = compiled(lambda *arrays: vjp(flat, *arrays[:count])[1](list(arrays[count:])))
 
-    def units(like: Sequence[Any]) -> list[list[Any]]:
-        seeds = []
-        for place, array in enumerate(like):
-            for index in np.ndindex(array.shape):
-                unit = [np.zeros(each.shape, each.dtype) for each in like]
-                unit[place][index] = 1
-                seeds.append(unit)
-        return seeds
+    input_units = cache(lambda: list(_units(points)))
+    output_units = cache(lambda: list(_units([np.asarray(output.value) for output in outputs])))
 
-    input_units = units(points)
-    output_units = units([np.asarray(output.value) for output in outputs])
-
-    steps = [_step(points, unit) for unit in input_units]
-    moved = [[point + step * each for point, each in zip(points, unit)] for step, unit in zip(steps, input_units)]
+    @cache
+    def moved() -> list[tuple[float, list[Any]]]:
+        steps = [(_step(points, unit), unit) for unit in input_units()]
+        return [(step, [point + step * each for point, each in zip(points, unit)]) for step, unit in steps]
 
     def differences() -> Any:
         base = _raveled(value(*points))
-        return np.stack([(_raveled(value(*at)) - base) / step for step, at in zip(steps, moved)], axis=1)
+        return np.stack([(_raveled(value(*at)) - base) / step for step, at in moved()], axis=1)
 
     def forward() -> Any:
-        return [push(*points, *unit) for unit in input_units]
+        return [push(*points, *unit) for unit in input_units()]
+
+    first = next(_units([np.asarray(output.value) for output in outputs]))
 
     def reverse() -> Any:
-        return [pull(*points, *unit) for unit in output_units]
+        return [pull(*points, *unit) for unit in output_units()]
 
     return {
         "value": lambda: value(*points),
@@ -151,8 +149,17 @@ def _runs(flat: _Flat, outputs: Sequence[Tensor], order: EliminationOrder | None
         "reverse": reverse,
         "batched reverse": of("reverse"),
         "elimination": of(order if order is not None else "elimination"),
-        "one reverse pass": lambda: pull(*points, *output_units[0]),
+        "one reverse pass": lambda: pull(*points, *first),
     }
+
+
+def _units(like: Sequence[Any]) -> Iterator[list[Any]]:
+    """Yield the unit vectors of a list of arrays."""
+    for place, array in enumerate(like):
+        for index in np.ndindex(array.shape):
+            unit = [np.zeros(each.shape, each.dtype) for each in like]
+            unit[place][index] = 1
+            yield unit
 
 
 def _step(points: Sequence[Any], unit: Sequence[Any]) -> float:
@@ -236,12 +243,16 @@ def compare_modes(
     outputs = flat(*leaves)
     _check(flat, outputs, leaves)
     runs = _runs(flat, outputs, order)
+    runs["value"]()  # what cannot be compiled says so here
     counts = predicted(outputs, leaves, ["value", *(mode for mode in modes if mode != "elimination")])
     if order is not None:
         counts |= predicted(outputs, leaves, ["elimination"], order)
     results, matrices = [], {}
     for mode in modes:
         try:
+            directions = sum(each.size for each in (outputs if mode.endswith("reverse") else leaves))
+            if mode != "elimination" and directions**2 > MOST_SEEDS:
+                raise GraphError("too many directions")
             if mode == "elimination":
                 one_by_one = order is not None or is_of_numbers(computed(outputs, leaves))
                 if one_by_one and _too_wide(outputs, leaves):
@@ -260,7 +271,7 @@ def compare_modes(
     reference, truth = "the complex step", _complex_step(outputs, leaves)
     if truth is None:
         best = next(each for each in ("batched reverse", "batched forward", *modes) if each in matrices)
-        reference, truth = f"{best} (an op has no complex step)", matrices[best]
+        reference, truth = f"{best} (there is no complex step)", matrices[best]
     scale = float(np.max(np.abs(truth), initial=0.0)) or 1.0
     results = [
         ModeResult(r.mode, r.cost, r.median, r.spread, float(np.max(np.abs(matrices[r.mode] - truth)) / scale))
@@ -303,6 +314,10 @@ def _processor() -> str:
 
 WIDEST = 3_000
 """Elements of all intermediate values; beyond, accumulating number by number is out of the question."""
+
+
+MOST_SEEDS = 1 << 24
+"""Elements of the seeds of all directions together: 128 MiB of them."""
 
 
 MOST_PRODUCTS = 20_000
