@@ -11,7 +11,7 @@ from graphdiff.costs import _Counted, node_cost
 from graphdiff.differentiate.forward import push_forward
 from graphdiff.differentiate.reverse import below, pull_back
 from graphdiff.graph import topological_order
-from graphdiff.op import GRAPH
+from graphdiff.op import FUNCTIONS, GRAPH, OPS
 from graphdiff.tensor import placeholder
 
 X = np.array([0.4, -1.3, 0.7])
@@ -234,7 +234,7 @@ def test_a_custom_op_is_counted_by_its_evaluation():
     try:
         assert gd.cost(cubed, np.ones(10)).multiplications == 20
     finally:
-        del gd.op.OPS[name]
+        del OPS[name], FUNCTIONS[name]
 
 
 def test_functions_around_lapack_cost_several_calls():
