@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from graphdiff.errors import GraphError
 from graphdiff.graph import Graph, topological_order
 from graphdiff.host import is_real_floating
+from graphdiff.memory import Step, peak
 from graphdiff.op import GRAPH, Composite, sum_to
 from graphdiff.rates import current
 from graphdiff.structure import flatten
@@ -48,7 +50,8 @@ class Cost:
     nbytes : int
         Bytes read and written by all ops together.
     peak_memory : int
-        The most bytes alive at once, when each value goes after its last use and inputs stay.
+        The most bytes alive at once, when each value goes after its last use and inputs, seeds and results stay; of
+        derivatives, when all values are computed first. A plan that computes in place needs less.
     stored : int
         Bytes of computed values that the backward pass reads, and that must be kept for it.
     products : int
@@ -56,6 +59,11 @@ class Cost:
     numbers, views : int
         Of the calls, those that do arithmetic on single numbers, and those that only look at an array differently and
         move nothing.
+    turns : int
+        How often an inner loop begins anew within the calls: for each row that is reduced, or that meets an array which
+        is broadcast along it.
+    runs : int
+        How often a compiled function is entered.
     """
 
     multiplications: int = 0
@@ -68,6 +76,8 @@ class Cost:
     products: int = field(default=0, repr=False)
     numbers: int = field(default=0, repr=False)
     views: int = field(default=0, repr=False)
+    turns: int = field(default=0, repr=False)
+    runs: int = field(default=0, repr=False)
 
     @property
     def flops(self) -> int:
@@ -75,9 +85,20 @@ class Cost:
         return self.multiplications + self.additions + self.transcendental
 
     def __add__(self, other: Cost) -> Cost:
-        summed = {name: getattr(self, name) + getattr(other, name) for name in _SUMMED}
-        highest = {name: max(getattr(self, name), getattr(other, name)) for name in _HIGHEST}
-        return Cost(**summed, **highest)
+        return Cost(
+            self.multiplications + other.multiplications,
+            self.additions + other.additions,
+            self.transcendental + other.transcendental,
+            self.calls + other.calls,
+            self.nbytes + other.nbytes,
+            max(self.peak_memory, other.peak_memory),
+            max(self.stored, other.stored),
+            self.products + other.products,
+            self.numbers + other.numbers,
+            self.views + other.views,
+            self.turns + other.turns,
+            self.runs + other.runs,
+        )
 
     def times(self, passes: int) -> Cost:
         """Return the cost of so many passes, one after the other."""
@@ -100,11 +121,12 @@ class Cost:
             + rate.product * self.products
             + rate.function * self.transcendental
             + rate.byte * self.nbytes
+            + rate.turn * self.turns
+            + rate.run * self.runs
         )
 
 
-_HIGHEST = ("peak_memory", "stored")
-_SUMMED = tuple(each.name for each in fields(Cost) if each.name not in _HIGHEST)
+_SUMMED = tuple(each.name for each in fields(Cost) if each.name not in ("peak_memory", "stored"))
 
 
 def nbytes(node: Tensor) -> int:
@@ -119,32 +141,49 @@ def node_cost(node: Tensor) -> Cost:
         return Cost()
     name, size = op.name, node.size
     moved = nbytes(node) + sum(map(nbytes, node.inputs))
-    number = 0 if node.shape else 1
     if name in VIEWS and len(node.inputs) == 1:
         return Cost(calls=1, views=1)
     if name in MOVES:
-        return Cost(calls=1, nbytes=moved, numbers=number if name == "negative" else 0)
-    if name in MULTIPLICATIONS:
-        return Cost(size, 0, 0, 1, moved, numbers=number)
-    if name in ADDITIONS:
-        return Cost(0, size, 0, 1, moved, numbers=number)
-    if name in TRANSCENDENTAL:
-        return Cost(0, 0, size, 1, moved)
+        return Cost(calls=1, nbytes=moved, numbers=1 if name == "negative" and not node.shape else 0)
+    if op.kind == "elementwise":
+        return replace(_elementwise_cost(node), turns=_turns(node))
     if name in ("sum", "sum_wide", "mean", "scatter_add", "cumsum"):
-        return Cost(size if name == "mean" else 0, max(0, node.inputs[0].size - size), 0, 1, moved)
+        additions = max(0, node.inputs[0].size - size)
+        turns = 0 if name == "scatter_add" else _turns(node)
+        return Cost(size if name == "mean" else 0, additions, 0, 1, moved, turns=turns)
+    if name in ("max", "min"):
+        return Cost(calls=1, nbytes=moved, turns=_turns(node))  # comparisons, as in maximum
     if name == "matmul":
         inner = node.inputs[0].shape[-1]
         whole = size * inner + size * max(0, inner - 1)
         return Cost(size * inner, whole - size * inner, 0, 1, moved, products=whole)
-    if name in ("softmax", "log_softmax", "logsumexp"):
-        whole = node.inputs[0].size
-        return Cost(size if name == "softmax" else 0, 2 * whole, whole, 1, moved)
-    if op.kind == "elementwise" and not is_real_floating(node.dtype):
-        return Cost(calls=1, nbytes=moved)
-    if op.kind == "elementwise":
-        return Cost(calls=1, nbytes=moved)  # abs, sign, floor, relu, maximum …: comparisons
-    declared = op.flops * size if isinstance(op.flops, (int, float)) else op.flops(node, *node.inputs)
-    return Cost(int(declared) - int(declared) // 2, int(declared) // 2, 0, 1, moved)
+    operands = [placeholder(each.shape, each.dtype) for each in node.inputs]
+    written = op.written(node, operands)
+    if written is not None:
+        boundary = frozenset(operands)
+        return sum(map(node_cost, opened(topological_order([written], boundary=boundary), boundary)[0]), Cost())
+    declared = int(op.flops * size if isinstance(op.flops, (int, float)) else op.flops(node, *node.inputs))
+    return Cost(declared - declared // 2, declared // 2, 0, op.calls, moved, turns=_turns(node))
+
+
+def _elementwise_cost(node: Tensor) -> Cost:
+    name, size = node.op.name, node.size  # type: ignore[union-attr]
+    moved, numbers = nbytes(node) + sum(map(nbytes, node.inputs)), 0 if node.shape else 1
+    if name in MULTIPLICATIONS:
+        return Cost(size, 0, 0, 1, moved, numbers=numbers)
+    if name in ADDITIONS:
+        return Cost(0, size, 0, 1, moved, numbers=numbers)
+    if name in TRANSCENDENTAL:
+        return Cost(0, 0, size, 1, moved)
+    return Cost(calls=1, nbytes=moved)  # abs, sign, floor, relu, maximum …: comparisons
+
+
+def _turns(node: Tensor) -> int:
+    """Return the rows of the larger operand where shapes differ by more than axes in front."""
+    shapes = [each.shape for each in (node, *node.inputs) if each.size > 1]
+    largest = max(shapes, key=math.prod, default=())
+    rows = math.prod(largest[:-1])
+    return 0 if rows < 2 or all(shape == largest for shape in shapes) else rows
 
 
 # Values ----------------------------------------------------------------------------------------------------------
@@ -168,6 +207,9 @@ def opened(order: Sequence[Tensor], boundary: frozenset[Tensor]) -> tuple[list[T
     return found, stands
 
 
+Slot = tuple[str, int]
+
+
 @dataclass(frozen=True)
 class _Rule:
     """What one op's tangent or adjoint costs.
@@ -180,12 +222,19 @@ class _Rule:
         Bytes that all directions together read once.
     reads : frozenset of int
         The operands whose values it reads; -1 is the output's.
+    steps : sequence of Step
+        What it computes, in turn: of values known as ("seed", place), ("operand", place), ("out", 0) or, where they
+        are steps themselves, ("each", place) if there is one per direction, else ("once", place).
+    result : tuple of (str, int)
+        Which of these it returns.
     """
 
     each: Cost
     partials: Cost
     shared: int
     reads: frozenset[int]
+    steps: Sequence[Step]
+    result: Slot
 
     @property
     def once(self) -> Cost:
@@ -216,24 +265,15 @@ class _Counted:
 
     def value(self) -> Cost:
         total = sum((node_cost(node) for node in self.computed), Cost())
-        return _with_memory(total, self._peak(1), 0)
+        return _with_memory(total, self._peak(self._values()), 0)
 
-    def _peak(self, width: int) -> int:
-        """Return the most bytes alive, what depends on the inputs counted `width` times."""
-        weight = {node: nbytes(node) * (width if node in self.dependent else 1) for node in self.nodes}
-        last: dict[Tensor, int] = {}
-        for place, node in enumerate(self.computed):
-            for operand in self.inputs(node):
-                last[operand] = place
-        live = peak = sum(weight.get(leaf, 0) for leaf in self.leaves)
-        kept = {*self.leaves, *self.outputs}
-        for place, node in enumerate(self.computed):
-            live += weight[node]
-            peak = max(peak, live)
-            for operand in set(self.inputs(node)):
-                if last[operand] == place and operand not in kept and operand in weight and operand.op is not None:
-                    live -= weight[operand]
-        return peak
+    def _values(self) -> list[Step]:
+        return [Step(node, nbytes(node), self.inputs(node)) for node in self.computed]
+
+    def _peak(self, steps: Sequence[Step], results: Sequence[Hashable] = (), seeds: int = 0) -> int:
+        """Return the most bytes alive in these steps; the leaves, the seeds, the outputs and the results stay."""
+        given: dict[Hashable, int] = {leaf: nbytes(leaf) for leaf in self.leaves}
+        return peak(given | {"seeds": seeds}, steps, {*self.outputs, *results})
 
     def _rule(self, node: Tensor, kind: str, position: int = 0) -> _Rule | None:
         """Return what a rule costs, or None where its result is zero."""
@@ -269,21 +309,31 @@ class _Counted:
         order, stands = opened(topological_order([result], boundary=boundary), boundary)
         moving = set(seeds)
         each, once, shared = Cost(), Cost(), 0
+        slots: dict[Tensor, Slot] = {seed: ("seed", place) for place, seed in enumerate(seeds)}
+        slots |= {operand: ("operand", place) for place, operand in enumerate(operands)} | {out: ("out", 0)}
+        steps: list[Step] = []
         for inner in order:
             if inner in boundary or inner.op is None:
                 continue
+            read = [slots[below] for o in inner.inputs if (below := stands.get(o, o)) in slots]
+            slots[inner] = "each" if any(stands.get(o, o) in moving for o in inner.inputs) else "once", len(steps)
+            steps.append(Step(slots[inner], nbytes(inner), read))
             if any(stands.get(o, o) in moving for o in inner.inputs):
                 moving.add(inner)
                 whole = node_cost(inner)
                 # What does not depend on the direction is read once, however many directions there are.
-                still = sum(nbytes(o) for o in inner.inputs if stands.get(o, o) not in moving) if whole.nbytes else 0
-                each += replace(whole, nbytes=whole.nbytes - still)
-                shared += still
+                still = [o for o in inner.inputs if stands.get(o, o) not in moving] if whole.nbytes else []
+                saved = sum(map(nbytes, still))
+                # Along directions it is broadcast, which takes an inner loop for each.
+                turns = 1 if inner.op.kind == "elementwise" and any(o.size > 1 for o in still) else 0
+                each += replace(whole, nbytes=whole.nbytes - saved, turns=max(whole.turns, turns))
+                shared += saved
             else:
                 once += node_cost(inner)
         met = set(order)
-        read = {index for index, operand in enumerate(operands) if real[index] and operand in met}
-        return _Rule(each, once, shared, frozenset(read | ({-1} if out in met else set())))
+        reads = {index for index, operand in enumerate(operands) if real[index] and operand in met}
+        last = slots.get(stands.get(result, result), ("constant", 0))
+        return _Rule(each, once, shared, frozenset(reads | ({-1} if out in met else set())), steps, last)
 
     # Derivatives -------------------------------------------------------------------------------------------------
 
@@ -307,15 +357,14 @@ class _Counted:
         return each, once
 
     def reverse(self, outputs: Sequence[Tensor], folded: bool = False) -> tuple[Cost, Cost]:
-        """Return what adjoints of `outputs` cost per direction, and once; with the memory of one backward pass.
+        """Return what adjoints of `outputs` cost per direction, and once; with what is stored for them.
 
         If `folded`, as in `forward`.
         """
         each, once = Cost(), Cost()
         known = dict.fromkeys(outputs, folded)
-        arrived: dict[Tensor, int] = dict.fromkeys(outputs, 1)
+        arrived = set(outputs)
         stored: set[Tensor] = set()
-        live = peak = sum(map(nbytes, arrived))
         for node in reversed(self.computed):
             if node not in arrived or node not in self.dependent:
                 continue
@@ -332,21 +381,58 @@ class _Counted:
                 stored |= {node if place < 0 else inputs[place] for place in rule.reads}
                 both = constant and known.get(operand, True)
                 known[operand] = both
-                if operand in arrived:
-                    if not both:
-                        number = 0 if operand.shape else 1
-                        each += Cost(0, operand.size, 0, 1, 3 * nbytes(operand), numbers=number)
-                else:
-                    arrived[operand] = 1
-                    live += nbytes(operand)
-                peak = max(peak, live)
-            live -= nbytes(node)
+                if operand in arrived and not both:
+                    number = 0 if operand.shape else 1
+                    each += Cost(0, operand.size, 0, 1, 3 * nbytes(operand), numbers=number)
+                arrived.add(operand)
         kept = sum(nbytes(node) for node in stored if node in self.dependent and node not in self._sources)
-        return _with_memory(each, peak, 0), _with_memory(once, 0, kept)
+        return each, _with_memory(once, 0, kept)
+
+    def _applied(self, rule: _Rule, node: Tensor, seeds: Sequence[Hashable], width: int, steps: list[Step]) -> Hashable:
+        """Add the steps of a rule at a node, for so many directions, and return what stands for its result."""
+        known: dict[Hashable, Hashable] = {("seed", place): seed for place, seed in enumerate(seeds)}
+        known |= {("operand", place): operand for place, operand in enumerate(self.inputs(node))}
+        known["out", 0] = node
+        for step in rule.steps:
+            made = known[step.made] = object()
+            wide = width if step.made[0] == "each" else 1  # type: ignore[index]
+            steps.append(Step(made, wide * step.nbytes, [known[value] for value in step.read]))
+        return known.get(rule.result)
+
+    def _forward_peak(self, width: int) -> int:
+        """Return the most bytes alive while values are computed, and then tangents in so many directions."""
+        steps = self._values()
+        tangent: dict[Tensor, Hashable] = dict.fromkeys(self.leaves, "seeds")
+        for node in self.computed:
+            rule = self._rule(node, "forward") if node in self.dependent else None
+            if rule is not None:
+                moved = [tangent.get(operand) for operand in self.inputs(node)]
+                tangent[node] = self._applied(rule, node, moved, width, steps)
+        results = [tangent.get(output) for output in self.outputs]
+        return self._peak(steps, results, width * sum(map(nbytes, self.leaves)))
+
+    def _reverse_peak(self, output: Tensor, width: int) -> int:
+        """Return the most bytes alive while values are computed, and then so many adjoints of one output."""
+        steps = self._values()
+        adjoint: dict[Tensor, Hashable] = {output: "seeds"}
+        for node in reversed(self.computed):
+            if node not in adjoint or node not in self.dependent:
+                continue
+            for position, operand in enumerate(self.inputs(node)):
+                rule = self._rule(node, "reverse", position) if operand in self.dependent else None
+                if rule is None:
+                    continue
+                found = self._applied(rule, node, [adjoint[node]], width, steps)
+                if operand in adjoint:
+                    pair, found = (adjoint[operand], found), object()
+                    steps.append(Step(found, width * nbytes(operand), pair))
+                adjoint[operand] = found
+        results = [adjoint.get(leaf) for leaf in self.leaves]
+        return self._peak(steps, results, width * nbytes(output))
 
     def of(self, mode: str) -> Cost:
         """Return what a whole Jacobian costs in a mode, the function's value included."""
-        value = self.value()
+        value = replace(self.value(), runs=1)
         n, m = sum(leaf.size for leaf in self.leaves), sum(output.size for output in self.outputs)
         if mode == "value":
             _, once = self.reverse(self.outputs)
@@ -360,18 +446,18 @@ class _Counted:
         if mode in ("forward", "batched forward"):
             each, once = self.forward(folded=mode == "batched forward")
             if mode == "forward":
-                return _with_memory((value + each + once).times(n), self._peak(2), 0)
-            return _with_memory(value + once + each.wide(n), self._peak(1 + n), 0)
+                return _with_memory((value + each + once).times(n), self._forward_peak(1), 0)
+            return _with_memory(value + once + each.wide(n), self._forward_peak(n), 0)
         if mode in ("reverse", "batched reverse"):
             total = Cost() if mode == "reverse" else value
-            peak = stored = 0
+            most = stored = 0
             for output in self.outputs:
                 each, once = self.reverse([output], folded=mode == "batched reverse")
                 width = output.size
                 total += (value + each + once).times(width) if mode == "reverse" else once + each.wide(width)
-                peak = max(peak, once.stored + each.peak_memory * (1 if mode == "reverse" else width))
+                most = max(most, self._reverse_peak(output, 1 if mode == "reverse" else width))
                 stored = max(stored, once.stored)
-            return _with_memory(total, max(peak, value.peak_memory), stored)
+            return _with_memory(total, most, stored)
         raise GraphError(f"costs are counted in the modes {', '.join(MODES)}, not {mode!r}")
 
 
@@ -379,7 +465,7 @@ def per_direction(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> dict[s
     """Return what a batched pass costs once, the value included, and for each direction: forward and reverse."""
     counted = _Counted(outputs, leaves)
     value, (tangent, tangents), (adjoint, adjoints) = (
-        counted.value(),
+        replace(counted.value(), runs=1),
         counted.forward(),
         counted.reverse(counted.outputs),
     )

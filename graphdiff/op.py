@@ -210,6 +210,8 @@ class Op:
         How drawings write it.
     flops : callable or number
         Floating-point operations per element of the output, or a function of (output shape, input shapes).
+    calls : int
+        What one evaluation costs however small the arrays are, in calls of an array function.
     """
 
     kind = ""
@@ -223,6 +225,7 @@ class Op:
         infer: Rule | None = None,
         batch: Rule | None = None,
         flops: Any = 1,
+        calls: int = 1,
         symbol: str | None = None,
     ) -> None:
         if name in OPS:
@@ -233,8 +236,10 @@ class Op:
         self.infer_rule = infer
         self.batch_rule = batch
         self.flops = flops
+        self.calls = calls
         self.symbol = symbol or name
         self._kernels: dict[Backend, Callable[..., Any]] = {}
+        self._unwritten: set[Any] = set()  # kinds of operands for which the evaluation is no graph
         OPS[name] = self
 
     def __repr__(self) -> str:
@@ -317,6 +322,24 @@ class Op:
         shape, dtype = self.infer_rule(*operands, **attributes)
         return tuple(shape), dtype
 
+    def may_be_written(self, operands: Sequence[Tensor]) -> bool:
+        """Whether there is an evaluation that is not known to be none of `written`."""
+        return self.evaluate is not None and _kinds(operands) not in self._unwritten
+
+    def written(self, node: Tensor, operands: Sequence[Tensor]) -> Tensor | None:
+        """Return a node's evaluation as graph of other ops, over other operands; None if it cannot be written so."""
+        if self.evaluate is None or not self.may_be_written(operands):
+            return None
+        try:
+            made = self.evaluate(GRAPH, *operands, **node.attributes)
+        except (AttributeError, TypeError, ValueError):
+            made = None
+        fits = isinstance(made, Tensor) and (made.shape, made.dtype) == (node.shape, node.dtype)
+        if fits and made.op is not self:
+            return made  # type: ignore[no-any-return]
+        self._unwritten.add(_kinds(operands))
+        return None
+
     def adjoint(self, F: Any, cotangent: Any, position: int, out: Any, inputs: Any, attributes: Any) -> Any:
         """Return the contribution of the output's adjoint to the adjoint of one input; None if exactly zero."""
         raise NotImplementedError
@@ -327,6 +350,10 @@ class Op:
 
     def _raise_undefined(self, what: str) -> NoReturn:
         raise NotDifferentiableError(f"op {self.name!r} defines no {what}")
+
+
+def _kinds(operands: Sequence[Tensor]) -> tuple[Any, ...]:
+    return tuple((operand.ndim, operand.dtype) for operand in operands)
 
 
 def sum_to(F: Any, array: Any, shape: host.Shape) -> Any:

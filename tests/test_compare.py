@@ -13,6 +13,7 @@ import graphdiff as gd
 from graphdiff.cli import main
 from graphdiff.compare import Crossover
 from graphdiff.compare.crossover import Line
+from graphdiff.costs import predict
 
 X = np.array([0.4, 1.3, 0.7])
 
@@ -50,7 +51,9 @@ def test_it_prints_and_is_saved(report, tmp_path):
     assert (data["inputs"], data["outputs"], len(data["modes"])) == (3, 3, 7)
     assert json.loads(report.save(tmp_path / "r.json").read_text()) == data
     page = report.save(tmp_path / "r.html").read_text()
-    assert page.count("<rect") == 13  # a bar of time per mode, and one of memory, the function's too
+    assert (
+        page.count("<rect") == 12
+    )  # bars of time, and of memory: the function's too, but elimination's is not counted
     assert "prefers-color-scheme:dark" in page
     assert page.count("<svg") == 5
     assert "http" not in page
@@ -79,15 +82,83 @@ def test_an_order_of_ones_own():
     assert [result.mode for result in found.results] == ["elimination", "batched reverse"]
 
 
+@pytest.mark.parametrize("kind", ["vertex", "edge", "face"])
+def test_the_order_given_is_the_one_that_is_counted(kind):
+    """Topological order is forward mode: it costs more multiplications than the best order, and is run as it is."""
+    graph = gd.Graph(f(gd.variable(X)))
+    order = gd.elimination_order(graph, "forward", kind=kind)
+    products = [
+        gd.compare_modes(f, X, seconds=0, order=each, modes=["elimination"], crossover=False).results[0].cost
+        for each in (order, gd.elimination_order(graph, "markowitz", kind=kind))
+    ]
+    partials = predict([f(x := gd.variable(X))], [x], ["partials"])["partials"]
+    assert products[0].multiplications - partials.multiplications == order.multiplications_without_units
+    assert products[0].multiplications >= products[1].multiplications
+
+
+def test_orders_of_other_functions_are_refused():
+    other = gd.elimination_order(gd.Graph(gd.sin(gd.exp(gd.variable(1.0)))))
+    with pytest.raises(gd.errors.GraphError, match=r"take it from gd\.elimination_order of this"):
+        gd.compare_modes(f, X, order=other)
+    with pytest.raises(gd.errors.GraphError, match=r"what gd\.elimination_order returns, not \[1, 2\]"):
+        gd.compare_modes(f, X, order=[1, 2])
+
+
 def test_what_has_no_complex_step_is_measured_against_reverse():
     found = gd.compare_modes(lambda x: gd.erf(x), X, seconds=0)
     assert found.reference.startswith("batched reverse")
 
 
-def test_large_functions_skip_elimination():
+def test_arrays_are_eliminated_block_by_block():
     matrix = gd.constant(np.ones((80, 50)))
-    found = gd.compare_modes(lambda x: gd.tanh(matrix @ x), np.ones(50), seconds=0, modes=["forward", "elimination"])
-    assert found.results[1].note
+    function = lambda x: gd.tanh(matrix @ x)  # noqa: E731
+    found = gd.compare_modes(function, np.full(50, 0.01), seconds=0, modes=["batched reverse", "elimination"])
+    assert not found.results[1].note
+    assert found.results[1].error < 1e-14
+
+
+def test_too_many_numbers_are_not_eliminated_one_by_one():
+    matrix = gd.constant(np.ones((80, 50)))
+    function = lambda x: gd.tanh(matrix @ x)  # noqa: E731
+    order = gd.elimination_order(gd.Graph(function(gd.variable(np.ones(50)))))
+    modes = ["forward", "elimination"]
+    found = gd.compare_modes(function, np.ones(50), seconds=0, modes=modes, order=order, crossover=False)
+    assert found.results[1].note == "too many numbers"
+    assert found.cheapest == found.fastest == "forward"
+
+
+def test_finite_differences_alone():
+    found = gd.compare_modes(f, X, seconds=0, modes=["finite differences"], crossover=False)
+    assert found.fastest == found.cheapest == "finite differences"
+    assert "predicted cheapest" in str(found)
+
+
+def test_modes_of_too_many_directions_are_left_out():
+    found = gd.compare_modes(lambda x: gd.sum(gd.sin(x) * x), np.ones(5000), seconds=0, crossover=False)
+    notes = {result.mode: result.note for result in found.results}
+    assert notes["batched forward"] == notes["finite differences"] == "too many directions"
+    assert not notes["reverse"]
+    assert found.reference.startswith("batched reverse")
+    assert found.fastest in ("reverse", "batched reverse", "elimination")
+
+
+def test_a_function_that_branches_on_values_is_refused():
+    with pytest.raises(gd.errors.NoValueError, match=r"gd\.where"):
+        gd.compare_modes(lambda x: x if x[0] > 0 else -x, X, seconds=0)
+
+
+def test_if_no_mode_can_be_run_it_says_why():
+    order = gd.elimination_order(gd.Graph((x := gd.variable(np.ones(60))) * x))
+    with pytest.raises(gd.errors.GraphError, match="elimination: too many numbers"):
+        gd.compare_modes(lambda x: x * x, np.ones(60), modes=["elimination"], order=order)
+
+
+def test_narrow_terminals_get_fewer_columns(report):
+    narrow = report.text(80).splitlines()
+    assert max(map(len, narrow)) <= 80
+    for column in ("mode", "measured µs", "predicted µs", "flops", "peak kB", "error"):
+        assert any(column in line for line in narrow[:4])
+    assert "kB moved" in report.text(118)
 
 
 @pytest.mark.parametrize(
@@ -131,6 +202,7 @@ def test_the_command(tmp_path):
         (["{path}:other"], "it has energy"),
         (["{path}:energy", "--shapes", "2x3", "--shapes", "4"], "inner lengths differ"),
         (["{path}:energy", "--shapes", "two"], "no shape"),
+        (["{path}:energy", "--shapes", "9999999x9999999", "--shapes", "3"], "the memory is too small"),
         (["{path}:energy", "--shapes", "2x3", "--shapes", "3", "--save", "r.pdf"], ".html, .json or .txt"),
         (["{path}:energy", "--shapes", "2x3", "--shapes", "3", "--save", "{path}/r.html"], "cannot write to"),
     ],

@@ -1,5 +1,6 @@
 """Counted costs: by hand, and those of derivatives against the derivative graphs themselves."""
 
+import tracemalloc
 from collections import Counter
 
 import numpy as np
@@ -10,7 +11,7 @@ from graphdiff.costs import _Counted, node_cost
 from graphdiff.differentiate.forward import push_forward
 from graphdiff.differentiate.reverse import below, pull_back
 from graphdiff.graph import topological_order
-from graphdiff.op import GRAPH
+from graphdiff.op import FUNCTIONS, GRAPH, OPS
 from graphdiff.tensor import placeholder
 
 X = np.array([0.4, -1.3, 0.7])
@@ -41,15 +42,97 @@ def as_counter(cost):
     return +Counter({name: getattr(cost, name) for name in ("multiplications", "additions", "transcendental", "calls")})
 
 
+def backward_graph(output, leaves):
+    """Return the seed, and the adjoints of the leaves as graph."""
+    order = topological_order([output])
+    seed = placeholder(output.shape, output.dtype)
+    found = {output: seed}
+    pull_back(order, found, GRAPH, below(order, leaves), boundary=frozenset(leaves))
+    return seed, [found[leaf] for leaf in leaves]
+
+
+def forward_graph(output, leaves):
+    """Return a seed per leaf, and the tangent of the output as graph."""
+    found = {leaf: placeholder(leaf.shape, leaf.dtype) for leaf in leaves}
+    seeds = list(found.values())
+    push_forward(topological_order([output]), found, GRAPH)
+    return seeds, found[output]
+
+
+def run_and_measure(given, results):
+    """Run a graph node by node, letting go of each value after its last use, and return the most bytes alive.
+
+    Parameters
+    ----------
+    given : dict of Tensor to array
+    results : list of Tensor
+    """
+    nodes = topological_order(results, boundary=frozenset(given))
+    last = {operand: node for node in nodes for operand in (*node.inputs, node)}
+    values = dict(given)
+    live = most = sum(value.nbytes for value in given.values())
+    for node in nodes:
+        if node in given or node.op is None:
+            continue
+        operands = [each.value if each.op is None and each not in given else values[each] for each in node.inputs]
+        values[node] = node.op.kernel(node.backend)(*operands, **node.attributes)
+        live += values[node].nbytes
+        most = max(most, live)
+        for operand in {*node.inputs, node} - {*given, *results}:
+            if operand.op is not None and last[operand] is node:
+                live -= values.pop(operand).nbytes
+    return most
+
+
+@pytest.mark.parametrize("name", SCALAR)
+def test_memory_of_reverse_is_predicted_exactly(name):
+    leaves = [gd.variable(0.7), gd.variable(0.4)]
+    output = SCALAR[name](*leaves)
+    seed, adjoints = backward_graph(output, leaves)
+    given = {leaf: leaf.value for leaf in leaves} | {seed: np.float64(1)}
+    assert gd.Graph(output, leaves).cost("reverse").peak_memory == run_and_measure(given, [output, *adjoints])
+
+
+@pytest.mark.parametrize("name", SCALAR)
+def test_memory_of_forward_is_predicted_exactly(name):
+    leaves = [gd.variable(0.7), gd.variable(0.4)]
+    output = SCALAR[name](*leaves)
+    seeds, tangent = forward_graph(output, leaves)
+    given = {leaf: leaf.value for leaf in leaves} | dict.fromkeys(seeds, np.float64(1))
+    assert gd.Graph(output, leaves).cost("forward").peak_memory == run_and_measure(given, [output, tangent])
+
+
+def test_memory_of_array_derivatives_is_what_is_allocated():
+    x = np.linspace(0, 1, 40_000)
+    leaf = gd.variable(x)
+    output = gd.tanh(leaf) * gd.exp(leaf) + gd.sin(leaf)
+    seed, adjoints = backward_graph(output, [leaf])
+    given = {leaf: x, seed: np.ones_like(x)}
+    tracemalloc.start()
+    run_and_measure(given, [output, *adjoints])
+    _, allocated = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    counted = gd.Graph(output, [leaf]).cost("reverse").peak_memory
+    assert counted - 2 * x.nbytes == pytest.approx(allocated, rel=0.02)
+
+
+def test_memory_of_batches_by_hand():
+    """f(x) = exp(x) ⊙ w: x, f(x), seeds and two products per direction; the last of reverse mode reads exp(x)."""
+    w = np.arange(1.0, 11.0)
+    f = lambda x: gd.exp(x) * w  # noqa: E731
+    row = 80
+    expected = row + row + 3 * 10 * row
+    assert gd.cost(f, w, mode="batched forward").peak_memory == expected
+    assert gd.cost(f, w, mode="batched reverse").peak_memory == expected + row
+
+
 @pytest.mark.parametrize("name", SCALAR)
 def test_reverse_is_predicted_exactly(name):
     leaves = [gd.variable(0.7), gd.variable(0.4)]
     output = SCALAR[name](*leaves)
     order = topological_order([output])
-    seed = placeholder(output.shape, output.dtype)
-    found = {output: seed}
-    pull_back(order, found, GRAPH, below(order, leaves), boundary=frozenset(leaves))
-    built = topological_order([found[leaf] for leaf in leaves], boundary=frozenset({*order, seed}))
+    seed, adjoints = backward_graph(output, leaves)
+    built = topological_order(adjoints, boundary=frozenset({*order, seed}))
     actual = spent(node for node in built if node not in set(order))
     each, once = _Counted([output], leaves).reverse([output])
     assert as_counter(each + once) == actual
@@ -60,10 +143,8 @@ def test_forward_is_predicted_exactly(name):
     leaves = [gd.variable(0.7), gd.variable(0.4)]
     output = SCALAR[name](*leaves)
     order = topological_order([output])
-    found = {leaf: placeholder(leaf.shape, leaf.dtype) for leaf in leaves}
-    seeds = frozenset(found.values())
-    push_forward(order, found, GRAPH)
-    built = topological_order([found[output]], boundary=frozenset({*order, *seeds}))
+    seeds, tangent = forward_graph(output, leaves)
+    built = topological_order([tangent], boundary=frozenset({*order, *seeds}))
     actual = spent(node for node in built if node not in set(order))
     each, once = _Counted([output], leaves).forward()
     assert as_counter(each + once) == actual
@@ -133,3 +214,43 @@ def test_auto_inside_other_transforms():
     np.testing.assert_allclose(np.asarray(gd.compile(gd.jacobian(f))(X)), expected, rtol=1e-12)
     again = gd.jacobian(gd.jacobian(f))(X).tolist()
     np.testing.assert_allclose(again, gd.jacobian(gd.jacobian(f, mode="reverse"), mode="forward")(X).tolist())
+
+
+def test_softmax_is_counted_by_what_it_is_written_in():
+    """Largest, difference, exponential, sum and quotient: five calls, 4 n - 1 operations."""
+    cost = gd.cost(gd.softmax, np.ones(10))
+    assert (cost.calls, cost.multiplications, cost.additions, cost.transcendental) == (5, 10, 19, 10)
+
+
+def test_a_custom_op_is_counted_by_its_evaluation():
+    name = "cubed_for_costs"
+    cubed = gd.op.custom(
+        name,
+        tangent=lambda F, tangents, out, x: 3 * x * x * tangents[0],
+        adjoint=lambda F, cotangent, position, out, x: 3 * x * x * cotangent,
+        evaluate=lambda F, x: x * x * x,
+        infer=lambda x: (x.shape, x.dtype),
+    )
+    try:
+        assert gd.cost(cubed, np.ones(10)).multiplications == 20
+    finally:
+        del OPS[name], FUNCTIONS[name]
+
+
+def test_functions_around_lapack_cost_several_calls():
+    assert gd.cost(gd.linalg.inv, np.eye(3)).calls == 8
+
+
+def test_rows_that_are_broadcast_along_are_counted():
+    row, matrix = np.ones(10), np.ones((200, 10))
+    assert gd.cost(lambda x: x * row, matrix).turns == 200
+    assert gd.cost(lambda x: x * 2.0, matrix).turns == 0
+    assert gd.cost(lambda x: x * matrix, matrix).turns == 0
+    assert gd.cost(lambda x: gd.sum(x, axis=1), matrix).turns == 200
+    assert gd.cost(gd.sum, matrix).turns == 0
+
+
+def test_a_pass_enters_a_compiled_function_once():
+    modes = ("value", "forward", "batched forward", "reverse", "batched reverse", "finite differences")
+    found = [gd.cost(lambda x: gd.stack([x[0] * x[1], x[2]]), X, mode=mode).runs for mode in modes]
+    assert found == [1, 3, 1, 2, 1, 4]

@@ -238,6 +238,18 @@ def test_vmap_is_the_loop() -> None:
     close(batched["n"][2], np.full(4, 5.0))
 
 
+def test_a_batch_of_columns_is_one_matrix() -> None:
+    """Adjoints of matrix times vector are columns: all of them take one product, and no stack of products."""
+    generator = np.random.default_rng(0)
+    matrix, columns = generator.normal(size=(4, 3)), generator.normal(size=(7, 3, 1))
+    result = gd.vmap(lambda column: gd.matmul(gd.constant(matrix), column))(columns)
+    np.testing.assert_allclose(np.asarray(result), matrix @ columns, rtol=1e-14)
+    x = gd.variable(generator.normal(size=3))
+    adjoints = gd.jacobian(lambda x: gd.tanh(matrix @ gd.sin(x)), mode="reverse")(x)
+    products = [node for node in gd.Graph(adjoints).nodes if node.op is not None and node.op.name == "matmul"]
+    assert max(node.ndim for node in products) == 2
+
+
 def test_vmap_axes() -> None:
     columns = np.arange(12.0).reshape(3, 4)
     close(gd.vmap(lambda x: W @ x, in_axes=1, out_axes=1)(columns), W @ columns)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import graphdiff as gd
 from graphdiff.differentiate.edge_elimination import EdgeGraph
-from graphdiff.differentiate.edge_face_search import anneal, replayed
+from graphdiff.differentiate.edge_face_search import anneal, anneal_in_parallel, replayed
 from graphdiff.differentiate.elimination_order import EliminationOrder, graph_after
 from graphdiff.differentiate.face_elimination import FaceGraph
 from graphdiff.differentiate.vertices import Vertices
@@ -214,3 +214,18 @@ def test_an_order_of_another_function(kind):
     other = gd.elimination_order(gd.Graph(gd.sin(gd.exp(gd.variable(1.0)))), kind=kind)
     with pytest.raises(gd.errors.GraphError, match="not the ones"):
         gd.jacobian(lion, mode=other)(POINT)
+
+
+@pytest.mark.parametrize("kind", ["edge", "face"])
+def test_other_processes_search_too(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of two, and what comes back from elsewhere eliminates everything at no greater cost than the start."""
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1}, raising=False)
+    edges = [(0, 2), (1, 2), (2, 3), (2, 4), (3, 4), (3, 5), (3, 6), (3, 7)]
+    vertices = Vertices(range(8), edges)
+    graph = {"edge": EdgeGraph, "face": FaceGraph}[kind](vertices)
+    start = replayed(graph, list(vertices.inner)).multiplications
+    found = [replayed(graph, each) for each in anneal_in_parallel(vertices, kind, vertices.inner, 0, seconds=1.1)]
+    assert len(found) == 2
+    for each in found:
+        assert not each.choices()
+        assert each.multiplications <= start

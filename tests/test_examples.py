@@ -18,6 +18,7 @@ PRINTED = {
     "literature.py": "human heart dipole",
     "lecture_expression.py": "e          6.0       1.0       5.0\n",
     "networkx_algorithms.py": "between y and x: multiply, h, y\npaths from x to y: 3 and as gd.paths counts them: 3\n",
+    "second_order.py": "wrote second_order.svg",
     "sklearn_pipeline.py": "held-out accuracy 9",
     "training_curves.py": "activations and gradients of 5 layers: layers.png\n",
     "train_mlp.py": "held-out accuracy 9",

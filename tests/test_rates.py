@@ -14,9 +14,12 @@ def _restored():
 
 
 def test_seconds_by_hand():
-    gd.rates.use(gd.rates.Rates(call=1.0, number=10.0, view=100.0, product=1e3, function=1e4, byte=1e5))
-    cost = Cost(multiplications=7, additions=5, transcendental=3, calls=9, nbytes=2, products=6, numbers=2, views=3)
-    assert cost.seconds == 4 * 1 + 2 * 10 + 3 * 100 + 6 * 1e3 + 3 * 1e4 + 2 * 1e5
+    gd.rates.use(gd.rates.Rates(1.0, 10.0, 100.0, product=1e3, function=1e4, byte=1e5, turn=1e6, run=1e7))
+    counted = Cost(multiplications=7, additions=5, transcendental=3, calls=9, nbytes=2)
+    hidden = Cost(products=6, numbers=2, views=3, turns=8, runs=1)
+    by_hand = 4 * 1 + 2 * 10 + 3 * 100 + 6 * 1e3 + 3 * 1e4 + 2 * 1e5 + 8 * 1e6 + 1e7
+    assert (counted + hidden).seconds == by_hand
+    assert (counted + hidden).times(3).seconds == 3 * by_hand
 
 
 def test_measured_rates_are_plausible():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import click
@@ -27,18 +28,21 @@ Examples:
 def compare(target: str, shapes: tuple[str, ...], seconds: float, seed: int, save: Path | None) -> None:
     """Count and measure what every way to a function's Jacobian costs."""
     from graphdiff.compare import compare_modes
+    from graphdiff.compare.results import FULL
 
     if save:
         _require_report(save)
     function = function_of(target)
-    arguments = random_arrays(shapes or ("0",), seed)
     try:
+        arguments = random_arrays(shapes or ("0",), seed)
         with errors_told():
             report = compare_modes(function, *arguments, seconds=seconds)
-    except (TypeError, ValueError, IndexError, OSError) as error:
+    except MemoryError as error:
+        raise click.ClickException(f"the memory is too small for the shapes {', '.join(shapes)}: {error}") from error
+    except (TypeError, ValueError, LookupError, ArithmeticError, OSError) as error:
         given = ", ".join(str(argument.shape) for argument in arguments)
         raise click.ClickException(f"{target} cannot be run on arguments of shapes {given}: {error}") from error
-    click.echo(str(report))
+    click.echo(report.text(shutil.get_terminal_size((FULL, 24)).columns))
     if save:
         with errors_told():
             click.echo(f"wrote {report.save(save)}")

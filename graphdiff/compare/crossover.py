@@ -85,7 +85,8 @@ class Crossover:
         """Return where forward and reverse mode cost alike, in words."""
         most = [self.inputs_for(outputs, measured) for measured in (False, True)]
         predicted, measured = (f"{each:,.0f}" if each < MANY else "any number of" for each in most)
-        what = f"with {outputs} outputs, forward mode is cheaper than reverse up to about"
+        plural = "" if outputs == 1 else "s"
+        what = f"with {outputs} output{plural}, forward mode is cheaper than reverse up to about"
         return f"{what} {predicted} inputs as predicted, {measured} as measured; here there are {inputs}"
 
 
@@ -108,8 +109,9 @@ def cross(
     timed : callable
         Returns the seconds that a function of nothing takes.
     """
-    push = compiled(lambda at, rows: vmap(lambda *seeds: jvp(function, at, seeds)[1])(*rows))
-    pull = compiled(lambda at, rows: vmap(lambda *seeds: vjp(function, *at)[1](list(seeds)))(*rows))
+    count = len(points)
+    push = compiled(lambda *given: vmap(lambda *seeds: jvp(function, given[:count], seeds)[1])(*given[count:]))
+    pull = compiled(lambda *given: vmap(lambda *seeds: vjp(function, *given[:count])[1](list(seeds)))(*given[count:]))
     counts = per_direction(outputs, leaves)
     ends = [np.asarray(output.value) for output in outputs]
     inputs, size = (sum(each.size for each in arrays) for arrays in (points, ends))
@@ -121,7 +123,7 @@ def cross(
         seconds = []
         for number in numbers:
             rows = [np.ones((number, *each.shape), each.dtype) for each in like]
-            seconds.append(timed(lambda run=run, rows=rows: run(tuple(points), rows)))  # type: ignore[misc]
+            seconds.append(timed(lambda run=run, rows=rows: run(*points, *rows)))  # type: ignore[misc]
         once, each = counts[name]
         # The calls of a direction are made once for all of them.
         shared, more = each.wide(0).seconds, each.wide(1).seconds - each.wide(0).seconds

@@ -5,7 +5,8 @@ from __future__ import annotations
 import platform
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from graphdiff.check import ANALYTIC
 from graphdiff.compare.crossover import cross
 from graphdiff.compare.results import Comparison, ModeResult
 from graphdiff.compare.terms import MODES
-from graphdiff.differentiate.choose import predicted
+from graphdiff.differentiate.choose import computed, is_of_numbers, predicted
 from graphdiff.differentiate.elimination_order import EliminationOrder
 from graphdiff.differentiate.functions import jacobian, jvp, vjp
 from graphdiff.errors import DTypeError, GraphDiffError, GraphError
@@ -78,10 +79,12 @@ def _stacked(blocks: Sequence[Sequence[Any]], rows: Sequence[Any], columns: Sequ
 
 
 def _complex_step(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> Any:
-    """Return the Jacobian by the complex step, or None where an op has no analytic extension here.
+    """Return the Jacobian by the complex step, or None where an op has no analytic extension here, or inputs are many.
 
     Im f(x + ih)/h with h = 1e-100 has no truncation and no cancellation (Squire and Trapp, SIAM Review 40, 1998).
     """
+    if sum(leaf.size for leaf in leaves) ** 2 > MOST_SEEDS:
+        return None
     graph = Graph(list(outputs), list(leaves))
     if any(node.op is not None and node.op.name not in ANALYTIC for node in graph.nodes if node.recorded):
         return None
@@ -114,39 +117,29 @@ def _runs(flat: _Flat, outputs: Sequence[Tensor], order: EliminationOrder | None
         whole = compiled(jacobian(flat, argnums=everything, mode=mode))
         return lambda: whole(*points)
 
-    push = compiled(lambda leaves, seeds: jvp(flat, leaves, seeds)[1])
-    pull = compiled(lambda leaves, seeds: vjp(flat, *leaves)[1](seeds))
+    # Arguments are all arrays: a structure of them takes longer to look through than a small function to run.
+    push = compiled(lambda *arrays: jvp(flat, arrays[:count], arrays[count:])[1])
+    pull = compiled(lambda *arrays: vjp(flat, *arrays[:count])[1](list(arrays[count:])))
 
-    def units(like: Sequence[Any]) -> list[list[Any]]:
-        seeds = []
-        for place, array in enumerate(like):
-            for index in np.ndindex(array.shape):
-                unit = [np.zeros(each.shape, each.dtype) for each in like]
-                unit[place][index] = 1
-                seeds.append(unit)
-        return seeds
+    input_units = cache(lambda: list(_units(points)))
+    output_units = cache(lambda: list(_units([np.asarray(output.value) for output in outputs])))
 
-    input_units = units(points)
-    output_units = units([np.asarray(output.value) for output in outputs])
+    @cache
+    def moved() -> list[tuple[float, list[Any]]]:
+        steps = [(_step(points, unit), unit) for unit in input_units()]
+        return [(step, [point + step * each for point, each in zip(points, unit)]) for step, unit in steps]
 
     def differences() -> Any:
-        base = [np.asarray(each) for each in value(*points)]
-        columns = []
-        for unit in input_units:
-            place = next(i for i, each in enumerate(unit) if np.any(each))
-            kind = points[place].dtype
-            step = float(np.sqrt(np.finfo(kind).eps)) * max(1.0, float(np.abs(points[place][unit[place] != 0])[0]))
-            moved = value(*[point + step * each for point, each in zip(points, unit)])
-            columns.append(np.concatenate([np.ravel((np.asarray(m) - b) / step) for m, b in zip(moved, base)]))
-        return np.stack(columns, axis=1)
+        base = _raveled(value(*points))
+        return np.stack([(_raveled(value(*at)) - base) / step for step, at in moved()], axis=1)
 
     def forward() -> Any:
-        leaves = tuple(points)
-        return [push(leaves, tuple(unit)) for unit in input_units]
+        return [push(*points, *unit) for unit in input_units()]
+
+    first = next(_units([np.asarray(output.value) for output in outputs]))
 
     def reverse() -> Any:
-        leaves = tuple(points)
-        return [pull(leaves, unit) for unit in output_units]
+        return [pull(*points, *unit) for unit in output_units()]
 
     return {
         "value": lambda: value(*points),
@@ -156,17 +149,38 @@ def _runs(flat: _Flat, outputs: Sequence[Tensor], order: EliminationOrder | None
         "reverse": reverse,
         "batched reverse": of("reverse"),
         "elimination": of(order if order is not None else "elimination"),
-        "one reverse pass": lambda: pull(tuple(points), output_units[0]),
+        "one reverse pass": lambda: pull(*points, *first),
     }
+
+
+def _units(like: Sequence[Any]) -> Iterator[list[Any]]:
+    """Yield the unit vectors of a list of arrays."""
+    for place, array in enumerate(like):
+        for index in np.ndindex(array.shape):
+            unit = [np.zeros(each.shape, each.dtype) for each in like]
+            unit[place][index] = 1
+            yield unit
+
+
+def _step(points: Sequence[Any], unit: Sequence[Any]) -> float:
+    """Return how far to move along a unit vector for a difference of first order."""
+    kind, place = next(
+        (point.dtype, abs(float(point[each != 0][0]))) for point, each in zip(points, unit) if each.any()
+    )
+    return float(np.sqrt(np.finfo(kind).eps)) * max(1.0, place)
+
+
+def _raveled(parts: Sequence[Any]) -> Any:
+    return np.concatenate([np.asarray(part).reshape(-1) for part in parts])
 
 
 def _as_matrix(mode: str, result: Any, outputs: Sequence[Tensor], points: Sequence[Any]) -> Any:
     if mode == "finite differences":
         return result
     if mode == "forward":
-        return np.stack([np.concatenate([np.ravel(np.asarray(part)) for part in each]) for each in result], axis=1)
+        return np.stack([_raveled(each) for each in result], axis=1)
     if mode == "reverse":
-        return np.stack([np.concatenate([np.ravel(np.asarray(part)) for part in each]) for each in result])
+        return np.stack([_raveled(each) for each in result])
     return _stacked(result, outputs, points)
 
 
@@ -191,7 +205,8 @@ def compare_modes(
         For elimination; by default the best greedy order.
     modes : sequence of str
         Of finite differences, forward and reverse (a pass per input, or output), batched forward and batched reverse
-        (one pass), and elimination, which is skipped where the graph is not one of numbers.
+        (one pass), and elimination: of a function written in numbers, or in an order given, number by number, which is
+        skipped where there are too many, and else block by block.
     crossover : bool
         Whether to measure passes of other numbers of directions too, to find where forward and reverse cost alike.
 
@@ -205,7 +220,7 @@ def compare_modes(
         An argument is not real floating.
     GraphError
         No path leads from the arguments to the result, the result is not finite, the function gives another one when
-        called again, or there is no such mode.
+        called again, there is no such mode, none that is asked for can be run, or the order is another function's.
 
     Examples
     --------
@@ -221,20 +236,29 @@ def compare_modes(
         raise GraphError(f"compare_modes knows the modes {', '.join(MODES)}, not {unknown or 'none'}")
     if not arguments:
         raise GraphError("compare_modes needs arguments to differentiate by")
+    if order is not None and not isinstance(order, EliminationOrder):
+        raise GraphError(f"an order is what gd.elimination_order returns, not {order!r}")
     flat = _Flat(function, arguments)
     leaves = [variable(point) for point in flat.points]
     outputs = flat(*leaves)
     _check(flat, outputs, leaves)
     runs = _runs(flat, outputs, order)
+    runs["value"]()  # what cannot be compiled says so here
     counts = predicted(outputs, leaves, ["value", *(mode for mode in modes if mode != "elimination")])
+    if order is not None:
+        counts |= predicted(outputs, leaves, ["elimination"], order)
     results, matrices = [], {}
     for mode in modes:
         try:
+            directions = sum(each.size for each in (outputs if mode.endswith("reverse") else leaves))
+            if mode != "elimination" and directions**2 > MOST_SEEDS:
+                raise GraphError("too many directions")
             if mode == "elimination":
-                if _too_wide(outputs, leaves):
+                one_by_one = order is not None or is_of_numbers(computed(outputs, leaves))
+                if one_by_one and _too_wide(outputs, leaves):
                     raise GraphError("too many numbers")
-                counts |= predicted(outputs, leaves, [mode])
-                if counts[mode].multiplications > MOST_PRODUCTS:
+                counts = predicted(outputs, leaves, [mode]) | counts
+                if one_by_one and counts[mode].multiplications > MOST_PRODUCTS:
                     raise GraphError(f"{counts[mode].multiplications:,} products, one by one")
             matrices[mode] = _as_matrix(mode, runs[mode](), outputs, flat.points)
             median, spread = _timed(runs[mode], seconds)
@@ -242,10 +266,12 @@ def compare_modes(
             results.append(ModeResult(mode, counts.get(mode), note=str(error).split(":")[0][:60]))
             continue
         results.append(ModeResult(mode, counts[mode], median, spread))
+    if not matrices:
+        raise GraphError(f"no mode could be run: {'; '.join(f'{each.mode}: {each.note}' for each in results)}")
     reference, truth = "the complex step", _complex_step(outputs, leaves)
     if truth is None:
         best = next(each for each in ("batched reverse", "batched forward", *modes) if each in matrices)
-        reference, truth = f"{best} (an op has no complex step)", matrices[best]
+        reference, truth = f"{best} (there is no complex step)", matrices[best]
     scale = float(np.max(np.abs(truth), initial=0.0)) or 1.0
     results = [
         ModeResult(r.mode, r.cost, r.median, r.spread, float(np.max(np.abs(matrices[r.mode] - truth)) / scale))
@@ -288,6 +314,10 @@ def _processor() -> str:
 
 WIDEST = 3_000
 """Elements of all intermediate values; beyond, accumulating number by number is out of the question."""
+
+
+MOST_SEEDS = 1 << 24
+"""Elements of the seeds of all directions together: 128 MiB of them."""
 
 
 MOST_PRODUCTS = 20_000

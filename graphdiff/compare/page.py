@@ -200,7 +200,8 @@ section{{margin:1rem 0}}
 .pair{{grid-template-columns:repeat(auto-fit,minmax(24rem,1fr))}}.pair section{{margin:0}}
 .pair,.cards{{margin:1rem 0}}
 .card{{display:flex;flex-direction:column}}.card strong{{font-size:1.5rem}}
-svg{{width:100%;height:auto;display:block}}svg text{{font:13px system-ui,sans-serif;fill:var(--ink)}}
+svg{{width:100%;height:auto;display:block}}svg text{{font:13px system-ui,sans-serif;fill:var(--ink);
+paint-order:stroke;stroke:var(--card);stroke-width:4px;stroke-linejoin:round}}
 svg text.faint{{fill:var(--faint);font-size:12px}}svg text.strong,tr.strong{{font-weight:650}}
 .grid{{stroke:var(--rule)}}.whisker{{stroke:var(--ink);stroke-width:1.5}}.line{{fill:none;stroke-width:2.2}}
 rect.measured,circle.measured{{fill:var(--blue)}}rect.best{{fill:var(--green)}}.mark{{stroke-width:3}}

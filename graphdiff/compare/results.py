@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,11 @@ from graphdiff.costs import Cost
 from graphdiff.errors import GraphError
 
 __all__ = ["Comparison", "ModeResult", "require_known"]
+
+FULL = 118
+"""Columns of a terminal that take the whole table."""
+
+FIRST_LEFT_OUT = ("± µs", "transc.", "kB moved")
 
 
 @dataclass(frozen=True)
@@ -88,14 +93,17 @@ class Comparison:
     @property
     def fastest(self) -> str:
         """The mode that took least time, finite differences apart."""
-        exact = [each for each in self.results if each.mode != "finite differences" and each.median == each.median]
-        return min(exact, key=lambda each: each.median).mode
+        return min(self._exact(), key=lambda each: each.median).mode
 
     @property
     def cheapest(self) -> str:
-        """The mode that was predicted to take least time, finite differences apart."""
-        counted = [each for each in self.results if each.mode != "finite differences" and each.cost]
-        return min(counted, key=lambda each: each.cost.seconds).mode  # type: ignore[union-attr]
+        """The mode that was predicted to take least time, of those that ran, finite differences apart."""
+        counted = [(each.cost.seconds, each.mode) for each in self._exact() if each.cost]
+        return min(counted, key=lambda pair: pair[0])[1]
+
+    def _exact(self) -> list[ModeResult]:
+        ran = [each for each in self.results if not each.note]
+        return [each for each in ran if each.mode != "finite differences"] or ran
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one dict per mode, the function itself first."""
@@ -122,16 +130,17 @@ class Comparison:
             lines.insert(1, self.crossover.summary(self.inputs, self.outputs))
         return "\n".join(lines)
 
-    def __rich__(self) -> Any:
+    def __rich_console__(self, console: Any, options: Any) -> Iterator[Any]:
         from rich.table import Table
 
+        left_out = FIRST_LEFT_OUT if options.max_width < FULL else ()
+        kept = [place for place, column in enumerate(COLUMNS) if column not in left_out]
         table = Table(title=self.title(), caption=self.summary(), title_justify="left", caption_justify="left")
-        table.add_column(COLUMNS[0], no_wrap=True)
-        for column in COLUMNS[1:]:
-            table.add_column(column, justify="right")
+        for place in kept:
+            table.add_column(COLUMNS[place], justify="right" if place else "left", no_wrap=not place)
         for cells in self.cells():
-            table.add_row(*cells, style="bold" if cells[0] == self.fastest else None)
-        return table
+            table.add_row(*[cells[place] for place in kept], style="bold" if cells[0] == self.fastest else None)
+        yield table
 
     def title(self) -> str:
         """Return what was compared."""
@@ -158,13 +167,17 @@ class Comparison:
             cells.append([each.mode, *measured, *counted, error])
         return cells
 
-    def __str__(self) -> str:
+    def text(self, width: int = FULL) -> str:
+        """Return the table for a terminal of so many columns; a narrow one leaves out what is least asked for."""
         from rich.console import Console
 
-        console = Console(width=118)
+        console = Console(width=width)
         with console.capture() as captured:
             console.print(self)
         return captured.get()
+
+    def __str__(self) -> str:
+        return self.text()
 
     def to_json(self) -> str:
         """Return everything as JSON; what was not measured is null."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from graphdiff.backend import working_on
 from graphdiff.costs import Cost, opened
-from graphdiff.differentiate.algebra import Algebra, Met
+from graphdiff.differentiate.algebra import Algebra, Counting, Known, Met
 from graphdiff.differentiate.blocks import Block, Dense, Local, Part, Sparse
 from graphdiff.errors import GraphError
 from graphdiff.graph import topological_order
@@ -78,11 +78,12 @@ class BlockGraph:
                 self._ends[end, len(number) + place] = output.size
         self.itemsize = self.outputs[0].dtype.itemsize
         self._met: Met = {}
-        self._counted = self._edges(self._algebra())
+        self._known: Known = {}
+        self._counted = self._edges(self._counting())
         self.inner = [v for v in self.inner if self._leads_on(v)]
 
-    def _algebra(self, build: bool = False) -> Algebra:
-        return Algebra(build, self.itemsize, met=self._met)
+    def _counting(self) -> Algebra:
+        return Counting(itemsize=self.itemsize, met=self._met, known=self._known)
 
     def _leads_on(self, v: int) -> bool:
         return any(tail == v for tail, _ in self._counted)
@@ -116,7 +117,7 @@ class BlockGraph:
             orders += [self._greedy(), self._greedy(sparse_first=True)]
         if len(self.inner) <= LONGEST_CHAIN and self._is_chain():
             orders.append(self._chain())
-        counted = [(order, self._accumulated(order, self._algebra())[0].cost) for order in orders]
+        counted = [(order, self._accumulated(order, self._counting())[0].cost) for order in orders]
         return min(counted, key=lambda pair: pair[1].seconds)
 
     def _is_chain(self) -> bool:
@@ -132,7 +133,7 @@ class BlockGraph:
             for i in range(len(path) - length):
                 found = []
                 for k in range(i + 1, i + length):
-                    algebra = self._algebra()
+                    algebra = self._counting()
                     block = algebra.product(best[k, i + length][1], best[i, k][1])
                     seconds = algebra.cost.seconds + best[i, k][0] + best[k, i + length][0]
                     found.append((seconds, block, k))
@@ -158,7 +159,7 @@ class BlockGraph:
         remaining, order = set(self.inner), []
         while remaining:
             for v in remaining - seconds.keys():
-                algebra = self._algebra()
+                algebra = self._counting()
                 for tail in before.get(v, ()):
                     for head in after.get(v, ()):
                         _joined(algebra, edges, tail, v, head)
@@ -170,7 +171,7 @@ class BlockGraph:
             remaining.discard(v)
             for neighbour in (*before.get(v, ()), *after.get(v, ())):
                 seconds.pop(neighbour, None)
-            _eliminate(self._algebra(), edges, before, after, v)
+            _eliminate(self._counting(), edges, before, after, v)
         return order
 
     # Accumulation ------------------------------------------------------------------------------------------------
@@ -186,7 +187,7 @@ class BlockGraph:
     def jacobian(self, order: Sequence[int]) -> list[list[Tensor]]:
         """Return the Jacobian as graph, entry [output][leaf]."""
         with working_on(self.outputs[0].backend):
-            _, edges = self._accumulated(order, self._algebra(build=True))
+            _, edges = self._accumulated(order, Algebra(True, self.itemsize, self._met))
             columns = list(zip(self.sources, self.leaves, strict=True))
             return [
                 [_entry(None if sink is None else edges.get((tail, sink)), output, leaf) for tail, leaf in columns]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from graphdiff.backend import ARRAY
 from graphdiff.costs import Cost
-from graphdiff.differentiate.blocks import UNKNOWN, Block, Dense, Local, Part, Places, Sparse, is_whole, places
+from graphdiff.differentiate.blocks import UNKNOWN, Block, Dense, Listed, Local, Part, Places, Sparse, is_whole, places
 from graphdiff.op import FUNCTIONS, GRAPH
 from graphdiff.tensor import Tensor, constant
 
-__all__ = ["Algebra", "Met"]
+__all__ = ["Algebra", "Counting", "Known", "Met"]
 
 INDEXED = 12
 """What reaching an element through a list of places costs, in elements read in a row."""
@@ -48,19 +48,31 @@ class Algebra:
 
     Attributes
     ----------
-    cost : Cost
-        Of everything so far.
     met : dict
         Which entries of two parts meet; other algebras over the same graph may know already.
     """
 
     build: bool
     itemsize: int = 8
-    cost: Cost = field(default_factory=Cost)
     met: Met = field(default_factory=dict)
+    _of_ops: Cost = field(default_factory=Cost)
+    _multiplications: int = 0
+    _additions: int = 0
+    _touched: int = 0
+    _calls: int = 0
 
+    @property
+    def cost(self) -> Cost:
+        """Of everything so far."""
+        moved = self.itemsize * self._touched
+        return self._of_ops + Cost(self._multiplications, self._additions, 0, self._calls, moved)
+
+    # Small steps are counted by the hundred thousand, and numbers are added up more quickly than costs.
     def _count(self, multiplications: int, additions: int, touched: int, calls: int = 1) -> None:
-        self.cost += Cost(multiplications, additions, 0, calls, self.itemsize * touched)
+        self._multiplications += multiplications
+        self._additions += additions
+        self._touched += touched
+        self._calls += calls
 
     def product(self, left: Block, right: Block) -> Block:
         """Return left · right, the derivative along one path: `right` comes first."""
@@ -131,7 +143,7 @@ class Algebra:
             return part.values
         if len(part.rows) == 1:
             return GRAPH.broadcast_to(part.values, (len(taken),)) if self.build else UNKNOWN
-        if isinstance(taken, tuple):
+        if isinstance(taken, Listed):
             self._count(0, 0, INDEXED * len(taken))
         return part.values[_index(taken)] if self.build else UNKNOWN
 
@@ -155,7 +167,7 @@ class Algebra:
         touched = rows * inner + inner * columns + rows * columns
         multiplications, additions = rows * inner * columns, rows * max(0, inner - 1) * columns
         self._count(multiplications, additions, touched)
-        self.cost += Cost(products=multiplications + additions)
+        self._of_ops += Cost(products=multiplications + additions)
         if not self.build:
             return Dense((rows, columns), None)
         if left.turned and right.turned:
@@ -166,7 +178,7 @@ class Algebra:
         shape = left.shape[0], right.shape[1]
         origin = right if isinstance(right, Local) else right.origin
         if origin is not None:
-            self.cost += origin.cost(left.shape[0])
+            self._of_ops += origin.cost(left.shape[0])
             return Dense(shape, origin.pulled(left.value()) if self.build else None)
         assert isinstance(right, Sparse)
         return self._by_parts(left, right, shape, axis=1)
@@ -175,7 +187,7 @@ class Algebra:
         shape = left.shape[0], right.shape[1]
         origin = left if isinstance(left, Local) else left.origin
         if origin is not None:
-            self.cost += origin.cost(right.shape[1])
+            self._of_ops += origin.cost(right.shape[1])
             return Dense(shape, origin.pushed(right.value(True)) if self.build else None, True)
         assert isinstance(left, Sparse)
         return self._by_parts(right, left, shape, axis=0)
@@ -194,7 +206,7 @@ class Algebra:
             moves = (not is_whole(source, dense.shape[axis])) + (not is_whole(target, shape[axis]))
             self._count(touched, touched * (total is not None), 2 * touched * (1 + moves), 1 + moves)
             # Adding columns at a list of places takes several times as long as taking them from one.
-            self._count(0, 0, INDEXED * touched * (isinstance(source, tuple) + 4 * isinstance(target, tuple)), 0)
+            self._count(0, 0, INDEXED * touched * (isinstance(source, Listed) + 4 * isinstance(target, Listed)), 0)
             if not self.build:
                 continue
             columns = dense.value(turned)
@@ -227,14 +239,14 @@ class Algebra:
             return block
         rows, columns = block.shape
         if isinstance(block, Local):
-            self.cost += block.cost(min(rows, columns))
+            self._of_ops += block.cost(min(rows, columns))
             if not self.build:
                 return Dense(block.shape, None)
             unit = GRAPH.eye(min(rows, columns), dtype=block.node.dtype)
             if rows <= columns:
                 return Dense(block.shape, block.pulled(unit))
             return Dense(block.shape, block.pushed(unit), True)
-        listed = sum(len(part.rows) for part in block.parts if isinstance(part.rows, tuple) or len(block.parts) > 1)
+        listed = sum(len(part.rows) for part in block.parts if isinstance(part.rows, Listed) or len(block.parts) > 1)
         self._count(0, 0, rows * columns + 2 * block.entries + INDEXED * listed, 2)
         return Dense(block.shape, self._filled(block) if self.build else None)
 
@@ -256,6 +268,40 @@ class Algebra:
         if block.shape[0] * width == len(where) and is_whole(where, len(where)):
             return GRAPH.reshape(joined, block.shape)  # type: ignore[no-any-return]
         return GRAPH.reshape(_scattered(joined, (block.shape[0] * width,), where, 0), block.shape)  # type: ignore[no-any-return]
+
+
+Known = dict[tuple[Callable[..., Block], Block, Block], tuple[Block, Cost]]
+
+
+@dataclass
+class Counting(Algebra):
+    """Products and sums that are counted and not built, those of the same two blocks once for all.
+
+    Parameters
+    ----------
+    known : dict
+        What was counted before, by this algebra and by others over the same graph.
+    """
+
+    build: bool = False
+    known: Known = field(default_factory=dict)
+
+    def product(self, left: Block, right: Block) -> Block:
+        """Return left · right; see `Algebra.product`."""
+        return self._once(Algebra.product, left, right)
+
+    def sum(self, one: Block, other: Block) -> Block:
+        """Return the derivative along two paths together."""
+        return self._once(Algebra.sum, one, other)
+
+    def _once(self, operation: Callable[..., Block], one: Block, other: Block) -> Block:
+        key = operation, one, other
+        found = self.known.get(key)
+        if found is None:
+            afresh = Algebra(False, self.itemsize, self.met)
+            found = self.known[key] = operation(afresh, one, other), afresh.cost
+        self._of_ops += found[1]
+        return found[0]
 
 
 def _scattered(values: Tensor, shape: tuple[int, ...], target: Places, axis: int) -> Tensor:

@@ -19,9 +19,21 @@ from graphdiff.host import is_real_floating
 from graphdiff.op import GRAPH, OPS, Elementwise, Linear, Multilinear, sum_to
 from graphdiff.tensor import Tensor, placeholder
 
-__all__ = ["UNKNOWN", "Block", "Dense", "Local", "Part", "Places", "Sparse", "is_whole", "places"]
+__all__ = ["UNKNOWN", "Block", "Dense", "Listed", "Local", "Part", "Places", "Sparse", "is_whole", "places"]
 
-Places = range | tuple[int, ...]
+
+class Listed(tuple[int, ...]):
+    """Places one by one, hashed once: they are looked up many times, and there may be as many as entries."""
+
+    @cached_property
+    def _hash(self) -> int:
+        return super().__hash__()
+
+    def __hash__(self) -> int:
+        return self._hash
+
+
+Places = range | Listed
 """Rows, columns or positions in a list of values: a range wherever they are evenly spaced."""
 
 UNKNOWN = object()
@@ -32,7 +44,7 @@ def places(numbers: Iterable[int]) -> Places:
     """Return places as a range if they are evenly spaced upwards."""
     if isinstance(numbers, range) and numbers.step > 0:
         return numbers
-    listed = tuple(numbers)
+    listed = Listed(numbers)
     if not listed:
         return range(0)
     step = listed[1] - listed[0] if len(listed) > 1 else 1
@@ -51,7 +63,7 @@ class Part:
 
     Attributes
     ----------
-    rows, columns : range or tuple of int
+    rows, columns : range or Listed
         Of equal lengths. A place may occur twice: such entries add up.
     values : number, or Tensor of as many elements
         A number stands at every place.

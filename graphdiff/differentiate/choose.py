@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from graphdiff.costs import Cost, predict
 from graphdiff.graph import topological_order
 from graphdiff.op import OPS
 from graphdiff.tensor import Tensor
 
-__all__ = ["Choice", "choose", "predicted"]
+if TYPE_CHECKING:
+    from graphdiff.differentiate.elimination_order import EliminationOrder
+
+__all__ = ["Choice", "choose", "computed", "is_of_numbers", "predicted"]
 
 MOST_NODES = 5_000
 """Beyond, counting would cost more than it saves, and the sizes decide."""
@@ -87,24 +91,30 @@ def is_of_numbers(nodes: Sequence[Tensor]) -> bool:
 
 
 def _elimination(
-    outputs: Sequence[Tensor], leaves: Sequence[Tensor], partials: Cost
+    outputs: Sequence[Tensor], leaves: Sequence[Tensor], partials: Cost, order: EliminationOrder | None = None
 ) -> tuple[Cost, Sequence[int] | None]:
-    """Return the cost in the best order found, the value and partial derivatives included, and that order of blocks."""
-    if is_of_numbers(computed(outputs, leaves)):
-        return partials + _scalar_cost(outputs, leaves), None
+    """Return the cost in the best order found, the value and partial derivatives included, and that order of blocks.
+
+    Memory is not counted: 0.
+    """
+    if order is not None or is_of_numbers(computed(outputs, leaves)):
+        return replace(partials + _scalar_cost(outputs, leaves, order), peak_memory=0), None
     from graphdiff.differentiate.accumulate import BlockGraph
 
-    order, cost = BlockGraph(outputs, leaves).best_order()
-    return partials + cost, order
+    blocks, cost = BlockGraph(outputs, leaves).best_order()
+    return replace(partials + cost, peak_memory=0), blocks
 
 
-def _scalar_cost(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> Cost:
-    """Return the cost of the best greedy order on the graph of numbers."""
-    from graphdiff.differentiate.eliminate import ScalarGraph, best_order
+def _scalar_cost(outputs: Sequence[Tensor], leaves: Sequence[Tensor], order: EliminationOrder | None) -> Cost:
+    """Return the cost of an order on the graph of numbers, by default of the best greedy one."""
+    from graphdiff.differentiate.eliminate import ScalarGraph, best_order, check_fits
+    from graphdiff.differentiate.elimination_order import operations
 
     vertices = ScalarGraph(outputs, leaves).vertices
-    order = best_order(vertices)
-    _, products, sums = vertices.count(order.numbers)
+    if order is None:
+        order = best_order(vertices)
+    check_fits(order, vertices)
+    _, products, sums = operations(vertices, order.kind, order.numbers)
     itemsize = outputs[0].dtype.itemsize
     # The entries are computed one by one, and put together one by one.
     entries = sum(leaf.size for leaf in leaves) * sum(output.size for output in outputs)
@@ -112,11 +122,20 @@ def _scalar_cost(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> Cost:
     return Cost(products, sums, 0, calls, 3 * itemsize * calls, numbers=calls)
 
 
-def predicted(outputs: Sequence[Tensor], leaves: Sequence[Tensor], modes: Sequence[str]) -> dict[str, Cost]:
-    """Return the cost of the Jacobian in each mode, of `graphdiff.costs.MODES` or ``"elimination"``."""
+def predicted(
+    outputs: Sequence[Tensor], leaves: Sequence[Tensor], modes: Sequence[str], order: EliminationOrder | None = None
+) -> dict[str, Cost]:
+    """Return the cost of the Jacobian in each mode, of `graphdiff.costs.MODES` or ``"elimination"``.
+
+    Raises
+    ------
+    GraphError
+        The order is one of another function.
+    """
     costs = predict(outputs, leaves, [mode for mode in modes if mode != "elimination"])
     if "elimination" in modes:
-        costs["elimination"], _ = _elimination(outputs, leaves, predict(outputs, leaves, ["partials"])["partials"])
+        partials = predict(outputs, leaves, ["partials"])["partials"]
+        costs["elimination"], _ = _elimination(outputs, leaves, partials, order)
     return costs
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import heapq
+import json
 import math
 import random
+import sys
 import time
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -13,8 +15,12 @@ from typing import Any
 
 from graphdiff.differentiate.edge_elimination import EdgeGraph
 from graphdiff.differentiate.face_elimination import FaceGraph
+from graphdiff.differentiate.vertices import Vertices
+from graphdiff.differentiate.workers import in_parallel
 
-__all__ = ["anneal", "exact", "replayed", "steps_of"]
+__all__ = ["GRAPHS", "anneal_in_parallel", "exact", "replayed", "steps_of"]
+
+GRAPHS: dict[str, type[EdgeGraph] | type[FaceGraph]] = {"edge": EdgeGraph, "face": FaceGraph}
 
 STRIDE = 6
 """Tokens between two copies of the graph, from which a changed sequence is counted anew."""
@@ -185,3 +191,32 @@ def anneal(
             if current.change(tokens, low, high, most) and current.cost < best_cost:
                 best, best_cost = current.tokens, current.cost
     return best
+
+
+def search(
+    kind: str, count: int, edges: Sequence[Sequence[int]], tokens: Sequence[Any], seconds: float, seed: int
+) -> list[Any]:
+    """Return the best sequence that annealing meets on the graph of so many vertices and these edges."""
+    vertices = Vertices(range(count), [(tail, head) for tail, head in edges])
+    return anneal(GRAPHS[kind](vertices), _tokens(tokens), vertices.inner, random.Random(seed), seconds)
+
+
+def anneal_in_parallel(vertices: Vertices, kind: str, tokens: list[Any], seed: int, seconds: float) -> list[list[Any]]:
+    """Return the best sequence that each of as many processes as there are cores has met."""
+    edges = [(tail, head) for tail, heads in enumerate(vertices.after) for head in heads]
+    task = {"kind": kind, "count": len(vertices.names), "edges": edges, "tokens": tokens, "seconds": seconds}
+    return [_tokens(found) for found in in_parallel(search, ["-P", "-m", __name__], task, seed, least=1.0)]
+
+
+def _tokens(listed: Sequence[Any]) -> list[Any]:
+    """Return a sequence that may have been through JSON: vertices are numbers, edges and faces tuples."""
+    return [each if isinstance(each, int) else tuple(each) for each in listed]
+
+
+def main() -> None:
+    """Read one task as JSON from standard input and write its result as JSON."""
+    json.dump(search(**json.load(sys.stdin)), sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

@@ -22,7 +22,7 @@ from graphdiff.host import is_real_floating
 from graphdiff.op import FUNCTIONS, GRAPH, OPS, Composite, Elementwise, Linear, Multilinear, literal
 from graphdiff.tensor import NO_ATTRIBUTES, Tensor, placeholder
 
-__all__ = ["ScalarGraph", "best_order", "eliminate"]
+__all__ = ["ScalarGraph", "best_order", "check_fits", "eliminate"]
 
 LIMIT = 50_000
 """Elements of all tensors together; beyond, a scalar graph is no sensible way."""
@@ -292,7 +292,14 @@ def best_order(vertices: Vertices) -> EliminationOrder:
     return min(orders, key=lambda order: order.multiplications)
 
 
-def _check_fits(order: EliminationOrder, vertices: Vertices) -> None:
+def check_fits(order: EliminationOrder, vertices: Vertices) -> None:
+    """Refuse an order of another graph.
+
+    Raises
+    ------
+    GraphError
+        It does not eliminate exactly what lies between inputs and outputs.
+    """
     if order.kind == "vertex":
         fits = sorted(order.numbers) == sorted(vertices.inner)
     else:
@@ -333,7 +340,7 @@ def eliminate(
     graph = ScalarGraph(outputs, leaves)
     if order is None:
         order = best_order(graph.vertices)
-    _check_fits(order, graph.vertices)
+    check_fits(order, graph.vertices)
     backend = outputs[0].backend
     with working_on(backend):
         factor = graph.factors(backend.numbers if numeric else GRAPH)

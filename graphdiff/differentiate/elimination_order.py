@@ -9,19 +9,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from graphdiff.differentiate.edge_elimination import EdgeGraph
-from graphdiff.differentiate.edge_face_search import anneal, exact, replayed, steps_of
+from graphdiff.differentiate.edge_face_search import GRAPHS, anneal_in_parallel, exact, replayed, steps_of
 from graphdiff.differentiate.face_elimination import FaceGraph
 from graphdiff.differentiate.order_cache import cache_file, remember, remembered
 from graphdiff.differentiate.vertex_search import TIES, disjoint_paths, markowitz, search_vertices
 from graphdiff.differentiate.vertices import Vertices, vertices_of
 from graphdiff.errors import GraphError
 
-__all__ = ["GRAPHS", "EliminationOrder", "elimination_order", "graph_after"]
+__all__ = ["GRAPHS", "EliminationOrder", "elimination_order", "graph_after", "operations"]
 
 METHODS = ("forward", "reverse", "markowitz", "search")
 PLURALS = {"vertex": "vertices", "edge": "edges", "face": "faces"}
-
-GRAPHS: dict[str, type[EdgeGraph] | type[FaceGraph]] = {"edge": EdgeGraph, "face": FaceGraph}
 
 TINY = 8
 """Up to so many vertices the best sequence of edges or faces is looked for exactly."""
@@ -172,10 +170,10 @@ def elimination_order(
         if kind != "vertex":
             order = steps_of(replayed(GRAPHS[kind](vertices), order))
     if kind == "vertex":
-        names, counts = [vertices.names[v] for v in order], vertices.count(order)[:2]
+        names = [vertices.names[v] for v in order]
     else:
-        names, counts = _named(vertices, kind, order), _count(vertices, kind, order)
-    return EliminationOrder(names, *counts, method, optimal, order, kind)
+        names = _named(vertices, kind, order)
+    return EliminationOrder(names, *operations(vertices, kind, order)[:2], method, optimal, order, kind)
 
 
 def _vertex_order(vertices: Vertices, method: str, ties: str, seed: int) -> list[int]:
@@ -224,7 +222,7 @@ def _named(vertices: Vertices, kind: str, steps: Sequence[Any]) -> list[Any]:
 
 
 class _Tally:
-    """A factor that counts the multiplications in which neither operand is known to be 1 or -1."""
+    """A factor that counts the multiplications in which neither operand is known to be 1 or -1, and the additions."""
 
     def __init__(self, total: list[int], unit: bool) -> None:
         self.total, self.unit = total, unit
@@ -234,15 +232,19 @@ class _Tally:
         return _Tally(self.total, self.unit and other.unit)
 
     def __add__(self, other: _Tally) -> _Tally:
+        self.total[1] += 1
         return _Tally(self.total, False)
 
 
-def _count(vertices: Vertices, kind: str, steps: Sequence[Any]) -> tuple[int, int]:
-    """Return the multiplications, and those by factors other than 1 and -1."""
-    total = [0]
+def operations(vertices: Vertices, kind: str, numbers: Sequence[Any]) -> tuple[int, int, int]:
+    """Return the multiplications that an order takes, those by factors other than 1 and -1, and the additions."""
+    if kind == "vertex":
+        return vertices.count(numbers)
+    total = [0, 0]
     edges = [(tail, head) for tail, heads in enumerate(vertices.after) for head in heads]
     factor = {edge: _Tally(total, edge in vertices.units) for edge in edges}
-    return graph_after(GRAPHS[kind](vertices, factor), steps).multiplications, total[0]
+    multiplications = graph_after(GRAPHS[kind](vertices, factor), numbers).multiplications
+    return multiplications, total[0], total[1]
 
 
 def _search_steps(vertices: Vertices, kind: str, seed: int, time_limit: float, cache: bool) -> tuple[list[Any], bool]:
@@ -278,8 +280,8 @@ def _search_steps(vertices: Vertices, kind: str, seed: int, time_limit: float, c
         except TimeoutError:
             left = deadline - time.monotonic()
     if not optimal:
-        tokens = anneal(graph, tokens, vertices.inner, random.Random(seed), left)
-        best = min(best, replayed(graph, tokens), key=lambda each: each.multiplications)
+        found = [replayed(graph, each) for each in anneal_in_parallel(vertices, kind, tokens, seed, left)]
+        best = min([best, *found], key=lambda each: each.multiplications)
         optimal = best.multiplications <= sum(bounds)
     steps = steps_of(best)
     if cache:

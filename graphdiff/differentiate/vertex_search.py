@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
 import random
-import subprocess
-import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -15,6 +11,7 @@ from typing import Any
 from graphdiff.differentiate import annealing
 from graphdiff.differentiate.order_cache import cache_file, remember, remembered
 from graphdiff.differentiate.vertices import Vertices, remove
+from graphdiff.differentiate.workers import in_parallel
 
 __all__ = ["TIES", "Reduced", "disjoint_paths", "markowitz", "search_vertices"]
 
@@ -212,48 +209,13 @@ def disjoint_paths(neighbours: Sequence[int], start: int, inner: int) -> int:
 
 def _anneal_in_parallel(reduced: Reduced, start: list[int], seed: int, seconds: float, enough: int) -> list[int]:
     """Search in as many processes as there are cores, each with a seed of its own."""
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     task: dict[str, Any] = {
         **{"before": reduced.before, "after": reduced.after, "groups": reduced.groups, "start": start},
         **{"seconds": seconds, "restarts": max(1, round(seconds / 12)), "enough": enough},
     }
-    began = time.monotonic()
-    others = _start_workers(task, seed, min(workers, 16) - 1 if seconds > 0.3 else 0)
-    try:
-        task["seconds"] = max(0.0, seconds - (time.monotonic() - began))
-        results = [annealing.search(**task, seed=seed)]
-        for process in others:
-            try:
-                text = process.communicate(timeout=5)[0]
-                results.append(tuple(json.loads(text)))
-            except (subprocess.TimeoutExpired, ValueError, OSError):
-                continue
-    finally:
-        for process in others:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-    return min(results, key=lambda result: result[0])[1]
-
-
-def _start_workers(task: dict[str, Any], seed: int, count: int) -> list[subprocess.Popen[str]]:
-    """Start processes that read their task at once; none where the platform allows none."""
-    started: list[subprocess.Popen[str]] = []
-    for index in range(count if sys.executable else 0):
-        # Bit masks of large graphs are longer than the digits that Python converts by default.
-        command = [sys.executable, "-I", "-S", "-X", "int_max_str_digits=0", str(Path(annealing.__file__))]
-        try:
-            process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-            )
-            assert process.stdin is not None
-            process.stdin.write(json.dumps({**task, "seed": seed + 1 + index}))
-            process.stdin.close()
-            process.stdin = None
-        except OSError:
-            break
-        started.append(process)
-    return started
+    script = ["-I", "-S", str(Path(annealing.__file__))]  # it needs nothing but Python, and starts the sooner
+    results = in_parallel(annealing.search, script, task, seed, least=0.3)
+    return min(results, key=lambda result: result[0])[1]  # type: ignore[no-any-return]
 
 
 def _greedy(vertices: Vertices, generator: random.Random) -> Iterator[list[int]]:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from graphdiff.backend import ARRAY
-from graphdiff.op import FUNCTIONS, GRAPH, OPS, Composite
+from graphdiff.op import FUNCTIONS, OPS, Composite
 from graphdiff.plan.program import Program, clone, rewrite
 from graphdiff.tensor import Tensor
 
@@ -35,18 +35,11 @@ def _can_open(node: Tensor) -> bool:
     op = node.op
     if op is None or op.name in node.backend.kernels or op.name in _KEPT:
         return False
-    return isinstance(op, Composite) or (op.evaluate is not None and _kind(node) not in _CLOSED)
-
-
-def _kind(node: Tensor) -> Any:
-    assert node.op is not None
-    return node.op.name, tuple((operand.ndim, operand.dtype) for operand in node.inputs)
+    return isinstance(op, Composite) or op.may_be_written(node.inputs)
 
 
 _KEPT = {"barrier", "label_weights", "random_draw", "sum_wide"}
 """Ops that planners know how to run better than what they stand for."""
-_CLOSED: set[Any] = set()
-"""Ops, with their operands' ranks and dtypes, found to have an evaluation that cannot be written as graph."""
 
 
 def _open_anonymous(node: Tensor, operands: tuple[Tensor, ...]) -> Tensor | None:
@@ -60,18 +53,10 @@ def _open(node: Tensor, operands: tuple[Tensor, ...]) -> Tensor | None:
         return None
     op = node.op
     assert op is not None
-    if isinstance(op, Composite):
-        made = op.open(operands, node.attributes)
-    else:
-        try:
-            assert op.evaluate is not None
-            made = op.evaluate(GRAPH, *operands, **node.attributes)
-        except (AttributeError, TypeError, ValueError):
-            made = None
-    if not isinstance(made, Tensor) or made.shape != node.shape or made.dtype != node.dtype:
-        _CLOSED.add(_kind(node))
-        return None
-    return made
+    if not isinstance(op, Composite):
+        return op.written(node, operands)
+    made = op.open(operands, node.attributes)
+    return made if (made.shape, made.dtype) == (node.shape, node.dtype) else None
 
 
 # Simplification ---------------------------------------------------------------------------------------------------

@@ -51,8 +51,6 @@ class History(list[Record]):
 
         The loss has a logarithmic axis where it spans more than a decade.
 
-        A loss that spans more than a decade is drawn on a logarithmic scale.
-
         Parameters
         ----------
         path : path
@@ -79,12 +77,5 @@ class History(list[Record]):
                 axes.yaxis.set_major_formatter("{x:g}")
             styled(axes, title=name.replace("_", " ").capitalize(), xlabel="epoch")
             axes.xaxis.get_major_locator().set_params(integer=True)
-            if name == "loss" and self._spans_decades():
-                axes.set_yscale("log")
         figure.axes[0].legend(frameon=False)
         return write_atomically(path, rendered(figure, path))
-
-    def _spans_decades(self) -> bool:
-        """Whether the largest loss is more than ten times the smallest, and all are positive."""
-        losses = [record[name] for record in self for name in ("loss", _PREFIX + "loss") if name in record]
-        return 0 < 10 * min(losses) < max(losses) < float("inf")
