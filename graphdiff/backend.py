@@ -126,6 +126,13 @@ class Backend:
         """Whether `array` is an array of this backend."""
         return getattr(array, "__array_namespace__", lambda: None)() is self.namespace
 
+    def adopt(self, array: Any) -> Any:
+        """Return another library's array that lies on this backend's device as one of this backend's, uncopied.
+
+        None for everything else, which goes by way of the host.
+        """
+        return None
+
     def copy(self, array: Any) -> Any:
         """Return a copy that shares no memory."""
         return self.namespace.asarray(array, copy=True)
@@ -152,7 +159,7 @@ _BUILT_IN = {
     "numpy": ("graphdiff_numpy", "NumpyBackend"),
     "cupy": ("graphdiff_cupy", "CupyBackend"),
 }
-_INSTALL = {"cupy": 'pip install "graphdiff[cuda12]"'}
+_INSTALL = {"cupy": 'pip install "graphdiff[cuda12]" or, for a driver of CUDA 13, "graphdiff[cuda13]"'}
 _instances: dict[str, Backend] = {}
 _current: list[Backend | None] = [None]
 

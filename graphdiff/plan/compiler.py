@@ -232,9 +232,10 @@ def _entry(leaf: Any, backend: Backend) -> tuple[Any, tuple[Any, ...]]:
             raise CompileError(f"{leaf.describe()} is on {leaf.backend.name}, other arguments on {backend.name}")
         leaf = leaf.value
     elif not backend.owns(leaf):
-        if not host.is_host_array(leaf):
+        adopted = backend.adopt(leaf)
+        if adopted is None and not host.is_host_array(leaf):
             return _Static(leaf), ("static", leaf.__class__, leaf)
-        leaf = backend.from_host(leaf)
+        leaf = backend.from_host(leaf) if adopted is None else adopted
     dtype = backend.host_dtype(leaf)
     if dtype.kind not in "biufc":
         raise CompileError(f"an argument of {dtype} data cannot be traced: numbers and booleans only")
