@@ -17,7 +17,7 @@ from graphdiff_cupy.arrays import kernels_for
 
 __all__ = ["PRECISIONS", "CupyBackend", "precision"]
 
-PRECISIONS = ("float32", "tf32", "bf16", "fp16")
+PRECISIONS = ("float32", "tf32", "bf16")
 """What matrix products of float32 may be computed in; sums are kept in float32 in all of them."""
 
 _precision = ["float32"]
@@ -28,12 +28,11 @@ def precision(name: str) -> Iterator[None]:
     """Let plans that are made within the block compute products of float32 matrices in another precision.
 
     Variables, states of optimisers and everything elementwise stay float32: the weights that are trained are the
-    master weights. With "fp16" the operands of every product are scaled by powers of two, so that gradients too small
-    for float16 are not lost, and the product is scaled back.
+    master weights.
 
     Parameters
     ----------
-    name : {"float32", "tf32", "bf16", "fp16"}
+    name : {"float32", "tf32", "bf16"}
 
     Raises
     ------

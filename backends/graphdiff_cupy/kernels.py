@@ -1,0 +1,367 @@
+"""Units put together into kernels, and kernels written out as CUDA C++.
+
+Every kernel is right for any number of blocks and threads, one included: loops stride over the grid, and sums over a
+block's threads go through shared memory. So the same text runs on a CPU, where it is tested.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from graphdiff.plan.program import Tensor
+from graphdiff.plan.schedule import Storage, View
+from graphdiff_cupy.emit import Body, Index
+from graphdiff_cupy.expressions import CASTS, IDENTITIES, REDUCTIONS, TYPES, cast, number
+from graphdiff_cupy.grouping import Group
+from graphdiff_cupy.units import Copied, Output, Unit
+
+__all__ = ["Kernel", "write_kernel"]
+
+WIDTH = 16
+"""Bytes that a thread reads at once where the layout allows."""
+THREADS = 256
+BLOCKS = 132 * 8
+"""Enough for every multiprocessor of the largest GPUs to have several blocks."""
+
+
+@dataclass(eq=False)
+class Kernel:
+    """A kernel as text, and how it is launched.
+
+    Attributes
+    ----------
+    name, text : str
+    parameters : list of (Storage or int, str)
+        What each pointer points to: memory, or the state of the random generator of that id; and its C++ type.
+    blocks, threads : int
+    group : Group
+    """
+
+    name: str
+    group: Group
+    threads: int = THREADS
+    blocks: int = 1
+    text: str = ""
+    parameters: list[tuple[Storage | int, str]] = field(default_factory=list)
+    vectorised: bool = False
+
+    def pointer(self, target: Storage | int, kind: str) -> str:
+        """Return the parameter that points to memory, by its type."""
+        key = (target, kind)
+        if key not in self.parameters:
+            self.parameters.append(key)
+        return f"p{self.parameters.index(key)}"
+
+
+def write_kernel(name: str, group: Group, draws: dict[int, list[Tensor]]) -> Kernel:
+    """Write a group of units as one kernel."""
+    kernel = Kernel(name, group)
+    writer = _Writer(kernel, draws)
+    _size(kernel)
+    lines = writer.rows() if group.rows else writer.block() if len(group.units) > 1 else writer.grid(group.units[0])
+    head = []
+    if any(unit.reduced is not None for unit in group.units):
+        # One piece of memory for all sums of the kernel: they are made one after the other.
+        head = [f"__shared__ double shared[{kernel.threads}];"]
+    parameters = ", ".join(f"{kind}* p{place}" for place, (_, kind) in enumerate(kernel.parameters))
+    opening = f'extern "C" __global__ void __launch_bounds__({kernel.threads}) {name}({parameters}) {{'
+    kernel.text = "\n".join([opening, *_indented([*head, *lines]), "}"])
+    return kernel
+
+
+def _indented(lines: list[str]) -> list[str]:
+    depth, found = 1, []
+    for line in lines:
+        depth -= line.startswith("}")
+        found.append("    " * depth + line if line and not line.startswith("#") else line)
+        depth += line.endswith("{")
+    return found
+
+
+def _power_of_two(least: int) -> int:
+    return 1 << max(least - 1, 0).bit_length()
+
+
+def _size(kernel: Kernel) -> None:
+    """Choose how many threads and blocks a kernel has."""
+    group = kernel.group
+    largest = max(unit.work for unit in group.units)
+    if group.rows:
+        kernel.threads = min(max(_power_of_two(largest // group.rows), 32), THREADS)
+        kernel.blocks = min(group.rows, 1 << 14)
+    elif len(group.units) > 1:
+        kernel.threads = min(max(_power_of_two(largest), 32), 1024)
+    else:
+        unit = group.units[0]
+        each = kernel.threads // _parts(unit, kernel.threads) if unit.reduced is not None else kernel.threads
+        kernel.blocks = min(-(-unit.size // each), BLOCKS)
+
+
+def _sums_rows(unit: Unit) -> bool:
+    """Whether neighbouring elements in memory are put together, not kept apart."""
+    assert unit.reduced is not None
+    if unit.reduced.op is not None and unit.reduced.op.name == "matmul":
+        return False
+    rank = unit.reduced.inputs[0].ndim
+    return rank - 1 in _axes(unit.reduced)
+
+
+def _axes(node: Tensor) -> tuple[int, ...]:
+    return tuple(node.attributes.get("axis", (node.inputs[0].ndim - 1,)))
+
+
+def _parts(unit: Unit, threads: int, outputs: int = 0) -> int:
+    """Return how many threads put together one result: a power of two."""
+    outputs = outputs or unit.size
+    if unit.reduced is not None and not _sums_rows(unit) and outputs >= 32:
+        return max(min(threads // 32, _power_of_two(unit.inner)), 1)
+    return max(min(_power_of_two(unit.inner), threads // min(_power_of_two(outputs), threads)), 1) if outputs < threads else (
+        min(_power_of_two(unit.inner), threads) if unit.inner >= 32 else 1
+    )
+
+
+class _Writer:
+    def __init__(self, kernel: Kernel, draws: dict[int, list[Tensor]]) -> None:
+        self.kernel, self.draws, self.views = kernel, draws, kernel.group.views
+
+    # The three ways in which a kernel goes over its units ------------------------------------------------------------
+
+    def grid(self, unit: Unit) -> list[str]:
+        """One unit, over the whole grid."""
+        if unit.reduced is not None:
+            return self.reduction(unit, "blockIdx.x * lanes", str(unit.size), "gridDim.x * lanes")
+        wide = self.wide(unit)
+        if wide is not None:
+            return wide
+        first, step = "blockIdx.x * blockDim.x + threadIdx.x", "gridDim.x * blockDim.x"
+        return self.loop(unit, first, str(unit.size), step)
+
+    def block(self) -> list[str]:
+        """Small units one after the other, by one block."""
+        lines: list[str] = ["if (blockIdx.x > 0) return;"]
+        for place, unit in enumerate(self.kernel.group.units):
+            lines += ["__syncthreads();"] if place else []
+            if unit.reduced is not None:
+                lines += self.reduction(unit, "0", str(unit.size), "lanes")
+            else:
+                lines += self.loop(unit, "threadIdx.x", str(unit.size), "blockDim.x")
+        return lines
+
+    def rows(self) -> list[str]:
+        """Units one after the other for each row, every row by one block."""
+        rows = self.kernel.group.rows
+        lines = [f"for (Count row = blockIdx.x; row < {rows}; row += gridDim.x) {{"]
+        for unit in self.kernel.group.units:
+            length = unit.size // rows
+            if unit.reduced is not None:
+                lines += self.reduction(unit, f"row * {length}", f"(row + 1) * {length}", "lanes", length)
+            else:
+                lines += self.loop(unit, f"row * {length} + threadIdx.x", f"(row + 1) * {length}", "blockDim.x")
+            lines.append("__syncthreads();")
+        return [*lines, "}"]
+
+    # Loops ------------------------------------------------------------------------------------------------------------
+
+    def loop(self, unit: Unit, first: str, end: str, step: str) -> list[str]:
+        """A loop over elements."""
+        lines = [f"for (Count i = {first}; i < {end}; i += {step}) {{"]
+        body = self.body(unit, self.load)
+        stores = self.stores(unit, body)
+        return [*lines, *body.lines, *stores, "}"]
+
+    def body(self, unit: Unit, load: Any) -> Body:
+        return Body(self.views, load, frozenset(unit.members), self.stream)
+
+    def stores(self, unit: Unit, body: Body) -> list[str]:
+        """Compute the results of an element, and store them; the lines are those of the body and the stores."""
+        index, found = Index(unit.shape, "i"), []
+        for output in unit.outputs:
+            value = self.value(body, output, index)
+            found.append((output, body.place(output.view, index), value))
+        return [f"{self.element(output.view, place)} = {value};" for output, place, value in found]
+
+    @staticmethod
+    def value(body: Body, output: Output, index: Index) -> str:
+        node = output.node
+        text = body.loaded(node.source, index) if isinstance(node, Copied) else body.value(node, index)
+        dtype = node.source.dtype if isinstance(node, Copied) else node.dtype
+        kind = "unsigned short" if output.cast else TYPES[dtype.name]
+        return body.let(kind, CASTS[output.cast].format(text) if output.cast else text)
+
+    def element(self, view: View, place: str) -> str:
+        root, shift = view.place()
+        pointer = self.kernel.pointer(root, TYPES[view.dtype.name])
+        return f"{pointer}[{shift} + {place}]" if shift else f"{pointer}[{place}]"
+
+    def load(self, view: View, place: str, flat: bool) -> str:
+        return self.element(view, place)
+
+    def stream(self, node: Tensor) -> tuple[str, int]:
+        """Return the state of a random generator, and how many numbers are drawn from it before this node's."""
+        generator = id(node.attributes["generator"])
+        drawn = self.draws[generator]
+        earlier = sum(other.size for other in drawn if other.serial < node.serial)
+        return self.kernel.pointer(generator, "unsigned long long"), earlier
+
+    def wide(self, unit: Unit) -> list[str] | None:
+        """A loop over several elements at once, or None where memory is not laid out for it."""
+        seen: list[View] = []
+        plain = True
+
+        def noted(view: View, place: str, flat: bool) -> str:
+            nonlocal plain
+            if flat and place == "i":
+                seen.append(view)
+            else:
+                plain = plain and place.isdigit()
+            return self.element(view, place)
+
+        trial = self.body(unit, noted)
+        self.stores(unit, trial)
+        outs = [output.view for output in unit.outputs]
+        width = WIDTH // max(view.dtype.itemsize for view in [*seen, *outs])
+        aligned = all(view.place()[1] % width == 0 for view in [*seen, *outs])
+        if not plain or not aligned or width < 2 or unit.size < 2 * width or not all(view.by_rows for view in outs):
+            return None
+        packs: dict[str, str] = {}
+
+        def packed(view: View, place: str, flat: bool) -> str:
+            text = self.element(view, place)
+            if not flat or place != "i":
+                return text
+            return f"{packs.setdefault(text, f'a{len(packs)}')}.at[e]"
+
+        types: dict[str, str] = {self.element(view, "i"): TYPES[view.dtype.name] for view in [*seen, *outs]}
+        body = self.body(unit, packed)
+        results = []
+        for output in unit.outputs:
+            results.append((self.element(output.view, "i"), self.value(body, output, Index(unit.shape, "i"))))
+        main = unit.size // width * width
+        start = f"{width} * (blockIdx.x * blockDim.x + threadIdx.x)"
+        lines = [f"for (Count first = {start}; first < {main}; first += {width} * (gridDim.x * blockDim.x)) {{"]
+        for text, name in packs.items():
+            kind = f"Pack<{types[text]}, {width}>"
+            lines.append(f"const {kind} {name} = *(const {kind}*)&{_at(text, 'first')};")
+        lines += [f"Pack<{types[text]}, {width}> r{place};" for place, (text, _) in enumerate(results)]
+        lines += ["#pragma unroll", f"for (int e = 0; e < {width}; ++e) {{", "const Count i = first + e;", *body.lines]
+        lines += [f"r{place}.at[e] = {value};" for place, (_, value) in enumerate(results)]
+        lines.append("}")
+        for place, (text, _) in enumerate(results):
+            lines.append(f"*(Pack<{types[text]}, {width}>*)&{_at(text, 'first')} = r{place};")
+        lines.append("}")
+        self.kernel.vectorised = True
+        self.kernel.blocks = min(-(-unit.size // (width * self.kernel.threads)), BLOCKS)
+        if main == unit.size:
+            return lines
+        rest = f"{main} + blockIdx.x * blockDim.x + threadIdx.x"
+        return lines + self.loop(unit, rest, str(unit.size), "gridDim.x * blockDim.x")
+
+    # Reductions -------------------------------------------------------------------------------------------------------
+
+    def reduction(self, unit: Unit, first: str, end: str, step: str, outputs: int = 0) -> list[str]:
+        """Put values together: each result by several threads, which then meet in shared memory."""
+        node = unit.reduced
+        assert node is not None and node.op is not None
+        kind, name = TYPES[node.dtype.name], node.op.name
+        parts = _parts(unit, self.kernel.threads, outputs)
+        neighbours = _sums_rows(unit)
+        # Neighbouring threads read neighbouring elements.
+        part, lane = ("% parts", "/ parts") if neighbours else ("/ lanes", "% lanes")
+        gap = "1" if neighbours else "lanes"
+        body = self.body(unit, self.load)
+        item = self.item(unit, body)
+        merge = REDUCTIONS[name]
+        result = self.result(node, f"{kind}_shared[threadIdx.x]".replace(" ", "_"))
+        shared = f"{kind}_shared".replace(" ", "_")
+        (output,) = unit.outputs
+        lines = [
+            "{",
+            f"const int parts = blockDim.x < {parts} ? blockDim.x : {parts}, lanes = blockDim.x / parts;",
+            f"const int part = threadIdx.x {part}, lane = threadIdx.x {lane};",
+            f"{kind}* {shared} = ({kind}*)shared;",
+            f"for (Count begin = {first}; begin < {end}; begin += {step}) {{",
+            "const Count i = begin + lane;",
+            f"{kind} total = {_identity(node)};",
+            f"if (i < {end}) {{",
+            f"for (Count k = part; k < {unit.inner}; k += parts) {{",
+            *body.lines,
+            f"total = {merge.format('total', item)};",
+            "}",
+            "}",
+            f"{shared}[threadIdx.x] = total;",
+            "__syncthreads();",
+            "for (int half = parts / 2; half > 0; half /= 2) {",
+            f"if (part < half) {shared}[threadIdx.x] = "
+            + merge.format(f"{shared}[threadIdx.x]", f"{shared}[threadIdx.x + half * {gap}]")
+            + ";",
+            "__syncthreads();",
+            "}",
+            f"if (part == 0 && i < {end}) {self.element(output.view, 'i')} = {result};",
+            "__syncthreads();",
+            "}",
+            "}",
+        ]
+        return lines
+
+    def item(self, unit: Unit, body: Body) -> str:
+        """Return the k-th of the values that are put together into result i."""
+        node = unit.reduced
+        assert node is not None and node.op is not None
+        if node.op.name == "matmul":
+            return self.factors(node, unit, body)
+        source = node.inputs[0]
+        axes, kept = _axes(node), [axis for axis in range(source.ndim) if axis not in _axes(node)]
+        outer, inner = unit.size, unit.inner
+        if not kept or kept[-1] < axes[0]:
+            index = Index(source.shape, body.let("Count", f"i * {inner} + k" if kept else "k"))
+        elif axes[-1] < kept[0]:
+            index = Index(source.shape, body.let("Count", f"k * {outer} + i"))
+        else:
+            outside = iter(body.parts(Index(tuple(source.shape[axis] for axis in kept), "i")))
+            inside = iter(body.parts(Index(tuple(source.shape[axis] for axis in axes), "k")))
+            parts = tuple(next(inside) if axis in axes else next(outside) for axis in range(source.ndim))
+            index = Index(source.shape, "", parts)
+        return body.let(TYPES[node.dtype.name], cast(body.value(source, index), source.dtype, node.dtype))
+
+    @staticmethod
+    def factors(node: Tensor, unit: Unit, body: Body) -> str:
+        """Return the k-th product of a row and a column."""
+        x, y = node.inputs
+        parts = list(body.parts(Index(unit.shape, "i"))) if unit.shape else []
+        left = (parts.pop(0), "k") if x.ndim == 2 else ("k",)
+        right = ("k", parts.pop(0)) if y.ndim == 2 else ("k",)
+        values = [
+            cast(body.value(operand, Index(operand.shape, "", place)), operand.dtype, node.dtype)
+            for operand, place in ((x, left), (y, right))
+        ]
+        return body.let(TYPES[node.dtype.name], " * ".join(values))
+
+    @staticmethod
+    def result(node: Tensor, total: str) -> str:
+        assert node.op is not None
+        if node.op.name == "mean":
+            return f"{total} / {number(node.inputs[0].size // max(node.size, 1), node.dtype)}"
+        if node.op.name == "sum_wide" and node.attributes["scale"] != 1:
+            return f"{total} * {number(node.attributes['scale'], node.dtype)}"
+        return total
+
+
+def _identity(node: Tensor) -> str:
+    assert node.op is not None
+    name, dtype = node.op.name, node.dtype
+    if name in IDENTITIES:
+        return number(IDENTITIES[name], dtype)
+    if dtype.kind == "f":
+        return number(-math.inf if name == "max" else math.inf, dtype)
+    if dtype.kind == "b":
+        return number(name == "min", dtype)
+    bits = 8 * dtype.itemsize
+    lowest, highest = (0, 2**bits - 1) if dtype.kind == "u" else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    return number(lowest if name == "max" else highest, dtype)
+
+
+def _at(element: str, place: str) -> str:
+    """Return the element of a text like ``p0[64 + i]`` at another place."""
+    return element.replace("+ i]", f"+ {place}]").replace("[i]", f"[{place}]")

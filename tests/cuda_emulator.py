@@ -1,0 +1,206 @@
+"""A device that runs the CuPy backend's plans on the CPU: its kernels compiled as C++, its products by NumPy.
+
+A kernel is right for any number of threads. Here a block has as many as `threads` says, as threads of the system that
+meet at barriers; blocks run one after the other.
+"""
+
+import ctypes
+import hashlib
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from graphdiff_cupy.device import exhausted
+from graphdiff_cupy.units import Product
+
+COMPILER = shutil.which("g++")
+WHY_NOT = "there is no C++ compiler (g++) to run generated kernels on the CPU"
+_ALIGNMENT = 64
+
+SHIM = r"""
+#include <barrier>
+#include <cmath>
+#include <cstring>
+#include <thread>
+#include <tuple>
+#include <vector>
+using std::acos; using std::acosh; using std::asin; using std::asinh; using std::atan; using std::atan2;
+using std::atanh; using std::ceil; using std::copysign; using std::cos; using std::cosh; using std::erf;
+using std::exp; using std::expm1; using std::fabs; using std::floor; using std::fmod; using std::hypot;
+using std::log; using std::log10; using std::log1p; using std::log2; using std::pow; using std::rint;
+using std::sin; using std::sinh; using std::sqrt; using std::tan; using std::tanh; using std::trunc;
+#define __device__ static inline
+#define __global__
+#define __shared__ static
+#define __launch_bounds__(threads)
+struct Dimensions { int x; };
+static thread_local Dimensions threadIdx, blockIdx;
+static Dimensions blockDim, gridDim;
+static std::barrier<>* meeting;
+static inline void __syncthreads() { if (blockDim.x > 1) meeting->arrive_and_wait(); }
+template <class To, class From> static inline To same_bits(From x) { To y; memcpy(&y, &x, sizeof y); return y; }
+static inline float __int_as_float(int x) { return same_bits<float>(x); }
+static inline double __longlong_as_double(long long x) { return same_bits<double>(x); }
+static inline unsigned int __float_as_uint(float x) { return same_bits<unsigned int>(x); }
+static inline unsigned long long __umul64hi(unsigned long long x, unsigned long long y) {
+    return (unsigned long long)((unsigned __int128)x * y >> 64);
+}
+template <class Kernel> static void run_blocks(int blocks, int threads, Kernel kernel) {
+    gridDim.x = blocks;
+    blockDim.x = threads;
+    std::barrier<> all(threads);
+    meeting = &all;
+    auto work = [&](int thread) {
+        threadIdx.x = thread;
+        for (int block = 0; block < blocks; ++block) { blockIdx.x = block; kernel(); __syncthreads(); }
+    };
+    std::vector<std::thread> others;
+    for (int thread = 1; thread < threads; ++thread) others.emplace_back(work, thread);
+    work(0);
+    for (auto& other : others) other.join();
+}
+"""
+
+
+def as_library(source: str, names: dict[str, int]) -> ctypes.CDLL:
+    """Compile kernels, each with its number of pointers, to functions that take blocks, threads and the pointers."""
+    entries = []
+    for name, count in names.items():
+        pointers = ", ".join(f"void* p{place}" for place in range(count))
+        passed = ", ".join(f"(decltype(pointer_type<{place}>(&{name})))p{place}" for place in range(count))
+        declared = f"int blocks, int threads{', ' if pointers else ''}{pointers}"
+        entries.append(f'extern "C" void run_{name}({declared}) {{ run_blocks(blocks, threads, [&] {{ {name}({passed}); }}); }}')
+    helper = (
+        "\ntemplate <int N, class... P> static inline "
+        "std::tuple_element_t<N, std::tuple<P...>> pointer_type(void (*)(P...));\n"
+    )
+    # `static` functions that are specialised again may not repeat it.
+    text = SHIM + source.replace("template <> __device__", "template <> inline") + helper + "\n".join(entries)
+    key = hashlib.sha256(text.encode()).hexdigest()[:24]
+    folder = Path(tempfile.gettempdir()) / f"graphdiff-kernels-{key}"
+    library = folder / "kernels.so"
+    if not library.exists():
+        folder.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            file = Path(scratch) / "kernels.cpp"
+            file.write_text(text)
+            options = ["-std=c++20", "-O1", "-ffp-contract=off", "-w", "-shared", "-fPIC", "-pthread"]
+            made = Path(scratch) / "kernels.so"
+            done = subprocess.run([str(COMPILER), *options, str(file), "-o", str(made)], capture_output=True, text=True)
+            if done.returncode:
+                raise RuntimeError(f"{done.stderr[:4000]}\n{source}")
+            made.replace(library)
+    return ctypes.CDLL(str(library))
+
+
+class Emulator:
+    """A device on the CPU.
+
+    Parameters
+    ----------
+    threads, blocks : int
+        The most that kernels are launched with.
+    epilogs : set of str or None
+        What products can compute besides; None for everything.
+    limit : int or None
+        Bytes of memory.
+    """
+
+    out_of_memory = MemoryError
+    exhausted = staticmethod(exhausted)
+
+    def __init__(
+        self, threads: int = 1, blocks: int = 2, epilogs: set[str] | None = None, limit: int | None = None
+    ) -> None:
+        self.threads, self.blocks, self.epilogs, self.limit = threads, blocks, epilogs, limit
+        self.products: list[Product] = []
+        self.sources: list[str] = []
+        self.launched = 0
+
+    def supports(self, product: Product) -> bool:
+        return self.epilogs is None or product.epilog == "DEFAULT" or product.epilog in self.epilogs
+
+    # Memory
+
+    def empty(self, nbytes: int) -> Any:
+        if self.limit is not None and nbytes > self.limit:
+            raise MemoryError(f"{nbytes} bytes")
+        whole = np.full(nbytes + _ALIGNMENT, 0xFF, np.uint8)  # what is read before it was written shows up as NaN
+        start = -whole.ctypes.data % _ALIGNMENT
+        return whole[start : start + nbytes]
+
+    def ready(self, array: Any) -> Any:
+        return np.ascontiguousarray(array) if np.ndim(array) else np.array(array)
+
+    def array(self, base: Any, start: int, shape: Any, strides: Any, dtype: Any) -> Any:
+        return np.ndarray(shape, dtype, base.reshape(-1).view(np.uint8), start, strides)
+
+    def pointer(self, base: Any) -> int:
+        return int(base.ctypes.data)
+
+    def copy(self, array: Any) -> Any:
+        return np.array(array)
+
+    def upload(self, base: Any, words: Any) -> None:
+        base[...] = words.view(np.uint8)
+
+    def synchronize(self) -> None:
+        pass
+
+    # Launches
+
+    def module(self, source: str, names: list[str]) -> dict[str, Any]:
+        self.sources.append(source)
+        if not names:
+            return {}
+        counts = {name: source.split(f" {name}(")[1].split(")")[0].count("*") for name in names}
+        library = as_library(source, counts)
+        return {name: getattr(library, f"run_{name}") for name in names}
+
+    def launch(self, function: Any, blocks: int, threads: int, pointers: list[int]) -> Callable[[], None]:
+        given = [ctypes.c_void_p(pointer) for pointer in pointers]
+        blocks, threads = min(blocks, self.blocks), min(threads, self.threads)
+        return lambda: function(blocks, threads, *given)
+
+    def record(self, launches: list[Callable[[], None]]) -> Callable[[], None]:
+        frozen = list(launches)
+
+        def replay() -> None:
+            self.launched += 1
+            for launch in frozen:
+                launch()
+
+        return replay
+
+    def product(self, product: Product, arrays: dict[str, Any]) -> Callable[[], None]:
+        self.products.append(product)
+        return lambda: multiply(product, **arrays)
+
+
+def widened(array: Any, compute: str) -> Any:
+    """Return the operand of a product as numbers: bf16 and fp16 are kept as 16 bits."""
+    if compute == "bf16":
+        return (array.astype(np.uint32) << 16).view(np.float32)
+    return array.view(np.float16).astype(np.float32) if compute == "fp16" else array
+
+
+def multiply(product: Product, x: Any, y: Any, out: Any, bias: Any, mask: Any, bias_gradient: Any) -> None:
+    """Do what a product's epilog says."""
+    x, y = widened(x, product.compute), widened(y, product.compute)
+    result = (x @ y) if bias is None else x @ y + bias
+    columns = out.shape[1]
+    if product.relu:
+        if mask is not None:
+            mask[...] = 0
+            bits = np.packbits(result > 0, axis=1)
+            mask[:, : bits.shape[1]] = bits
+        result = np.maximum(result, 0)
+    elif mask is not None:
+        result = np.where(np.unpackbits(mask, axis=1)[:, :columns] > 0, result, 0)
+    if bias_gradient is not None:
+        bias_gradient[...] = (result if mask is not None else y).sum(axis=0)
+    out[...] = result
