@@ -6,15 +6,18 @@ meet at barriers; blocks run one after the other.
 
 import ctypes
 import hashlib
+import re
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from graphdiff_cupy.device import exhausted
+from graphdiff_cupy.preamble import PREAMBLE
 from graphdiff_cupy.units import Product
 
 COMPILER = shutil.which("g++")
@@ -26,7 +29,6 @@ SHIM = r"""
 #include <cmath>
 #include <cstring>
 #include <thread>
-#include <tuple>
 #include <vector>
 using std::acos; using std::acosh; using std::asin; using std::asinh; using std::atan; using std::atan2;
 using std::atanh; using std::ceil; using std::copysign; using std::cos; using std::cosh; using std::erf;
@@ -49,14 +51,14 @@ static inline unsigned int __float_as_uint(float x) { return same_bits<unsigned 
 static inline unsigned long long __umul64hi(unsigned long long x, unsigned long long y) {
     return (unsigned long long)((unsigned __int128)x * y >> 64);
 }
-template <class Kernel> static void run_blocks(int blocks, int threads, Kernel kernel) {
+static void run_blocks(int blocks, int threads, void (*kernel)(void**), void** pointers) {
     gridDim.x = blocks;
     blockDim.x = threads;
     std::barrier<> all(threads);
     meeting = &all;
     auto work = [&](int thread) {
         threadIdx.x = thread;
-        for (int block = 0; block < blocks; ++block) { blockIdx.x = block; kernel(); __syncthreads(); }
+        for (int block = 0; block < blocks; ++block) { blockIdx.x = block; kernel(pointers); __syncthreads(); }
     };
     std::vector<std::thread> others;
     for (int thread = 1; thread < threads; ++thread) others.emplace_back(work, thread);
@@ -66,35 +68,61 @@ template <class Kernel> static void run_blocks(int blocks, int threads, Kernel k
 """
 
 
-def as_library(source: str, names: dict[str, int]) -> ctypes.CDLL:
-    """Compile kernels, each with its number of pointers, to functions that take blocks, threads and the pointers."""
+def apart(source: str, prefix: str) -> str:
+    """Return a plan's kernels without the common preamble, their names marked."""
+    own = source.replace(PREAMBLE, "")
+    named = re.sub(r"(__global__ void (?:__launch_bounds__\(\d+\) )?)", rf"\1{prefix}", own)
+    return named.replace("Count", f"{prefix}Count")
+
+
+def as_library(sources: list[str]) -> ctypes.CDLL:
+    """Compile plans' kernels to functions that take blocks, threads and the kernel's pointers."""
     entries = []
-    for name, count in names.items():
-        pointers = ", ".join(f"void* p{place}" for place in range(count))
-        passed = ", ".join(f"(decltype(pointer_type<{place}>(&{name})))p{place}" for place in range(count))
-        declared = f"int blocks, int threads{', ' if pointers else ''}{pointers}"
-        entries.append(f'extern "C" void run_{name}({declared}) {{ run_blocks(blocks, threads, [&] {{ {name}({passed}); }}); }}')
-    helper = (
-        "\ntemplate <int N, class... P> static inline "
-        "std::tuple_element_t<N, std::tuple<P...>> pointer_type(void (*)(P...));\n"
-    )
-    # `static` functions that are specialised again may not repeat it.
-    text = SHIM + source.replace("template <> __device__", "template <> inline") + helper + "\n".join(entries)
-    key = hashlib.sha256(text.encode()).hexdigest()[:24]
-    folder = Path(tempfile.gettempdir()) / f"graphdiff-kernels-{key}"
+    for name, given in re.findall(r"__global__ void (?:__launch_bounds__\(\d+\) )?(\w+)\(([^)]*)\)", "\n".join(sources)):
+        kinds = [kind.strip().rsplit("* ", 1)[0] for kind in given.split(",") if kind.strip()]
+        passed = ", ".join(f"({kind}*)p[{place}]" for place, kind in enumerate(kinds))
+        entries.append(f"static void call_{name}(void** p) {{ {name}({passed}); }}")
+        run = f"run_blocks(blocks, threads, call_{name}, p);"
+        entries.append(f'extern "C" void run_{name}(int blocks, int threads, void** p) {{ {run} }}')
+    # `static` functions that are specialised may not say so again.
+    common = SHIM + PREAMBLE.replace("template <> __device__", "template <> inline")
+    text = "\n".join([common, *sources, *entries])
+    folder = Path(tempfile.gettempdir()) / f"graphdiff-kernels-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
     library = folder / "kernels.so"
     if not library.exists():
         folder.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            file = Path(scratch) / "kernels.cpp"
+            file, made = Path(scratch) / "kernels.cpp", Path(scratch) / "kernels.so"
             file.write_text(text)
-            options = ["-std=c++20", "-O1", "-ffp-contract=off", "-w", "-shared", "-fPIC", "-pthread"]
-            made = Path(scratch) / "kernels.so"
-            done = subprocess.run([str(COMPILER), *options, str(file), "-o", str(made)], capture_output=True, text=True)
+            options = ["-std=c++20", "-O0", "-ffp-contract=off", "-w", "-shared", "-fPIC", "-pthread"]
+            command = [str(COMPILER), *options, str(file), "-o", str(made)]
+            done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode:
-                raise RuntimeError(f"{done.stderr[:4000]}\n{source}")
+                raise RuntimeError(f"{done.stderr[:4000]}")
             made.replace(library)
     return ctypes.CDLL(str(library))
+
+
+class Functions:
+    """The kernels of one plan; those of all plans made so far are compiled together when the first is needed."""
+
+    pending: ClassVar[list["Functions"]] = []
+    made: ClassVar[int] = 0
+
+    def __init__(self, source: str) -> None:
+        Functions.made += 1
+        self.prefix = f"m{Functions.made}_"
+        self.source = apart(source, self.prefix)
+        self.library: ctypes.CDLL | None = None
+        Functions.pending.append(self)
+
+    def function(self, name: str) -> Any:
+        if self.library is None:
+            library = as_library([each.source for each in Functions.pending])
+            for each in Functions.pending:
+                each.library = library
+            Functions.pending.clear()
+        return getattr(self.library, f"run_{self.prefix}{name}")
 
 
 class Emulator:
@@ -155,16 +183,14 @@ class Emulator:
 
     def module(self, source: str, names: list[str]) -> dict[str, Any]:
         self.sources.append(source)
-        if not names:
-            return {}
-        counts = {name: source.split(f" {name}(")[1].split(")")[0].count("*") for name in names}
-        library = as_library(source, counts)
-        return {name: getattr(library, f"run_{name}") for name in names}
+        functions = Functions(source)
+        return {name: partial(functions.function, name) for name in names}
 
     def launch(self, function: Any, blocks: int, threads: int, pointers: list[int]) -> Callable[[], None]:
-        given = [ctypes.c_void_p(pointer) for pointer in pointers]
+        given = (ctypes.c_void_p * len(pointers))(*pointers)
         blocks, threads = min(blocks, self.blocks), min(threads, self.threads)
-        return lambda: function(blocks, threads, *given)
+        run = function()
+        return lambda: run(blocks, threads, given)
 
     def record(self, launches: list[Callable[[], None]]) -> Callable[[], None]:
         frozen = list(launches)

@@ -9,48 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 from graphdiff_cupy import PRECISIONS, CupyBackend, precision
+from cupy_stand_in import STAND_IN, StandIn
 from test_ops import CASES, every
 
 import graphdiff as gd
 from graphdiff import errors
-
-# NumPy's functions that CuPy 14.2 has not.
-ABSENT = {"vecdot", "matvec", "vecmat", "unstack", "cumulative_sum", "cumulative_prod", "isdtype", "float128"}
-
-
-class Ufunc:
-    """A function of NumPy that, as CuPy's do, gives arrays and never numbers."""
-
-    def __init__(self, ufunc: Any) -> None:
-        self.ufunc = ufunc
-
-    def __call__(self, *arrays: Any, **options: Any) -> Any:
-        return np.asarray(self.ufunc(*arrays, **options))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.ufunc, name)
-
-
-class NumpyAsCupy:
-    """NumPy under CuPy's names: what CuPy has not is not there."""
-
-    asnumpy = staticmethod(np.asarray)
-
-    def __getattr__(self, name: str) -> Any:
-        if name in ABSENT:
-            raise AttributeError(name)
-        found = getattr(np, name)
-        return Ufunc(found) if isinstance(found, np.ufunc) or name == "round" else found
-
-
-class StandIn(CupyBackend):
-    name = "cupy-stand-in"
-    planner = None
-    namespace = NumpyAsCupy()
-
-
-STAND_IN = StandIn()
-
 
 @pytest.mark.parametrize("case", CASES, ids=[case[0] for case in CASES])
 def test_case_on_the_backends_own_code(case: Any) -> None:

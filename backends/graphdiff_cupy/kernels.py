@@ -330,8 +330,16 @@ class _Writer:
         """Return the k-th product of a row and a column."""
         x, y = node.inputs
         parts = list(body.parts(Index(unit.shape, "i"))) if unit.shape else []
-        left = (parts.pop(0), "k") if x.ndim == 2 else ("k",)
-        right = ("k", parts.pop(0)) if y.ndim == 2 else ("k",)
+        column = (parts.pop(),) if y.ndim > 1 else ()
+        row = (parts.pop(),) if x.ndim > 1 else ()
+
+        def stacked(operand: Tensor, own: tuple[str, ...]) -> tuple[str, ...]:
+            """Return the index of the matrix in its stack, then that of the element in the matrix."""
+            lengths = operand.shape[: operand.ndim - len(own)]
+            outer = parts[len(parts) - len(lengths) :]
+            return (*("0" if length == 1 else part for length, part in zip(lengths, outer, strict=True)), *own)
+
+        left, right = stacked(x, (*row, "k")), stacked(y, ("k", *column))
         values = [
             cast(body.value(operand, Index(operand.shape, "", place)), operand.dtype, node.dtype)
             for operand, place in ((x, left), (y, right))

@@ -23,6 +23,8 @@ __all__ = ["Lowering"]
 
 TINY = 1 << 15
 """Multiplications up to which a product is a loop in a kernel with its neighbours, not a call of cuBLASLt."""
+LOOPS = 1 << 24
+"""Multiplications up to which a stack of products is a loop in a kernel, not a call of CuPy's between two graphs."""
 SMALL = 1 << 13
 """Elements up to which a loop can be one block's."""
 DEPTH = 40
@@ -564,8 +566,8 @@ def _can_reduce(node: Tensor) -> bool:
     if any(each.dtype.name not in TYPES for each in (node, *node.inputs)) or not node.size or not source.size:
         return False
     if node.op.name == "matmul":
-        ranks = [operand.ndim for operand in node.inputs]
-        return node.dtype.kind == "f" and max(ranks) <= 2 and not _is_large_product(node)
+        inner = source.shape[-1]
+        return node.dtype.kind == "f" and not _is_large_product(node) and node.size * inner <= LOOPS
     return node.dtype.kind in "fiub"
 
 

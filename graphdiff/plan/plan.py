@@ -73,6 +73,15 @@ class Plan:
         """Run on arrays of the traced shapes and dtypes, unchecked; return what the traced function returned."""
         return self.wrap(self._runner.run(*arrays))
 
+    def many(self, count: int, *arrays: Any) -> Any:
+        """Run `count` times on the same arrays, unchecked; return what the last run returned."""
+        together = getattr(self._runner, "many", None)
+        if together is not None:
+            return self.wrap(together(count, *arrays))
+        for _ in range(count - 1):
+            self._runner.run(*arrays)
+        return self.run(*arrays)
+
     @property
     def instructions(self) -> list[Instruction]:
         """What runs, call by call."""
