@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,41 +24,51 @@ COMPILER = shutil.which("g++")
 WHY_NOT = "there is no C++ compiler (g++) to run generated kernels on the CPU"
 _ALIGNMENT = 64
 
-SHIM = r"""
+_FUNCTIONS = (
+    "acos acosh asin asinh atan atanh ceil cos cosh erf exp expm1 fabs floor log log10 log1p log2 rint sin sinh "
+)
+_FUNCTIONS += "sqrt tan tanh trunc"
+_OF_TWO = "atan2 copysign fmod hypot pow"
+
+
+def _declared() -> str:
+    """Return C++ for the mathematical functions: the headers would take ten times as long to compile."""
+    lines = []
+    for names, given, passed in ((_FUNCTIONS, "{0} x", "x"), (_OF_TWO, "{0} x, {0} y", "x, y")):
+        for name in names.split():
+            lines.append(f'extern "C" double {name}({given.format("double")}) noexcept;')
+            lines.append(f'extern "C" float {name}f({given.format("float")}) noexcept;')
+            lines.append(f"static inline float {name}({given.format('float')}) {{ return {name}f({passed}); }}")
+    return "\n".join(lines)
+
+
+THREADS = r"""
+struct Dimensions { int x; };
+extern thread_local Dimensions threadIdx, blockIdx;
+extern Dimensions blockDim, gridDim;
+extern "C" void meet();
+extern "C" void run_blocks(int blocks, int threads, void (*kernel)(void**), void** pointers);
+"""
+RUNTIME = (
+    r"""
 #include <barrier>
-#include <cmath>
-#include <cstring>
 #include <thread>
 #include <vector>
-using std::acos; using std::acosh; using std::asin; using std::asinh; using std::atan; using std::atan2;
-using std::atanh; using std::ceil; using std::copysign; using std::cos; using std::cosh; using std::erf;
-using std::exp; using std::expm1; using std::fabs; using std::floor; using std::fmod; using std::hypot;
-using std::log; using std::log10; using std::log1p; using std::log2; using std::pow; using std::rint;
-using std::sin; using std::sinh; using std::sqrt; using std::tan; using std::tanh; using std::trunc;
-#define __device__ static inline
-#define __global__
-#define __shared__ static
-#define __launch_bounds__(threads)
-struct Dimensions { int x; };
-static thread_local Dimensions threadIdx, blockIdx;
-static Dimensions blockDim, gridDim;
+"""
+    + THREADS
+    + r"""
+thread_local Dimensions threadIdx, blockIdx;
+Dimensions blockDim, gridDim;
 static std::barrier<>* meeting;
-static inline void __syncthreads() { if (blockDim.x > 1) meeting->arrive_and_wait(); }
-template <class To, class From> static inline To same_bits(From x) { To y; memcpy(&y, &x, sizeof y); return y; }
-static inline float __int_as_float(int x) { return same_bits<float>(x); }
-static inline double __longlong_as_double(long long x) { return same_bits<double>(x); }
-static inline unsigned int __float_as_uint(float x) { return same_bits<unsigned int>(x); }
-static inline unsigned long long __umul64hi(unsigned long long x, unsigned long long y) {
-    return (unsigned long long)((unsigned __int128)x * y >> 64);
-}
-static void run_blocks(int blocks, int threads, void (*kernel)(void**), void** pointers) {
+void meet() { if (blockDim.x > 1) meeting->arrive_and_wait(); }
+void run_blocks(int blocks, int threads, void (*kernel)(void**), void** pointers) {
     gridDim.x = blocks;
     blockDim.x = threads;
     std::barrier<> all(threads);
     meeting = &all;
     auto work = [&](int thread) {
         threadIdx.x = thread;
-        for (int block = 0; block < blocks; ++block) { blockIdx.x = block; kernel(pointers); __syncthreads(); }
+        for (int block = 0; block < blocks; ++block) { blockIdx.x = block; kernel(pointers); meet(); }
     };
     std::vector<std::thread> others;
     for (int thread = 1; thread < threads; ++thread) others.emplace_back(work, thread);
@@ -66,6 +76,29 @@ static void run_blocks(int blocks, int threads, void (*kernel)(void**), void** p
     for (auto& other : others) other.join();
 }
 """
+)
+SHIM = (
+    THREADS
+    + _declared()
+    + r"""
+#define __device__ static inline
+#define __global__
+#define __shared__ static
+#define __launch_bounds__(threads)
+#define __syncthreads meet
+template <class To, class From> static inline To same_bits(From x) {
+    To y;
+    __builtin_memcpy(&y, &x, sizeof y);
+    return y;
+}
+static inline float __int_as_float(int x) { return same_bits<float>(x); }
+static inline double __longlong_as_double(long long x) { return same_bits<double>(x); }
+static inline unsigned int __float_as_uint(float x) { return same_bits<unsigned int>(x); }
+static inline unsigned long long __umul64hi(unsigned long long x, unsigned long long y) {
+    return (unsigned long long)((unsigned __int128)x * y >> 64);
+}
+"""
+)
 
 
 def apart(source: str, prefix: str) -> str:
@@ -78,7 +111,9 @@ def apart(source: str, prefix: str) -> str:
 def as_library(sources: list[str]) -> ctypes.CDLL:
     """Compile plans' kernels to functions that take blocks, threads and the kernel's pointers."""
     entries = []
-    for name, given in re.findall(r"__global__ void (?:__launch_bounds__\(\d+\) )?(\w+)\(([^)]*)\)", "\n".join(sources)):
+    for name, given in re.findall(
+        r"__global__ void (?:__launch_bounds__\(\d+\) )?(\w+)\(([^)]*)\)", "\n".join(sources)
+    ):
         kinds = [kind.strip().rsplit("* ", 1)[0] for kind in given.split(",") if kind.strip()]
         passed = ", ".join(f"({kind}*)p[{place}]" for place, kind in enumerate(kinds))
         entries.append(f"static void call_{name}(void** p) {{ {name}({passed}); }}")
@@ -87,6 +122,18 @@ def as_library(sources: list[str]) -> ctypes.CDLL:
     # `static` functions that are specialised may not say so again.
     common = SHIM + PREAMBLE.replace("template <> __device__", "template <> inline")
     text = "\n".join([common, *sources, *entries])
+    _runtime()
+    return _loaded(text, ctypes.RTLD_LOCAL)
+
+
+@cache
+def _runtime() -> ctypes.CDLL:
+    """Return the library that runs blocks of threads, made once."""
+    return _loaded(RUNTIME, ctypes.RTLD_GLOBAL)
+
+
+def _loaded(text: str, mode: int) -> ctypes.CDLL:
+    """Compile a library, unless it has been already, and load it."""
     folder = Path(tempfile.gettempdir()) / f"graphdiff-kernels-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
     library = folder / "kernels.so"
     if not library.exists():
@@ -100,7 +147,7 @@ def as_library(sources: list[str]) -> ctypes.CDLL:
             if done.returncode:
                 raise RuntimeError(f"{done.stderr[:4000]}")
             made.replace(library)
-    return ctypes.CDLL(str(library))
+    return ctypes.CDLL(str(library), mode=mode)
 
 
 class Functions:

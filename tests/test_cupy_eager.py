@@ -15,6 +15,7 @@ from test_ops import CASES, every
 import graphdiff as gd
 from graphdiff import errors
 
+
 @pytest.mark.parametrize("case", CASES, ids=[case[0] for case in CASES])
 def test_case_on_the_backends_own_code(case: Any) -> None:
     name, function, arguments = case

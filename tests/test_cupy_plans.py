@@ -19,7 +19,7 @@ FAMILIES = 4
 
 @pytest.fixture
 def emulated() -> Any:
-    with gd.use_backend(Emulated(threads=4)) as backend:
+    with gd.use_backend(Emulated()) as backend:
         yield backend
 
 
@@ -30,12 +30,14 @@ def value_and_jacobian(function: Callable[..., Any], arguments: list[Any]) -> Ca
     return both
 
 
-@pytest.mark.parametrize("family", range(FAMILIES))
-@pytest.mark.parametrize("disable", [(), ("fuse", "capture")], ids=["fused", "one by one"])
+@pytest.mark.parametrize(
+    ("family", "disable"), [*((family, ()) for family in range(FAMILIES)), (0, ("fuse", "capture"))]
+)
 def test_every_op_against_numpy(family: int, disable: tuple[str, ...]) -> None:
     cases = CASES[family::FAMILIES]
     planned = []
-    with gd.use_backend(Emulated(blocks=3)), np.errstate(all="ignore"):
+    # One family by two threads a block: they meet at barriers, and everything else is quicker without.
+    with gd.use_backend(Emulated(threads=2 if family == 1 else 1, blocks=3)), np.errstate(all="ignore"):
         for _, function, arguments in cases:
             given = [gd.constant(argument) for argument in arguments]
             compiled = gd.compile(value_and_jacobian(function, arguments), disable=disable)
@@ -107,8 +109,8 @@ def test_16_bytes_are_read_at_once_where_the_layout_allows(emulated: Any) -> Non
     assert not shifted.plan(x)._runner.kernels[0].vectorised
 
 
-@pytest.mark.parametrize("threads", [1, 8, 64])
-@pytest.mark.parametrize(("shape", "axis"), [((300, 700), 1), ((700, 300), 0), ((20, 30, 40), (0, 2)), ((9000,), None)])
+@pytest.mark.parametrize("threads", [1, 2, 16])
+@pytest.mark.parametrize(("shape", "axis"), [((70, 300), 1), ((300, 70), 0), ((12, 30, 40), (0, 2)), ((9000,), None)])
 def test_sums_by_any_number_of_threads(threads: int, shape: Any, axis: Any) -> None:
     x = np.random.default_rng(0).normal(size=shape)
     with gd.use_backend(Emulated(threads=threads, blocks=3)):
@@ -118,7 +120,7 @@ def test_sums_by_any_number_of_threads(threads: int, shape: Any, axis: Any) -> N
     np.testing.assert_allclose(mean.numpy(), x.mean(axis), rtol=1e-11, atol=1e-13)
 
 
-@pytest.mark.parametrize("threads", [1, 16])
+@pytest.mark.parametrize("threads", [1, 4])
 def test_rows_share_a_kernel_where_each_needs_only_itself(threads: int) -> None:
     x = np.random.default_rng(0).normal(size=(40, 1000)).astype("float32")
     with gd.use_backend(Emulated(threads=threads, blocks=7)):
@@ -272,7 +274,7 @@ def test_the_sum_of_the_right_operands_rows_comes_with_the_product() -> None:
     with gd.use_backend(Emulated()):
         compiled = gd.compile(lambda x, g: (x.T @ g, gd.sum(g, axis=0)))
         product, total = compiled(x, g)
-    (part,) = compiled.plan(x, g)._runner.parts
+    (part,) = compiled.plans[0]._runner.parts
     assert part.epilog == "BGRADA"
     np.testing.assert_allclose(product.numpy(), x.T @ g, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(total.numpy(), g.sum(0), rtol=1e-5, atol=1e-5)
@@ -295,7 +297,7 @@ def test_products_of_matrices_that_lie_otherwise(operand: str, emulated: Any) ->
     np.testing.assert_allclose(found.numpy(), view(np, given) @ y[:rows], rtol=1e-12)
 
 
-@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-6), ("tf32", 2e-3), ("bf16", 2e-2)])
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-6), ("tf32", 1e-3), ("bf16", 5e-2)])
 def test_precisions_keep_variables_and_sums_in_float32(precision: str, tolerance: float) -> None:
     from graphdiff_cupy import precision as chosen
 
@@ -310,8 +312,8 @@ def test_precisions_keep_variables_and_sums_in_float32(precision: str, tolerance
     assert {product.out.dtype.name for product in products} == {"float32"}
     for mine, theirs in zip(slopes, reference):
         assert mine.dtype == "float32"
-        scale = np.abs(theirs.numpy()).max()
-        np.testing.assert_allclose(mine.numpy(), theirs.numpy(), atol=tolerance * scale, rtol=0)
+        # In the norm, since rounding may push single inputs of a ReLU over its kink.
+        assert np.linalg.norm(mine.numpy() - theirs.numpy()) <= tolerance * np.linalg.norm(theirs.numpy())
 
 
 # Launches, random numbers, data on the device -------------------------------------------------------------------------
@@ -379,7 +381,7 @@ def test_numbers_of_another_distribution_are_drawn_on_the_host(emulated: Any) ->
     draw = gd.compile(lambda: gd.random.normal((4,), seed=here) * 2)
     for _ in range(2):
         np.testing.assert_allclose(draw().numpy(), 2 * there.normal(size=4), rtol=1e-15)
-    assert "eager    random_draw: only uniform numbers are drawn on the device" in draw.plans[0].explain()
+    assert "random_draw: only uniform numbers are drawn on the device" in draw.plans[0].explain()
 
 
 def test_batches_are_gathered_from_data_on_the_device(emulated: Any) -> None:
@@ -403,7 +405,7 @@ def test_batches_are_gathered_from_data_on_the_device(emulated: Any) -> None:
 
 def test_the_plan_tells_what_it_does(emulated: Any) -> None:
     x, w, b, v = layers()
-    step = gd.compile(lambda x: gd.linalg.inv(gd.relu(x @ w + b) @ v @ gd.ones((30, 50), dtype="float32") @ x))
+    step = gd.compile(lambda x: gd.linalg.inv((gd.relu(x @ w + b) @ v)[:, :30].T @ (x[:, :30])))
     told = step.plan(gd.constant(x.numpy())).explain()
     assert "cublasLt RELU_BIAS 50×60 @ 60×40 in float32" in told
     assert "eager inv (no kernel is generated for inv of these operands)" in told

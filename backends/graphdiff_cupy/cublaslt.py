@@ -104,9 +104,7 @@ class _Problem:
 
     def _set(self, name: str, value: Any) -> None:
         attribute = self.owner.library.MatmulDescAttribute[name]
-        self.owner.library.matmul_desc_set_attribute(
-            self.descriptor, int(attribute), value.ctypes.data, value.nbytes
-        )
+        self.owner.library.matmul_desc_set_attribute(self.descriptor, int(attribute), value.ctypes.data, value.nbytes)
 
     def _describe(self, turned_a: bool, turned_b: bool) -> None:
         product, library = self.product, self.owner.library

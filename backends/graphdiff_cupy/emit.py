@@ -253,7 +253,9 @@ def _concatenate(body: Body, node: Tensor, index: Index) -> str:
     here, start, text = parts[axis], 0, ""
     for place, operand in enumerate(node.inputs):
         end = start + operand.shape[axis]
-        shifted = body.let("Count", f"{here} < {start} ? 0 : {here} >= {end} ? {operand.shape[axis] - 1} : {here} - {start}")
+        shifted = body.let(
+            "Count", f"{here} < {start} ? 0 : {here} >= {end} ? {operand.shape[axis] - 1} : {here} - {start}"
+        )
         moved = (*parts[:axis], shifted, *parts[axis + 1 :])
         value = cast(body.value(operand, Index(operand.shape, "", moved)), operand.dtype, node.dtype)
         last = place == len(node.inputs) - 1
@@ -368,7 +370,9 @@ def can_emit(node: Tensor) -> bool:
         return not arrays and None not in node.attributes["template"]
     if name in _EMITTERS:
         return True
-    return node.op.kind == "elementwise" and not node.attributes and expression(name, _computes_in(node).kind) is not None
+    return (
+        node.op.kind == "elementwise" and not node.attributes and expression(name, _computes_in(node).kind) is not None
+    )
 
 
 def _side_by_side(node: Tensor) -> bool:

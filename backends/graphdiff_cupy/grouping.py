@@ -54,9 +54,7 @@ class Group:
         return all(unit.work <= SMALL for unit in self.units)
 
 
-def grouped(
-    steps: list[Step], views: Mapping[Tensor, View], fuse: bool = True
-) -> list[Group | Product | Fallback]:
+def grouped(steps: list[Step], views: Mapping[Tensor, View], fuse: bool = True) -> list[Group | Product | Fallback]:
     """Put units that follow one another into kernels.
 
     Parameters

@@ -117,8 +117,10 @@ def _parts(unit: Unit, threads: int, outputs: int = 0) -> int:
     outputs = outputs or unit.size
     if unit.reduced is not None and not _sums_rows(unit) and outputs >= 32:
         return max(min(threads // 32, _power_of_two(unit.inner)), 1)
-    return max(min(_power_of_two(unit.inner), threads // min(_power_of_two(outputs), threads)), 1) if outputs < threads else (
-        min(_power_of_two(unit.inner), threads) if unit.inner >= 32 else 1
+    return (
+        max(min(_power_of_two(unit.inner), threads // min(_power_of_two(outputs), threads)), 1)
+        if outputs < threads
+        else (min(_power_of_two(unit.inner), threads) if unit.inner >= 32 else 1)
     )
 
 

@@ -399,7 +399,9 @@ class Lowering:
         source = view.T if turned else view
         dtype = _HALVES[kind] if kind else view.dtype
         storage = Storage(view.size, dtype)
-        out = View(storage, source.shape, dense_strides(source.shape), 0, dtype, f"{view.label or 'operand'}_{kind or 'copy'}")
+        out = View(
+            storage, source.shape, dense_strides(source.shape), 0, dtype, f"{view.label or 'operand'}_{kind or 'copy'}"
+        )
         self._copied(node, source, out, kind)
         self.casts[key] = out.T if turned else out
         return self.casts[key]

@@ -83,7 +83,8 @@ class _Finder:
             epilog.extend(masked)
             epilog.masked_by = rectified
             if self.only_user(factor) is masked:
-                epilog.absorbed.append(factor)
+                sign = factor.inputs[0]
+                epilog.absorbed += [factor, sign] if self.only_user(sign) is factor else [factor]
             epilog.total = self.row_sum(masked, epilog.end)
 
     def row_sum(self, node: Tensor, product: Tensor) -> Tensor | None:

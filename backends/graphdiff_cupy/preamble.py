@@ -45,7 +45,8 @@ template <class T> __device__ T float_remainder(T x, T y) {
 }
 template <class T> __device__ T float_quotient(T x, T y) {
     if (y == 0) return x / y;
-    const T exact = (x - float_remainder(x, y)) / y, below = floor(exact);
+    const T rest = fmod(x, y);
+    const T exact = (x - rest) / y - (T)(rest != 0 && (rest < 0) != (y < 0)), below = floor(exact);
     if (exact == 0) return copysign((T)0, x / y);
     return exact - below > (T)0.5 ? below + 1 : below;
 }

@@ -62,7 +62,9 @@ class Runner:
             for nodes in lowered.draws.values()
         }
         self.kernels = [part for part in self.parts if isinstance(part, Kernel)]
-        self.source = "\n".join([_count_type(groups), PREAMBLE, *(kernel.text for kernel in self.kernels), *self._turns()])
+        self.source = "\n".join(
+            [_count_type(groups), PREAMBLE, *(kernel.text for kernel in self.kernels), *self._turns()]
+        )
         self._schedule = schedule
         self._capture = "capture" not in disable
         self.notes = self._noted(disable, precision, schedule)
@@ -283,7 +285,9 @@ class Runner:
             f"{schedule.unshared:,}",
         }
         notes = [(name, "switched off" if name in disable else text) for name, text in told.items()]
-        return notes + [("eager", f"{part.node.op.name}: {part.reason}") for part in fallbacks if part.node.op is not None]
+        return notes + [
+            ("eager", f"{part.node.op.name}: {part.reason}") for part in fallbacks if part.node.op is not None
+        ]
 
     def _launch_count(self) -> int:
         """Return how many launches a step has: graphs, and calls between them."""
@@ -346,5 +350,3 @@ def _where(view: View) -> str:
     if root.kind == "variable":
         return f"variable {root.source.name or 'parameters'}"
     return f"scratch {root.offset + shift * view.dtype.itemsize}" if not root.private else "kept"
-
-
