@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from graphdiff_cupy import PRECISIONS, CupyBackend, precision
 from cupy_stand_in import STAND_IN, StandIn
+from graphdiff_cupy import PRECISIONS, CupyBackend, precision
 from test_ops import CASES, every
 
 import graphdiff as gd

@@ -120,6 +120,18 @@ def test_sums_by_any_number_of_threads(threads: int, shape: Any, axis: Any) -> N
     np.testing.assert_allclose(mean.numpy(), x.mean(axis), rtol=1e-11, atol=1e-13)
 
 
+@pytest.mark.parametrize("size", [(1 << 15) + 1, 200_003])
+def test_a_long_sum_is_made_by_several_blocks_in_two_stages(size: int, emulated: Any) -> None:
+    x = np.random.default_rng(0).normal(size=size)
+    compiled = gd.compile(lambda x: (gd.mean(x * 2), gd.max(gd.abs(x)), gd.all(x < 9)))
+    mean, most, every_one = compiled(x)
+    assert mean.item() == pytest.approx(2 * x.mean(), rel=1e-11)
+    assert most.item() == np.abs(x).max()
+    assert every_one.item() is True
+    blocks = [kernel.blocks for kernel in compiled.plan(x)._runner.kernels]
+    assert max(blocks) >= 8
+
+
 @pytest.mark.parametrize("threads", [1, 4])
 def test_rows_share_a_kernel_where_each_needs_only_itself(threads: int) -> None:
     x = np.random.default_rng(0).normal(size=(40, 1000)).astype("float32")

@@ -22,7 +22,7 @@ def exhausted(buffers: Sequence[tuple[str, int]], error: Exception) -> DeviceMem
     total = sum(size for _, size in buffers) / 2**20
     return DeviceMemoryError(
         f"the plan needs {total:,.1f} MiB of device memory, and there is less ({error}). Its largest buffers: {told}. "
-        "A smaller batch needs less; gd.checkpoint or compile(memory_limit=…) recomputes values instead of keeping them."
+        "A smaller batch needs less; gd.checkpoint or compile(memory_limit=…) recomputes values and keeps fewer."
     )
 
 

@@ -49,15 +49,16 @@ class Body:
     computed : frozenset of Tensor
         Nodes that are computed here although they have memory.
     streams : callable
-        ``streams(generator)`` is the C++ name of the state of a random generator.
+        ``streams(node)`` is the C++ name of the state of the random generator that a node draws from, and how many
+        numbers are drawn before its own.
     """
 
     def __init__(
         self,
         views: Mapping[Tensor, View],
         load: Callable[[View, str, bool], str],
-        computed: frozenset[Tensor] = frozenset(),
-        streams: Callable[[Any], str] = str,
+        computed: frozenset[Tensor],
+        streams: Callable[[Tensor], tuple[str, int]],
     ) -> None:
         self.views = views
         self.load = load

@@ -107,7 +107,7 @@ def _shares_rows(group: Group, unit: Unit) -> bool:
     if any(other.work // rows > LONGEST for other in units):
         return False
     written = {view.place()[0] for other in units for view in other.writes}
-    if written & {root for root in _overwritten(units)}:
+    if written & _overwritten(units):
         return False
     return all(_keeps_rows(other, rows, written, group.views) for other in units)
 

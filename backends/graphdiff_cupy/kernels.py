@@ -102,6 +102,8 @@ def _size(kernel: Kernel) -> None:
 def _sums_rows(unit: Unit) -> bool:
     """Whether neighbouring elements in memory are put together, not kept apart."""
     assert unit.reduced is not None
+    if unit.chunk or unit.partials is not None:
+        return True
     if unit.reduced.op is not None and unit.reduced.op.name == "matmul":
         return False
     rank = unit.reduced.inputs[0].ndim
@@ -265,7 +267,8 @@ class _Writer:
     def reduction(self, unit: Unit, first: str, end: str, step: str, outputs: int = 0) -> list[str]:
         """Put values together: each result by several threads, which then meet in shared memory."""
         node = unit.reduced
-        assert node is not None and node.op is not None
+        assert node is not None
+        assert node.op is not None
         kind, name = TYPES[node.dtype.name], node.op.name
         parts = _parts(unit, self.kernel.threads, outputs)
         neighbours = _sums_rows(unit)
@@ -275,8 +278,12 @@ class _Writer:
         body = self.body(unit, self.load)
         item = self.item(unit, body)
         merge = REDUCTIONS[name]
-        result = self.result(node, f"{kind}_shared[threadIdx.x]".replace(" ", "_"))
         shared = f"{kind}_shared".replace(" ", "_")
+        own = f"{shared}[threadIdx.x]"
+        result = own if unit.chunk else self.result(node, own)
+        bound = f"k < {unit.inner}"
+        if unit.chunk:
+            bound += f" && i * {unit.chunk} + k < {node.inputs[0].size}"
         (output,) = unit.outputs
         lines = [
             "{",
@@ -287,17 +294,15 @@ class _Writer:
             "const Count i = begin + lane;",
             f"{kind} total = {_identity(node)};",
             f"if (i < {end}) {{",
-            f"for (Count k = part; k < {unit.inner}; k += parts) {{",
+            f"for (Count k = part; {bound}; k += parts) {{",
             *body.lines,
             f"total = {merge.format('total', item)};",
             "}",
             "}",
-            f"{shared}[threadIdx.x] = total;",
+            f"{own} = total;",
             "__syncthreads();",
             "for (int half = parts / 2; half > 0; half /= 2) {",
-            f"if (part < half) {shared}[threadIdx.x] = "
-            + merge.format(f"{shared}[threadIdx.x]", f"{shared}[threadIdx.x + half * {gap}]")
-            + ";",
+            f"if (part < half) {own} = {merge.format(own, f'{shared}[threadIdx.x + half * {gap}]')};",
             "__syncthreads();",
             "}",
             f"if (part == 0 && i < {end}) {self.element(output.view, 'i')} = {result};",
@@ -310,10 +315,16 @@ class _Writer:
     def item(self, unit: Unit, body: Body) -> str:
         """Return the k-th of the values that are put together into result i."""
         node = unit.reduced
-        assert node is not None and node.op is not None
+        assert node is not None
+        assert node.op is not None
+        if unit.partials is not None:
+            return body.let(TYPES[node.dtype.name], body.loaded(unit.partials, Index(unit.partials.shape, "k")))
         if node.op.name == "matmul":
             return self.factors(node, unit, body)
         source = node.inputs[0]
+        if unit.chunk:
+            index = Index(source.shape, body.let("Count", f"i * {unit.chunk} + k"))
+            return body.let(TYPES[node.dtype.name], cast(body.value(source, index), source.dtype, node.dtype))
         axes, kept = _axes(node), [axis for axis in range(source.ndim) if axis not in _axes(node)]
         outer, inner = unit.size, unit.inner
         if not kept or kept[-1] < axes[0]:

@@ -1,8 +1,8 @@
 """What a program becomes: units, products and fallbacks, in an order in which they can run.
 
-Decided here is what has memory of its own, what is computed in one loop with what, and where results lie. A node without
-memory is computed wherever it is read; that is so for whatever only moves elements, for what is cheap, and for what is
-read once.
+Decided here is what has memory of its own, what is computed in one loop with what, and where results lie. A node
+without memory is computed wherever it is read; that is so for whatever only moves elements, for what is cheap, and for
+what is read once.
 """
 
 from __future__ import annotations
@@ -25,6 +25,10 @@ TINY = 1 << 15
 """Multiplications up to which a product is a loop in a kernel with its neighbours, not a call of cuBLASLt."""
 LOOPS = 1 << 24
 """Multiplications up to which a stack of products is a loop in a kernel, not a call of CuPy's between two graphs."""
+LONG = 1 << 15
+"""Values from which on one result is put together by several blocks, in two stages."""
+PARTS = 1 << 8
+"""The most results of the first stage."""
 SMALL = 1 << 13
 """Elements up to which a loop can be one block's."""
 DEPTH = 40
@@ -303,14 +307,30 @@ class Lowering:
         placed = self.placed.get(node)
         out = replace(narrow, storage=placed.storage, shift=placed.shift) if placed is not None else narrow
         unit = Unit(shape, [Output(node, out)], node)
+        if unit.size == 1 and unit.inner > LONG and node.op.name != "matmul":
+            unit.partials = self._partials(node)
+            unit.reads.append(unit.partials)
+        else:
+            unit.reads += self._sources(node, None)[0]
         self.steps.append(unit)
-        unit.reads += self._sources(node, None)[0]
         self.makers.setdefault(out.place()[0], set()).add(unit)
         if shape != node.shape:  # every element of a row is the row's sum
             out = replace(out, shape=node.shape, strides=(*out.strides, 0))
         self.views[node] = out
         if node in self.rooted and shape != node.shape:
             self.views[node] = self._copied(node, out)
+
+    def _partials(self, node: Tensor) -> View:
+        """Put a long array together in as many parts as keep the whole device busy; return their memory."""
+        size = node.inputs[0].size
+        chunk = -(-size // min(PARTS, size // LONG * 8))
+        count = -(-size // chunk)
+        view = View(Storage(count, node.dtype), (count,), (1,), 0, node.dtype, "partial results")
+        unit = Unit((count,), [Output(node, view)], node, chunk=chunk)
+        unit.reads += self._sources(node, None)[0]
+        self.steps.append(unit)
+        self.makers.setdefault(view.storage, set()).add(unit)
+        return view
 
     def memory_or_number(self, node: Tensor) -> View | None:
         """Return the memory of a node; None for a constant number, which needs none."""

@@ -1,4 +1,4 @@
-"""CUDA C++ to cubins through NVRTC, which needs no GPU; kept on disk, since a step's kernels take tenths of a second."""
+"""CUDA C++ to cubins through NVRTC, which needs no GPU; kept on disk, since a step's kernels take about a second."""
 
 from __future__ import annotations
 

@@ -65,10 +65,11 @@ class _Finder:
                 epilog.extend(added)
                 epilog.bias = bias
         rectified = self.only_user(epilog.end)
-        if rectified is not None and _is(rectified, "maximum") and rectified.shape == product.shape:
-            if any(scalar(operand) == 0 for operand in rectified.inputs if operand is not epilog.end):
-                epilog.extend(rectified)
-                epilog.relu = True
+        if rectified is None or not _is(rectified, "maximum") or rectified.shape != product.shape:
+            return epilog
+        if any(scalar(operand) == 0 for operand in rectified.inputs if operand is not epilog.end):
+            epilog.extend(rectified)
+            epilog.relu = True
         return epilog
 
     def backward(self, epilog: Epilog) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from time import perf_counter_ns
 from typing import Any
 
-
 from graphdiff.plan.plan import RetraceError
 from graphdiff.plan.program import MOVES, Program, Variable, counted_flops, next_serial
 from graphdiff.plan.schedule import Call, Instruction, Schedule, Storage, View

@@ -47,6 +47,10 @@ class Unit:
         What is computed element by element, stored or not.
     reads : list of View
         Memory that it reads.
+    chunk : int
+        Where one result is put together of several by a second unit: how many values each of those has; else 0.
+    partials : View or None
+        What a second unit puts together.
     """
 
     shape: Shape
@@ -54,6 +58,8 @@ class Unit:
     reduced: Tensor | None = None
     members: set[Tensor] = field(default_factory=set)
     reads: list[View] = field(default_factory=list)
+    chunk: int = 0
+    partials: View | None = None
 
     @property
     def size(self) -> int:
@@ -65,6 +71,8 @@ class Unit:
         """How many values each result is made of."""
         if self.reduced is None:
             return 1
+        if self.chunk or self.partials is not None:
+            return self.chunk if self.partials is None else self.partials.size
         source = self.reduced.inputs[0]
         if self.reduced.op is not None and self.reduced.op.name == "matmul":
             return source.shape[-1]
