@@ -92,7 +92,13 @@ class CupyBackend(Backend):
     @cached_property
     def kernels(self) -> Mapping[str, Any]:  # type: ignore[override]
         """What CuPy lacks or computes in more calls than it must."""
-        return kernels_for(self.namespace)
+        return {**kernels_for(self.namespace), **self.special_functions()}
+
+    def special_functions(self) -> Mapping[str, Any]:
+        """Return what lies outside of the array namespace."""
+        from cupyx.scipy.special import erf
+
+        return {"erf": erf}
 
     @staticmethod
     def planner(program: Any, disable: frozenset[str] = frozenset()) -> Any:

@@ -37,8 +37,7 @@ class CupyDevice:
         # Recording needs a stream that does not wait for the default one; graphs are launched on the user's.
         self._recording = cupy.cuda.Stream(non_blocking=True)
         self._multiplier = Multiplier(cupy)
-        major, minor = (int(cupy.cuda.Device().attributes[f"ComputeCapability{end}"]) for end in ("Major", "Minor"))
-        self.architecture = f"sm_{major}{minor}"
+        self.architecture = f"sm_{cupy.cuda.Device().compute_capability}"
 
     @staticmethod
     @cache
@@ -94,7 +93,10 @@ class CupyDevice:
         if not names:
             return {}
         module = self.cupy.RawModule(path=str(compiled(source, self.architecture)))
-        return {name: module.get_function(name) for name in names}
+        functions = {name: module.get_function(name) for name in names}
+        for function in functions.values():
+            function.attributes  # noqa: B018 - CUDA loads a kernel when it is first used, which a recording would forbid
+        return functions
 
     @staticmethod
     def launch(function: Any, blocks: int, threads: int, pointers: Sequence[int]) -> Callable[[], None]:
