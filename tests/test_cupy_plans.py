@@ -104,6 +104,7 @@ def test_16_bytes_are_read_at_once_where_the_layout_allows(emulated: Any) -> Non
         (kernel,) = compiled.plan(x)._runner.kernels
         assert kernel.vectorised is wide
         assert ("Pack<float, 4> a0 = " in kernel.text) is wide
+        assert (f"first < {size // 4 * 4};" in kernel.text) is wide
     shifted = gd.compile(lambda x: gd.tanh(x[1:]))  # four bytes beside the boundary
     np.testing.assert_allclose(shifted(x := np.arange(1001, dtype="float32")).numpy(), np.tanh(x[1:]), rtol=1e-6)
     assert not shifted.plan(x)._runner.kernels[0].vectorised
@@ -144,6 +145,22 @@ def test_rows_share_a_kernel_where_each_needs_only_itself(threads: int) -> None:
     assert [kernel.group.rows for kernel in kernels] == [40]
 
 
+@pytest.mark.parametrize("turn", ["turned", "gathered", "summed down"])
+def test_rows_that_need_other_rows_wait_for_them(turn: str) -> None:
+    x = np.random.default_rng(0).normal(size=(100, 100))
+    order = np.random.default_rng(1).permutation(100)
+
+    def function(F: Any, x: Any) -> Any:
+        y = F.exp(x) / F.sum(F.exp(x), axis=1, keepdims=True)
+        if turn == "turned":
+            return y + y.T
+        return y + (y[order] if turn == "gathered" else F.sum(y, axis=0)[:, None])
+
+    with gd.use_backend(Emulated(blocks=3)):  # one block does its rows before the next begins
+        found = gd.compile(lambda x: function(gd, x))(x)
+    np.testing.assert_allclose(found.numpy(), function(np, x), rtol=1e-12)
+
+
 # Variables ------------------------------------------------------------------------------------------------------------
 
 
@@ -166,9 +183,10 @@ def test_variables_swap_and_old_values_are_returned(emulated: Any) -> None:
     assert a.version == b.version == 1
 
 
-def test_what_reads_a_neighbours_old_value_is_not_written_over(emulated: Any) -> None:
+@pytest.mark.parametrize("places", [slice(None, None, -1), np.arange(19999, -1, -1)], ids=["slice", "array"])
+def test_what_reads_a_neighbours_old_value_is_not_written_over(places: Any, emulated: Any) -> None:
     w = gd.variable(np.arange(20000.0), name="w")
-    step = gd.compile(lambda: w.assign(w + w[::-1]))
+    step = gd.compile(lambda: w.assign(w + w[places]))
     step()
     np.testing.assert_array_equal(w.numpy(), np.full(20000, 19999.0))
 

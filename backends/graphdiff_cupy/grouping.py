@@ -106,8 +106,8 @@ def _shares_rows(group: Group, unit: Unit) -> bool:
     units = [*group.units, unit]
     if any(other.work // rows > LONGEST for other in units):
         return False
-    written = {view.place()[0] for other in units for view in other.writes}
-    if written & _overwritten(units):
+    written = {view.place()[0]: view for other in units for view in other.writes}
+    if written.keys() & _overwritten(units) or len(written) < sum(len(other.writes) for other in units):
         return False
     return all(_keeps_rows(other, rows, written, group.views) for other in units)
 
@@ -117,8 +117,10 @@ def _overwritten(units: list[Unit]) -> set[Storage]:
     return {view.place()[0] for unit in units for view in unit.writes if view.place()[0].kind == "variable"}
 
 
-def _keeps_rows(unit: Unit, rows: int, written: set[Storage], views: Mapping[Tensor, View]) -> bool:
+def _keeps_rows(unit: Unit, rows: int, written: Mapping[Storage, View], views: Mapping[Tensor, View]) -> bool:
     """Whether every row of a unit needs only that row of what is written."""
+    if unit.reduced is not None and not _keeps_row(unit.reduced, unit.reduced.inputs[0], rows):
+        return False
     if any(not output.view.by_rows for output in unit.outputs):
         return False
     if any(isinstance(output.node, Copied) and output.node.source.place()[0] in written for output in unit.outputs):
@@ -133,12 +135,19 @@ def _keeps_rows(unit: Unit, rows: int, written: set[Storage], views: Mapping[Ten
         seen.add((node, kept))
         view = views.get(node)
         if view is not None:
-            if view.place()[0] in written and not (kept and view.shape[:1] == (rows,)):
+            whole = written.get(view.place()[0])
+            if whole is not None and not (kept and _is_by_row_of(view, whole)):
                 return False
             if node not in unit.members:
                 continue
         pending += [(below, kept and _keeps_row(node, below, rows)) for below in node.inputs]
     return True
+
+
+def _is_by_row_of(view: View, whole: View) -> bool:
+    """Whether a row of a view lies within the same row of what is written: not so if it was turned or shifted."""
+    step = whole.strides[0]
+    return view.shape[:1] == whole.shape[:1] and view.strides[0] == step and 0 <= view.shift - whole.shift < step
 
 
 def _keeps_row(node: Tensor, operand: Tensor, rows: int) -> bool:

@@ -95,7 +95,7 @@ def _size(kernel: Kernel) -> None:
         kernel.threads = min(max(_power_of_two(largest), 32), 1024)
     else:
         unit = group.units[0]
-        each = kernel.threads // _parts(unit, kernel.threads) if unit.reduced is not None else kernel.threads
+        each = kernel.threads // _parts(unit, kernel.threads, 0) if unit.reduced is not None else kernel.threads
         kernel.blocks = min(-(-unit.size // each), BLOCKS)
 
 
@@ -114,16 +114,21 @@ def _axes(node: Tensor) -> tuple[int, ...]:
     return tuple(node.attributes.get("axis", (node.inputs[0].ndim - 1,)))
 
 
-def _parts(unit: Unit, threads: int, outputs: int = 0) -> int:
-    """Return how many threads put together one result: a power of two."""
-    outputs = outputs or unit.size
-    if unit.reduced is not None and not _sums_rows(unit) and outputs >= 32:
-        return max(min(threads // 32, _power_of_two(unit.inner)), 1)
-    return (
-        max(min(_power_of_two(unit.inner), threads // min(_power_of_two(outputs), threads)), 1)
-        if outputs < threads
-        else (min(_power_of_two(unit.inner), threads) if unit.inner >= 32 else 1)
-    )
+def _parts(unit: Unit, threads: int, outputs: int) -> int:
+    """Return how many threads put together one result: a power of two.
+
+    Parameters
+    ----------
+    unit : Unit
+    threads : int
+        Of a block.
+    outputs : int
+        How many results one block has to make; 0 where there are blocks enough for all.
+    """
+    most = min(_power_of_two(unit.inner), threads)
+    if not _sums_rows(unit) and not 0 < outputs < 32:
+        return max(min(threads // min(32, _power_of_two(unit.size)), most), 1)
+    return max(min(threads // min(_power_of_two(outputs), threads), most), 1) if outputs else most
 
 
 class _Writer:
@@ -135,7 +140,7 @@ class _Writer:
     def grid(self, unit: Unit) -> list[str]:
         """One unit, over the whole grid."""
         if unit.reduced is not None:
-            return self.reduction(unit, "blockIdx.x * lanes", str(unit.size), "gridDim.x * lanes")
+            return self.reduction(unit, 0, "blockIdx.x * lanes", str(unit.size), "gridDim.x * lanes")
         wide = self.wide(unit)
         if wide is not None:
             return wide
@@ -148,7 +153,7 @@ class _Writer:
         for place, unit in enumerate(self.kernel.group.units):
             lines += ["__syncthreads();"] if place else []
             if unit.reduced is not None:
-                lines += self.reduction(unit, "0", str(unit.size), "lanes")
+                lines += self.reduction(unit, unit.size, "0", str(unit.size), "lanes")
             else:
                 lines += self.loop(unit, "threadIdx.x", str(unit.size), "blockDim.x")
         return lines
@@ -160,7 +165,7 @@ class _Writer:
         for unit in self.kernel.group.units:
             length = unit.size // rows
             if unit.reduced is not None:
-                lines += self.reduction(unit, f"row * {length}", f"(row + 1) * {length}", "lanes", length)
+                lines += self.reduction(unit, length, f"row * {length}", f"(row + 1) * {length}", "lanes")
             else:
                 lines += self.loop(unit, f"row * {length} + threadIdx.x", f"(row + 1) * {length}", "blockDim.x")
             lines.append("__syncthreads();")
@@ -264,7 +269,7 @@ class _Writer:
 
     # Reductions -------------------------------------------------------------------------------------------------------
 
-    def reduction(self, unit: Unit, first: str, end: str, step: str, outputs: int = 0) -> list[str]:
+    def reduction(self, unit: Unit, outputs: int, first: str, end: str, step: str) -> list[str]:
         """Put values together: each result by several threads, which then meet in shared memory."""
         node = unit.reduced
         assert node is not None
