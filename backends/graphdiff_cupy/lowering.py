@@ -511,10 +511,9 @@ class Lowering:
         self.gradients = [(variable, result(node)) for variable, node in self.program.gradients.items()]
         staged: list[tuple[Tensor, View, View]] = []
         self.in_place = 0
-        kept = {view.storage.root()[0] for view in [*self.outputs, *(view for _, view in self.gradients)]}
         for variable, node in self.program.updates.items():
             place, value = self.variable_view(variable), self.memory(node)
-            if value.place()[0] not in kept and self._move_into(node, value, place):
+            if self._move_into(node, value, place):
                 self.in_place += 1
                 continue
             if value.storage.kind in ("variable", "constant") or not value.by_rows:
