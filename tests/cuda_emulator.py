@@ -217,6 +217,9 @@ class Emulator:
     def pointer(self, base: Any) -> int:
         return int(base.ctypes.data)
 
+    def fill(self, target: Any, array: Any) -> None:
+        target[...] = array
+
     def copy(self, array: Any) -> Any:
         return np.array(array)
 
@@ -255,10 +258,8 @@ class Emulator:
 
 
 def widened(array: Any, compute: str) -> Any:
-    """Return the operand of a product as numbers: bf16 and fp16 are kept as 16 bits."""
-    if compute == "bf16":
-        return (array.astype(np.uint32) << 16).view(np.float32)
-    return array.view(np.float16).astype(np.float32) if compute == "fp16" else array
+    """Return the operand of a product as numbers: bf16 is kept as its 16 bits."""
+    return (array.astype(np.uint32) << 16).view(np.float32) if compute == "bf16" else array
 
 
 def multiply(product: Product, x: Any, y: Any, out: Any, bias: Any, mask: Any, bias_gradient: Any) -> None:

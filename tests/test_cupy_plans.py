@@ -183,6 +183,20 @@ def test_variables_swap_and_old_values_are_returned(emulated: Any) -> None:
     assert a.version == b.version == 1
 
 
+def test_an_old_value_goes_elsewhere_before_it_is_overwritten(emulated: Any) -> None:
+    a, b = gd.variable(np.zeros(5), name="a"), gd.variable(np.arange(5.0), name="b")
+
+    @gd.compile
+    def step() -> None:
+        old = gd.stop_gradient(b)
+        b.assign(b * 2)
+        a.assign(old)
+
+    step()
+    np.testing.assert_array_equal(b.numpy(), 2 * np.arange(5.0))
+    np.testing.assert_array_equal(a.numpy(), np.arange(5.0))
+
+
 @pytest.mark.parametrize("places", [slice(None, None, -1), np.arange(19999, -1, -1)], ids=["slice", "array"])
 def test_what_reads_a_neighbours_old_value_is_not_written_over(places: Any, emulated: Any) -> None:
     w = gd.variable(np.arange(20000.0), name="w")

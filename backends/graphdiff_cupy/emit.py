@@ -14,7 +14,7 @@ from graphdiff.plan.program import Tensor
 from graphdiff.plan.schedule import View, dense_strides
 from graphdiff_cupy.expressions import TYPES, cast, expression, number
 
-__all__ = ["INDEXING", "Body", "Index", "can_emit", "is_pointwise"]
+__all__ = ["INDEXING", "Body", "Index", "can_emit", "is_aligned", "is_pointwise"]
 
 Shape = tuple[int, ...]
 _SIMPLE = re.compile(r"-?\w+")
@@ -354,6 +354,11 @@ def is_pointwise(node: Tensor) -> bool:
     """Whether an element depends on the elements at the same place alone."""
     assert node.op is not None
     return node.op.name in ("astype", "where", "stop_gradient") or node.op.name not in _EMITTERS
+
+
+def is_aligned(node: Tensor, operand: Tensor) -> bool:
+    """Whether a node reads an operand at the place that it computes."""
+    return node.op is not None and is_pointwise(node) and operand.shape == node.shape
 
 
 def can_emit(node: Tensor) -> bool:

@@ -22,8 +22,8 @@ TYPES = {
 }
 """C++ types by dtype. Complex numbers and float16 are left to CuPy."""
 
-CASTS = {"bf16": "to_bf16({})", "fp16": "to_fp16({})"}
-"""How float32 becomes what a product reads; both are kept as their 16 bits."""
+CASTS = {"bf16": "to_bf16({})"}
+"""How float32 becomes what a product reads, kept as its 16 bits."""
 
 _NAMED_ALIKE = (
     "sqrt exp expm1 log log1p log2 log10 sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh erf "

@@ -14,10 +14,12 @@ from typing import Any
 from graphdiff.plan.passes import scalar
 from graphdiff.plan.program import Program, Tensor, Variable
 from graphdiff.plan.schedule import Storage, View, dense_strides
-from graphdiff_cupy.emit import INDEXING, can_emit, is_pointwise
+from graphdiff_cupy.emit import INDEXING, can_emit, is_aligned
 from graphdiff_cupy.expressions import REDUCTIONS, TYPES
 from graphdiff_cupy.patterns import Epilog, find_epilogs
-from graphdiff_cupy.units import Copied, Fallback, Output, Product, Step, Unit
+from graphdiff_cupy.products import multiply
+from graphdiff_cupy.results import join, place_parts, place_results
+from graphdiff_cupy.units import Copied, Fallback, Output, Step, Unit
 
 __all__ = ["Lowering"]
 
@@ -38,7 +40,6 @@ WINDOW = 64
 CHEAP = {"astype", "negative", "label_weights", "logical_not", "equal", "not_equal", "stop_gradient"}
 CHEAP |= {"less", "less_equal", "greater", "greater_equal", *INDEXING}
 SUMS = {"sum", "mean", "sum_wide"}
-_HALF = {"bf16", "fp16"}
 
 
 class Lowering:
@@ -83,26 +84,30 @@ class Lowering:
         self.casts: dict[tuple[Storage, int, Any, str], View] = {}
         self.epilogs: dict[Tensor, Epilog] = {}
         self.absorbed: set[Tensor] = set()
+        self.outputs: list[View] = []
+        self.gradients: list[tuple[Variable, View]] = []
+        self.in_place = 0
         self.by_product: set[Tensor] = set()
 
         self.arguments = [self._argument(node) for node in program.arguments]
         for node, variable in program.reads.items():
             self.views[node] = self.variable_view(variable)
         if "epilog" not in disable:
-            self._find_epilogs()
-        self._place_parts()
+            self.epilogs = find_epilogs(self.order, self.users, self.rooted, is_large_product)
+            self.absorbed.update(node for epilog in self.epilogs.values() for node in epilog.absorbed)
+        place_parts(self)
         for node in self.order:
-            self._lower(node)
-        self._finish()
+            self.lower(node)
+        place_results(self)
 
     # Leaves -------------------------------------------------------------------------------------------------------
 
     def _argument(self, node: Tensor) -> View:
-        view = self.views[node] = self._dense(node, Storage(node.size, node.dtype, private=True))
+        view = self.views[node] = self.dense(node, Storage(node.size, node.dtype, private=True))
         return view
 
     @staticmethod
-    def _dense(node: Tensor, storage: Storage) -> View:
+    def dense(node: Tensor, storage: Storage) -> View:
         return View(storage, node.shape, dense_strides(node.shape), 0, node.dtype, node.name or "")
 
     def variable_view(self, variable: Variable) -> View:
@@ -124,12 +129,12 @@ class Lowering:
         found = self.constants.get(id(node._value))
         if found is None:
             storage = Storage(node.size, node.dtype, "constant", node._value)
-            found = self.constants[id(node._value)] = self._dense(node, storage)
+            found = self.constants[id(node._value)] = self.dense(node, storage)
         return found
 
     # Nodes --------------------------------------------------------------------------------------------------------
 
-    def _lower(self, node: Tensor) -> None:
+    def lower(self, node: Tensor) -> None:
         if node in self.views or node in self.absorbed:
             return
         if node.op is None:
@@ -138,12 +143,12 @@ class Lowering:
                 self.views[node] = view
             return
         if node in self.epilogs:
-            self._product(self.epilogs[node])
+            multiply(self, self.epilogs[node])
             return
         if node.op.name in INDEXING and len(node.inputs) == 1 and self._viewed(node):
             return
         if node.op.name == "concatenate" and node in self.placed:
-            self._join(node)
+            join(self, node)
         elif node.op.name in REDUCTIONS and _can_reduce(node):
             self._reduce(node)
         elif can_emit(node) and node.size:
@@ -205,10 +210,11 @@ class Lowering:
 
     def _reads_memory(self, user: Tensor) -> bool:
         """Whether a node reads its operands from memory, not by what computes them."""
-        if user in self.epilogs or user in self.absorbed or user in self.placed or user.op is None:
+        if user in self.epilogs or user in self.absorbed or user.op is None:
             return True
         name = user.op.name
-        return name == "matmul" or not (can_emit(user) or (name in REDUCTIONS and _can_reduce(user)))
+        joined = name == "concatenate" and user in self.placed
+        return joined or name == "matmul" or not (can_emit(user) or (name in REDUCTIONS and _can_reduce(user)))
 
     # Units --------------------------------------------------------------------------------------------------------
 
@@ -218,7 +224,7 @@ class Lowering:
         if found is not None:
             return found
         assert node.op is not None or scalar(node) is not None
-        out = out or self.placed.get(node) or self._new(node)
+        out = out or self.placed.get(node) or self.new(node)
         unit = self._unit_for(node)
         unit.outputs.append(Output(node, out))
         self._enter(node, unit)
@@ -226,21 +232,21 @@ class Lowering:
         self.makers.setdefault(out.place()[0], set()).add(unit)
         return out
 
-    def _new(self, node: Tensor) -> View:
+    def new(self, node: Tensor) -> View:
         label = node.name or (node.op.name if node.op is not None else "number")
-        return replace(self._dense(node, Storage(max(node.size, 1), node.dtype)), label=label)
+        return replace(self.dense(node, Storage(max(node.size, 1), node.dtype)), label=label)
 
     def _enter(self, node: Tensor, unit: Unit) -> None:
         unit.members.add(node)
         self.home_of[node] = unit
-        reads, _ = self._sources(node, unit)
+        reads, _ = self.sources(node, unit)
         unit.reads += reads
 
-    def _sources(self, node: Tensor, unit: Unit | None) -> tuple[list[View], set[Tensor]]:
+    def sources(self, node: Tensor, unit: Unit | None) -> tuple[list[View], set[Tensor]]:
         """Return the memory that computing a node reads, and which of the unit's own nodes it reads in place."""
         views: list[View] = []
         own: set[Tensor] = set()
-        pending, seen = [(operand, _is_aligned(node, operand)) for operand in node.inputs], set()
+        pending, seen = [(operand, is_aligned(node, operand)) for operand in node.inputs], set()
         while pending:
             operand, aligned = pending.pop()
             if (operand, aligned) in seen:
@@ -248,7 +254,7 @@ class Lowering:
             seen.add((operand, aligned))
             view = self.views.get(operand)
             if view is None:
-                pending += [(below, aligned and _is_aligned(operand, below)) for below in operand.inputs]
+                pending += [(below, aligned and is_aligned(operand, below)) for below in operand.inputs]
             elif aligned and unit is not None and self.home_of.get(operand) is unit:
                 own.add(operand)
             else:
@@ -257,7 +263,7 @@ class Lowering:
 
     def _earliest(self, node: Tensor) -> int:
         """Return the first place among the steps at which everything that a node reads is there."""
-        views, _ = self._sources(node, None)
+        views, _ = self.sources(node, None)
         steps = {step for view in views for step in self.makers.get(view.place()[0], ())}
         return max((place + 1 for place, step in enumerate(self.steps) if step in steps), default=0)
 
@@ -279,11 +285,11 @@ class Lowering:
         return unit
 
     def _roots_of(self, node: Tensor) -> set[Storage]:
-        return {view.place()[0] for view in self._sources(node, None)[0]}
+        return {view.place()[0] for view in self.sources(node, None)[0]}
 
     def _fits(self, node: Tensor, unit: Unit) -> bool:
         """Whether a loop can compute a node: it reads of the loop's own results only those at the same place."""
-        views, _ = self._sources(node, unit)
+        views, _ = self.sources(node, unit)
         written = {view.place()[0] for view in unit.writes}
         return all(view.place()[0] not in written for view in views)
 
@@ -311,14 +317,14 @@ class Lowering:
             unit.partials = self._partials(node)
             unit.reads.append(unit.partials)
         else:
-            unit.reads += self._sources(node, None)[0]
+            unit.reads += self.sources(node, None)[0]
         self.steps.append(unit)
         self.makers.setdefault(out.place()[0], set()).add(unit)
         if shape != node.shape:  # every element of a row is the row's sum
             out = replace(out, shape=node.shape, strides=(*out.strides, 0))
         self.views[node] = out
         if node in self.rooted and shape != node.shape:
-            self.views[node] = self._copied(node, out)
+            self.views[node] = self.copied(node, out)
 
     def _partials(self, node: Tensor) -> View:
         """Put a long array together in as many parts as keep the whole device busy; return their memory."""
@@ -327,7 +333,7 @@ class Lowering:
         count = -(-size // chunk)
         view = View(Storage(count, node.dtype), (count,), (1,), 0, node.dtype, "partial results")
         unit = Unit((count,), [Output(node, view)], node, chunk=chunk)
-        unit.reads += self._sources(node, None)[0]
+        unit.reads += self.sources(node, None)[0]
         self.steps.append(unit)
         self.makers.setdefault(view.storage, set()).add(unit)
         return view
@@ -336,146 +342,15 @@ class Lowering:
         """Return the memory of a node; None for a constant number, which needs none."""
         return None if node.op is None and node not in self.views else self.memory(node)
 
-    def _copied(self, node: Tensor, source: View, out: View | None = None, kind: str = "") -> View:
+    def copied(self, node: Tensor, source: View, out: View | None = None, kind: str = "") -> View:
         """Copy memory, in a loop of its own, into memory by rows."""
         if out is None:
-            out = self._dense(node, Storage(max(source.size, 1), source.dtype))
+            out = self.dense(node, Storage(max(source.size, 1), source.dtype))
             out = replace(out, shape=source.shape, strides=dense_strides(source.shape))
         unit = Unit(source.shape, [Output(Copied(node, source), out, kind)], reads=[source])
         self.steps.append(unit)
         self.makers.setdefault(out.place()[0], set()).add(unit)
         return out
-
-    # Products -----------------------------------------------------------------------------------------------------
-
-    def _find_epilogs(self) -> None:
-        self.epilogs = find_epilogs(self.order, self.users, self.rooted, _is_large_product)
-        for epilog in self.epilogs.values():
-            self.absorbed.update(epilog.absorbed)
-
-    def _product(self, epilog: Epilog) -> None:
-        """Compute a product with what follows it; what the device cannot do so is computed by itself."""
-        node = epilog.product
-        compute = "float64" if node.dtype.itemsize == 8 else self.precision
-        x, y = (self._operand(operand, compute) for operand in node.inputs)
-        out = self.placed.get(epilog.end) or self._new(epilog.end)
-        bias = None if epilog.bias is None else self._vector(epilog.bias)
-        product = Product(epilog.end, x, y, out, bias, epilog.relu, compute=compute)
-        if epilog.relu and any(other.masked_by is epilog.end for other in self.epilogs.values()):
-            # A bit per element, rows of multiples of 128 bits.
-            row = -(-node.shape[1] // 128) * 16
-            storage = Storage(node.shape[0] * row, _BYTE)
-            product.mask = View(storage, (node.shape[0], row), (row, 1), 0, _BYTE, "positive")
-        if epilog.masked_by is not None:
-            product.mask = self.masks.get(epilog.masked_by)
-        if epilog.total is not None and epilog.total not in self.views:
-            product.bias_gradient = self.placed.get(epilog.total) or self._new(epilog.total)
-        wanted = product.mask is not None or epilog.masked_by is None
-        if not wanted or not self.supports(product):
-            self._apart(epilog, product)
-            return
-        self._append(product)
-        if epilog.relu and product.mask is not None:
-            self.masks[epilog.end] = product.mask
-        if product.bias_gradient is not None and epilog.total is not None:
-            self.views[epilog.total] = product.bias_gradient
-        self.views[epilog.end] = out
-
-    def _append(self, product: Product) -> None:
-        self.steps.append(product)
-        for view in product.writes:
-            self.makers.setdefault(view.place()[0], set()).add(product)
-
-    def _apart(self, epilog: Epilog, wanted: Product) -> None:
-        """Compute a product alone, and what would have been its epilog in loops."""
-        smaller = replace(wanted, mask=None, bias_gradient=None)
-        reads_sign = epilog.masked_by is not None
-        if (epilog.relu or epilog.bias is not None) and not reads_sign and self.supports(smaller):
-            self._append(smaller)
-            self.views[epilog.end] = smaller.out
-            return
-        out = wanted.out if epilog.end is epilog.product else self._new(epilog.product)
-        self._append(Product(epilog.product, wanted.x, wanted.y, out, compute=wanted.compute))
-        self.views[epilog.product] = out
-        self.absorbed.difference_update(epilog.absorbed)
-        if epilog.end is not epilog.product:
-            del self.epilogs[epilog.end]
-            for node in sorted({*epilog.absorbed, epilog.end}, key=lambda node: node.serial):
-                self._lower(node)
-
-    def _operand(self, node: Tensor, compute: str) -> View:
-        """Return a matrix as a product reads it: with an axis of stride 1, in the precision wanted."""
-        view = self.memory_or_number(node)
-        if view is None:
-            view = self.memory(node)
-        kind = compute if compute in _HALF else ""
-        if not kind and _has_leading_axis(view):
-            return view
-        key = (*view.place(), (view.shape, view.strides), kind)
-        found = self.casts.get(key)
-        if found is not None:
-            return found
-        turned = view.turned  # the copy lies as the original does, so that neither order costs more
-        source = view.T if turned else view
-        dtype = _HALVES[kind] if kind else view.dtype
-        storage = Storage(view.size, dtype)
-        out = View(
-            storage, source.shape, dense_strides(source.shape), 0, dtype, f"{view.label or 'operand'}_{kind or 'copy'}"
-        )
-        self._copied(node, source, out, kind)
-        self.casts[key] = out.T if turned else out
-        return self.casts[key]
-
-    def _vector(self, node: Tensor) -> View:
-        view = self.memory_or_number(node)
-        view = self.memory(node) if view is None else view
-        return view if view.by_rows else self._copied(node, view)
-
-    # Joined parts -------------------------------------------------------------------------------------------------
-
-    def _place_parts(self) -> None:
-        """Let what is joined along the first axis be computed where it is joined."""
-        if "fuse" in self.disable:
-            return
-        for node in self.order:
-            if node.op is None or node.op.name != "concatenate" or node.attributes["axis"] != 0 or not node.size:
-                continue
-            if node.dtype.name not in TYPES or any(part.dtype != node.dtype for part in node.inputs):
-                continue
-            whole = self.placed.get(node) or self._dense(node, Storage(node.size, node.dtype))
-            self.placed[node] = whole
-            shift = whole.shift
-            for part in node.inputs:
-                base = part
-                while base.op is not None and base.op.name == "reshape":
-                    base = base.inputs[0]
-                fresh = base.op is not None and base.op.name not in INDEXING and base.op.name != "sum_wide"
-                if fresh and base not in self.placed and base.size and base not in self.rooted:
-                    strides = dense_strides(base.shape)
-                    self.placed[base] = View(whole.storage, base.shape, strides, shift, base.dtype, base.name or "part")
-                shift += part.size
-
-    def _join(self, node: Tensor) -> None:
-        whole = self.placed[node]
-        shift = whole.shift
-        for part in node.inputs:
-            place = View(whole.storage, part.shape, dense_strides(part.shape), shift, node.dtype, part.name or "part")
-            shift += part.size
-            if not part.size:
-                continue
-            source = self.views.get(part)
-            if source is None:
-                self._copied_node(part, place)
-            elif source.place() != place.place() or not source.by_rows:
-                self._copied(part, source, place)
-        self.views[node] = whole
-
-    def _copied_node(self, node: Tensor, place: View) -> None:
-        """Compute a node that has no memory into a place, or write a constant number there."""
-        unit = Unit(node.shape, [Output(node, place)], members={node})
-        unit.reads += self._sources(node, None)[0]
-        self.steps.append(unit)
-        self.makers.setdefault(place.place()[0], set()).add(unit)
 
     # Fallbacks ----------------------------------------------------------------------------------------------------
 
@@ -488,91 +363,16 @@ class Lowering:
         for operand in node.inputs:
             if operand.op is None and operand not in self.views:
                 storage = Storage(operand.size, operand.dtype, "constant", operand._value)
-                self.views[operand] = self._dense(operand, storage)
+                self.views[operand] = self.dense(operand, storage)
             reads.append(self.memory(operand))
-        out = self.placed.get(node) or self._new(node)
+        out = self.placed.get(node) or self.new(node)
         step = Fallback(node, kernel, reads, out, _why_not(node))
         self.steps.append(step)
         self.makers.setdefault(out.place()[0], set()).add(step)
         self.views[node] = out
 
-    # The end of a step --------------------------------------------------------------------------------------------
 
-    def _finish(self) -> None:
-        """Find where outputs are, and bring new values into variables."""
-        updated = {self.variable_view(variable).storage for variable in self.program.updates}
-
-        def result(node: Tensor) -> View:
-            view = self.memory(node)
-            # What lies in a variable is overwritten before it is returned.
-            return self._copied(node, view) if view.storage in updated or not view.by_rows else view
-
-        self.outputs = [result(node) for node in self.program.outputs]
-        self.gradients = [(variable, result(node)) for variable, node in self.program.gradients.items()]
-        staged: list[tuple[Tensor, View, View]] = []
-        self.in_place = 0
-        for variable, node in self.program.updates.items():
-            place, value = self.variable_view(variable), self.memory(node)
-            if self._move_into(node, value, place):
-                self.in_place += 1
-                continue
-            if value.storage.kind in ("variable", "constant") or not value.by_rows:
-                value = self._copied(node, value)
-            staged.append((node, value, place))
-        for node, value, place in staged:
-            self._copied(node, value, place)
-
-    def _move_into(self, node: Tensor, value: View, place: View) -> bool:
-        """Compute a variable's new value where it lies, if nobody reads the old one afterwards."""
-        root, shift = value.place()
-        makers = self.makers.get(root, set())
-        step = next(iter(makers), None)
-        whole = root.kind == "scratch" and not root.private and shift == 0 and root.size == place.storage.size
-        if not whole or len(makers) != 1 or not isinstance(step, Unit) or step.reduced is not None or not value.by_rows:
-            return False
-        at = self.steps.index(step)
-        later = self.steps[at + 1 :]
-        if any(isinstance(other, Fallback) for other in later):
-            return False  # it may raise, and then no variable is changed
-        if any(view.place()[0] is place.storage for other in later for view in (*other.reads, *other.writes)):
-            return False
-        old = [view for view in step.reads if view.place()[0] is place.storage]
-        if any(not view.by_rows or view.shape != step.shape or view.shift for view in old):
-            return False
-        if any(not self._reads_in_place(member, place.storage) for member in step.members):
-            return False
-        root.become(place.storage, 0)
-        self.makers.setdefault(place.storage, set()).add(step)
-        return True
-
-    def _reads_in_place(self, member: Tensor, storage: Storage) -> bool:
-        """Whether a node reads a variable only at the place that it computes."""
-        pending, seen = [(operand, _is_aligned(member, operand)) for operand in member.inputs], set()
-        while pending:
-            operand, aligned = pending.pop()
-            if (operand, aligned) in seen:
-                continue
-            seen.add((operand, aligned))
-            view = self.views.get(operand)
-            if view is None or self.home_of.get(operand) is self.home_of.get(member):
-                pending += [(below, aligned and _is_aligned(operand, below)) for below in operand.inputs]
-            if view is not None and view.place()[0] is storage and not aligned:
-                return False
-        return True
-
-
-def _is_aligned(node: Tensor, operand: Tensor) -> bool:
-    """Whether a node reads an operand at the place that it computes."""
-    return node.op is not None and is_pointwise(node) and operand.shape == node.shape
-
-
-def _has_leading_axis(view: View) -> bool:
-    rows, columns = view.strides
-    dense = columns == 1 and (rows >= view.shape[1] or view.shape[0] == 1)
-    return dense or (rows == 1 and (columns >= view.shape[0] or view.shape[1] == 1))
-
-
-def _is_large_product(node: Tensor) -> bool:
+def is_large_product(node: Tensor) -> bool:
     """Whether cuBLASLt computes a node."""
     if node.op is None or node.op.name != "matmul" or any(operand.ndim != 2 for operand in node.inputs):
         return False
@@ -588,7 +388,7 @@ def _can_reduce(node: Tensor) -> bool:
         return False
     if node.op.name == "matmul":
         inner = source.shape[-1]
-        return node.dtype.kind == "f" and not _is_large_product(node) and node.size * inner <= LOOPS
+        return node.dtype.kind == "f" and not is_large_product(node) and node.size * inner <= LOOPS
     return node.dtype.kind in "fiub"
 
 
@@ -603,13 +403,3 @@ def _why_not(node: Tensor) -> str:
     if node.op.name == "random_draw":
         return "only uniform numbers are drawn on the device"
     return f"no kernel is generated for {node.op.name} of these operands"
-
-
-def _dtypes() -> tuple[Any, dict[str, Any]]:
-    import numpy as np
-
-    half = np.dtype("uint16")
-    return np.dtype("uint8"), {"bf16": half, "fp16": half}
-
-
-_BYTE, _HALVES = _dtypes()

@@ -61,17 +61,6 @@ __device__ unsigned short to_bf16(float x) {
     if (x != x) return (unsigned short)(bits >> 16 | 0x40);
     return (unsigned short)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
-__device__ unsigned short to_fp16(float x) {
-    const unsigned int bits = __float_as_uint(x), sign = bits >> 16 & 0x8000, size = bits & 0x7fffffff;
-    if (size > 0x7f800000) return (unsigned short)(sign | 0x7e00);
-    if (size >= 0x477ff000) return (unsigned short)(sign | 0x7c00);
-    if (size < 0x38800000) {  // subnormal: adding 1/2 puts the last bit of float16 where float32's last bit is
-        const float shifted = __int_as_float((int)size) + 0.5f;
-        return (unsigned short)(sign | (__float_as_uint(shifted) - 0x3f000000));
-    }
-    const unsigned int moved = size - 0x38000000;
-    return (unsigned short)(sign | (moved + 0xfff + (moved >> 13 & 1)) >> 13);
-}
 
 // Philox4x64-10: Salmon, Moraes, Dror and Shaw, Parallel random numbers: as easy as 1, 2, 3 (SC 2011); and the numbers
 // in [0, 1) that NumPy's generator makes of it. `stream` is key (2), counter (4), values drawn since that counter.

@@ -234,7 +234,7 @@ class Runner:
         if self._moved != MOVES[0]:
             self._bind()
         for place, array in zip(self._arguments, arrays, strict=True):
-            place[...] = array
+            self.device.fill(place, array)
         for key, (generator, _) in self._draws.items():
             self.device.upload(self._streams[key], words_of(generator))
 
