@@ -5,7 +5,6 @@ meet at barriers; blocks run one after the other.
 """
 
 import ctypes
-import hashlib
 import re
 import shutil
 import subprocess
@@ -133,21 +132,16 @@ def _runtime() -> ctypes.CDLL:
 
 
 def _loaded(text: str, mode: int) -> ctypes.CDLL:
-    """Compile a library, unless it has been already, and load it."""
-    folder = Path(tempfile.gettempdir()) / f"graphdiff-kernels-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
-    library = folder / "kernels.so"
-    if not library.exists():
-        folder.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            file, made = Path(scratch) / "kernels.cpp", Path(scratch) / "kernels.so"
-            file.write_text(text)
-            options = ["-std=c++20", "-O0", "-ffp-contract=off", "-w", "-shared", "-fPIC", "-pthread"]
-            command = [str(COMPILER), *options, str(file), "-o", str(made)]
-            done = subprocess.run(command, capture_output=True, text=True)
-            if done.returncode:
-                raise RuntimeError(f"{done.stderr[:4000]}")
-            made.replace(library)
-    return ctypes.CDLL(str(library), mode=mode)
+    """Compile a library and load it."""
+    with tempfile.TemporaryDirectory() as folder:
+        file, library = Path(folder) / "kernels.cpp", Path(folder) / "kernels.so"
+        file.write_text(text)
+        options = ["-std=c++20", "-O0", "-ffp-contract=off", "-w", "-shared", "-fPIC", "-pthread"]
+        command = [str(COMPILER), *options, str(file), "-o", str(library)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(f"{done.stderr[:4000]}")
+        return ctypes.CDLL(str(library), mode=mode)
 
 
 class Functions:

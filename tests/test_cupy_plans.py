@@ -110,6 +110,11 @@ def test_16_bytes_are_read_at_once_where_the_layout_allows(emulated: Any) -> Non
     assert not shifted.plan(x)._runner.kernels[0].vectorised
 
 
+def test_a_sign_before_a_sign_is_no_decrement(emulated: Any) -> None:
+    twice = gd.compile(lambda x: gd.negative(gd.barrier(gd.negative(x))) - gd.negative(x), disable=("simplify",))
+    np.testing.assert_array_equal(twice(np.array([1.0, -2.0])).numpy(), [2.0, -4.0])
+
+
 @pytest.mark.parametrize("threads", [1, 2, 16])
 @pytest.mark.parametrize(("shape", "axis"), [((70, 300), 1), ((300, 70), 0), ((12, 30, 40), (0, 2)), ((9000,), None)])
 def test_sums_by_any_number_of_threads(threads: int, shape: Any, axis: Any) -> None:

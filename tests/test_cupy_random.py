@@ -1,4 +1,4 @@
-"""Plans of the CuPy backend for random graphs, run on the CPU, against eager NumPy: small, and too large for one block."""
+"""Plans of the CuPy backend for random graphs, run on the CPU, against NumPy: small, and too large for one block."""
 
 from typing import Any
 

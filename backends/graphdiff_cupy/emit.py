@@ -17,7 +17,7 @@ from graphdiff_cupy.expressions import TYPES, cast, expression, number
 __all__ = ["INDEXING", "Body", "Index", "can_emit", "is_aligned", "is_pointwise"]
 
 Shape = tuple[int, ...]
-_SIMPLE = re.compile(r"-?\w+")
+_SIMPLE = re.compile(r"\w+")
 
 
 @dataclass(frozen=True)
