@@ -8,6 +8,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from benchmarks.problem import Array, Config, Labels, Weights
 
 Made = tuple[Callable[[], Any], Callable[[], Any]]
@@ -87,6 +89,62 @@ def jax_jit(config: Config, weights: Weights, x: Array, y: Labels, precision: st
         return held["loss"]
 
     return step, lambda: held["loss"].block_until_ready()
+
+
+Epoch = Callable[[], float]
+
+
+def graphdiff_epoch(config: Config, weights: Weights, x: Array, y: Labels) -> Epoch:
+    """Return an epoch over data on the device: batches are gathered within the step, several steps are one launch."""
+    import graphdiff as gd
+    from benchmarks.peers.graphdiff_eager import make_training
+
+    with gd.use_backend("cupy"):
+        model, optimizer = make_training(config, weights)
+        table, classes = gd.constant(x), gd.constant(y)
+        # Kept as floats: whatever a loss depends on must carry a gradient, if only zero.
+        order, batch = gd.variable(np.arange(len(x), dtype=np.float64), name="order"), gd.variable(0.0, name="batch")
+
+        @gd.compile
+        def step() -> gd.Tensor:
+            places = gd.astype(batch, "int64") * config.batch + gd.arange(config.batch)
+            rows = gd.astype(order[places], "int64")
+            loss = gd.nn.softmax_cross_entropy(model(table[rows]), classes[rows])
+            optimizer.minimize(loss)
+            batch.assign(batch + 1)
+            return loss
+
+    random = np.random.default_rng(0)
+
+    def epoch() -> float:
+        with gd.use_backend("cupy"):
+            order.assign(random.permutation(len(x)))
+            batch.assign(0)
+            return float(step.many(len(x) // config.batch))
+
+    return epoch
+
+
+def torch_epoch(config: Config, weights: Weights, x: Array, y: Labels) -> Epoch:
+    """Return an epoch of PyTorch, eager, over data on the device."""
+    import torch
+
+    from benchmarks.peers.torch_eager import make_model
+
+    model = make_model(config, weights).cuda()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+    table, classes = torch.tensor(x, device="cuda"), torch.tensor(y, device="cuda")
+
+    def epoch() -> float:
+        order = torch.randperm(len(x), device="cuda")
+        for rows in order[: len(x) // config.batch * config.batch].split(config.batch):
+            optimizer.zero_grad()
+            loss = torch.nn.functional.cross_entropy(model(table[rows]), classes[rows])
+            loss.backward()
+            optimizer.step()
+        return loss.item()
+
+    return epoch
 
 
 CONTENDERS = {
