@@ -132,6 +132,27 @@ def _graph_cost(self: Graph, mode: str = "value") -> Any:
     return graph_cost(self, mode)
 
 
+def _graph_from_networkx(view: Any) -> Graph:
+    """Build a graph from what `to_networkx` returns, or the like; see `graphdiff.networks.from_networkx`."""
+    from graphdiff.networks import from_networkx
+
+    return from_networkx(view)
+
+
+def _tensor_html(self: Tensor) -> str | None:
+    """Return the table and the drawing that a notebook shows; see `graphdiff.draw.rich`."""
+    from graphdiff.draw.rich import tensor_html
+
+    return tensor_html(self)
+
+
+def _graph_bundle(self: Graph, include: Any = None, exclude: Any = None) -> dict[str, str] | None:
+    """Return the drawing, or a large graph's summary, that a notebook shows; see `graphdiff.draw.rich`."""
+    from graphdiff.draw.rich import graph_bundle
+
+    return graph_bundle(self)
+
+
 def attach() -> None:
     """Give `Tensor` its operators, methods and NumPy protocols."""
     for short, name in OPERATORS.items():
@@ -155,6 +176,9 @@ def attach() -> None:
     Tensor.__copy__ = copy_tensor  # type: ignore[attr-defined]
     Tensor.__deepcopy__ = deepcopy_tensor  # type: ignore[attr-defined]
     Graph.cost = _graph_cost  # type: ignore[attr-defined]
+    Graph.from_networkx = staticmethod(_graph_from_networkx)  # type: ignore[attr-defined]
+    Graph._repr_mimebundle_ = _graph_bundle  # type: ignore[attr-defined]
+    Tensor._repr_html_ = _tensor_html  # type: ignore[attr-defined]
     Graph.__reduce_ex__ = reduce_graph  # type: ignore[assignment,method-assign]
     Tensor.__array_ufunc__ = _array_ufunc  # type: ignore[attr-defined]
     Tensor.__array_function__ = _array_function  # type: ignore[attr-defined]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from graphdiff.errors import GraphError
 from graphdiff.graph import Graph, topological_order
 from graphdiff.host import is_real_floating
 from graphdiff.op import GRAPH, Composite, sum_to
+from graphdiff.rates import current
 from graphdiff.structure import flatten
 from graphdiff.tensor import Tensor, placeholder
 
@@ -29,6 +30,8 @@ _MOVES = (
     "permute_dims positive random_draw reshape roll stop_gradient tril triu where"
 )
 MOVES = frozenset(_MOVES.split())
+VIEWS = frozenset({"barrier", "broadcast_to", "getitem", "permute_dims", "positive", "reshape", "stop_gradient"})
+"""Of the moves, those that a plan makes without touching an element, if nothing but an array's strides changes."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,11 @@ class Cost:
         The most bytes alive at once, when each value goes after its last use and inputs stay.
     stored : int
         Bytes of computed values that the backward pass reads, and that must be kept for it.
+    products : int
+        Of the operations, those within matrix products, which run at another rate.
+    numbers, views : int
+        Of the calls, those that do arithmetic on single numbers, and those that only look at an array differently and
+        move nothing.
     """
 
     multiplications: int = 0
@@ -57,6 +65,9 @@ class Cost:
     nbytes: int = 0
     peak_memory: int = 0
     stored: int = 0
+    products: int = field(default=0, repr=False)
+    numbers: int = field(default=0, repr=False)
+    views: int = field(default=0, repr=False)
 
     @property
     def flops(self) -> int:
@@ -64,33 +75,36 @@ class Cost:
         return self.multiplications + self.additions + self.transcendental
 
     def __add__(self, other: Cost) -> Cost:
-        return Cost(
-            self.multiplications + other.multiplications,
-            self.additions + other.additions,
-            self.transcendental + other.transcendental,
-            self.calls + other.calls,
-            self.nbytes + other.nbytes,
-            max(self.peak_memory, other.peak_memory),
-            max(self.stored, other.stored),
-        )
+        summed = {name: getattr(self, name) + getattr(other, name) for name in _SUMMED}
+        highest = {name: max(getattr(self, name), getattr(other, name)) for name in _HIGHEST}
+        return Cost(**summed, **highest)
 
     def times(self, passes: int) -> Cost:
         """Return the cost of so many passes, one after the other."""
-        m, a, t, c, b = (getattr(self, name) * passes for name in _SUMMED)
-        return Cost(m, a, t, c, b, self.peak_memory, self.stored)
+        return replace(self, **{name: getattr(self, name) * passes for name in _SUMMED})
 
     def wide(self, width: int) -> Cost:
         """Return the cost of one pass with a leading axis of that length: as many calls, each for more."""
-        names = [each.name for each in fields(self)]
-        return Cost(**{name: getattr(self, name) * (1 if name == "calls" else width) for name in names})
+        once = ("calls", "views")
+        more = {each.name: getattr(self, each.name) * width for each in fields(self) if each.name not in once}
+        return replace(self, **{**more, "numbers": 0})
 
     @property
     def seconds(self) -> float:
-        """A rough time of a compiled run on one core: 0.6 µs per call, 20 GFLOP/s, 50 GB/s, 4 ns per function."""
-        return 6e-7 * self.calls + 5e-11 * self.flops + 4e-9 * self.transcendental + 2e-11 * self.nbytes
+        """A rough time of a compiled run on one core, at the rates in use: see `graphdiff.rates`."""
+        rate = current()
+        return (
+            rate.call * (self.calls - self.numbers - self.views)
+            + rate.number * self.numbers
+            + rate.view * self.views
+            + rate.product * self.products
+            + rate.function * self.transcendental
+            + rate.byte * self.nbytes
+        )
 
 
-_SUMMED = ("multiplications", "additions", "transcendental", "calls", "nbytes")
+_HIGHEST = ("peak_memory", "stored")
+_SUMMED = tuple(each.name for each in fields(Cost) if each.name not in _HIGHEST)
 
 
 def nbytes(node: Tensor) -> int:
@@ -105,19 +119,23 @@ def node_cost(node: Tensor) -> Cost:
         return Cost()
     name, size = op.name, node.size
     moved = nbytes(node) + sum(map(nbytes, node.inputs))
+    number = 0 if node.shape else 1
+    if name in VIEWS and len(node.inputs) == 1:
+        return Cost(calls=1, views=1)
     if name in MOVES:
-        return Cost(calls=1, nbytes=moved)
+        return Cost(calls=1, nbytes=moved, numbers=number if name == "negative" else 0)
     if name in MULTIPLICATIONS:
-        return Cost(size, 0, 0, 1, moved)
+        return Cost(size, 0, 0, 1, moved, numbers=number)
     if name in ADDITIONS:
-        return Cost(0, size, 0, 1, moved)
+        return Cost(0, size, 0, 1, moved, numbers=number)
     if name in TRANSCENDENTAL:
         return Cost(0, 0, size, 1, moved)
     if name in ("sum", "sum_wide", "mean", "scatter_add", "cumsum"):
         return Cost(size if name == "mean" else 0, max(0, node.inputs[0].size - size), 0, 1, moved)
     if name == "matmul":
         inner = node.inputs[0].shape[-1]
-        return Cost(size * inner, size * max(0, inner - 1), 0, 1, moved)
+        whole = size * inner + size * max(0, inner - 1)
+        return Cost(size * inner, whole - size * inner, 0, 1, moved, products=whole)
     if name in ("softmax", "log_softmax", "logsumexp"):
         whole = node.inputs[0].size
         return Cost(size if name == "softmax" else 0, 2 * whole, whole, 1, moved)
@@ -132,7 +150,7 @@ def node_cost(node: Tensor) -> Cost:
 # Values ----------------------------------------------------------------------------------------------------------
 
 
-def _opened(order: Sequence[Tensor], boundary: frozenset[Tensor]) -> tuple[list[Tensor], dict[Tensor, Tensor]]:
+def opened(order: Sequence[Tensor], boundary: frozenset[Tensor]) -> tuple[list[Tensor], dict[Tensor, Tensor]]:
     """Return the nodes with composites replaced by what they stand for, and what stands for each."""
     found: list[Tensor] = []
     stands: dict[Tensor, Tensor] = {}
@@ -141,7 +159,7 @@ def _opened(order: Sequence[Tensor], boundary: frozenset[Tensor]) -> tuple[list[
             inside = node.op.open(node.inputs, node.attributes)
             below = topological_order([inside], boundary=frozenset(node.inputs))
             given = frozenset(node.inputs)
-            inner, more = _opened([each for each in below if each not in given], boundary)
+            inner, more = opened([each for each in below if each not in given], boundary)
             stands |= more
             stands[node] = stands.get(inside, inside)
             found += inner
@@ -150,13 +168,38 @@ def _opened(order: Sequence[Tensor], boundary: frozenset[Tensor]) -> tuple[list[
     return found, stands
 
 
+@dataclass(frozen=True)
+class _Rule:
+    """What one op's tangent or adjoint costs.
+
+    Attributes
+    ----------
+    each, partials : Cost
+        Per direction, and once: what does not depend on the direction.
+    shared : int
+        Bytes that all directions together read once.
+    reads : frozenset of int
+        The operands whose values it reads; -1 is the output's.
+    """
+
+    each: Cost
+    partials: Cost
+    shared: int
+    reads: frozenset[int]
+
+    @property
+    def once(self) -> Cost:
+        """What is spent once, however many directions there are."""
+        return self.partials + Cost(nbytes=self.shared)
+
+
 class _Counted:
     """A graph as a list of nodes, opened, with the rules' costs looked up once per kind of node."""
 
     def __init__(self, outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> None:
         sources = frozenset(leaves)
         order = topological_order(outputs, boundary=sources)
-        self.nodes, self.stands = _opened(order, sources)
+        self.nodes, self.stands = opened(order, sources)
         self.leaves = list(leaves)
         self._sources = sources
         self.outputs = [self.stands.get(output, output) for output in outputs]
@@ -166,7 +209,7 @@ class _Counted:
             if smooth and node not in sources and any(each in self.dependent for each in self.inputs(node)):
                 self.dependent.add(node)
         self.computed = [node for node in self.nodes if node.op is not None and node not in sources]
-        self._rules: dict[Any, tuple[Cost, Cost, frozenset[int]] | None] = {}
+        self._rules: dict[Any, _Rule | None] = {}
 
     def inputs(self, node: Tensor) -> list[Tensor]:
         return [self.stands.get(each, each) for each in node.inputs]
@@ -192,8 +235,8 @@ class _Counted:
                     live -= weight[operand]
         return peak
 
-    def _rule(self, node: Tensor, kind: str, position: int = 0) -> tuple[Cost, Cost, frozenset[int]] | None:
-        """Return what a rule costs per direction and once, and the values it reads (-1 is the output's)."""
+    def _rule(self, node: Tensor, kind: str, position: int = 0) -> _Rule | None:
+        """Return what a rule costs, or None where its result is zero."""
         needed = tuple(operand in self.dependent for operand in self.inputs(node))
         signature = tuple((o.shape, str(o.dtype)) if o.recorded else id(o) for o in node.inputs)
         key = (node.op, kind, position, needed, signature, node.shape, str(sorted(node.attributes.items(), key=str)))
@@ -201,9 +244,7 @@ class _Counted:
             self._rules[key] = self._rule_afresh(node, kind, position, needed)
         return self._rules[key]
 
-    def _rule_afresh(
-        self, node: Tensor, kind: str, position: int, needed: Sequence[bool]
-    ) -> tuple[Cost, Cost, frozenset[int]] | None:
+    def _rule_afresh(self, node: Tensor, kind: str, position: int, needed: Sequence[bool]) -> _Rule | None:
         op = node.op
         assert op is not None
         real = [o.recorded and is_real_floating(o.dtype) for o in node.inputs]
@@ -225,36 +266,53 @@ class _Counted:
         if result is None:
             return None
         boundary = frozenset((*operands, *seeds, out))
-        order, stands = _opened(topological_order([result], boundary=boundary), boundary)
+        order, stands = opened(topological_order([result], boundary=boundary), boundary)
         moving = set(seeds)
-        each, once = Cost(), Cost()
+        each, once, shared = Cost(), Cost(), 0
         for inner in order:
             if inner in boundary or inner.op is None:
                 continue
             if any(stands.get(o, o) in moving for o in inner.inputs):
                 moving.add(inner)
-                each += node_cost(inner)
+                whole = node_cost(inner)
+                # What does not depend on the direction is read once, however many directions there are.
+                still = sum(nbytes(o) for o in inner.inputs if stands.get(o, o) not in moving) if whole.nbytes else 0
+                each += replace(whole, nbytes=whole.nbytes - still)
+                shared += still
             else:
                 once += node_cost(inner)
         met = set(order)
         read = {index for index, operand in enumerate(operands) if real[index] and operand in met}
-        return each, once, frozenset(read | ({-1} if out in met else set()))
+        return _Rule(each, once, shared, frozenset(read | ({-1} if out in met else set())))
 
     # Derivatives -------------------------------------------------------------------------------------------------
 
-    def forward(self) -> tuple[Cost, Cost]:
-        """Return what tangents cost per direction, and once however many directions there are."""
+    def forward(self, folded: bool = False) -> tuple[Cost, Cost]:
+        """Return what tangents cost per direction, and once however many directions there are.
+
+        If `folded`, the directions are known beforehand, and so is what a plan makes of them and of constants alone.
+        """
         each, once = Cost(), Cost()
+        known = set(self.leaves) if folded else set()
         for node in self.computed:
-            if node in self.dependent:
-                rule = self._rule(node, "forward")
-                if rule is not None:
-                    each, once = each + rule[0], once + rule[1]
+            if node not in self.dependent:
+                continue
+            rule = self._rule(node, "forward")
+            if rule is None:
+                continue
+            if not rule.reads and all(operand in known for operand in self.inputs(node) if operand in self.dependent):
+                known.add(node)
+                continue
+            each, once = each + rule.each, once + rule.once
         return each, once
 
-    def reverse(self, outputs: Sequence[Tensor]) -> tuple[Cost, Cost]:
-        """Return what adjoints of `outputs` cost per direction, and once; with the memory of one backward pass."""
+    def reverse(self, outputs: Sequence[Tensor], folded: bool = False) -> tuple[Cost, Cost]:
+        """Return what adjoints of `outputs` cost per direction, and once; with the memory of one backward pass.
+
+        If `folded`, as in `forward`.
+        """
         each, once = Cost(), Cost()
+        known = dict.fromkeys(outputs, folded)
         arrived: dict[Tensor, int] = dict.fromkeys(outputs, 1)
         stored: set[Tensor] = set()
         live = peak = sum(map(nbytes, arrived))
@@ -268,10 +326,16 @@ class _Counted:
                 rule = self._rule(node, "reverse", position)
                 if rule is None:
                     continue
-                each, once = each + rule[0], once + rule[1]
-                stored |= {node if place < 0 else inputs[place] for place in rule[2]}
+                constant = known.get(node, False) and not rule.reads
+                if not constant:
+                    each, once = each + rule.each, once + rule.once
+                stored |= {node if place < 0 else inputs[place] for place in rule.reads}
+                both = constant and known.get(operand, True)
+                known[operand] = both
                 if operand in arrived:
-                    each += Cost(additions=operand.size, calls=1, nbytes=3 * nbytes(operand))
+                    if not both:
+                        number = 0 if operand.shape else 1
+                        each += Cost(0, operand.size, 0, 1, 3 * nbytes(operand), numbers=number)
                 else:
                     arrived[operand] = 1
                     live += nbytes(operand)
@@ -288,12 +352,13 @@ class _Counted:
             _, once = self.reverse(self.outputs)
             return value + Cost(stored=once.stored)
         if mode == "partials":
-            return value + self.forward()[1]
+            rules = (self._rule(node, "forward") for node in self.computed if node in self.dependent)
+            return sum((rule.partials for rule in rules if rule is not None), value)
         if mode == "finite differences":
             differences = Cost(n * m, n * m, 0, 2 * n, 8 * n * m * 3)
             return value.times(n + 1) + differences
         if mode in ("forward", "batched forward"):
-            each, once = self.forward()
+            each, once = self.forward(folded=mode == "batched forward")
             if mode == "forward":
                 return _with_memory((value + each + once).times(n), self._peak(2), 0)
             return _with_memory(value + once + each.wide(n), self._peak(1 + n), 0)
@@ -301,13 +366,24 @@ class _Counted:
             total = Cost() if mode == "reverse" else value
             peak = stored = 0
             for output in self.outputs:
-                each, once = self.reverse([output])
+                each, once = self.reverse([output], folded=mode == "batched reverse")
                 width = output.size
                 total += (value + each + once).times(width) if mode == "reverse" else once + each.wide(width)
                 peak = max(peak, once.stored + each.peak_memory * (1 if mode == "reverse" else width))
                 stored = max(stored, once.stored)
             return _with_memory(total, max(peak, value.peak_memory), stored)
         raise GraphError(f"costs are counted in the modes {', '.join(MODES)}, not {mode!r}")
+
+
+def per_direction(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> dict[str, tuple[Cost, Cost]]:
+    """Return what a batched pass costs once, the value included, and for each direction: forward and reverse."""
+    counted = _Counted(outputs, leaves)
+    value, (tangent, tangents), (adjoint, adjoints) = (
+        counted.value(),
+        counted.forward(),
+        counted.reverse(counted.outputs),
+    )
+    return {"forward": (value + tangents, tangent), "reverse": (value + adjoints, adjoint)}
 
 
 def _with_memory(total: Cost, peak: int, stored: int) -> Cost:

@@ -10,8 +10,10 @@ import numpy as np
 
 from graphdiff.differentiate.eliminate import ScalarGraph
 from graphdiff.differentiate.functions import grad, hessian, hvp, jvp, vmap
-from graphdiff.errors import GraphError, ShapeError
+from graphdiff.errors import CompileError, GraphError, NoValueError, ShapeError
 from graphdiff.op import as_tensor
+from graphdiff.ops.shape import reshape
+from graphdiff.plan import compile as compiled
 from graphdiff.tensor import variable
 
 __all__ = [
@@ -107,37 +109,66 @@ def sparse_jacobian(function: Callable[..., Any], pattern: Any = None) -> Callab
         Which entries may differ from zero; by default found from the graph at the first point, so that a function
         whose graph changes from point to point needs one that covers all.
 
+    Notes
+    -----
+    The function is compiled once per shape of its argument, unless it branches on values: what it closes over, other
+    than variables, is then as it was at the first call.
+
     Examples
     --------
     >>> import numpy as np, graphdiff as gd
     >>> gd.sparse_jacobian(lambda x: x[1:] * x[:-1])(np.array([1.0, 2.0, 3.0])).toarray().tolist()
     [[2.0, 1.0, 0.0], [0.0, 3.0, 2.0]]
     """
-    known: dict[tuple[int, ...], Any] = {}
+    known: dict[Any, _Compressed] = {}
 
     def evaluated(x: Any) -> Any:
-        csr_matrix = _compressed_rows()
         point = as_tensor(x)
-        if point.shape not in known:
+        key = point.shape, point.dtype
+        if key not in known:
+            csr_matrix = _compressed_rows()
             found = csr_matrix(pattern, dtype=bool) if pattern is not None else sparsity(function, point)
-            if found.shape[1] != point.size:
-                raise ShapeError(
-                    f"the pattern has {found.shape[1]} columns, and {point.describe()} {point.size} elements"
-                )
-            colour = _colours(found)
-            seeds = np.zeros((int(colour.max(initial=-1)) + 1, point.size), dtype=point.dtype)
-            seeds[colour, np.arange(point.size)] = 1
-            rows = np.repeat(np.arange(found.shape[0]), np.diff(found.indptr))
-            known[point.shape] = found, colour, seeds.reshape(-1, *point.shape), rows
-        found, colour, seeds, rows = known[point.shape]
-        compressed = np.asarray(vmap(lambda seed: jvp(function, (point,), (seed,))[1])(seeds))
-        compressed = compressed.reshape(len(seeds), -1)
-        if compressed.shape[1] != found.shape[0]:
-            raise ShapeError(f"the pattern has {found.shape[0]} rows, and the function {compressed.shape[1]} outputs")
-        values = compressed[colour[found.indices], rows]
-        return csr_matrix((values, found.indices, found.indptr), shape=found.shape)
+            known[key] = _Compressed(function, point, found)
+        return known[key].at(point)
 
     return evaluated
+
+
+class _Compressed:
+    """A Jacobian of known pattern, as the function that computes the entries which may differ from zero."""
+
+    def __init__(self, function: Callable[..., Any], point: Any, pattern: Any) -> None:
+        if pattern.shape[1] != point.size:
+            raise ShapeError(
+                f"the pattern has {pattern.shape[1]} columns, and {point.describe()} {point.size} elements"
+            )
+        colour = _colours(pattern)
+        seeds = np.zeros((int(colour.max(initial=-1)) + 1, point.size), dtype=point.dtype)
+        seeds[colour, np.arange(point.size)] = 1
+        seeds = seeds.reshape(-1, *point.shape)
+        rows = np.repeat(np.arange(pattern.shape[0]), np.diff(pattern.indptr))
+        places = colour[pattern.indices] * pattern.shape[0] + rows
+
+        def entries(x: Any) -> Any:
+            compressed = vmap(lambda seed: jvp(function, (x,), (seed,))[1])(seeds)
+            if compressed.size != len(seeds) * pattern.shape[0]:
+                outputs = compressed.size // max(len(seeds), 1)
+                raise ShapeError(f"the pattern has {pattern.shape[0]} rows, and the function {outputs} outputs")
+            return reshape(compressed, (-1,))[places]
+
+        self._pattern = pattern
+        self._eager = entries
+        self._entries: Callable[..., Any] = compiled(entries)
+
+    def at(self, point: Any) -> Any:
+        """Return the Jacobian as a SciPy matrix."""
+        try:
+            values = self._entries(point)
+        except (CompileError, NoValueError):
+            self._entries = self._eager
+            values = self._eager(point)
+        arrays = np.asarray(values), self._pattern.indices, self._pattern.indptr
+        return _compressed_rows()(arrays, shape=self._pattern.shape)
 
 
 def sparse_hessian(function: Callable[..., Any], pattern: Any = None) -> Callable[[Any], Any]:

@@ -5,12 +5,14 @@ so that ``except ValueError`` keeps working.
 """
 
 __all__ = [
+    "AnomalyError",
     "BackendError",
     "BackendNotInstalledError",
     "CompileError",
     "DTypeError",
     "DeviceMemoryError",
     "DataError",
+    "ExpressionError",
     "GradientCheckError",
     "GraphDiffError",
     "GraphError",
@@ -84,5 +86,24 @@ class GradientCheckError(GraphDiffError, AssertionError):
     """A derivative disagrees with finite differences, the complex step or its own transpose."""
 
 
+class AnomalyError(GraphDiffError, FloatingPointError):
+    """A value or a derivative became NaN or infinite while `graphdiff.detect_anomalies` was watching."""
+
+
 class DataError(GraphDiffError, ValueError):
     """Training data that cannot be used: NaN, wrong sizes, wrong labels."""
+
+
+class ExpressionError(GraphDiffError, ValueError):
+    """A text that is no expression of the language of `graphdiff.parse`.
+
+    Attributes
+    ----------
+    line, column : int or None
+        Where, both counted from 1; None where it is about the text as a whole.
+    """
+
+    def __init__(self, message: str, *, line: int | None = None, column: int | None = None) -> None:
+        super().__init__(message)
+        self.line = line
+        self.column = column

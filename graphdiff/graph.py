@@ -198,21 +198,53 @@ class Graph:
         return unflatten(self._structure, [values[output] for output in self.outputs])
 
     def to_networkx(self) -> networkx.MultiDiGraph:
-        """Return the graph as a NetworkX multigraph: nodes carry op, name, shape, dtype, value; edges the position."""
+        """Return the graph as a NetworkX multigraph, from which `from_networkx` builds the graph again.
+
+        Returns
+        -------
+        networkx.MultiDiGraph
+            Its nodes are the Tensors' serial numbers, in topological order, since NetworkX compares nodes by ``==``,
+            which of Tensors compares values. They have the attributes `tensor` (the Tensor itself), `kind` ("variable",
+            "constant", "placeholder" or "op"), `op` (a name or None), `attributes` (what the op was called with),
+            `name`, `scope`, `shape`, `dtype`, `value` (an array of the backend or None), `backend`, and the places
+            among the graph's `inputs` and `outputs`. An edge goes from an operand to its user, one for each use, and
+            has the operand's `position`.
+        """
         import networkx
 
-        graph = networkx.MultiDiGraph()
+        graph = networkx.MultiDiGraph(outputs=len(self.outputs), structure=self._structure)
+        inputs, outputs = _places(self.inputs), _places(self.outputs)
         for node in self.nodes:
             graph.add_node(
-                node,
+                node.serial,
+                tensor=node,
+                kind=_kind(node),
                 op=node.op.name if node.op else None,
+                attributes=node.attributes,
                 name=node.name,
+                scope=node.scope,
                 shape=node.shape,
                 dtype=node.dtype,
                 value=node.value if node.has_value else None,
-                attributes=node.attributes,
-                scope=node.scope,
+                backend=node.backend.name,
+                inputs=inputs.get(node, ()),
+                outputs=outputs.get(node, ()),
             )
         for operand, node, position in self.edges:
-            graph.add_edge(operand, node, position=position)
+            graph.add_edge(operand.serial, node.serial, position=position)
         return graph
+
+
+def _places(nodes: Sequence[Tensor]) -> dict[Tensor, tuple[int, ...]]:
+    found: dict[Tensor, tuple[int, ...]] = {}
+    for place, node in enumerate(nodes):
+        found[node] = (*found.get(node, ()), place)
+    return found
+
+
+def _kind(node: Tensor) -> str:
+    if node.op is not None:
+        return "op"
+    if node.__class__ is Variable:
+        return "variable"
+    return "placeholder" if node.recorded else "constant"

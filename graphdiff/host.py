@@ -156,6 +156,16 @@ def describe(value: Any, width: int = 72) -> str:
     return f"mean {numbers.mean():.3g}, min {numbers.min():.3g}, max {numbers.max():.3g}"
 
 
+def count_nan(array: np.ndarray[Any, Any]) -> int:
+    """Return how many elements are NaN."""
+    return int(np.count_nonzero(np.isnan(array)))
+
+
+def count_infinite(array: np.ndarray[Any, Any]) -> int:
+    """Return how many elements are infinite."""
+    return int(np.count_nonzero(np.isinf(array)))
+
+
 def padded_positions(length: int, before: int, after: int, mode: str) -> np.ndarray[Any, Any]:
     """Return which positions of an axis a padded axis shows, in NumPy's `mode`."""
     return np.pad(np.arange(length), (before, after), mode=mode)  # type: ignore[call-overload,no-any-return]
@@ -166,7 +176,7 @@ def zero_index(shape: Shape) -> np.ndarray[Any, Any]:
     return np.broadcast_to(np.zeros((), np.int64), shape)
 
 
-def random_generator(seed: int) -> np.random.Generator:
+def random_generator(seed: int | tuple[int, ...]) -> np.random.Generator:
     """Return a stream of random numbers; a counter-based generator, so that it can be had on other devices too."""
     return np.random.Generator(np.random.Philox(seed))
 

@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 from graphdiff import host
 from graphdiff.backend import Backend, Numbers, current_backend
 from graphdiff.errors import BackendError, DTypeError, GraphDiffError, NotDifferentiableError, OpError, ShapeError
-from graphdiff.tensor import NO_ATTRIBUTES, TRACES, Tensor, Variable, constant
+from graphdiff.tensor import NO_ATTRIBUTES, TRACES, WATCHES, Tensor, Variable, constant
 
 __all__ = [
     "FUNCTIONS",
@@ -295,14 +295,20 @@ class Op:
             if pure:
                 signature = self.infer(operands, attributes)
                 return Tensor(self, operands, attributes, None, backend, True, signature)
+            for watch in WATCHES:
+                watch.before(self, operands)
             value = self.kernel(backend)(*[operand._value for operand in operands], **attributes)
         except GraphDiffError:
             raise
         except (ValueError, TypeError, IndexError, ArithmeticError) as error:
             raise _explain(self, operands, error, attributes) from error
         if recorded:
-            return Tensor(self, operands, attributes, value, backend, True)
-        return Tensor(None, (), NO_ATTRIBUTES, value, backend, False)
+            made = Tensor(self, operands, attributes, value, backend, True)
+        else:
+            made = Tensor(None, (), NO_ATTRIBUTES, value, backend, False)
+        for watch in WATCHES:
+            watch.value(self, operands, made)
+        return made
 
     def infer(self, operands: Sequence[Tensor], attributes: dict[str, Any]) -> tuple[host.Shape, host.DType]:
         """Return the shape and dtype of the output from those of the operands."""
@@ -503,6 +509,8 @@ def _unary(op: Elementwise) -> Callable[[Any], Tensor]:
         value = x._value
         if value is None:
             return Tensor(op, (x,), NO_ATTRIBUTES, None, backend, True, op.infer((x,), NO_ATTRIBUTES))
+        if WATCHES:
+            return op.node((x,), NO_ATTRIBUTES)
         try:
             value = kernel(value)
         except (ValueError, TypeError) as error:
@@ -530,6 +538,8 @@ def _binary(op: Elementwise) -> Callable[[Any, Any], Tensor]:
         kernel = kernels.get(backend)
         if kernel is None:
             kernel = kernels[backend] = _elementwise_kernel(op, backend)
+        if WATCHES:
+            return op.node((x, y), NO_ATTRIBUTES)
         left, right = x._value, y._value
         try:
             if left is None or right is None:

@@ -42,6 +42,8 @@ next_serial = itertools.count(1).__next__
 _scope: list[str] = [""]
 TRACES: list[Any] = []
 """The functions being traced by `graphdiff.compile`, innermost last. While there is one, variables have no value."""
+WATCHES: list[Any] = []
+"""The watches of `graphdiff.watch` that are open, and told of every value, adjoint and tangent."""
 MOVES = [0]
 """Counts how often arrays of pinned variables were moved; plans that hold on to them look here."""
 

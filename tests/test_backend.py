@@ -92,3 +92,11 @@ def test_to_and_back() -> None:
 def test_backends_lists_what_is_available() -> None:
     assert gd.backends()["numpy"] == "available"
     assert "cupy" in gd.backends()
+
+
+def test_an_array_that_needs_no_copy_is_taken_as_it_is() -> None:
+    backend = gd.get_backend("numpy")
+    array = np.ones((2, 3))
+    assert backend.from_host(array) is array
+    assert isinstance(backend.from_host(np.ones(())), np.float64)
+    assert backend.from_host(array, np.dtype("float32")).dtype == np.float32

@@ -219,8 +219,116 @@ def test_models_and_tables_that_do_not_fit() -> None:
     )
 
 
+def holes(rows: int = 60) -> list[list[Any]]:
+    """Return rows of a, b, soil, y, a seventh of whose features are missing."""
+    stream = np.random.default_rng(1)
+    data: list[list[Any]] = []
+    for k in range(rows):
+        row: list[Any] = [round(stream.normal(), 3), stream.integers(9) + 0.5, ["dry", "wet", "wet"][k % 3]]
+        row = ["" if stream.random() < 1 / 7 else value for value in row]
+        data.append([*row, round(k + stream.normal(), 3)])
+    return data
+
+
+@pytest.mark.parametrize("how", ["mean", "median", "drop"])
+def test_missing_values_are_filled_in_or_dropped_as_by_hand(how: str) -> None:
+    data = holes()
+    if how == "drop":
+        by_hand = [row for row in data if "" not in row]
+    else:
+        of = {"mean": np.mean, "median": np.median}[how]
+        fills = [repr(float(of([row[k] for row in data if row[k] != ""]))) for k in (0, 1)]
+        by_hand = [[fill if v == "" else v for v, fill in zip(row, [*fills, "wet", ""])] for row in data]
+    write("holes.csv", "a,b,soil,y", data)
+    write("whole.csv", "a,b,soil,y", by_hand)
+    common = ["--target", "y", *QUICK, "--validation", "0"]
+    result = run("train", "holes.csv", *common, "--missing", how, "--out", "o1")
+    assert result.exit_code == 0, result.output
+    absent = sum(row.count("") for row in data)
+    said = {"drop": f"{60 - len(by_hand)} of 60 rows dropped, for their {absent} missing"}
+    assert said.get(how, f"{absent} missing values filled in with the {how} of their column") in result.output
+    assert run("train", "whole.csv", *common, "--out", "o2").exit_code == 0
+    one, other = (gd.train.load(Path(out) / "model.safetensors") for out in ("o1", "o2"))
+    assert all(np.array_equal(value, one.model.state()[name]) for name, value in other.model.state().items())
+    # Filled in where it is used too; a model that dropped rows refuses them.
+    result = run("predict", "o1/model.safetensors", "holes.csv")
+    if how == "drop":
+        assert "holes.csv, row" in result.output
+        assert "the value is missing; the model was trained without --missing" in result.output
+    else:
+        assert result.output == run("predict", "o2/model.safetensors", "whole.csv").output
+
+
+def test_fills_are_of_training_rows_alone_and_rows_keep_their_numbers() -> None:
+    from graphdiff.train.columns import describe_columns, with_fills
+    from graphdiff.train.tables import read_table
+
+    table = read_table(write("d.csv", "a,c,y", [[1, "p", 1], ["", "p", 2], [3, "q", 3], ["nan", "q", 4], [80, "q", 5]]))
+    columns = describe_columns(table, "y", allow_missing=True)
+    described = with_fills(table, columns, np.array([0, 1, 2, 3]), "mean")
+    assert [column["fill"] for column in described] == [2.0, "p"]
+    with pytest.raises(gd.errors.DataError, match="column 'a': no row to train on has a value"):
+        with_fills(table, columns, np.array([1, 3]), "median")
+    write("bad.csv", "a,y", [["", 1], [2, 2], ["x", 3], [4, 4], [5, 6]])
+    message = "bad.csv, row 3 (line 4), column 'a': 'x' is no number"
+    assert message in run("train", "bad.csv", "--target", "y", "--missing", "drop").output
+    write("bad.csv", "a,y", [["", 1], [2, 2], [3, ""], [4, 4], [5, 6]])
+    refused = run("train", "bad.csv", "--target", "y", "--missing", "mean").output
+    assert "row 3 (line 4), column 'y': the target is missing" in refused
+    taken = table.taken(np.array([2, 4])).taken(np.array([1]))
+    assert str(taken.error(0, "a", "told")) == "d.csv, row 5 (line 6), column 'a': told"
+    write("empty.csv", "a,b,y", [["", 1, 1], [2, "", 2]])
+    assert "no row without a missing value" in run("train", "empty.csv", "--target", "y", "--missing", "drop").output
+
+
+def test_early_stopping_keeps_the_best_epoch() -> None:
+    stream = np.random.default_rng(0)
+    write("noise.csv", "a,b,c,y", [[*stream.normal(size=3).round(3), stream.normal()] for _ in range(60)])
+    common = ["noise.csv", "--target", "y", "--lr", "0.01", "--epochs", "150"]
+    result = run("train", *common, "--patience", "4")
+    with open("history.csv", newline="") as stream_:
+        losses = [float(row["validation_loss"]) for row in csv.DictReader(stream_)]
+    best = int(np.argmin(losses))
+    assert len(losses) == best + 1 + 4 < 150  # nothing to learn: it stops early
+    assert f"stopped after epoch {len(losses)}: the held-out loss had not improved for 4 epochs" in result.output
+    assert f"the weights are those of epoch {best + 1}" in result.output
+    # They are: its held-out score is that of its epoch, in units of the standardised target.
+    scale = gd.train.load("model.safetensors").target_scaler
+    error = float(re.findall(r"root mean squared error ([\d.]+)", result.output)[0])
+    assert scale is not None
+    assert (error / scale.scale[0]) ** 2 == pytest.approx(losses[best], rel=1e-3)
+    assert "weights are those of" not in run("train", *common[:-1], "3", "--patience", "0").output
+    with np.errstate(all="ignore"):
+        diverged = run("train", *common[:3], "--lr", "1e30", "--optimizer", "sgd", "--patience", "3")
+    assert "stopped after epoch 3" in diverged.output
+    assert "the held-out loss was never a number: try a lower --lr" in diverged.output
+    assert "weights are those of" not in run("train", *common[:-1], "3", "--validation", "0").output
+
+
+def test_a_trained_model_is_exported() -> None:
+    onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    houses()
+    assert run("train", "houses.csv", "--target", "price", *QUICK).exit_code == 0
+    result = run("export", "model.safetensors", "model.onnx")
+    assert (result.exit_code, result.output) == (0, "wrote model.onnx: input of shape batch × 1, float32\n")
+    areas = np.loadtxt("houses.csv", delimiter=",", skiprows=1, dtype="float32")[:, :1]
+    got = onnxruntime.InferenceSession("model.onnx").run(None, {"input": areas})[0]
+    predicted = run("predict", "model.safetensors", "houses.csv").output.splitlines()[1:]
+    np.testing.assert_allclose(got[:, 0], [float(value) for value in predicted], rtol=1e-5)
+    gd.train.save(gd.nn.Linear(1, 6), "bare.safetensors")
+    assert run("export", "bare.safetensors", "b.onnx", "--input-shape", "2,6").exit_code == 0
+    for arguments, code, message in [
+        (["bare.safetensors", "b.onnx"], 1, "the shape of one example is not known"),
+        (["bare.safetensors", "b.onnx", "--input-shape", "4"], 1, "a linear layer of 6 inputs"),
+        (["bare.safetensors", "b.onnx", "--input-shape", "4,x"], 2, "no list of lengths such as 28,28"),
+        (["none.safetensors", "b.onnx"], 1, "there is no file none.safetensors"),
+    ]:
+        result = run("export", *arguments)
+        assert (result.exit_code, message in result.output) == (code, True), result.output
+
+
 def test_help_has_examples() -> None:
-    for command in ("train", "predict", "evaluate"):
+    for command in ("train", "predict", "evaluate", "export"):
         result = run(command, "--help")
         assert result.exit_code == 0
         assert f"  graphdiff {command} " in result.output

@@ -2,6 +2,8 @@
 
 import json
 import random
+import re
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -9,6 +11,8 @@ from click.testing import CliRunner
 
 import graphdiff as gd
 from graphdiff.cli import main
+from graphdiff.compare import Crossover
+from graphdiff.compare.crossover import Line
 
 X = np.array([0.4, 1.3, 0.7])
 
@@ -46,7 +50,12 @@ def test_it_prints_and_is_saved(report, tmp_path):
     assert (data["inputs"], data["outputs"], len(data["modes"])) == (3, 3, 7)
     assert json.loads(report.save(tmp_path / "r.json").read_text()) == data
     page = report.save(tmp_path / "r.html").read_text()
-    assert page.count("<rect") == 12
+    assert page.count("<rect") == 13  # a bar of time per mode, and one of memory, the function's too
+    assert "prefers-color-scheme:dark" in page
+    assert page.count("<svg") == 5
+    assert "http" not in page
+    for chart in re.findall("<svg.*?</svg>", page, re.DOTALL):
+        ElementTree.fromstring(chart)
     assert "NaN" not in report.to_json()
     with pytest.raises(gd.errors.GraphError, match=r"\.pdf"):
         report.save(tmp_path / "r.pdf")
@@ -86,6 +95,7 @@ def test_large_functions_skip_elimination():
         (lambda x: x * 2, (np.array([1, 2]),), "not real floating"),
         (lambda x: x * random.random(), (X,), "another result"),
         (lambda x: x * 2, (), "needs arguments"),
+        (lambda x: x * gd.constant(np.inf), (X,), "not finite at these arguments"),
         (lambda x: x > 0, (X,), "path|not real floating"),
     ],
 )
@@ -119,6 +129,8 @@ def test_the_command(tmp_path):
         (["{path}:other"], "it has energy"),
         (["{path}:energy", "--shapes", "2x3", "--shapes", "4"], "inner lengths differ"),
         (["{path}:energy", "--shapes", "two"], "no shape"),
+        (["{path}:energy", "--shapes", "2x3", "--shapes", "3", "--save", "r.pdf"], ".html, .json or .txt"),
+        (["{path}:energy", "--shapes", "2x3", "--shapes", "3", "--save", "{path}/r.html"], "cannot write to"),
     ],
 )
 def test_the_commands_errors(tmp_path, arguments, message):
@@ -128,3 +140,43 @@ def test_the_commands_errors(tmp_path, arguments, message):
     assert done.exit_code != 0
     assert any(part in done.output for part in message.split("|"))
     assert "Traceback" not in done.output
+
+
+def test_the_crossover_is_where_the_lines_meet():
+    forward = Line(1.0, 2.0, [1], [0.0], 3.0, 4.0)
+    reverse = Line(5.0, 1.0, [1], [0.0], 1.0, 8.0)
+    crossover = Crossover(forward, reverse)
+    assert crossover.inputs_for(10, measured=False) == pytest.approx((5 + 10 - 1) / 2)
+    assert crossover.inputs_for(10, measured=True) == pytest.approx((1 + 80 - 3) / 4)
+    assert crossover.inputs_for(0.01, measured=True) == 0
+    flat = Crossover(Line(1.0, 0.0, [1], [0.0], 1.0, 0.0), reverse)
+    assert flat.inputs_for(1, measured=False) == np.inf
+    assert "any number of" in flat.summary(1, 1)
+
+
+def test_the_crossover_is_counted_and_measured():
+    """A pass of tangents through one product of n by n numbers takes n² multiplications for each direction."""
+    matrix = gd.constant(np.ones((30, 30)))
+    crossover = gd.compare_modes(lambda x: matrix @ x, np.ones(30), seconds=0).crossover
+    assert crossover.forward.directions == crossover.reverse.directions
+    assert crossover.forward.directions[0] == 1
+    assert crossover.forward.directions[-1] == 60
+    assert len(crossover.forward.seconds) == len(crossover.forward.directions)
+    assert crossover.forward.each == pytest.approx(crossover.reverse.each, rel=0.15)
+    assert gd.compare_modes(gd.sin, X, seconds=0, crossover=False).crossover is None
+
+
+def test_predictions_are_scaled_to_the_machine(report):
+    """By the median, so that as many modes take longer than predicted as take less."""
+    ratios = sorted(result.median / report.predicted(result) for result in report.results)
+    assert ratios[2] <= 1 <= ratios[3]
+    assert report.calibration > 0
+    assert "NumPy" in report.machine
+
+
+@pytest.mark.parametrize(
+    "function", [gd.nn.Dropout(0.5), lambda x: x * np.random.default_rng().normal()], ids=["dropout", "NumPy"]
+)
+def test_random_numbers_within_the_function_are_refused(function):
+    with pytest.raises(gd.errors.GraphError, match="draw random numbers outside"):
+        gd.compare_modes(function, np.ones(50), seconds=0)

@@ -34,6 +34,8 @@ Y = Y[:500]
 Z, T = load_diabetes(return_X_y=True)
 Z, T = Z / Z.std(axis=0), T / 100
 ESTIMATORS = [MLPClassifier(), MLPRegressor(), MLPClassifier(solver="sgd", dtype="float64", early_stopping=False)]
+# With a weak penalty lbfgs fits the checks' data so well that probabilities round to 0 and 1, which two checks refuse.
+ESTIMATORS += [MLPClassifier(solver="lbfgs", alpha=1.0), MLPRegressor(solver="lbfgs")]
 CHECKS = [(e, check) for estimator in ESTIMATORS for e, check in estimator_checks_generator(estimator)]
 
 
@@ -103,6 +105,51 @@ def test_training_is_that_of_scikit_learn(kind: str, options: dict[str, Any], we
         assert np.array_equal(own.classes_, peer.classes_)
         np.testing.assert_allclose(own.predict_proba(inputs), peer.predict_proba(inputs), atol=1e-6)
         np.testing.assert_allclose(np.exp(own.predict_log_proba(inputs)), peer.predict_proba(inputs), atol=1e-6)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_lbfgs_solves_ridge_regression(weighted: bool) -> None:
+    weights = np.random.default_rng(0).uniform(0, 2, len(Z)) if weighted else np.ones(len(Z))
+    network = MLPRegressor((), solver="lbfgs", alpha=30.0, tol=1e-9, max_iter=500, random_state=0)
+    network.fit(Z, T, sample_weight=weights if weighted else None)
+    # (ZᵀWZ + αI) w = ZᵀWt for what is centred: the intercept is not penalised.
+    Zc, Tc = Z - np.average(Z, axis=0, weights=weights), T - np.average(T, weights=weights)
+    slopes = np.linalg.solve(Zc.T @ (weights[:, None] * Zc) + 30.0 * np.eye(Z.shape[1]), Zc.T @ (weights * Tc))
+    np.testing.assert_allclose(network.coefs_[0][:, 0], slopes, atol=1e-4)
+    wrong = network.predict(Z) - T
+    expected = 0.5 * np.average(wrong**2, weights=weights) + 0.5 * 30.0 * (slopes**2).sum() / weights.sum()
+    assert network.loss_ == network.best_loss_ == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["multiclass", "binary", "multilabel", "regression"])
+def test_lbfgs_finds_the_minimum_that_scikit_learn_finds(kind: str) -> None:
+    inputs, y = (part[:200] for part in targets(kind))
+    options: dict[str, Any] = {"solver": "lbfgs", "random_state": 3, "max_iter": 2000, "tol": 1e-6, "alpha": 1.0}
+    # Without a hidden layer there is one minimum; with one, both go downhill from the same weights.
+    for hidden, tolerance in (((), 1e-6), ((8,), None)):
+        pair: list[Any] = []
+        for module in (gd.train, neural_network):
+            estimator = module.MLPRegressor if kind == "regression" else module.MLPClassifier
+            pair.append(estimator(hidden_layer_sizes=hidden, **options).fit(inputs, y))
+        own, peer = pair
+        assert 0 < own.n_iter_ < 2000
+        if tolerance:
+            assert own.loss_ == pytest.approx(peer.loss_, rel=tolerance)
+            np.testing.assert_allclose(own.coefs_[0], peer.coefs_[0], atol=2e-3)
+        else:
+            assert own.loss_ < 1.3 * peer.loss_
+        assert own.score(inputs, y) > peer.score(inputs, y) - 0.03
+
+
+def test_lbfgs_is_warned_of_goes_on_and_has_no_partial_fit() -> None:
+    with pytest.warns(ConvergenceWarning, match="lbfgs has not converged after 3 iterations"):
+        network = MLPClassifier((8,), solver="lbfgs", max_iter=3, random_state=0, warm_start=True).fit(X, Y)
+    assert network.n_iter_ == 3
+    before = network.loss_
+    with pytest.warns(ConvergenceWarning, match=r"and [567] evaluations"):
+        assert network.set_params(max_iter=100, max_fun=5).fit(X, Y).loss_ < before
+    assert not hasattr(network, "partial_fit")
+    assert np.array_equal(pickle.loads(pickle.dumps(network)).predict(X), network.predict(X))
 
 
 @pytest.mark.parametrize("batch_size", ["auto", 64])
@@ -215,7 +262,8 @@ def test_a_backend_is_used_and_kept() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"solver": "lbfgs"}, "solver"),
+        ({"solver": "newton"}, "solver"),
+        ({"solver": "lbfgs", "max_fun": 0}, "max_fun"),
         ({"activation": "step"}, "activation"),
         ({"hidden_layer_sizes": (3, 0)}, "hidden_layer_sizes"),
         ({"learning_rate_init": 0.0}, "learning_rate_init"),
@@ -303,3 +351,16 @@ def test_another_backend_trains_alike(shuffle: bool) -> None:
     own, other = pair
     np.testing.assert_allclose(other.loss_curve_, own.loss_curve_)
     np.testing.assert_allclose(other.predict_proba(X), own.predict_proba(X), atol=1e-9)
+
+
+def test_batches_are_gathered_into_one_place() -> None:
+    X, y = np.arange(300.0).reshape(100, 3), np.arange(100)
+    network = MLPRegressor((2,), batch_size=20, max_iter=1).fit(X, y)
+    order = np.random.default_rng(0).permutation(100)
+    places = []
+    for number, (inputs, targets) in enumerate(network._batches(order, [X, y])):
+        np.testing.assert_array_equal(inputs, X[order[20 * number : 20 * number + 20]])
+        np.testing.assert_array_equal(targets, y[order[20 * number : 20 * number + 20]])
+        places.append(inputs.ctypes.data)
+    assert len(places) == 5
+    assert len(set(places)) == 1

@@ -7,7 +7,7 @@ import pytest
 
 HEAVY = {
     *("networkx", "graphviz", "pygraphviz", "rich", "scipy", "click", "matplotlib", "sklearn", "torch", "jax"),
-    *("cupy", "safetensors", "pandas"),
+    *("cupy", "safetensors", "pandas", "onnx", "onnxruntime"),
 }
 
 

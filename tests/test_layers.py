@@ -3,6 +3,8 @@
 import copy
 import json
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -114,7 +116,9 @@ def test_copies_go_on_alike(name: str, round_trip: Callable[[Any], Any]) -> None
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_lazy_layers_are_made_within_a_compiled_function(name: str) -> None:
-    layer, planned = LAYERS[name](), LAYERS[name]()
+    layer = LAYERS[name]()
+    gd.random.seed()
+    planned = LAYERS[name]()
     expected = layer(X).numpy()
     np.testing.assert_allclose(gd.compile(planned)(X).numpy(), expected, rtol=1e-12, atol=1e-14)
     for path, array in layer.state().items():
@@ -215,6 +219,66 @@ def test_dropouts_of_one_network_differ() -> None:
     model = nn.Sequential(nn.Dropout(0.5), nn.Dropout(0.5))
     assert abs((model(x).numpy() == 0).mean() - 0.75) < 0.12
     assert [path for path, _ in model.named_streams()] == ["layers.0.stream", "layers.1.stream"]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: nn.Linear(4, in_features=3),
+        lambda: nn.Linear(4),
+        lambda: nn.Maxout(4, in_features=3),
+        lambda: nn.Highway(3),
+        lambda: nn.Embedding(5, 3),
+    ],
+    ids=["Linear", "Linear inferred", "Maxout", "Highway", "Embedding"],
+)
+def test_layers_without_a_seed_differ_and_are_reproducible(make: Any) -> None:
+    x = [[0, 1, 2]] if isinstance(make(), nn.Embedding) else np.ones((1, 3), "float32")
+
+    def weights() -> list[Any]:
+        layers = [make(), make()]
+        for layer in reversed(layers):  # the order of the first calls does not matter
+            layer(x)
+        return [layer.parameters()[0].numpy().copy() for layer in layers]
+
+    gd.random.seed(3)
+    one, two = weights()
+    assert not (one == two).any()
+    gd.random.seed(3)
+    np.testing.assert_array_equal(weights(), [one, two])
+    gd.random.seed(4)
+    assert not (weights()[0] == one).any()
+
+
+@pytest.mark.parametrize("number", [-1, 0.5, "0"])
+def test_a_seed_is_an_integer(number: Any) -> None:
+    expected = nn.Linear(2, in_features=2).weight.numpy()
+    gd.random.seed()
+    with pytest.raises(gd.GraphDiffError, match="non-negative integer"):
+        gd.random.seed(number)
+    np.testing.assert_array_equal(nn.Linear(2, in_features=2).weight.numpy(), expected)  # nothing was changed
+
+
+def test_blocks_within_blocks_differ() -> None:
+    def block() -> nn.Sequential:
+        return nn.Sequential(nn.Linear(3, in_features=3), nn.Activation("relu"))
+
+    first, second = nn.Sequential(block(), block()).parameters()[::2]
+    assert not (first.numpy() == second.numpy()).any()
+
+
+def test_weights_and_biases_are_drawn_apart() -> None:
+    layer = nn.Linear(4, in_features=1, init="glorot_normal", bias_init="normal", seed=0)
+    ratios = layer.bias.numpy() / layer.weight.numpy()[0]
+    assert np.ptp(ratios) > 1e-3
+
+
+def test_every_run_of_a_program_begins_with_the_same_weights() -> None:
+    program = "import graphdiff as gd; gd.nn.Linear(2); print(gd.nn.Linear(2, in_features=2).weight.tolist())"
+    gd.nn.Linear(2)
+    here = gd.nn.Linear(2, in_features=2).weight.tolist()
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == f"{here}\n", done.stderr
 
 
 # BatchNorm

@@ -31,6 +31,14 @@ def test_rosenbrock_as_pytorch() -> None:
     assert x.grad is None
 
 
+def test_one_iteration_at_a_time() -> None:
+    x = gd.variable(ROSENBROCK["start"])
+    optimizer = gd.optim.LBFGS([x], iterations=1)
+    losses = [float(optimizer.minimize(lambda: rosenbrock(x))) for _ in range(60)]
+    assert losses[1] < losses[0]
+    np.testing.assert_allclose(x.numpy(), [1, 1], atol=1e-4)
+
+
 @pytest.mark.parametrize("history", [1, 3, 100])
 def test_rosenbrock_in_ten_dimensions(history: int) -> None:
     x, y = gd.variable(np.full(5, -1.2)), gd.variable(np.ones(5))

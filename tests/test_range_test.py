@@ -15,7 +15,7 @@ Y = X @ np.array([[1.0], [-2.0], [0.5], [3.0]]) + 1
 
 
 def made(rule: str = "SGD", **options: Any) -> Any:
-    model = gd.nn.Linear(1, in_features=4, dtype="float64")
+    model = gd.nn.Linear(1, in_features=4, seed=0, dtype="float64")
     return model, getattr(gd.optim, rule)(model.parameters(), **{"lr": 0.05, **options})
 
 
@@ -103,8 +103,12 @@ def test_the_plot(tmp_path: Path, ending: str) -> None:
     model, optimizer = made()
     found = gd.optim.lr_range_test(model, gd.nn.squared_error, (X, Y), optimizer)
     path = tmp_path / f"range.{ending}"
-    found.save(path)
+    assert found.plot(path) == path
     assert path.stat().st_size > 5000
+    with pytest.raises(errors.DataError, match=r"drawn as .png, .svg or .pdf, and not 'range.doc'"):
+        found.plot(tmp_path / "range.doc")
+    with pytest.raises(errors.DataError, match=r"cannot write .*: No such file"):
+        found.plot(tmp_path / "nowhere" / "range.png")
 
 
 @pytest.mark.parametrize(

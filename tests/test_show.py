@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import graphdiff as gd
-from graphdiff.draw.table import text_width
+from graphdiff.draw.columns import text_width
 from graphdiff.draw.text import text
 from graphdiff.errors import GraphError
 
@@ -88,3 +88,22 @@ def test_names_cannot_break_lines_or_steer_the_terminal() -> None:
 def test_unknown_style() -> None:
     with pytest.raises(GraphError, match=r"'both', 'tree' or 'table'"):
         gd.show(expression(), style="round")
+
+
+@pytest.mark.parametrize("name", ["<script>alert(1)</script>", "🎲漢字", "a\u202eb", "n" * 10_000])
+@pytest.mark.parametrize("width", [40, 70, 120])
+def test_odd_names_leave_room_for_the_rest(name: str, width: int) -> None:
+    x = gd.variable(2.0, name=name)
+    made = text(gd.sin(x * x), width=width)
+    assert max(map(text_width, made.splitlines())) <= width
+    assert "(shared)" in made
+    assert "↑" in made
+    assert made.count("−0.756802") == 2  # in the tree and in the table
+    assert "\u202e" not in made
+
+
+def test_a_narrow_table_drops_what_it_has_no_room_for() -> None:
+    heads = [text(expression(), style="table", width=width).splitlines()[0].split() for width in (100, 40, 30, 18)]
+    assert heads[0] == ["node", "shape", "dtype", "value", "made", "at"]
+    assert [len(head) for head in heads] == sorted((len(head) for head in heads), reverse=True)
+    assert heads[-1] == ["node", "value"]

@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 
 import graphdiff as gd
+from graphdiff.draw.partials import local_symbol
+from graphdiff.draw.symbols import Symbol
 from graphdiff.errors import GraphError, NoValueError
+from graphdiff.op import FUNCTIONS, OPS
 
 
 def lecture() -> dict[str, Any]:
@@ -132,7 +135,7 @@ def test_odd_names_are_text(name: str) -> None:
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 def test_latex_compiles(tmp_path: Path) -> None:
     tables = [gd.trace(logistic()[1], mode=mode, named=True).latex() for mode in ("forward", "reverse")]
-    for name in ODD[:-1]:
+    for name in ODD:
         x = gd.variable(2.0, name=name)
         tables.append(gd.trace(x * x, mode="reverse").latex())
     body = "\n\n".join(tables)
@@ -182,3 +185,53 @@ def test_paths_are_counted_without_being_listed() -> None:
         gd.paths(gd.sum(v), v)
     many = list(gd.paths(gd.exp(x) * x, x))
     assert sum(path.product for path in many) == pytest.approx(2 * np.e)
+
+
+SYMBOLS = {
+    "sqrt": ("1/(2·z)",),
+    "reciprocal": ("−z²",),
+    "log": ("1/x",),
+    "tanh": ("1 − z²",),
+    "sigmoid": ("z·(1 − z)",),
+    "relu": ("[z > 0]",),
+    "hypot": ("x/z", "y/z"),
+    "divide": ("1/y", "−z/y"),
+    "power": ("y·x^(y − 1)", "z·log(x)"),
+    "maximum": ("[x > y] + 0.5·[x = y]", "[y > x] + 0.5·[x = y]"),
+    "clip": ("[x ≥ y and x ≤ w]", "[x < y and y ≤ w]", "[max(x, y) > w]"),
+}
+
+
+@pytest.mark.parametrize("name", SYMBOLS)
+def test_local_derivatives_are_the_ops_own_rules_written_down(name: str) -> None:
+    names = "xyw"[: len(SYMBOLS[name])]
+    node = OPS[name](*[gd.variable(0.5, name=each) for each in names])
+    operands = [Symbol(each) for each in names]
+    assert tuple(local_symbol(node, i, Symbol("z"), operands).text for i in range(len(names))) == SYMBOLS[name]
+
+
+def test_a_users_rule_is_written_down_too() -> None:
+    cube = gd.op.elementwise("cube_written", lambda F, out, x: 3 * x * x, evaluate=lambda F, x: x * x * x)
+    awkward = gd.op.elementwise("awkward", lambda F, out, x: 2 * x if x > 0 else x, evaluate=lambda F, x: x)
+    x = gd.variable(2.0, name="x")
+    try:
+        assert gd.trace(cube(x).named("y"))["y"].local_derivatives == ("∂y/∂x = 3·x·x = 12",)
+        assert gd.trace(awkward(x).named("y"))["y"].local_derivatives == ("∂y/∂x = ∂y/∂x = 4",)
+    finally:
+        for name in ("cube_written", "awkward"):
+            del OPS[name], FUNCTIONS[name]
+
+
+@pytest.mark.parametrize("width", [150, 110, 90, 80, 40])
+def test_a_table_fits_the_width_it_is_given(width: int) -> None:
+    W, loss = logistic()
+    table = gd.trace(loss, mode="reverse", wrt=W)
+    made = table.text(width)
+    assert max(map(len, made.splitlines())) <= width
+    if width in (150, 90, 80):  # 110 breaks cells into lines beside each other, 40 cuts
+        assert all(line in made for row in table for cell in row.cells() for line in cell)
+    if width < 110:
+        assert [line.split() for line in made.splitlines()[:2]] == [
+            ["L", "=", "−v2"],
+            ["local", "derivative", "∂L/∂v2", "=", "−1"],
+        ]

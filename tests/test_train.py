@@ -61,7 +61,7 @@ Y = X @ TRUE + [0.5, -2.0] + 0.1 * stream.normal(size=(60, 2))
 
 
 def train(**options: Any) -> tuple[gd.nn.Module, list[dict[str, float]]]:
-    model = gd.nn.Linear(2, in_features=3, dtype="float64")
+    model = gd.nn.Linear(2, in_features=3, seed=0, dtype="float64")
     optimizer = gd.optim.SGD(model.parameters(), lr=options.pop("lr", 0.1))
     options = {"epochs": 3, "batch_size": 16, "progress": False, **options}
     return model, gd.train.fit(model, gd.nn.squared_error, (X, Y), optimizer, **options)
@@ -176,6 +176,46 @@ def test_training_is_the_same_eager_and_compiled_and_falls_back_with_a_warning()
     np.testing.assert_allclose(compiled[0], eager[0], rtol=1e-5)
     np.testing.assert_allclose(fallen_back[0], eager[0], rtol=1e-12)
     assert compiled[1] == eager[1]
+
+
+def flat_hinge(output: Any, target: Any) -> Any:
+    return gd.nn.hinge(output[:, 0], target)
+
+
+def divergence(output: Any, target: Any) -> Any:
+    return gd.nn.kl_divergence(gd.log_softmax(output), target)
+
+
+@pytest.mark.parametrize(
+    ("loss", "outputs", "labels", "wrong", "message"),
+    [
+        (gd.nn.softmax_cross_entropy, 3, np.arange(60) % 3, 3, "row 17: label 3 is outside 0 … 2"),
+        (gd.nn.softmax_cross_entropy, 3, (np.arange(60) % 3).astype("int8"), -1, "row 17: label -1 is outside 0 … 2"),
+        (gd.nn.binary_cross_entropy, 1, np.arange(60.0)[:, None] % 2, -1, r"in \[0, 1\], but row 17 of .* has -1"),
+        (flat_hinge, 1, np.arange(60) % 2 * 2.0 - 1, 0, r"are -1 and 1, but row 17 of .* has 0"),
+        (divergence, 2, np.full((60, 2), 0.5), -0.25, "not negative, but row 17 of .* has -0.25"),
+    ],
+)
+def test_labels_that_the_loss_refuses_are_refused_before_training(
+    loss: Any, outputs: int, labels: Any, wrong: float, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = labels.copy()
+    bad[17] = wrong
+    model = gd.nn.Linear(outputs, in_features=3)
+    before = model.state()
+
+    def refused(y: Any, message: str, **options: Any) -> None:
+        optimizer = gd.optim.SGD(model.parameters(), lr=1.0)
+        with pytest.raises(gd.errors.DataError, match=message):
+            gd.train.fit(model, loss, (X, y), optimizer, progress=False, **options)
+        assert all(np.array_equal(value, before[name]) for name, value in model.state().items())
+
+    refused(bad, message)
+    refused(bad, message, validation=0.5)
+    refused(labels, message, validation=(X, bad))
+    if outputs < 3:  # classes are looked at as a whole
+        monkeypatch.setitem(gd.train.fit.__globals__, "_ROWS", 10)
+        refused(bad, "counting from row 10 of the targets: .* row 7 of")
 
 
 # Scaling
@@ -390,4 +430,5 @@ def test_a_mapped_file_is_not_loaded(tmp_path: Any) -> None:
         env=environment,
     )
     assert done.returncode == 0, done.stderr
+    print(f"{megabytes} MB mapped, at most {float(done.stdout):.0f} MB private")
     assert float(done.stdout) < (300 if megabytes <= 600 else 500), done.stdout

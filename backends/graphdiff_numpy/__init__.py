@@ -167,7 +167,8 @@ class NumpyBackend(Backend):
 
     def from_host(self, array: Any, dtype: Any = None) -> Any:
         """Return the array itself where it already is one of the right dtype: no copy is made."""
-        return np.asarray(array, dtype)[()]
+        array = np.asarray(array, dtype)
+        return array if array.ndim else array[()]  # a view would be another object
 
     def host_dtype(self, array: Any) -> Any:
         """Return the array's dtype, which is NumPy's already."""

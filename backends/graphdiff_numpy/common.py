@@ -18,6 +18,8 @@ EXACT = 1 << 12
 """Elements up to which a sum may be a product with ones: beyond, NumPy's pairwise sum is more accurate."""
 FULL = 1 << 17
 """Elements up to which a constant is kept in full."""
+LISTED = 1 << 12
+"""Numbers up to which a vector is written as a list."""
 PRIVATE = 1 << 16
 """Bytes up to which a layer's input keeps its memory to itself."""
 QUICK = 1 << 19

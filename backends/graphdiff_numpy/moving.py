@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graphdiff.plan.passes import scalar
 from graphdiff.plan.program import Tensor
 from graphdiff.plan.schedule import Call, Local, View, dense_strides
 from graphdiff_numpy import label_table
@@ -39,10 +40,33 @@ def viewed_or_copied(plan: Planner, node: Tensor) -> bool:
             view = out
         plan.value[node] = view
         return True
+    if not source.shape and node.dtype.kind == "f":
+        boxed = plan.slot(source, node.dtype)
+        plan.value[node] = boxed.broadcast(node.shape)
+        return True
+    if node.op.name == "reshape":  # type: ignore[union-attr]
+        taken = Local(plan.fresh(), node.shape, node.dtype, source.roots)
+        plan.calls.append(Call(f"{{0}}.reshape({node.shape})", (source,), assigns=taken, node=node))
+        plan.value[node] = taken
+        return True
+    if node.op.name == "getitem":  # type: ignore[union-attr]
+        index = ", ".join(map(_subscript, node.attributes["template"]))
+        taken = Local(plan.fresh(), node.shape, node.dtype, source.roots)
+        plan.calls.append(Call(f"{{0}}[{index}]", (source,), assigns=taken, node=node))
+        plan.value[node] = taken
+        return True
     if node.op.name == "permute_dims" and node.attributes["axes"] == tuple(reversed(range(len(node.shape)))):  # type: ignore[union-attr]
         plan.value[node] = Local(f"{source.text}.T", node.shape, node.dtype, source.roots)
         return True
     return False
+
+
+def _subscript(entry: Any) -> str:
+    """Return one entry of an index as source."""
+    if isinstance(entry, slice):
+        parts = (entry.start, entry.stop, entry.step) if entry.step is not None else (entry.start, entry.stop)
+        return ":".join("" if part is None else repr(part) for part in parts)
+    return repr(entry)
 
 
 @lowers("label_weights")
@@ -68,6 +92,8 @@ def joined(plan: Planner, node: Tensor) -> bool:
     out = plan.placed.get(node)
     if out is None:
         return False
+    if node in plan.listed:
+        return listed(plan, node, out)
     shift = 0
     for part in node.inputs:
         piece = View(out.storage, part.shape, (1,), out.shift + shift, out.dtype)
@@ -77,6 +103,19 @@ def joined(plan: Planner, node: Tensor) -> bool:
             continue
         if part.size:
             plan.calls.append(Call(np.copyto, (piece, source), piece, "-", node=node))
+    plan.value[node] = out
+    return True
+
+
+def listed(plan: Planner, node: Tensor, out: View) -> bool:
+    """Write numbers as one list: that takes a tenth of the time that writing them one by one does."""
+    numbers = []
+    for part in node.inputs:
+        given = part if part.op is None else part.inputs[0]
+        value = scalar(given)
+        numbers.append(plan.operand(given) if value is None else repr(float(value)))
+    names = ", ".join(f"{{{place}}}" for place in range(1, len(numbers) + 1))
+    plan.calls.append(Call(f"{{0}}[:] = ({names})", (out, *numbers), out, "-", node=node))
     plan.value[node] = out
     return True
 
@@ -99,7 +138,17 @@ def index_set(plan: Planner, node: Tensor) -> bool:
 @lowers("scatter_add")
 def scattered(plan: Planner, node: Tensor) -> bool:
     """Write zeros, then the indexed elements."""
-    if len(node.inputs) != 1 or not node.size or not node.shape:
+    if not node.size or not node.shape:
+        return False
+    if len(node.inputs) == 2 and len(node.shape) == 1 and len(node.attributes["template"]) == 1:
+        values, places = (plan.operand(operand) for operand in node.inputs)
+        out = plan.out(node)
+        plan.calls.append(Call((out, "fill"), (0,), out, "-", node=node))
+        # An index array may name an element twice; only `add.at` counts both.
+        plan.calls.append(Call(np.add.at, (out, places, values), out, "-", node=node, flops=node.inputs[0].size))
+        plan.value[node] = out
+        return True
+    if len(node.inputs) != 1:
         return False
     out = plan.out(node)
     place = out.indexed(node.attributes["template"])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from graphdiff.plan.passes import scalar
 from graphdiff.plan.program import Tensor
 from graphdiff.plan.schedule import Storage, View, dense_strides
-from graphdiff_numpy.common import VIEWS
+from graphdiff_numpy.common import LISTED, VIEWS
 
 if TYPE_CHECKING:
     from graphdiff_numpy.planner import Planner
@@ -87,6 +87,8 @@ def find_patterns(plan: Planner) -> None:
             continue
         if node.op.name == "multiply":
             find_mask(plan, node)
+        elif node.op.name == "concatenate":
+            find_listed(plan, node)
         elif node.op.name in ("sum", "mean") and not node.shape:
             x = node.inputs[0]
             if is_product(x) and plan.only_user(x) is node:
@@ -95,6 +97,23 @@ def find_patterns(plan: Planner) -> None:
         elif node.op.name == "sum_wide":
             plan.wide[node.inputs[0]] = node
             find_scaled(plan, node)
+
+
+def find_listed(plan: Planner, node: Tensor) -> None:
+    """Note a vector made of single numbers: it is written as one list."""
+    if node.dtype.kind != "f" or len(node.shape) != 1 or not 1 < node.size == len(node.inputs) <= LISTED:
+        return
+    if not all(part.dtype == node.dtype and _boxes_number(part) for part in node.inputs):
+        return
+    plan.listed.add(node)
+    plan.skipped |= {part for part in node.inputs if part.op is not None and plan.only_user(part) is node}
+
+
+def _boxes_number(part: Tensor) -> bool:
+    """Whether a vector of one element is a constant, or a number in a box."""
+    if part.op is None:
+        return not part.recorded
+    return part.op.name == "reshape" and not part.inputs[0].shape
 
 
 def find_scaled(plan: Planner, wide: Tensor) -> None:
@@ -112,9 +131,9 @@ def find_scaled(plan: Planner, wide: Tensor) -> None:
 
 def is_product(x: Tensor) -> bool:
     """Whether a sum over `x` is an inner product of two arrays."""
-    if x.op is None or x.op.name != "multiply" or x.dtype.kind != "f" or x.size > 1 << 16:
+    if x.op is None or x.op.name not in ("multiply", "square") or x.dtype.kind != "f" or x.size > 1 << 16:
         return False
-    left, right = x.inputs
+    left, right = x.inputs[0], x.inputs[-1]
     return left.shape == right.shape == x.shape and left.dtype == right.dtype and left.recorded and right.recorded
 
 

@@ -30,6 +30,7 @@ from graphdiff_numpy.elementwise import elementwise, number
 from graphdiff_numpy.moving import viewed_or_copied
 from graphdiff_numpy.patterns import find_affine, find_patterns, place_parts
 from graphdiff_numpy.targets import find_targets, late_nodes
+from graphdiff_numpy.tiles import LARGE
 
 __all__ = ["Planner"]
 
@@ -61,6 +62,7 @@ class Planner:
         self.skipped: set[Tensor] = set()
         self.masks: dict[Tensor, Tensor] = {}
         self.contracted: set[Tensor] = set()
+        self.listed: set[Tensor] = set()
         self.wide: dict[Tensor, Tensor] = {}
         self.scaled: dict[Tensor, Tensor] = {}
         self._names = 0
@@ -91,7 +93,9 @@ class Planner:
         self.outputs = [boxed(self.operand(node)) for node in program.outputs]
         self.gradients = [(variable, boxed(self.operand(node))) for variable, node in program.gradients.items()]
         kept = [*self.outputs, *(operand for _, operand in self.gradients), *(local for _, local in self.numbers)]
-        self.schedule = Schedule(compute, commit, kept, reuse="reuse" not in disable)
+        arrays = [operand for operand in self.outputs if isinstance(operand, View) and operand.shape]
+        given = [view for view in arrays if 0 < view.size < LARGE]
+        self.schedule = Schedule(compute, commit, kept, "reuse" not in disable, given)
         self.notes = self._noted()
 
     def _noted(self) -> list[tuple[str, str]]:
@@ -100,7 +104,7 @@ class Planner:
             call.out.storage.root()[0] for call in self.schedule.calls if call.out is not None and call.out.turned
         }
         parts = sum(1 for node, view in self.placed.items() if node.op is not None and node.op.name != "concatenate")
-        fused = len(self.masks) + len(self.contracted) + len(self.scaled)
+        fused = len(self.masks) + len(self.contracted) + len(self.listed) + len(self.scaled)
         told = {
             "fuse": f"{fused} products with what feeds or ends them: sums, comparisons, factors",
             "layout": f"{len(columns)} buffers by columns; {len(self.with_bias) // 2} bias gradients within a product",

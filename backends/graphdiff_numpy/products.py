@@ -9,7 +9,7 @@ import numpy as np
 
 from graphdiff.plan.program import Tensor
 from graphdiff.plan.schedule import Call, Local, Operand, View
-from graphdiff_numpy.common import QUICK, SMALL, lowers, turned
+from graphdiff_numpy.common import FULL, QUICK, SMALL, lowers, turned
 from graphdiff_numpy.patterns import affine_parts
 
 if TYPE_CHECKING:
@@ -110,11 +110,30 @@ def product(plan: Planner, node: Tensor) -> bool:
 
 def dot(plan: Planner, x: Operand, y: Operand, out: View, node: Tensor) -> None:
     """Append a product, by the method of an array that is there beforehand where there is one."""
+    x, y = laid_alike(plan, x, y)
     flops = 2 * out.size * x.shape[-1]
     if isinstance(x, View):
         plan.calls.append(Call((x, "dot"), (y,), out, node=node, flops=flops))
     else:
         plan.calls.append(Call("{0}.dot({1}, {2})", (x, y, out), out, "-", node=node, flops=flops))
+
+
+def laid_alike(plan: Planner, x: Operand, y: Operand) -> tuple[Operand, Operand]:
+    """Lay a constant factor the other way where x lies by rows and y by columns: small products take half the time."""
+    if isinstance(x, View) and isinstance(y, View) and x.by_rows and y.turned and len(x.shape) == 2:
+        if _is_constant(y):
+            return x, plan.constant(np.ascontiguousarray(y.storage.source.T))
+        if _is_constant(x):
+            return plan.constant(np.ascontiguousarray(x.storage.source.T)).T, y
+    return x, y
+
+
+def _is_constant(view: View) -> bool:
+    """Whether a view is a whole constant, or its transpose, and small enough to be kept a second time."""
+    storage = view.storage
+    if storage.kind != "constant" or view.size > FULL:
+        return False
+    return storage.source.shape == (view.T.shape if view.turned else view.shape)
 
 
 def product_with_bias(plan: Planner, node: Tensor) -> bool:

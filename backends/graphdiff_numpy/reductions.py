@@ -89,7 +89,7 @@ def reduction_out(plan: Planner, node: Tensor, axes: tuple[int, ...]) -> tuple[V
 
 def contracted(plan: Planner, node: Tensor, product: Tensor, weight: float) -> bool:
     """Sum a product of two arrays as their inner product."""
-    left, right = (plan.operand(operand) for operand in product.inputs)
+    left, right = plan.operand(product.inputs[0]), plan.operand(product.inputs[-1])
     if not isinstance(left, View) or not isinstance(right, View):
         return False
     if not ((left.by_rows and right.by_rows) or (left.by_columns and right.by_columns)):

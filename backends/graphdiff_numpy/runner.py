@@ -19,7 +19,7 @@ import numpy as np
 
 from graphdiff.plan.plan import RetraceError
 from graphdiff.plan.program import MOVES, Program, Variable, next_serial
-from graphdiff.plan.schedule import ALIGNMENT, Call, Instruction, Local, Operand, Storage, View
+from graphdiff.plan.schedule import ALIGNMENT, Call, Instruction, Local, Operand, Storage, View, dense_strides
 from graphdiff_numpy.planner import Planner
 from graphdiff_numpy.tiles import Tiled, tiled
 
@@ -38,10 +38,12 @@ _HELPERS: dict[str, Any] = {
     "clock": perf_counter_ns,
     "float64": np.float64,
     "commit": (),
+    "empty": np.empty,
     "inf": math.inf,
     "marks": [],
     "moved": 0,
     "nan": math.nan,
+    "ndarray": np.ndarray,
     "number": float,
     "next_serial": next_serial,
     "outputs": None,
@@ -51,6 +53,7 @@ _HELPERS: dict[str, Any] = {
     "run": None,
     "run_all": _run_all,
     "serial": 0,
+    "zeros": np.zeros,
 }
 """What the source may name besides arrays and the functions that it calls."""
 
@@ -162,7 +165,8 @@ class NumpyRunner:
         scope = self._scope
         self._arrays.clear()
         for name, view in self._views.items():
-            scope[name] = self._array(view)
+            if not _is_fresh(view):
+                scope[name] = self._array(view)
         for name, (owner, method) in self._methods.items():
             scope[name] = getattr(scope[owner], method)
         scope.update(self._objects)
@@ -234,6 +238,8 @@ class NumpyRunner:
         if isinstance(function, tuple):
             view, method = function
             owner = self._name_of(view)
+            if _is_fresh(view):
+                return f"{owner}.{method}"
             name = f"{owner}_{method}"
             self._taken.add(name)
             self._methods[name] = (owner, method)
@@ -268,6 +274,31 @@ class NumpyRunner:
         assigned = f"{call.assigns.text} = " if call.assigns is not None else ""
         return f"{assigned}{function}({', '.join(texts)})"
 
+    def _line_with_memory(self, call: Call, made: set[str]) -> str:
+        """Return a call's line, behind lines that make the fresh memory which it is the first to touch."""
+        before: list[str] = []
+        owner = call.function[0] if isinstance(call.function, tuple) else None
+        for view in (call.out, *call.operands, owner):
+            if not isinstance(view, View) or not _is_fresh(view):
+                continue
+            whole = _whole(view)
+            base, name = self._name_of(whole), self._name_of(view)
+            if base not in made:
+                made.add(base)
+                cleared = owner is not None and call.function[1] == "fill" and call.operands == (0,)
+                kind = self._named(view.dtype, f"{view.dtype}_type")
+                before.append(f"{base} = {'zeros' if cleared else 'empty'}({whole.shape}, {kind})")
+                if cleared and view.size == whole.size:
+                    return before[0]
+            if name not in made:
+                made.add(name)
+                width = view.dtype.itemsize
+                strides = tuple(stride * width for stride in view.strides)
+                kind = self._named(view.dtype, f"{view.dtype}_type")
+                place = view.place()[1] * width
+                before.append(f"{name} = ndarray({view.shape}, {kind}, {base}, {place}, {strides})")
+        return "; ".join([*before, self._line(call)])
+
     def _write(self, timed: bool) -> str:
         plan = self._plan
         lines = []
@@ -276,7 +307,8 @@ class NumpyRunner:
             lines.append(f"{name} = number({value})" if variable.dtype == np.float64 else f"{name} = {value}")
         if timed:
             lines = ["global began", *lines, "began = clock()"]
-        lines += _marked([self._line(call) for call in self.compute], timed, 0)
+        made: set[str] = set()
+        lines += _marked([self._line_with_memory(call, made) for call in self.compute], timed, 0)
         outputs = [self._result(operand) for operand in plan.outputs]
         returned = f"({', '.join(outputs)}{',' if len(outputs) == 1 else ''})"
         planned = any(isinstance(operand, View) for operand in plan.outputs)
@@ -361,6 +393,8 @@ class NumpyRunner:
         if isinstance(operand, Local):
             # A kernel may return a view of planned memory, which the next run overwrites.
             return f"{operand.text}.copy()" if operand.roots else operand.text
+        if _is_fresh(operand):
+            return f"{self._name_of(_whole(operand))}{'.T' if operand.turned else ''}"
         name = self._name_of(operand)
         return f"{name}.copy()" if operand.shape else f"{name}[()]"
 
@@ -398,6 +432,17 @@ class NumpyRunner:
         return [after - before for before, after in zip(earlier, marks, strict=True)], end - start
 
 
+def _is_fresh(view: View) -> bool:
+    return view.place()[0].kind == "fresh"
+
+
+def _whole(view: View) -> View:
+    """Return all of the fresh memory that a view lies in, in the shape in which it is returned, laid by rows."""
+    root = view.place()[0]
+    shape = root.source
+    return View(root, shape, dense_strides(shape), 0, root.dtype, view.label)
+
+
 def _key(view: View) -> Any:
     return (*view.place(), view.shape, view.strides, view.dtype)
 
@@ -414,6 +459,8 @@ def _where(call: Call) -> str:
     root, shift = call.out.place()
     if root.kind == "variable":
         return f"variable {root.source.name or 'parameters'}"
+    if root.kind == "fresh":
+        return "returned"
     if root.private or root.kind != "scratch":
         return "kept"
     return f"scratch {root.offset + shift * root.dtype.itemsize}"

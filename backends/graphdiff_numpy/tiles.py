@@ -7,7 +7,7 @@ from typing import Any
 
 from graphdiff.plan.schedule import Call, View
 
-__all__ = ["TILE", "Tiled", "tiled"]
+__all__ = ["LARGE", "TILE", "Tiled", "tiled"]
 
 TILE = 1 << 17
 LARGE = 1 << 20

@@ -6,7 +6,10 @@ import click
 
 from graphdiff.cli.compare import compare
 from graphdiff.cli.demo import demo
-from graphdiff.cli.tables import evaluate, predict, train
+from graphdiff.cli.export import export
+from graphdiff.cli.see import draw, explore, show, trace
+from graphdiff.cli.tables import evaluate, predict
+from graphdiff.cli.train import train
 
 __all__ = ["main"]
 
@@ -17,5 +20,5 @@ def main() -> None:
     """Automatic differentiation on an explicit graph."""
 
 
-for _command in (demo, train, predict, evaluate, compare):
+for _command in (demo, draw, show, trace, explore, train, predict, evaluate, export, compare):
     main.add_command(_command)

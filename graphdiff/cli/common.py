@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
-__all__ = ["require_writable", "widths_of"]
+from graphdiff.errors import GraphDiffError
+
+__all__ = ["Names", "errors_told", "function_of", "random_arrays", "require_writable", "widths_of"]
+
+
+class Names(click.ParamType):
+    """Names separated by commas."""
+
+    name = "names"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        return value if isinstance(value, list) else [name.strip() for name in value.split(",") if name.strip()]
+
+
+@contextlib.contextmanager
+def errors_told() -> Iterator[None]:
+    """Show errors in one line, those of packages that are missing too."""
+    try:
+        yield
+    except (GraphDiffError, ImportError) as error:
+        raise click.ClickException(str(error)) from error
 
 
 def require_writable(folder: Path) -> None:
@@ -29,3 +52,40 @@ def widths_of(hidden: str) -> list[int]:
     if any(width < 1 for width in widths):
         raise click.BadParameter(f"{hidden!r} is no list of positive widths such as 64,64", param_hint="--hidden")
     return widths
+
+
+def random_arrays(shapes: Sequence[str], seed: int) -> list[Any]:
+    """Return arrays of the shapes that --shapes lists, filled at random from 0 to 1."""
+    import numpy as np
+
+    generator = np.random.default_rng(seed)
+    return [np.asarray(generator.uniform(size=_shape(each))) for each in shapes]
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    try:
+        lengths = tuple(int(length) for length in text.lower().replace("×", "x").replace(",", "x").split("x"))
+    except ValueError:
+        lengths = (-1,)
+    if min(lengths) < 0 or (0 in lengths and lengths != (0,)):
+        raise click.BadParameter(f"{text!r} is no shape such as 3x4, or 0 for a number", param_hint="--shapes")
+    return () if lengths == (0,) else lengths
+
+
+def function_of(target: str) -> Any:
+    """Run a Python file and return the function of it that FILE.py:FUNCTION names."""
+    import runpy
+
+    path, _, name = target.rpartition(":")
+    if not path or not name:
+        raise click.BadParameter(f"{target!r} is not of the form FILE.py:FUNCTION", param_hint="FILE.py:FUNCTION")
+    if not Path(path).is_file():
+        raise click.BadParameter(f"there is no file {path!r}", param_hint="FILE.py:FUNCTION")
+    try:
+        names = runpy.run_path(path)
+    except Exception as error:
+        raise click.ClickException(f"{path} cannot be run: {type(error).__name__}: {error}") from error
+    if not callable(names.get(name)):
+        functions = sorted(key for key, value in names.items() if callable(value) and not key.startswith("_"))
+        raise click.ClickException(f"{path} has no function {name!r}; it has {', '.join(functions) or 'none'}")
+    return names[name]

@@ -83,7 +83,7 @@ def _train_digits(epochs: int, widths: list[int], seed: int, out: Path) -> None:
     loss = softmax_cross_entropy(model(train_images[few]), train_labels[few]).named("loss")
     loss.backward()
     graph = draw(loss).save(out / "digits_loss.svg")
-    curves = _save_curves(history, out / "digits_curves.png")
+    curves = history.plot(out / "digits_curves.png")
     click.echo(f"wrote {graph} and {curves}")
 
 
@@ -92,22 +92,3 @@ def _print_epoch(record: dict[str, float]) -> None:
         f"{record['epoch']:>5}  {record['loss']:>8.4f}  {record['accuracy']:>8.2%}"
         f"  {record['validation_loss']:>13.4f}  {record['validation_accuracy']:>17.2%}"
     )
-
-
-def _save_curves(history: list[dict[str, float]], path: Path) -> Path:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise click.ClickException(f'the curves need matplotlib: pip install "graphdiff[demo]" ({error})') from error
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    epochs = [record["epoch"] for record in history]
-    for axes, key, title in zip(figure.subplots(1, 2), ("loss", "accuracy"), ("Cross-entropy", "Accuracy")):
-        axes.plot(epochs, [record[key] for record in history], color="#0072b2", label="training")
-        held_out = [record[f"validation_{key}"] for record in history]
-        axes.plot(epochs, held_out, color="#d55e00", linestyle="--", label="held out")
-        axes.set(title=title, xlabel="epoch")
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False)
-    figure.savefig(path, dpi=130)
-    return path

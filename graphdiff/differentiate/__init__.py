@@ -14,12 +14,14 @@ from graphdiff.differentiate.functions import (
     vmap,
 )
 from graphdiff.differentiate.reverse import adjoints, backward
+from graphdiff.differentiate.revolve import checkpoint_chain
 
 __all__ = [
     "adjoints",
     "backward",
     "batch",
     "checkpoint",
+    "checkpoint_chain",
     "grad",
     "hessian",
     "hvp",

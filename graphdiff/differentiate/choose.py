@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from graphdiff.costs import Cost, predict
 from graphdiff.graph import topological_order
+from graphdiff.op import OPS
 from graphdiff.tensor import Tensor
 
 __all__ = ["Choice", "choose", "predicted"]
@@ -14,8 +15,17 @@ __all__ = ["Choice", "choose", "predicted"]
 MOST_NODES = 5_000
 """Beyond, counting would cost more than it saves, and the sizes decide."""
 
-HANDICAP = 1.3
-"""How much elimination must win by on paper: fewer multiplications are not reliably faster."""
+HANDICAP = 1.05
+"""How much elimination must win by on paper: of two ways that cost the same, the plainer one is taken."""
+
+HANDICAP_OF_NUMBERS = 1.35
+"""The same on the graph of numbers, where a batched pass loses more of its calls to what a plan merges."""
+
+MOST_NUMBERS = 200
+"""Inputs and outputs together, up to which elimination on numbers is considered."""
+
+MOST_ELEMENTS = 100_000
+"""Elements of all tensors together, up to which elimination on blocks is considered."""
 
 BATCHED = {"forward": "batched forward", "reverse": "batched reverse"}
 
@@ -30,16 +40,22 @@ class Choice:
     costs : dict of str to Cost
     inputs, outputs : int
         Elements.
+    order : list of int
+        In which blocks are eliminated, if that was looked for.
+    title : str
+        What is computed.
     """
 
     mode: str
     costs: dict[str, Cost]
     inputs: int
     outputs: int
+    order: Sequence[int] | None = None
+    title: str = "Jacobian"
 
     def __str__(self) -> str:
         lines = [
-            f"Jacobian of {self.outputs} outputs by {self.inputs} inputs: {self.mode} mode",
+            f"{self.title} of {self.outputs} outputs by {self.inputs} inputs: {self.mode} mode",
             f"{'':<14}{'calls':>10}{'flops':>14}{'transcendental':>16}{'bytes':>14}{'estimate':>14}",
         ]
         for name, cost in self.costs.items():
@@ -52,8 +68,38 @@ class Choice:
         return "\n".join(lines)
 
 
-def elimination_cost(outputs: Sequence[Tensor], leaves: Sequence[Tensor], partials: Cost) -> Cost:
-    """Return the cost of the accumulation in the best greedy order, after the value and the partial derivatives."""
+def computed(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> list[Tensor]:
+    """Return the nodes between leaves and outputs, outputs included."""
+    sources = frozenset(leaves)
+    return [
+        node for node in topological_order(outputs, boundary=sources) if node not in sources and node.op is not None
+    ]
+
+
+def is_of_numbers(nodes: Sequence[Tensor]) -> bool:
+    """Whether a function is written in numbers: every op but those that move elements works on single ones."""
+    from graphdiff.differentiate.eliminate import MOVES, SAME
+
+    return all(
+        node.op.name in MOVES | SAME or all(each.size == 1 for each in (node, *node.inputs))  # type: ignore[union-attr]
+        for node in nodes
+    )
+
+
+def _elimination(
+    outputs: Sequence[Tensor], leaves: Sequence[Tensor], partials: Cost
+) -> tuple[Cost, Sequence[int] | None]:
+    """Return the cost in the best order found, the value and partial derivatives included, and that order of blocks."""
+    if is_of_numbers(computed(outputs, leaves)):
+        return partials + _scalar_cost(outputs, leaves), None
+    from graphdiff.differentiate.accumulate import BlockGraph
+
+    order, cost = BlockGraph(outputs, leaves).best_order()
+    return partials + cost, order
+
+
+def _scalar_cost(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> Cost:
+    """Return the cost of the best greedy order on the graph of numbers."""
     from graphdiff.differentiate.eliminate import ScalarGraph, best_order
 
     vertices = ScalarGraph(outputs, leaves).vertices
@@ -63,31 +109,42 @@ def elimination_cost(outputs: Sequence[Tensor], leaves: Sequence[Tensor], partia
     # The entries are computed one by one, and put together one by one.
     entries = sum(leaf.size for leaf in leaves) * sum(output.size for output in outputs)
     calls = products + sums + entries
-    return partials + Cost(products, sums, 0, calls, 3 * itemsize * calls)
+    return Cost(products, sums, 0, calls, 3 * itemsize * calls, numbers=calls)
 
 
 def predicted(outputs: Sequence[Tensor], leaves: Sequence[Tensor], modes: Sequence[str]) -> dict[str, Cost]:
     """Return the cost of the Jacobian in each mode, of `graphdiff.costs.MODES` or ``"elimination"``."""
     costs = predict(outputs, leaves, [mode for mode in modes if mode != "elimination"])
     if "elimination" in modes:
-        costs["elimination"] = elimination_cost(outputs, leaves, predict(outputs, leaves, ["partials"])["partials"])
+        costs["elimination"], _ = _elimination(outputs, leaves, predict(outputs, leaves, ["partials"])["partials"])
     return costs
 
 
-def choose(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> Choice:
-    """Return the mode of least counted cost: calls, operations and bytes weighed as in `Cost.seconds`.
+def _can_eliminate(order: Sequence[Tensor], outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> bool:
+    if not order:
+        return False
+    if is_of_numbers(order):
+        return sum(end.size for end in (*leaves, *outputs)) <= MOST_NUMBERS
+    # Reverse mode keeps infinite partial derivatives of what a `where` has not taken away from its zeros.
+    chosen = any(node.op is OPS["where"] for node in order)
+    return not chosen and sum(node.size for node in order if node.recorded) <= MOST_ELEMENTS
 
-    Elimination is considered for functions written in numbers alone.
+
+def choose(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> Choice:
+    """Return the mode of least estimated time: calls, operations and bytes weighed as in `Cost.seconds`.
+
+    Elimination on the graph of numbers is considered for functions written in numbers alone, elimination of blocks for
+    all others.
     """
     inputs, size = sum(leaf.size for leaf in leaves), sum(output.size for output in outputs)
-    order = topological_order(outputs, boundary=frozenset(leaves))
-    if len(order) > MOST_NODES:
+    nodes = computed(outputs, leaves)
+    if len(nodes) > MOST_NODES:
         return Choice("forward" if inputs < size else "reverse", {}, inputs, size)
-    modes = list(BATCHED.values())
-    ends = {*leaves, *outputs}
-    if all(node.size == 1 for node in order if node not in ends) and inputs + size <= 200 and len(order) > 1:
-        modes.append("elimination")
-    counted = predicted(outputs, leaves, modes)
-    costs = {mode.removeprefix("batched "): cost for mode, cost in counted.items()}
-    handicap = {"elimination": HANDICAP}
-    return Choice(min(costs, key=lambda mode: costs[mode].seconds * handicap.get(mode, 1)), costs, inputs, size)
+    counted = predict(outputs, leaves, [*BATCHED.values(), "partials"])
+    costs = {mode: counted[batched] for mode, batched in BATCHED.items()}
+    order: Sequence[int] | None = None
+    if _can_eliminate(nodes, outputs, leaves):
+        costs["elimination"], order = _elimination(outputs, leaves, counted["partials"])
+    handicap = {"elimination": HANDICAP_OF_NUMBERS if order is None else HANDICAP}
+    best = min(costs, key=lambda mode: costs[mode].seconds * handicap.get(mode, 1))
+    return Choice(best, costs, inputs, size, order)

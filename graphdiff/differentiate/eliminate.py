@@ -7,7 +7,15 @@ from typing import Any
 
 from graphdiff.backend import working_on
 from graphdiff.differentiate.batch import batch
-from graphdiff.differentiate.elimination_order import EliminationOrder, Vertices, elimination_order
+from graphdiff.differentiate.edge_elimination import product
+from graphdiff.differentiate.elimination_order import (
+    GRAPHS,
+    PLURALS,
+    EliminationOrder,
+    elimination_order,
+    graph_after,
+)
+from graphdiff.differentiate.vertices import Vertices
 from graphdiff.errors import GraphError, NoValueError
 from graphdiff.graph import topological_order
 from graphdiff.host import is_real_floating
@@ -26,7 +34,7 @@ Term = Any
 """1, -1, another number, or (node, position, element): where to find a partial derivative."""
 
 
-def _still(node: Tensor) -> Tensor:
+def still(node: Tensor) -> Tensor:
     """Return a node as a constant: its value and no graph."""
     if not node.has_value:
         raise NoValueError(f"{node.describe()}, made at {node.source}, decides the structure of the graph: feed it")
@@ -125,12 +133,12 @@ class ScalarGraph:
                 operands.append(GRAPH.reshape(places, operand.shape))
                 own += self._of(operand)
             else:
-                operands.append(_still(operand))
+                operands.append(still(operand))
         return [own[place] for place in _list(node.op.node(tuple(operands), node.attributes))]  # type: ignore[union-attr]
 
     def _chosen(self, node: Tensor) -> list[int]:
         condition, first, second = node.inputs
-        taken = _list(GRAPH.broadcast_to(_still(condition), node.shape))
+        taken = _list(GRAPH.broadcast_to(still(condition), node.shape))
         pairs = zip(taken, self._spread(first, node.shape), self._spread(second, node.shape), strict=True)
         return [one if choice else other for choice, one, other in pairs]
 
@@ -168,7 +176,7 @@ class ScalarGraph:
         if isinstance(op, (Linear, Multilinear)):
             # The structure is that of the op over ones; for linear ops these are the coefficients too.
             stand_ins = tuple(
-                GRAPH.ones(operand.shape, dtype=operand.dtype) if is_real_floating(operand.dtype) else _still(operand)
+                GRAPH.ones(operand.shape, dtype=operand.dtype) if is_real_floating(operand.dtype) else still(operand)
                 for operand in node.inputs
             )
             pattern = _list(local_matrix(node, position, stand_ins))
@@ -249,13 +257,13 @@ def _partial(F: Any, term: tuple[Tensor, int, Any], known: dict[Any, Any]) -> An
     node, position, element = term
     whole = known.get((node, position))
     if whole is None:
-        whole = known[node, position] = _whole_partial(F, node, position)
+        whole = known[node, position] = whole_partial(F, node, position)
     if not getattr(whole, "shape", ()):
         return whole
     return whole[element] if isinstance(element, tuple) or len(whole.shape) == 1 else F.reshape(whole, (-1,))[element]
 
 
-def _whole_partial(F: Any, node: Tensor, position: int) -> Any:
+def whole_partial(F: Any, node: Tensor, position: int) -> Any:
     op = node.op
     values = node.inputs if F.is_graph else [operand._value for operand in node.inputs]
     if op is OPS["where"]:
@@ -267,7 +275,7 @@ def _whole_partial(F: Any, node: Tensor, position: int) -> Any:
     elif F.is_graph:
         return local_matrix(node, position, node.inputs)
     else:
-        return local_matrix(node, position, [_still(operand) for operand in node.inputs])._value
+        return local_matrix(node, position, [still(operand) for operand in node.inputs])._value
     if not hasattr(whole, "shape"):
         return whole
     if tuple(whole.shape) != node.shape:
@@ -284,21 +292,26 @@ def best_order(vertices: Vertices) -> EliminationOrder:
     return min(orders, key=lambda order: order.multiplications)
 
 
-def _numbers(order: EliminationOrder | None, vertices: Vertices) -> Sequence[int]:
-    if order is None:
-        order = best_order(vertices)
-    if sorted(order.numbers) != sorted(vertices.inner):
+def _check_fits(order: EliminationOrder, vertices: Vertices) -> None:
+    if order.kind == "vertex":
+        fits = sorted(order.numbers) == sorted(vertices.inner)
+    else:
+        try:
+            fits = bool(graph_after(GRAPHS[order.kind](vertices), order.numbers))
+        except (GraphError, IndexError):
+            fits = False
+    if not fits:
         raise GraphError(
-            f"the order eliminates {len(order)} vertices that are not the {len(vertices.inner)} between the inputs and "
-            "outputs of this function: take it from gd.elimination_order of this function's gd.Graph"
+            f"the order eliminates {len(order)} {PLURALS[order.kind]}, which are not the ones between the inputs and "
+            f"outputs of this function ({len(vertices.inner)} vertices): take it from gd.elimination_order of this "
+            "function's gd.Graph"
         )
-    return order.numbers
 
 
 def eliminate(
     outputs: Sequence[Tensor], leaves: Sequence[Tensor], order: EliminationOrder | None = None, numeric: bool = False
 ) -> list[list[Tensor]]:
-    """Return the Jacobian, entry [output][leaf], by eliminating the inner vertices of the scalar graph.
+    """Return the Jacobian, entry [output][leaf], by eliminating the inner vertices, edges or faces of the scalar graph.
 
     Parameters
     ----------
@@ -311,44 +324,45 @@ def eliminate(
     Raises
     ------
     GraphError
-        The order is not one of this graph's vertices.
+        The order is not one of this graph.
 
     Notes
     -----
     A. Griewank and S. Reese, On the calculation of Jacobian matrices by the Markowitz rule, 1991.
     """
     graph = ScalarGraph(outputs, leaves)
-    numbers = _numbers(order, graph.vertices)
+    if order is None:
+        order = best_order(graph.vertices)
+    _check_fits(order, graph.vertices)
     backend = outputs[0].backend
     with working_on(backend):
         factor = graph.factors(backend.numbers if numeric else GRAPH)
-        before, after = graph.vertices.copy()
-        for v in numbers:
-            tails, heads = sorted(before[v]), sorted(after[v])
-            for tail in tails:
-                left = factor.pop((tail, v))
-                after[tail].discard(v)
-                for head in heads:
-                    product = _product(left, factor[v, head])
-                    earlier = factor.get((tail, head))
-                    factor[tail, head] = product if earlier is None else earlier + product
-                    after[tail].add(head)
-                    before[head].add(tail)
-            for head in heads:
-                del factor[v, head]
-                before[head].discard(v)
+        if order.kind == "vertex":
+            _eliminate_vertices(graph.vertices, order.numbers, factor)
+        else:
+            factor = graph_after(GRAPHS[order.kind](graph.vertices, factor), order.numbers).entries()
         return [
             [_block(factor, rows, columns, output, leaf) for columns, leaf in zip(graph.sources, leaves, strict=True)]
             for rows, output in zip(graph.sinks, outputs, strict=True)
         ]
 
 
-def _product(left: Any, right: Any) -> Any:
-    if left.__class__ is int and left in (1, -1):
-        return right if left == 1 else -right
-    if right.__class__ is int and right in (1, -1):
-        return left if right == 1 else -left
-    return left * right
+def _eliminate_vertices(vertices: Vertices, order: Sequence[int], factor: dict[tuple[int, int], Any]) -> None:
+    before, after = vertices.copy()
+    for v in order:
+        tails, heads = sorted(before[v]), sorted(after[v])
+        for tail in tails:
+            left = factor.pop((tail, v))
+            after[tail].discard(v)
+            for head in heads:
+                term = product(left, factor[v, head])
+                earlier = factor.get((tail, head))
+                factor[tail, head] = term if earlier is None else earlier + term
+                after[tail].add(head)
+                before[head].add(tail)
+        for head in heads:
+            del factor[v, head]
+            before[head].discard(v)
 
 
 def _block(

@@ -10,7 +10,7 @@ from graphdiff.errors import ShapeError
 from graphdiff.graph import collector_paused, topological_order
 from graphdiff.host import is_real_floating
 from graphdiff.op import GRAPH, Composite, as_tensor
-from graphdiff.tensor import Tensor
+from graphdiff.tensor import WATCHES, Tensor
 
 __all__ = ["push_forward", "tangents"]
 
@@ -51,6 +51,8 @@ def push_forward(order: Sequence[Tensor], tangent: dict[Tensor, Any], F: Any) ->
         elif result.dtype != node._value.dtype:
             result = F.astype(result, node._value.dtype)
         tangent[node] = result
+        for watch in WATCHES:
+            watch.tangent(node, result)
 
 
 def _push_through(F: Any, node: Tensor, moved: Sequence[Any]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import wraps
 from typing import Any
 
@@ -282,9 +283,16 @@ def _reverse_rows(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> list[l
 MODES = ("auto", "forward", "reverse", "elimination")
 
 
-def _eliminated(outputs: Sequence[Tensor], leaves: Sequence[Tensor], order: Any) -> list[list[Tensor]]:
+def _eliminated(
+    outputs: Sequence[Tensor], leaves: Sequence[Tensor], order: Any, blocks: Sequence[int] | None = None
+) -> list[list[Tensor]]:
+    """Return the Jacobian by elimination: of numbers if an order says so or there is nothing else, else of blocks."""
+    from graphdiff.differentiate.accumulate import accumulate
+    from graphdiff.differentiate.choose import computed, is_of_numbers
     from graphdiff.differentiate.eliminate import eliminate
 
+    if order is None and not is_of_numbers(computed(outputs, leaves)):
+        return accumulate(outputs, leaves, blocks)
     sources = frozenset(leaves)
     return eliminate(outputs, leaves, order, _ends_here(topological_order(outputs, boundary=sources), sources))
 
@@ -300,8 +308,9 @@ def jacobian(function: Callable[..., Any], argnums: ArgNums = 0, mode: Any = "au
     mode : {"auto", "forward", "reverse", "elimination"} or EliminationOrder
         ``"auto"`` takes what costs least as counted from the graph: ``.explain(*arguments)`` of the function
         returned says which that is, and what the others cost;
-        ``"elimination"`` accumulates the Jacobian on the scalar graph in the best greedy order, and an order from
-        `elimination_order` of the function's graph in that one.
+        ``"elimination"`` accumulates the Jacobian by eliminating the nodes in between, in the best order found: of a
+        function written in numbers on the graph of numbers, else block by block, choosing per segment between tangents
+        and adjoints. An order from `elimination_order` of the function's graph accumulates it in that one.
 
     Returns
     -------
@@ -347,14 +356,16 @@ def jacobian(function: Callable[..., Any], argnums: ArgNums = 0, mode: Any = "au
     @wraps(function)
     def evaluated(*arguments: Any, **options: Any) -> Any:
         call, outputs, structure = begun(arguments, options)
-        way = cheapest(outputs, call.leaves).mode if isinstance(mode, str) and mode == "auto" else mode
+        choice = cheapest(outputs, call.leaves) if isinstance(mode, str) and mode == "auto" else None
+        way = mode if choice is None else choice.mode
         with working_on(outputs[0].backend):
             if way == "forward":
                 table = _forward_columns(outputs, call.leaves)
             elif way == "reverse":
                 table = _reverse_rows(outputs, call.leaves)
             else:
-                table = _eliminated(outputs, call.leaves, None if isinstance(way, str) else way)
+                order = None if isinstance(way, str) else way
+                table = _eliminated(outputs, call.leaves, order, choice.order if choice is not None else None)
         return unflatten(structure, [call.restore(row) for row in table])
 
     def explain(*arguments: Any, **options: Any) -> Any:
@@ -366,8 +377,24 @@ def jacobian(function: Callable[..., Any], argnums: ArgNums = 0, mode: Any = "au
     return evaluated
 
 
-def hessian(function: Callable[..., Any], argnums: ArgNums = 0) -> Callable[..., Any]:
-    """Return a function that gives the Hessian of a scalar function: forward over reverse mode.
+def hessian(function: Callable[..., Any], argnums: ArgNums = 0, mode: Any = "auto") -> Callable[..., Any]:
+    """Return a function that gives the Hessian of a scalar function: the Jacobian of its gradient.
+
+    Parameters
+    ----------
+    function : callable
+        Returns a scalar Tensor.
+    argnums : int or sequence of int
+    mode : {"auto", "forward", "reverse", "elimination"}
+        How the gradient, which reverse mode gives, is differentiated: ``"forward"`` is forward over reverse,
+        ``"reverse"`` reverse over reverse, and ``"elimination"`` accumulates block by block, which leaves out what is
+        known to be zero. ``"auto"`` takes what costs least as counted from the graph; ``.explain(*arguments)`` of the
+        function returned says which that is.
+
+    Returns
+    -------
+    callable
+        For each two leaves of the arguments a Tensor of both shapes, nested as the arguments, twice.
 
     Examples
     --------
@@ -375,7 +402,15 @@ def hessian(function: Callable[..., Any], argnums: ArgNums = 0) -> Callable[...,
     >>> gd.hessian(lambda t: t[0] ** 2 - t[1] ** 2)(gd.constant([0.0, 0.0])).tolist()
     [[2.0, 0.0], [0.0, -2.0]]
     """
-    return jacobian(grad(function, argnums), argnums, mode="forward")
+    evaluated = jacobian(grad(function, argnums), argnums, mode)
+    explained = evaluated.explain  # type: ignore[attr-defined]
+
+    def explain(*arguments: Any, **options: Any) -> Any:
+        """Return the choice that mode "auto" makes at these arguments, with what each mode costs; prints as a table."""
+        return replace(explained(*arguments, **options), title="Hessian, as the Jacobian of the gradient,")
+
+    evaluated.explain = explain  # type: ignore[attr-defined]
+    return evaluated
 
 
 def hessian_of(output: Tensor, leaves: Sequence[Tensor]) -> Tensor:

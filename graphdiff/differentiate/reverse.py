@@ -14,7 +14,7 @@ from graphdiff.errors import BackendError, DTypeError, NonScalarError, ShapeErro
 from graphdiff.graph import collector_paused, topological_order
 from graphdiff.host import is_real_floating
 from graphdiff.op import GRAPH, OPS, Composite, Elementwise, Linear, Multilinear, Op, as_tensor, literal, sum_to
-from graphdiff.tensor import TRACES, Tensor, Variable
+from graphdiff.tensor import TRACES, WATCHES, Tensor, Variable
 
 __all__ = ["adjoints", "backward", "below", "gradients_of", "pull_back", "seed_for"]
 
@@ -66,8 +66,12 @@ def pull_back(
     # survive a multiplication by an infinite partial. Empty, and free, in graphs without `where`.
     live: dict[Tensor, Any] = {}
     where = OPS["where"]
+    watched = bool(WATCHES)
     for node in reversed(order):
         op = node.op
+        if watched and node in adjoint:
+            for watch in WATCHES:
+                watch.adjoint(node, adjoint[node])
         if op is None or node in boundary:
             continue
         cotangent = adjoint.get(node) if keep else adjoint.pop(node, None)
@@ -198,7 +202,7 @@ def _reached(
     """Return which elements of an operand a live element of the output depends on."""
     operands = values if isinstance(op, Linear) else [F.ones_like(value) for value in values]
     pattern = op.adjoint(F, F.astype(mask, values[position].dtype), position, out, operands, attributes)
-    return pattern != 0
+    return pattern != F.zeros_like(pattern)  # of booleans too: namespaces compare them with booleans alone
 
 
 def _finite_adjoint(

@@ -7,7 +7,8 @@ from types import ModuleType
 from typing import Any
 
 from graphdiff.draw.dot import Drawing, draw
-from graphdiff.draw.table import Paths, Trace, paths, trace
+from graphdiff.draw.path_sums import Paths, paths
+from graphdiff.draw.table import Trace, trace
 from graphdiff.draw.text import show
 
 __all__ = ["Drawing", "Paths", "Trace", "draw", "paths", "show", "trace"]

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from graphdiff import host
-from graphdiff.differentiate.reverse import adjoints as adjoints_of
+from graphdiff.draw.compose import Layers, compose
+from graphdiff.draw.expand import open_composites
+from graphdiff.draw.options import Options
+from graphdiff.draw.write import to_dot
 from graphdiff.errors import GraphError
 from graphdiff.graph import Graph
-from graphdiff.tensor import Tensor, Variable
+from graphdiff.tensor import Tensor
 
-__all__ = ["Drawing", "draw"]
+if TYPE_CHECKING:
+    from graphdiff.draw.page import Page
 
-# Okabe and Ito's colours, lightened: told apart with any colour vision, and black text stays readable on them.
-STYLES = {
-    "variable": {"shape": "box", "fillcolor": "#cfe8f7", "color": "#0072b2"},
-    "placeholder": {"shape": "box", "fillcolor": "#ffffff", "color": "#0072b2", "style": "filled,rounded,dashed"},
-    "constant": {"shape": "box", "fillcolor": "#f2f2f2", "color": "#8c8c8c"},
-    "op": {"shape": "ellipse", "fillcolor": "#fdf0d0", "color": "#b37700"},
-    "output": {"shape": "ellipse", "fillcolor": "#d3efe3", "color": "#00805c", "penwidth": "2"},
-}
-_FORMATS = ("svg", "png", "pdf", "dot")
+__all__ = ["Drawing", "draw", "draw_graph"]
+
+_PIXELS = 192
+"""Per inch, in PNG: twice a screen's."""
+_FORMATS = ("svg", "png", "pdf", "dot", "html")
 
 
 class Drawing:
@@ -35,22 +37,35 @@ class Drawing:
     ----------
     source : str
         The DOT text.
+    outputs : Tensor, nested structure of Tensors, or Graph
+        What was drawn; of a model its output for a placeholder.
     """
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, outputs: Any = None) -> None:
         self.source = source
+        self.outputs = outputs
 
     def render(self, file_format: str) -> bytes:
-        """Return the picture as bytes: "svg", "png", "pdf", or "dot" for the text itself."""
+        """Return the picture as bytes: "svg", "png", "pdf", "dot" for the text itself, "html" for the page."""
         if file_format not in _FORMATS:
             raise GraphError(f"a drawing is saved as {', '.join(_FORMATS)}, not {file_format!r}")
         if file_format == "dot":
             return self.source.encode()
+        if file_format == "html":
+            return self.page().html.encode()
         import pygraphviz
 
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Graphviz warns of fonts that are not on the machine and uses others
-            return pygraphviz.AGraph(string=self.source).draw(format=file_format, prog="dot")  # type: ignore[no-any-return]
+        # Graphviz warns of fonts that are not on the machine and uses others, and pygraphviz of every large graph.
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            resolution = f"-Gdpi={_PIXELS}" if file_format == "png" else ""
+            return pygraphviz.AGraph(string=self.source).draw(format=file_format, prog="dot", args=resolution)  # type: ignore[no-any-return]
+
+    def page(self) -> Page:
+        """Return the interactive page of the same graph; Jupyter shows it in a cell."""
+        from graphdiff.draw.page import page
+
+        return page(self.outputs)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the picture in the format of the path's suffix; an error leaves an existing file as it was."""
@@ -71,115 +86,104 @@ class Drawing:
         return self.render("svg").decode()
 
 
-def draw(outputs: Any, *, adjoints: bool | None = None, rankdir: str = "LR") -> Drawing:
-    """Draw the graph below `outputs`: op, name, shape, value and adjoint of each node.
+def draw(
+    outputs: Any,
+    *,
+    mode: str | None = None,
+    wrt: Tensor | None = None,
+    seed: Any = None,
+    labels: Sequence[str] | None = None,
+    adjoints: bool | None = None,
+    local: bool | None = None,
+    backward: str | None = None,
+    collapse: bool | int | str | Iterable[str] = False,
+    expand: bool | str | Iterable[str] = False,
+    colour: str | None = None,
+    max_nodes: int | None = 1000,
+    digits: int = 4,
+    rankdir: str = "LR",
+    input_shape: int | Sequence[int] | None = None,
+) -> Drawing:
+    """Draw the graph below `outputs`, or the layers of a model.
+
+    Variables are blue, placeholders dashed, constants grey, ops yellow and rounded, composites of several ops framed
+    twice, and outputs green. Names too long for a label are shown in full where the pointer rests.
 
     Parameters
     ----------
-    outputs : Tensor or nested structure of Tensors
+    outputs : Tensor, nested structure of Tensors, Graph, or Module
+    mode : {"forward", "reverse", "both"}, optional
+        A lecture's annotations: the derivative of every node by the input `wrt`, of the output by every node, or both,
+        with local derivatives on the edges.
+    wrt : Tensor, optional
+        The node that tangents start from; needed unless there is only one input.
+    seed : array-like, optional
+        The direction of a `wrt` that is no scalar with mode "forward", the adjoint of an output that is none with
+        "reverse".
+    labels : sequence of str, optional
+        What stands on a node, line by line: "op", "name", "expression", "shape", "dtype", "value", "adjoint",
+        "tangent", "flops", "bytes" (of the value), "time" (measured).
     adjoints : bool, optional
         Show ∂output/∂node; by default if `backward` has been called below a single scalar output.
+    local : bool, optional
+        Local derivatives on the edges; by default where `mode` is given.
+    backward : {"joined", "beside"}, optional
+        Draw the graph of the derivative too: joined to the values that it reads, or beside the forward graph.
+    collapse : bool, int, str or iterable of str
+        Name scopes to draw as one box: True for the outermost, a depth, or names and patterns (``"linear*"``).
+    expand : bool, str or iterable of str
+        Composites to open: True for all, or names of ops.
+    colour : {"gradient", "flops", "bytes", "time"}, optional
+        Fill nodes by mean |adjoint|, by floating-point operations, by bytes of their values or by measured time, on a
+        logarithmic scale.
+    max_nodes : int, optional
+        How many boxes to draw: what is farthest from the outputs is folded into one that says how many nodes it
+        stands for. None draws all.
+    digits : int
+        Significant digits of numbers.
     rankdir : {"LR", "BT", "TB", "RL"}
         From the leaves to the outputs: to the right, upwards, downwards, to the left.
+    input_shape : int or sequence of int, optional
+        Of one example: what a model is drawn for, where its first layer does not tell.
 
     Returns
     -------
     Drawing
 
+    Raises
+    ------
+    GraphError
+        No such option, name or path; adjoints of what is no scalar; times or gradients of what has no value.
+
     Examples
     --------
     >>> import graphdiff as gd
-    >>> a = gd.variable(2.0, name="a")
-    >>> "digraph" in gd.draw(a * a).source
+    >>> a, b = gd.variable(2.0, name="a"), gd.variable(1.0, name="b")
+    >>> e = ((a + b).named("c") * (b + 1).named("d")).named("e")
+    >>> "∂e/∂b = 5" in gd.draw(e, mode="reverse").source
     True
+    >>> gd.draw(gd.nn.MLP([16, 3], in_features=4)).render("svg")[:5]
+    b'<?xml'
     """
-    graph = Graph(outputs)
-    found = _adjoints(graph, adjoints)
-    return Drawing(_to_dot(graph, found, rankdir))
+    options = Options(
+        mode, wrt, seed, labels, adjoints, local, backward, collapse, expand, colour, max_nodes, digits, rankdir
+    )
+    # A model has a method for this: modules of layers lie above this one, which knows of graphs only.
+    draw_layers = getattr(type(outputs), "__graphdiff_draw__", None)
+    if draw_layers is not None:
+        return draw_layers(outputs, options, input_shape)  # type: ignore[no-any-return]
+    if input_shape is not None:
+        raise GraphError("input_shape is for drawing a model; a graph has its shapes")
+    return draw_graph(outputs, options)
 
 
-def _adjoints(graph: Graph, wanted: bool | None) -> Mapping[Tensor, Tensor]:
-    single = len(graph.outputs) == 1 and graph.outputs[0].size == 1 and graph.outputs[0].has_value
-    differentiated = any(node.__class__ is Variable and node.grad is not None for node in graph)  # type: ignore[attr-defined]
-    if wanted is None:
-        wanted = single and differentiated
-    if not wanted:
-        return {}
-    if not single:
-        raise GraphError("adjoints are drawn for a single scalar output that has a value")
-    return adjoints_of(graph.outputs[0])
-
-
-def _to_dot(graph: Graph, adjoint: Mapping[Tensor, Tensor], rankdir: str) -> str:
-    import graphviz
-
-    dot = graphviz.Digraph("graph")
-    dot.attr(rankdir=rankdir, fontname="Helvetica", nodesep="0.25", ranksep="0.45", bgcolor="white")
-    dot.attr("node", fontname="Helvetica", fontsize="11", style="filled,rounded", margin="0.12,0.06")
-    dot.attr("edge", color="#555555", arrowsize="0.7")
-    outputs = set(graph.outputs)
-    scopes: dict[str, list[Tensor]] = {}
-    literals = {node for node in graph if node.op is None and not node.recorded and not node.name and node.size == 1}
-    for node in graph:
-        if node not in literals:
-            scopes.setdefault(node.scope if node.op is not None else "", []).append(node)
-    for scope, members in scopes.items():
-        if not scope:
-            _add_nodes(dot, members, adjoint, outputs)
-            continue
-        with dot.subgraph(name=f"cluster_{scope}") as cluster:
-            cluster.attr(label=_text(scope), style="rounded", color="#bbbbbb", fontsize="10")
-            _add_nodes(cluster, members, adjoint, outputs)
-    for operand, node, position in graph.edges:
-        origin = _identifier(operand)
-        if operand in literals:
-            origin = f"{_identifier(node)}_{position}"
-            dot.node(origin, _label(operand, {}), **STYLES["constant"])
-        dot.edge(origin, _identifier(node))
-    return str(dot.source)
-
-
-def _add_nodes(dot: Any, members: list[Tensor], adjoint: Mapping[Tensor, Tensor], outputs: set[Tensor]) -> None:
-    for node in members:
-        dot.node(_identifier(node), _label(node, adjoint), **STYLES[_style(node, outputs)])
-
-
-def _identifier(node: Tensor) -> str:
-    return f"n{node.serial}"
-
-
-def _style(node: Tensor, outputs: set[Tensor]) -> str:
-    if node.op is not None:
-        return "output" if node in outputs else "op"
-    if node.__class__ is Variable:
-        return "variable"
-    return "placeholder" if node.recorded else "constant"
-
-
-def _text(plain: str) -> str:
-    """Escape a whole label: Graphviz reads <…> as HTML, backslashes as commands and &…; as a character's name."""
-    import graphviz
-
-    return graphviz.escape(plain.replace("&", "&amp;"))  # type: ignore[no-any-return]
-
-
-def _label(node: Tensor, adjoint: Mapping[Tensor, Tensor]) -> str:
-    lines = []
-    title = node.op.symbol if node.op is not None else ""
-    if node.name:
-        title = f"{node.name} = {title}" if title else node.name
-    if title:
-        lines.append(title)
-    if node.shape:
-        lines.append(" × ".join(map(str, node.shape)))
-    if node.has_value:
-        lines.append(_shown(node))
-    if node in adjoint:
-        lines.append(f"adjoint {_shown(adjoint[node])}")
-    return _text("\n".join(lines) or " ")
-
-
-def _shown(node: Tensor) -> str:
-    if not node.shape:
-        return f"{node.item():.6g}"
-    return host.describe(node.numpy(), width=40)
+def draw_graph(outputs: Any, options: Options, layers: Layers | None = None) -> Drawing:
+    """Draw a graph, its nodes in the clusters of `layers` or else in their name scopes."""
+    graph = outputs if isinstance(outputs, Graph) else Graph(outputs)
+    opened: set[str] = set()
+    if options.expand is not False:
+        stands, opened = open_composites(graph.outputs, options.expand)
+        graph = Graph([stands.get(output, output) for output in graph.outputs])
+        if options.wrt is not None:
+            options = replace(options, wrt=stands.get(options.wrt, options.wrt))
+    return Drawing(to_dot(compose(graph, options, layers, opened)), outputs)

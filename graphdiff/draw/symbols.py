@@ -8,19 +8,20 @@ from typing import Any
 from graphdiff import host
 from graphdiff.backend import use_backend, working_on
 from graphdiff.differentiate.reverse import adjoints, fitted
-from graphdiff.op import OPS, Composite, Op
+from graphdiff.op import OPS, Composite
 from graphdiff.tensor import Tensor, Variable, variable
 
 __all__ = [
+    "Number",
     "Symbol",
-    "Unit",
     "escape_latex",
     "expression",
     "local_derivatives",
-    "local_symbol",
     "names_of",
     "number",
     "shown",
+    "symbol_of",
+    "written",
 ]
 
 ATOM, POWER, PRODUCT, SUM, LOOSE = 5, 4, 3, 2, 1
@@ -43,7 +44,8 @@ class Symbol:
             return self.text, self.latex
         return f"({self.text})", rf"\left({self.latex}\right)"
 
-    def _join(self, other: Symbol, between: tuple[str, str], level: int, tight: bool = False) -> Symbol:
+    def join(self, other: Symbol, between: tuple[str, str], level: int, tight: bool = False) -> Symbol:
+        """Return both with a sign between them; `tight` if the sign binds the right one closer."""
         left, right = self.inside(level), other.inside(level + tight)
         if other.text.startswith("−") and right == (other.text, other.latex):
             right = f"({right[0]})", rf"({right[1]})"
@@ -57,16 +59,16 @@ class Symbol:
     def __add__(self, other: Symbol) -> Symbol:
         if other.text.startswith("−") and other.level >= PRODUCT:
             return self - Symbol(other.text[1:], other.latex.removeprefix("-"), other.level, other.uses)
-        return self._join(other, (" + ", " + "), SUM)
+        return self.join(other, (" + ", " + "), SUM)
 
     def __sub__(self, other: Symbol) -> Symbol:
-        return self._join(other, (" − ", " - "), SUM, tight=True)
+        return self.join(other, (" − ", " - "), SUM, tight=True)
 
     def __mul__(self, other: Symbol) -> Symbol:
         for one, rest in ((self, other), (other, self)):
-            if isinstance(one, Unit):
-                return rest if one.text == "1" else -rest
-        return self._join(other, ("·", r" \cdot "), PRODUCT)
+            if isinstance(one, Number) and abs(one.value) == 1:
+                return rest if one.value == 1 else -rest
+        return self.join(other, ("·", r" \cdot "), PRODUCT)
 
     def __truediv__(self, other: Symbol) -> Symbol:
         left, right = self.inside(PRODUCT), other.inside(POWER)
@@ -99,13 +101,23 @@ class Symbol:
         )
 
 
-class Unit(Symbol):
-    """A local derivative of 1 or −1, which a product leaves out."""
+class Number(Symbol):
+    """A number; in a product 1 and −1 are left out.
 
-    __slots__ = ()
+    Attributes
+    ----------
+    value : float
+    """
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: float) -> None:
+        text = number(value)
+        super().__init__(text, text.replace("−", "-"), ATOM if value >= 0 else PRODUCT)
+        self.value = value
 
     def __neg__(self) -> Symbol:
-        return Unit("1") if self.text == "−1" else Unit("−1", "-1", PRODUCT)
+        return Number(-self.value)
 
 
 _ESCAPES = {
@@ -214,25 +226,26 @@ def symbol_of(node: Tensor, names: Mapping[Tensor, str]) -> Symbol:
     """Return how a node is written where it is used."""
     title = names.get(node)
     if title is None:
-        return Symbol(number(node.item()) if node.has_value and node.size == 1 else node.describe())
+        if not node.has_value or node.size != 1:
+            return Symbol(node.describe())
+        # float32 knows seven digits: more would show 1e-5 as 9.9999997e-06.
+        return Symbol(number(node.item(), 6 if node.dtype.itemsize < 8 else 8))
     return _name_symbol(title, (node,))
 
 
-_TWO, _ONE = Symbol("2"), Unit("1")
-
-
 def _call(name: str) -> Callable[..., Symbol]:
-    return lambda *arguments: _function(name).of(*arguments)
+    return lambda *arguments: _function_of(name).of(*arguments)
 
 
-def _function(name: str) -> Symbol:
+def _function_of(name: str) -> Symbol:
+    """Return the name of a function, to be applied with `Symbol.of`."""
     known = {"exp", "log", "sin", "cos", "tan", "sinh", "cosh", "tanh", "max", "min"}
     latex = rf"\{name}" if name in known else r"\sigma" if name == "σ" else rf"\operatorname{{{escape_latex(name)}}}"
     return Symbol(name, latex)
 
 
 def _exponential(x: Symbol) -> Symbol:
-    plain = x.level == ATOM or (x.text.startswith("−") and " " not in x.text)
+    plain = x.level == ATOM or (x.text.startswith("−") and not set(" ·/^") & set(x.text))
     return Symbol(f"e^{x.text}" if plain else f"e^({x.text})", f"e^{{{x.latex}}}", POWER, x.uses)
 
 
@@ -244,8 +257,8 @@ _WRITTEN: dict[str, Callable[..., Symbol]] = {
     "divide": lambda x, y: x / y,
     "negative": lambda x: -x,
     "positive": lambda x: x,
-    "reciprocal": lambda x: _ONE / x,
-    "square": lambda x: x**_TWO,
+    "reciprocal": lambda x: Number(1) / x,
+    "square": lambda x: x ** Number(2),
     "power": lambda x, y: x**y,
     "exp": _exponential,
     "sqrt": lambda x: Symbol(f"√{x.inside(ATOM)[0]}", rf"\sqrt{{{x.latex}}}", POWER, x.uses),
@@ -253,72 +266,22 @@ _WRITTEN: dict[str, Callable[..., Symbol]] = {
     "sigmoid": _call("σ"),
     "maximum": _call("max"),
     "minimum": _call("min"),
-    "matmul": lambda x, y: x._join(y, (" @ ", r"\,"), PRODUCT),
-}
-
-# The local derivative by each operand, of the output z and the operands.
-_PARTIALS: dict[str, tuple[Callable[..., Symbol], ...]] = {
-    "add": (lambda z, x, y: _ONE, lambda z, x, y: _ONE),
-    "subtract": (lambda z, x, y: _ONE, lambda z, x, y: -_ONE),
-    "multiply": (lambda z, x, y: y, lambda z, x, y: x),
-    "divide": (lambda z, x, y: _ONE / y, lambda z, x, y: -(z / y)),
-    "negative": (lambda z, x: -_ONE,),
-    "positive": (lambda z, x: _ONE,),
-    "reciprocal": (lambda z, x: -(z**_TWO),),
-    "square": (lambda z, x: _TWO * x,),
-    "power": (
-        lambda z, x, y: y * (x if y.text == "2" else x ** (Symbol(_less_one(y)))),
-        lambda z, x, y: z * _function("log").of(x),
-    ),
-    "exp": (lambda z, x: z,),
-    "expm1": (lambda z, x: z + _ONE,),
-    "log": (lambda z, x: _ONE / x,),
-    "log1p": (lambda z, x: _ONE / (_ONE + x),),
-    "sqrt": (lambda z, x: _ONE / (_TWO * z),),
-    "abs": (lambda z, x: _function("sign").of(x),),
-    "sin": (lambda z, x: _function("cos").of(x),),
-    "cos": (lambda z, x: -_function("sin").of(x),),
-    "tan": (lambda z, x: _ONE + z**_TWO,),
-    "sinh": (lambda z, x: _function("cosh").of(x),),
-    "cosh": (lambda z, x: _function("sinh").of(x),),
-    "tanh": (lambda z, x: _ONE - z**_TWO,),
-    "asin": (lambda z, x: _ONE / Symbol(f"√(1 − {x.text}²)", rf"\sqrt{{1-{x.latex}^2}}", POWER, x.uses),),
-    "atan": (lambda z, x: _ONE / (_ONE + x**_TWO),),
-    "sigmoid": (lambda z, x: z * (_ONE - z),),
-    "softplus": (lambda z, x: _function("σ").of(x),),
-    "relu": (lambda z, x: Symbol(f"[{z.text} > 0]", rf"[{z.latex}>0]", ATOM, z.uses),),
-    "maximum": (
-        lambda z, x, y: Symbol(f"[{x.text} > {y.text}]", rf"[{x.latex}>{y.latex}]", ATOM, x.uses | y.uses),
-        lambda z, x, y: Symbol(f"[{y.text} > {x.text}]", rf"[{y.latex}>{x.latex}]", ATOM, x.uses | y.uses),
-    ),
-    "minimum": (
-        lambda z, x, y: Symbol(f"[{x.text} < {y.text}]", rf"[{x.latex}<{y.latex}]", ATOM, x.uses | y.uses),
-        lambda z, x, y: Symbol(f"[{y.text} < {x.text}]", rf"[{y.latex}<{x.latex}]", ATOM, x.uses | y.uses),
-    ),
-    "matmul": (
-        lambda z, x, y: Symbol(f"{y.inside(ATOM)[0]}ᵀ", rf"{y.inside(ATOM)[1]}^\top", POWER, y.uses),
-        lambda z, x, y: Symbol(f"{x.inside(ATOM)[0]}ᵀ", rf"{x.inside(ATOM)[1]}^\top", POWER, x.uses),
-    ),
-    "sum": (lambda z, *x: _ONE,),
+    "matmul": lambda x, y: x.join(y, (" @ ", r"\,"), PRODUCT),
 }
 
 
-def _less_one(y: Symbol) -> str:
-    try:
-        return number(float(y.text.replace("−", "-")) - 1)
-    except ValueError:
-        return f"({y.text} − 1)"
+def written(name: str, operands: Sequence[Symbol]) -> Symbol:
+    """Return a function of the array API, applied to its operands."""
+    return _WRITTEN.get(name, _function_of(name).of)(*operands)
 
 
 def expression(node: Tensor, operands: Sequence[Symbol]) -> Symbol:
     """Return the node's op applied to its operands; for a leaf its name is all there is."""
     assert node.op is not None
-    written = _WRITTEN.get(node.op.name)
-    if written is not None:
-        return written(*operands)
-    made = _function(node.op.name).of(*operands)
-    if node.attributes:
-        extra = ", ".join(f"{key}={_brief(value)}" for key, value in node.attributes.items() if value is not None)
+    made = written(node.op.name, operands)
+    if node.op.name not in _WRITTEN and node.attributes:
+        told = {key: value for key, value in node.attributes.items() if value is not None and value is not False}
+        extra = ", ".join(f"{key}={_brief(value)}" for key, value in told.items())
         if extra:
             made = Symbol(f"{made.text[:-1]}, {extra})", None, ATOM, made.uses)
     return made
@@ -327,27 +290,6 @@ def expression(node: Tensor, operands: Sequence[Symbol]) -> Symbol:
 def _brief(value: Any) -> str:
     text = host.describe(value) if host.is_host_array(value) else repr(value)
     return text if len(text) <= 40 else f"{text[:39]}…"
-
-
-def local_symbol(node: Tensor, position: int, out: Symbol, operands: Sequence[Symbol]) -> Symbol:
-    """Return the derivative of a node by the operand at `position`, as a lecture writes it."""
-    op = node.op
-    assert op is not None
-    rules = _PARTIALS.get(op.name, ())
-    if position < len(rules):
-        return rules[position](out, *operands)
-    x = operands[position]
-    return Symbol(
-        f"∂{out.text}/∂{x.text}",
-        rf"\frac{{\partial {out.latex}}}{{\partial {x.latex}}}",
-        PRODUCT,
-        # What an op without a written rule keeps is not known here: all that it may read.
-        frozenset(operand for operand in node.inputs if operand.recorded) if _reads(op) else (),
-    )
-
-
-def _reads(op: Op) -> bool:
-    return op.kind != "linear"
 
 
 def local_derivatives(node: Tensor) -> list[Any]:

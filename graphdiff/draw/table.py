@@ -1,9 +1,8 @@
-"""Evaluation trace tables and the sum over paths, as a lecture writes them."""
+"""Evaluation trace tables, as a lecture writes them."""
 
 from __future__ import annotations
 
 import html
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,13 +10,14 @@ from typing import Any
 from graphdiff import host
 from graphdiff.differentiate.forward import tangents
 from graphdiff.differentiate.reverse import adjoints, below
+from graphdiff.draw.columns import WIDEST, align, clean, fit, text_width
+from graphdiff.draw.partials import local_symbol
 from graphdiff.draw.symbols import (
+    Number,
     Symbol,
-    Unit,
     escape_latex,
     expression,
     local_derivatives,
-    local_symbol,
     names_of,
     number,
     shown,
@@ -28,51 +28,10 @@ from graphdiff.graph import Graph, topological_order
 from graphdiff.op import GRAPH, Elementwise
 from graphdiff.tensor import Tensor
 
-__all__ = ["Path", "Paths", "Row", "Trace", "align", "clean", "fit", "paths", "trace"]
+__all__ = ["Row", "Trace", "trace"]
 
-
-def clean(text: str) -> str:
-    """Return text on one line: characters that do not print become their escapes."""
-    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
-
-
-def text_width(text: str) -> int:
-    """Return how many columns a terminal shows the text in."""
-    return sum(
-        0 if unicodedata.combining(each) else 2 if unicodedata.east_asian_width(each) in "WF" else 1 for each in text
-    )
-
-
-def fit(text: str, width: int) -> str:
-    """Return the text cut to a width, the cut marked."""
-    if text_width(text) <= width:
-        return text
-    kept, used = [], 0
-    for character in text:
-        used += text_width(character)
-        if used > width - 1:
-            break
-        kept.append(character)
-    return "".join(kept) + "…"
-
-
-def align(header: Sequence[str], rows: Sequence[Sequence[Sequence[str]]], limit: int = 60) -> str:
-    """Return a table of cells of several lines as text, columns aligned."""
-    cut = [[[fit(line, limit) for line in cell] for cell in row] for row in rows]
-    widths = [
-        max([text_width(title), *(text_width(line) for row in cut for line in row[column])])
-        for column, title in enumerate(header)
-    ]
-
-    def line(cells: Sequence[str]) -> str:
-        padded = [cell + " " * (width - text_width(cell)) for cell, width in zip(cells, widths, strict=True)]
-        return "  ".join(padded).rstrip()
-
-    made = [line(header), "  ".join("─" * width for width in widths)]
-    for row in cut:
-        for position in range(max(1, *(len(cell) for cell in row))):
-            made.append(line([cell[position] if position < len(cell) else "" for cell in row]))
-    return "\n".join(made)
+_NARROWEST = 18
+"""Columns that a cell of a text table is given at least; in a narrower terminal cells are written below each other."""
 
 
 @dataclass
@@ -144,7 +103,8 @@ class Trace:
         )
         return (*titles, "stored for it") if self.mode == "reverse" else titles
 
-    def _cells(self) -> list[tuple[tuple[str, ...], ...]]:
+    def cells(self) -> list[tuple[tuple[str, ...], ...]]:
+        """Return the cells below the header, row by row, each as its lines."""
         return [row.cells()[: len(self.header)] for row in self.rows]
 
     def _note(self) -> str:
@@ -153,9 +113,37 @@ class Trace:
         listed = ", ".join(self.stored) or "nothing"
         return f"stored for the backward pass: {listed} ({self.stored_bytes:,} bytes)"
 
+    def text(self, width: int | None = None) -> str:
+        """Return the table as text, broken into lines, or stacked, where it would be wider than `width` columns."""
+        cells = self.cells()
+        made = align(self.header, cells)
+        limit = WIDEST
+        while width is not None and max(map(text_width, made.splitlines())) > width:
+            limit -= 1
+            if limit < _NARROWEST:
+                made = self._stacked()
+                break
+            made = align(self.header, cells, limit, wrap=True)
+        lines = made.splitlines()
+        if self._note():
+            lines.append(fit(self._note(), 200))
+        return "\n".join(lines if width is None else [fit(line, width) for line in lines])
+
+    def _stacked(self) -> str:
+        """Return the table with its cells below each other."""
+        titles = [fit(title, 32) for title in self.header]
+        indentation = max(map(text_width, titles)) + 2
+        lines: list[str] = []
+        for first, *cells in self.cells():
+            lines.extend(first)
+            for title, cell in zip(titles[1:], cells):
+                for position, line in enumerate(filter(None, cell)):
+                    head = title if position == 0 else ""
+                    lines.append(f"  {head}{' ' * (indentation - text_width(head))}{line}")
+        return "\n".join(lines)
+
     def __str__(self) -> str:
-        table = align(self.header, self._cells())
-        return f"{table}\n{fit(self._note(), 200)}" if self._note() else table
+        return self.text()
 
     def __repr__(self) -> str:
         return str(self)
@@ -176,10 +164,11 @@ class Trace:
 
     def html(self) -> str:
         """Return the table as HTML, every text escaped."""
-        head = "".join(f"<th scope='col'>{html.escape(title)}</th>" for title in self.header)
+        left = "style='text-align:left;vertical-align:top'"  # notebooks set tables to the right
+        head = "".join(f"<th scope='col' {left}>{html.escape(title)}</th>" for title in self.header)
         body = "".join(
-            "<tr>" + "".join(f"<td>{'<br>'.join(map(html.escape, cell))}</td>" for cell in row) + "</tr>"
-            for row in self._cells()
+            "<tr>" + "".join(f"<td {left}>{'<br>'.join(map(html.escape, cell))}</td>" for cell in row) + "</tr>"
+            for row in self.cells()
         )
         note = f"<caption style='caption-side:bottom'>{html.escape(self._note())}</caption>" if self._note() else ""
         return f"<table class='graphdiff-trace'>{note}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
@@ -333,7 +322,7 @@ class _Tracer:
         written[last] = self.symbol(last)
         scalar = all(each.size == 1 and each.has_value for node in group for each in (node, *node.inputs))
         known = scalar or (len(group) == 1 and isinstance(last.op, Elementwise) and last.has_value)
-        symbols: dict[Tensor, Symbol] = {last: Unit("1")}
+        symbols: dict[Tensor, Symbol] = {last: Number(1)}
         numbers: dict[Tensor, Any] = {last: 1.0}
         for node in reversed(group):
             if node not in symbols:
@@ -364,9 +353,9 @@ class _Tracer:
         stored = {node for parts in local.values() for symbol, _ in parts.values() for node in symbol.uses}
         title = self.symbol(self.output if self.mode == "reverse" else self.wrt)  # type: ignore[arg-type]
         if self.mode == "forward":
-            derivative = f"d·/d{title.text}", rf"\frac{{d\,\cdot}}{{d {title.latex}}}"
+            derivative = f"d·/d{title.text}", rf"d\,\cdot/d {title.latex}"
         else:
-            derivative = f"∂{title.text}/∂·", rf"\frac{{\partial {title.latex}}}{{\partial\,\cdot}}"
+            derivative = f"∂{title.text}/∂·", rf"\partial {title.latex}/\partial\,\cdot"
         kept = {node: self.symbol(node).text for node in sorted(stored, key=lambda each: each.serial)}
         return Trace(rows, self.mode, derivative, kept)
 
@@ -462,8 +451,8 @@ class _Tracer:
                 if above is under or above.text == under.text:
                     two = Symbol("1")
             first, second = (one, two) if self.mode == "forward" else (two, one)
-            term = first._join(second, ("·", r" \cdot "), 3)
-            total = term if total is None else total._join(term, (" + ", " + "), 2)
+            term = first.join(second, ("·", r" \cdot "), 3)
+            total = term if total is None else total.join(term, (" + ", " + "), 2)
         assert total is not None
         if not result:
             return total.text, total.latex
@@ -485,196 +474,3 @@ def _plain_latex(text: str) -> str:
 
 def _ones(node: Tensor) -> Any:
     return GRAPH.ones_like(node) if node.has_value else 1.0 if not node.shape else [1.0]
-
-
-# The sum over paths ----------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Path:
-    """One path from an input to an output.
-
-    Attributes
-    ----------
-    nodes : tuple of Tensor
-        From the input to the output.
-    derivatives : tuple of float
-        On the edges between them.
-    product : float
-    """
-
-    nodes: tuple[Tensor, ...]
-    derivatives: tuple[float, ...]
-    names: tuple[str, ...]
-
-    @property
-    def product(self) -> float:
-        """The product of the edges' derivatives."""
-        result = 1.0
-        for each in self.derivatives:
-            result *= each
-        return result
-
-    def __str__(self) -> str:
-        factors = "·".join(_signed(each) for each in reversed(self.derivatives)) or "1"
-        return f"{' → '.join(self.names)}: {factors} = {number(self.product)}"
-
-
-def _signed(value: float) -> str:
-    text = number(value)
-    return f"({text})" if text.startswith("−") else text
-
-
-class Paths:
-    """All paths from `x` to `y`: iterate over them, count them, or sum them without listing.
-
-    Attributes
-    ----------
-    count : int
-        How many there are, by one pass over the edges.
-    total : float
-        The sum of their products, the derivative, by one pass over the edges.
-    multiplications : int
-        What the sum costs path by path.
-    factored_multiplications : int
-        What it costs by one pass.
-    steps : list of str
-        The one pass, a line for each node: the factored form.
-    """
-
-    def __init__(self, y: Tensor, x: Tensor) -> None:
-        order = topological_order([y])
-        if x not in set(order):
-            raise GraphError(f"no path leads from {x.describe()} to {y.describe()}")
-        self.y, self.x = y, x
-        self._between = below(order, [x])
-        self._order = [node for node in order if node in self._between and node.serial >= x.serial]
-        self._names = {node: clean(title) for node, title in names_of(order).items()}
-        if any(node.size != 1 for node in self._order):
-            raise GraphError("paths are of scalar expressions: some node between has more than one element")
-        y.value  # noqa: B018 - raises if a placeholder is not fed
-        self._edges: dict[Tensor, list[tuple[Tensor, float]]] = {}
-        counts: dict[Tensor, int] = {x: 1}
-        lengths: dict[Tensor, int] = {x: 0}
-        for node in self._order:
-            if node is x or node.op is None:
-                continue
-            parts = local_derivatives(node)
-            self._edges[node] = [
-                (operand, 0.0 if part is None else float(part.reshape(()).item()))
-                for operand, part in zip(node.inputs, parts, strict=True)
-                if operand in self._between
-            ]
-            counts[node] = sum(counts[operand] for operand, _ in self._edges[node])
-            lengths[node] = sum(lengths[operand] + counts[operand] for operand, _ in self._edges[node])
-        self.count = counts[y]
-        self.multiplications = max(lengths[y] - counts[y], 0)
-        self._factor()
-
-    def _factor(self) -> None:
-        above: dict[Tensor, list[tuple[Tensor, list[float]]]] = {}
-        for node in reversed(self._order):
-            grouped: dict[Tensor, list[float]] = {}
-            for operand, part in self._edges.get(node, ()):
-                grouped.setdefault(operand, []).append(part)
-            for operand, parts in grouped.items():
-                above.setdefault(operand, []).append((node, parts))
-        adjoint = {self.y: 1.0}
-        self.steps = [f"∂{self._names[self.y]}/∂{self._names[self.y]} = 1"]
-        self.factored_multiplications = 0
-        texts: dict[Tensor, str | None] = {self.y: ""}
-        for node in reversed(self._order):
-            if node is self.y:
-                continue
-            terms, nested = [], []
-            total = 0.0
-            for user, parts in above.get(node, ()):
-                total += adjoint[user] * sum(parts)
-                self.factored_multiplications += user is not self.y
-                summed = " + ".join(map(_signed, parts))
-                inner = f"({summed})" if len(parts) > 1 else summed
-                terms.append(f"{_signed(adjoint[user])}·{inner}")
-                outer = texts[user]
-                nested.append(None if outer is None else f"{outer}·{inner}" if outer else inner)
-            adjoint[node] = total
-            self.steps.append(f"∂{self._names[self.y]}/∂{self._names[node]} = {' + '.join(terms)} = {number(total)}")
-            joined = None if any(each is None for each in nested) else " + ".join(nested)  # type: ignore[arg-type]
-            if joined is not None and len(nested) > 1:
-                joined = f"({joined})"
-            texts[node] = joined if joined is not None and len(joined) < 120 else None
-        self.total = adjoint[self.x]
-        whole = texts[self.x]
-        if whole is not None and len(above.get(self.x, ())) > 1:
-            whole = whole[1:-1]
-        self.factored: str | None = whole if self.x is not self.y else "1"
-        """The factored form in one line, or None where that is long: `steps` has it line by line."""
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __iter__(self) -> Iterator[Path]:
-        """Yield every path. Their number explodes: `count` tells it beforehand."""
-        trail: list[tuple[Tensor, float]] = []
-        pending: list[tuple[int, Tensor, float]] = [(0, self.y, 1.0)]
-        while pending:
-            depth, node, part = pending.pop()
-            del trail[depth:]
-            trail.append((node, part))
-            if node is self.x:
-                nodes = tuple(each for each, _ in reversed(trail))
-                derivatives = tuple(each for _, each in reversed(trail[1:]))
-                yield Path(nodes, derivatives, tuple(self._names[each] for each in nodes))
-                continue
-            for operand, edge in reversed(self._edges[node]):
-                pending.append((depth + 1, operand, edge))
-
-    def __str__(self) -> str:
-        many = f"{self.count:,} path{'s' * (self.count != 1)} from {self._names[self.x]} to {self._names[self.y]}"
-        lines = [many]
-        for position, path in enumerate(self):
-            if position == 20:
-                lines.append(f"  … and {self.count - 20:,} more")
-                break
-            lines.append(f"  {path}")
-        lines.append(f"sum of products: {number(self.total)} ({self.multiplications:,} multiplications)")
-        if self.factored is not None:
-            lines.append(f"factored: {self.factored} ({self.factored_multiplications:,} multiplications)")
-        else:
-            lines.append(f"factored, node by node ({self.factored_multiplications:,} multiplications):")
-            lines.extend(f"  {fit(step, 100)}" for step in self.steps[:20])
-            if len(self.steps) > 20:
-                lines.append(f"  … and {len(self.steps) - 20:,} more")
-        return "\n".join(lines)
-
-    def __repr__(self) -> str:
-        return str(self)
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(str(self))}</pre>"
-
-
-def paths(y: Tensor, x: Tensor) -> Paths:
-    """Return all paths from `x` to `y` with the products of their edges' derivatives.
-
-    Parameters
-    ----------
-    y, x : Tensor
-        Scalars, as is all between them.
-
-    Returns
-    -------
-    Paths
-
-    Examples
-    --------
-    >>> import graphdiff as gd
-    >>> a, b = gd.variable(2.0, name="a"), gd.variable(1.0, name="b")
-    >>> c, d = (a + b).named("c"), (b + 1).named("d")
-    >>> print(gd.paths((c * d).named("e"), b))
-    2 paths from b to e
-      b → c → e: 2·1 = 2
-      b → d → e: 3·1 = 3
-    sum of products: 5 (2 multiplications)
-    factored: 3·1 + 2·1 (2 multiplications)
-    """
-    return Paths(y, x)

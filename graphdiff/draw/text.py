@@ -5,24 +5,27 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from graphdiff.differentiate.reverse import adjoints as adjoints_of
+from graphdiff.draw.columns import align, clean, fit, text_width
 from graphdiff.draw.symbols import expression, names_of, shown, symbol_of
-from graphdiff.draw.table import align, clean, fit, text_width
-from graphdiff.errors import GraphError
+from graphdiff.errors import GraphError, StaleError
 from graphdiff.graph import Graph
 from graphdiff.tensor import Tensor, Variable
 
 __all__ = ["known_adjoints", "show", "text"]
 
+_NAME = 12
+"""Columns that a name is given at least."""
 _COLOURS = {"variable": "\x1b[34m", "op": "\x1b[33m", "again": "\x1b[2m", "note": "\x1b[2m"}
 
 
 def known_adjoints(graph: Graph, wanted: bool | None) -> Mapping[Tensor, Tensor]:
     """Return the adjoints to show: on demand, or if `backward` has been called below a single scalar output."""
+    asked = bool(wanted)
     single = len(graph.outputs) == 1 and graph.outputs[0].size == 1 and graph.outputs[0].has_value
     if wanted is None:
         differentiated = any(node.__class__ is Variable and node.grad is not None for node in graph)  # type: ignore[attr-defined]
@@ -31,7 +34,12 @@ def known_adjoints(graph: Graph, wanted: bool | None) -> Mapping[Tensor, Tensor]
         return {}
     if not single:
         raise GraphError("adjoints are drawn for a single scalar output that has a value")
-    return adjoints_of(graph.outputs[0])
+    try:
+        return adjoints_of(graph.outputs[0])
+    except StaleError:
+        if asked:
+            raise
+        return {}  # an optimiser's step since: the graph can still be looked at
 
 
 def show(
@@ -94,7 +102,8 @@ def text(
         raise GraphError(f"style is 'both', 'tree' or 'table', not {style!r}")
     graph = Graph(outputs)
     found = known_adjoints(graph, adjoints)
-    names = {node: clean(title) for node, title in names_of(graph.nodes).items()}
+    # A long name would leave no room for what else a line says.
+    names = {node: fit(clean(title), max(_NAME, width // 3)) for node, title in names_of(graph.nodes).items()}
     parts = []
     if style != "table":
         parts.append(_tree(graph, names, found, width, max_nodes, coloured))
@@ -170,19 +179,30 @@ def _table(
     graph: Graph, names: Mapping[Tensor, str], adjoint: Mapping[Tensor, Tensor], width: int, max_nodes: int
 ) -> str:
     listed = [node for node in graph.nodes if node in names]
-    header = ["node", "shape", "dtype", "value", *(["adjoint"] if adjoint else []), "made at"]
-    rows: list[Sequence[Sequence[str]]] = []
     limit = max(16, width // 3)
-    for node in listed[:max_nodes]:
-        made = node.source
-        path, _, line = made.rpartition(":")
-        cells = [fit(_written(node, names), limit), " × ".join(map(str, node.shape)) or "scalar", str(node.dtype)]
-        cells.append(_value(node))
-        if adjoint:
-            cells.append(_value(adjoint[node]) if node in adjoint else "")
-        cells.append(f"{Path(path).name}:{line}")
-        rows.append([[clean(cell)] for cell in cells])
-    lines = [fit(line, width) for line in align(header, rows, limit=limit).splitlines()]
+    columns: dict[str, Callable[[Tensor], str]] = {
+        "node": lambda node: fit(_written(node, names), limit),
+        "shape": lambda node: " × ".join(map(str, node.shape)) or "scalar",
+        "dtype": lambda node: str(node.dtype),
+        "value": _value,
+        "adjoint": lambda node: _value(adjoint[node]) if node in adjoint else "",
+        "made at": _place,
+    }
+    if not adjoint:
+        del columns["adjoint"]
+    cells = {title: [clean(column(node)) for node in listed[:max_nodes]] for title, column in columns.items()}
+    made: list[str] = []
+    for dropped in ("", "made at", "dtype", "shape"):  # what a narrow terminal has no room for
+        cells.pop(dropped, None)
+        made = align(list(cells), [[[cell] for cell in row] for row in zip(*cells.values())], limit=limit).splitlines()
+        if max(map(text_width, made)) <= width:
+            break
+    lines = [fit(line, width) for line in made]
     if len(listed) > max_nodes:
         lines.append(f"… and {len(listed) - max_nodes:,} more nodes; max_nodes={max_nodes}")
     return "\n".join(lines)
+
+
+def _place(node: Tensor) -> str:
+    path, _, line = node.source.rpartition(":")
+    return f"{Path(path).name}:{line}"

@@ -44,9 +44,9 @@ ACTIVATIONS: dict[str, tuple[str, ...]] = {
 _STANDARD_NORMAL = partial(normal, std=1.0)
 
 
-def _initial(make: Initialiser, shape: tuple[int, ...], seed: Any, gain: float, dtype: Any, name: str) -> Variable:
+def _initial(make: Initialiser, shape: tuple[int, ...], stream: Any, gain: float, dtype: Any, name: str) -> Variable:
     with untraced():
-        drawn = as_tensor(make(shape, seed=seed))
+        drawn = as_tensor(make(shape, seed=stream))
         if drawn.shape != shape:
             raise ShapeError(f"the initialiser of {name} returned {drawn.describe()} for the shape {list(shape)}")
         return variable(drawn if gain == 1 else drawn * gain, dtype=dtype, name=name)
@@ -61,8 +61,9 @@ class Linear(Module):
     in_features : int, optional
         Inferred at the first call if not given.
     bias : bool
-    seed : int or random stream
-        For the weights.
+    seed : int or random stream, optional
+        For the weights. By default a stream of its own, `gd.random.generator()`: every layer begins with other weights,
+        which are the same in every run of a program.
     gain : float
         Multiplies the initial weights.
     init, bias_init : str or callable
@@ -92,7 +93,7 @@ class Linear(Module):
         in_features: int | None = None,
         *,
         bias: bool = True,
-        seed: Any = 0,
+        seed: Any = None,
         gain: float = 1.0,
         init: str | Initialiser = "he_uniform",
         bias_init: str | Initialiser = "zeros",
@@ -102,16 +103,18 @@ class Linear(Module):
             raise ShapeError(f"a linear layer has at least one input and output, not {in_features} and {out_features}")
         self.out_features = out_features
         self.in_features = in_features
-        self._has_bias, self._seed, self._gain, self._dtype = bias, seed, gain, dtype
+        self._has_bias, self._gain, self._dtype = bias, gain, dtype
+        self._stream = random.generator(seed)
         self._init: Any = (find(init), find(bias_init))
         if in_features is not None:
             self._make(in_features)
 
     def _make(self, in_features: int) -> None:
         make_weight, make_bias = self._init
-        self.weight = _initial(make_weight, (in_features, self.out_features), self._seed, self._gain, self._dtype, "W")
+        stream, dtype = self._stream, self._dtype
+        self.weight = _initial(make_weight, (in_features, self.out_features), stream, self._gain, dtype, "W")
         if self._has_bias:
-            self.bias = _initial(make_bias, (self.out_features,), self._seed, 1.0, self._dtype, "b")
+            self.bias = _initial(make_bias, (self.out_features,), stream, 1.0, dtype, "b")
         self.in_features = in_features
         self._init = None  # a function given by the user need not survive pickling
 
@@ -244,7 +247,7 @@ class Maxout(Module):
         pieces: int = 2,
         in_features: int | None = None,
         *,
-        seed: Any = 0,
+        seed: Any = None,
         init: str | Initialiser = "he_uniform",
         dtype: Any = "float32",
     ) -> None:
@@ -305,14 +308,14 @@ class Embedding(Module):
         count: int,
         width: int,
         *,
-        seed: Any = 0,
+        seed: Any = None,
         init: str | Initialiser = _STANDARD_NORMAL,
         dtype: Any = "float32",
     ) -> None:
         if count < 1 or width < 1:
             raise ShapeError(f"an embedding has at least one row and column, not {count} and {width}")
         self.count, self.width = count, width
-        self.weight = _initial(find(init), (count, width), seed, 1.0, dtype, "W")
+        self.weight = _initial(find(init), (count, width), random.generator(seed), 1.0, dtype, "W")
 
     def forward(self, x: Any) -> Tensor:
         x = as_tensor(x)
@@ -331,8 +334,6 @@ class Sequential(Module):
             if not isinstance(layer, Module):
                 raise GraphError(f"the layers of Sequential are modules, not {type(layer).__name__}")
         self.layers = list(layers)
-        for index, layer in enumerate(self.layers):
-            layer.placed(index)
 
     def forward(self, x: Any) -> Tensor:
         for index, layer in enumerate(self.layers):
@@ -420,7 +421,7 @@ class Highway(Module):
         activation: str = "relu",
         *,
         gate_bias: float = -2.0,
-        seed: Any = 0,
+        seed: Any = None,
         init: str | Initialiser = "he_uniform",
         dtype: Any = "float32",
     ) -> None:

@@ -34,6 +34,16 @@ def check_labels(labels: Any, classes: int) -> None:
         raise DataError(f"row {row}: label {labels[row]} is outside 0 … {classes - 1}")
 
 
+def _require_all(allowed: Tensor, labels: Tensor, told: str) -> None:
+    """Refuse labels that are not allowed; DataError says what is, and names the first row with another."""
+    if bool(FUNCTIONS["all"](allowed)):
+        return
+    place = FUNCTIONS["argmax"](FUNCTIONS["reshape"](~allowed, (-1,)).astype("int8"))
+    value = FUNCTIONS["reshape"](labels, (-1,)).numpy()[int(place)]
+    row = int(place) // math.prod(labels.shape[1:])
+    raise DataError(f"{told}, but row {row} of {labels.describe()} has {value:g}")
+
+
 def _require_pairs(logits: Tensor, labels: Tensor) -> None:
     if logits.ndim != 2 or labels.shape != logits.shape[:1]:
         raise ShapeError(
@@ -318,8 +328,8 @@ def binary_cross_entropy(logits: Any, labels: Any, *, positive_weight: float = 1
         raise DTypeError(f"labels are 0, 1 or probabilities, not {labels.describe()}")
     if not positive_weight >= 0 or not math.isfinite(positive_weight):
         raise OpError(f"positive_weight is a number that is not negative, not {positive_weight!r}")
-    if labels.has_value and labels.size and not bool(FUNCTIONS["all"]((labels >= 0) & (labels <= 1))):
-        raise DataError(f"labels are in [0, 1], but {labels.describe()} has one outside")
+    if labels.has_value and labels.size:
+        _require_all((labels >= 0) & (labels <= 1), labels, "labels are in [0, 1]")
     logits = _floating(logits)
     whole = labels.dtype.kind != "f"
     labels = labels.astype(logits.dtype)
@@ -371,8 +381,8 @@ def hinge(scores: Any, labels: Any, *, margin: float = 1.0, weights: Any = None)
     scores, labels = _pair(scores, labels)
     if labels.dtype.kind not in "if":
         raise DTypeError(f"labels of two classes are -1 and 1, not {labels.describe()}")
-    if labels.has_value and labels.size and not bool(FUNCTIONS["all"](FUNCTIONS["abs"](labels) == 1)):
-        raise DataError(f"labels of two classes are -1 and 1, but {labels.describe()} has others")
+    if labels.has_value and labels.size:
+        _require_all(FUNCTIONS["abs"](labels) == 1, labels, "labels of two classes are -1 and 1")
     scores = _floating(scores)
     return _weighted_mean(FUNCTIONS["relu"](margin - labels.astype(scores.dtype) * scores), weights)
 
@@ -405,8 +415,8 @@ def kl_divergence(log_probabilities: Any, target: Any, *, weights: Any = None) -
     predicted, target = _pair(log_probabilities, target)
     if predicted.ndim != 2:
         raise ShapeError(f"log-probabilities are (examples, classes), not {predicted.describe()}")
-    if target.has_value and target.size and not bool(FUNCTIONS["all"](target >= 0)):
-        raise DataError(f"probabilities are not negative, but {target.describe()} has one that is")
+    if target.has_value and target.size:
+        _require_all(target >= 0, target, "probabilities are not negative")
     present = target > 0
     safe = FUNCTIONS["where"](present, target, 1.0)
     terms = FUNCTIONS["where"](present, target * (FUNCTIONS["log"](safe) - predicted), 0.0)

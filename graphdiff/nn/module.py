@@ -60,9 +60,6 @@ class Module:
         """Return a module as `config` described it; by default these are the class's arguments by name."""
         return cls(**config)
 
-    def placed(self, index: int) -> None:
-        """Hear from a `Sequential` that the module has become its layer number `index`."""
-
     def __call__(self, x: Any) -> Tensor:
         if OBSERVERS:
             output = self.forward(x)
@@ -70,6 +67,12 @@ class Module:
                 observer(self, x, output)
             return output
         return self.forward(x)
+
+    def __graphdiff_draw__(self, options: Any, input_shape: Any) -> Any:
+        """Return the drawing of this module's layers, for `graphdiff.draw`."""
+        from graphdiff.nn.drawing import draw_layers
+
+        return draw_layers(self, options, input_shape)
 
     # What it holds ---------------------------------------------------------------------------------------------
 

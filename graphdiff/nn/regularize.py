@@ -35,8 +35,7 @@ class Dropout(Module):
     p : float
         In [0, 1].
     seed : int or random stream, optional
-        By default the layer's place in its `Sequential`, so that two layers of one network draw different numbers;
-        0 outside of one.
+        By default a stream of its own, `gd.random.generator()`, so that two layers draw different numbers.
 
     Attributes
     ----------
@@ -57,13 +56,7 @@ class Dropout(Module):
         if not 0 <= p <= 1:
             raise OpError(f"dropout's p is a probability, not {p!r}")
         self.p = p
-        self._by_place = seed is None
-        self.stream = random.generator(0 if seed is None else seed)
-
-    def placed(self, index: int) -> None:
-        if self._by_place:
-            self.stream = random.generator(index)
-            self._by_place = False
+        self.stream = random.generator(seed)
 
     def forward(self, x: Any) -> Tensor:
         x = _real(x, "dropout")

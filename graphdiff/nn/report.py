@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from graphdiff.differentiate import adjoints
@@ -15,7 +15,7 @@ from graphdiff.nn.module import OBSERVERS, Module
 from graphdiff.op import as_tensor
 from graphdiff.tensor import Tensor, Variable, placeholder
 
-__all__ = ["Table", "statistics", "summary"]
+__all__ = ["Table", "differentiated", "observed", "statistics", "summary"]
 
 Row = dict[str, Any]
 # How far a gradient's size may be from the output's before it is called vanishing or exploding.
@@ -86,7 +86,7 @@ def _shown(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.3g}"
 
 
-def _observed(model: Module, x: Any) -> tuple[Tensor, list[tuple[Module, Tensor, Tensor]]]:
+def observed(model: Module, x: Any) -> tuple[Tensor, list[tuple[Module, Tensor, Tensor]]]:
     """Return a model's output for x, and module, input and output of each turn, inner modules first."""
     turns: list[tuple[Module, Tensor, Tensor]] = []
 
@@ -180,7 +180,7 @@ def summary(model: Module, input_shape: int | Sequence[int], *, dtype: Any = "fl
     if any(not isinstance(length, int) or length < 0 for length in lengths):
         raise ShapeError(f"the shape of an example is non-negative integers, not {input_shape!r}")
     model = copy.deepcopy(model).eval()
-    _, turns = _observed(model, placeholder((1, *lengths), dtype, name="x"))
+    _, turns = observed(model, placeholder((1, *lengths), dtype, name="x"))
     shapes: dict[Module, tuple[int, ...]] = {}
     flops: dict[Module, int] = {}
     counted: set[Tensor] = set()
@@ -225,6 +225,25 @@ def _moments(prefix: str, tensor: Tensor | None) -> Row:
     return {f"{prefix}_{name}": float(value) for name, value in moments.items()}
 
 
+def differentiated(
+    model: Module, x: Any, y: Any, loss: Callable[[Any, Any], Tensor]
+) -> tuple[Tensor, Mapping[Tensor, Tensor], list[tuple[str, Module, Tensor | None]]]:
+    """Return the loss of a batch, its adjoints, and title, module and output (None if not called) of every layer.
+
+    Raises
+    ------
+    GraphError
+        The loss depends on no parameter of the model.
+    """
+    output, turns = observed(model, as_tensor(x))
+    error = loss(output, y)
+    if not isinstance(error, Tensor) or not error.recorded:
+        raise GraphError("the loss depends on no parameter of the model")
+    outputs = {module: made for module, _, made in turns}
+    layers = [(_title(path, module), module, outputs.get(module)) for path, module in _listed(model)]
+    return error, adjoints(error), layers
+
+
 def statistics(model: Module, x: Any, y: Any, loss: Callable[[Any, Any], Tensor]) -> Table:
     """Return a table of each layer's activations and of the loss's gradients by them, to see them vanish or explode.
 
@@ -264,21 +283,14 @@ def statistics(model: Module, x: Any, y: Any, loss: Callable[[Any, Any], Tensor]
     >>> table[-1]["remark"]
     ''
     """
-    model = copy.deepcopy(model)
-    output, turns = _observed(model, as_tensor(x))
-    error = loss(output, y)
-    if not isinstance(error, Tensor) or not error.recorded:
-        raise GraphError("the loss depends on no parameter of the model")
-    found = adjoints(error)
-    outputs = {module: made for module, _, made in turns}
+    error, found, layers = differentiated(copy.deepcopy(model), x, y, loss)
     rows: list[Row] = []
-    for path, module in _listed(model):
-        made = outputs.get(module)
+    for title, module, made in layers:
         gradients = [found[leaf].numpy() for leaf in _variables_of(module) if leaf in found]
         squares = [float((array.astype("float64") ** 2).sum()) for array in gradients]
         count = sum(array.size for array in gradients)
         rows.append(
-            {"layer": _title(path, module)}
+            {"layer": title}
             | _moments("activation", made)
             | _moments("gradient", None if made is None else found.get(made))
             | {"weight_gradient": math.sqrt(sum(squares) / count) if count else None}

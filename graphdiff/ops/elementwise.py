@@ -321,7 +321,7 @@ bitwise_xor = elementwise("bitwise_xor", None, None, symbol="^", doc="Bitwise ex
 
 @function("pow", name="power")
 def power(x: Any, y: Any, /) -> Tensor:
-    """X to the power y; the derivative of x**0 is 0 at 0 too. An exponent of literally 2 becomes `square`."""
+    """Return x to the power y; the derivative of x**0 is 0 at 0 too. An exponent of literally 2 becomes `square`."""
     if y.__class__ is int and y == 2:
         return square(x)
     return _power(x, y)

@@ -55,8 +55,13 @@ def _matmul_transpose(F: Any, cotangent: Any, position: int, x: Any, y: Any) -> 
 
 def _matmul_batch(F: Any, operands: Any, flags: Any, size: int) -> Tensor:
     x, y = operands
-    if flags[0] and x.ndim == 2 and not flags[1] and y.ndim <= 2:
-        return matmul(x, y)  # a batch of vectors is a matrix
+    if flags[0] and not flags[1] and y.ndim <= 2:
+        # A batch of vectors is a matrix, and a batch of matrices one tall matrix.
+        rows = reshape(x, (-1, x.shape[-1])) if x.ndim > 2 and x.size else x
+        product = matmul(rows, y)
+        return reshape(product, (*x.shape[:-1], *product.shape[1:])) if rows is not x else product
+    if flags[1] and y.ndim == 2 and not flags[0] and x.ndim == 2:
+        return matmul(y, _turned(F, x))
     ranks = [operand.ndim - batched for operand, batched in zip(operands, flags, strict=True)]
     lead = max(max(ranks) - 2, 0)
     aligned = []
@@ -65,7 +70,10 @@ def _matmul_batch(F: Any, operands: Any, flags: Any, size: int) -> Tensor:
         core = (1, *inner) if rank == 1 and position == 0 else (*inner, 1) if rank == 1 else inner
         missing = lead - (len(core) - 2)
         aligned.append(reshape(operand, (*((size,) if batched else ()), *(1,) * missing * batched, *core)))
-    product = matmul(*aligned)
+    if aligned[0].shape[-1] == 1:
+        product = aligned[0] * aligned[1]  # outer products
+    else:
+        product = matmul(*aligned)
     shape = list(product.shape)
     if ranks[0] == 1:
         del shape[-2]

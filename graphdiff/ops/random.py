@@ -6,6 +6,7 @@ In a compiled function an integer seed gives the same numbers at every call, as 
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from graphdiff import host
@@ -19,17 +20,54 @@ Seed = Any
 """A non-negative integer, or what `generator` returned."""
 
 
-def _generator(seed: Seed) -> Any:
-    if host.is_random_generator(seed):
-        return seed
+class _Unseeded:
+    """The streams that are made without a seed: of one base, and numbered."""
+
+    base = 0
+    numbers = itertools.count()
+
+
+def _require_integer(seed: Any) -> int:
     if not host.is_integer(seed) or seed < 0:
         raise GraphDiffError(f"a seed is a non-negative integer or a gd.random.generator(seed), not {seed!r}")
-    return host.random_generator(int(seed))
+    return int(seed)
 
 
-def generator(seed: int) -> Any:
-    """Return a stream of random numbers, to give as `seed` to several calls that must differ."""
+def _generator(seed: Seed) -> Any:
+    return seed if host.is_random_generator(seed) else host.random_generator(_require_integer(seed))
+
+
+def generator(seed: Seed | None = None) -> Any:
+    """Return a stream of random numbers, to give as `seed` to several calls that must differ.
+
+    Without a seed every call returns another stream; which ones, is the same in every run of a program, and `seed`
+    begins them anew. Layers that are given no seed take theirs so.
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> gd.random.seed(1)
+    >>> one, two = gd.nn.Linear(3, in_features=3), gd.nn.Linear(3, in_features=3)
+    >>> bool(gd.all(one.weight == two.weight))
+    False
+    >>> gd.random.seed(1)
+    >>> bool(gd.all(one.weight == gd.nn.Linear(3, in_features=3).weight))
+    True
+    """
+    if seed is None:
+        return host.random_generator((_Unseeded.base, next(_Unseeded.numbers)))
     return _generator(seed)
+
+
+def seed(number: int = 0) -> None:
+    """Begin anew with the streams that are made without a seed, such as those of layers that are given none.
+
+    Parameters
+    ----------
+    number : int
+        Another number gives other streams; a program that does not call this has those of 0.
+    """
+    _Unseeded.base, _Unseeded.numbers = _require_integer(number), itertools.count()
 
 
 def _draw_evaluate(F: Any, *, generator: Any, method: str, options: Any, shape: host.Shape, dtype: host.DType) -> Any:

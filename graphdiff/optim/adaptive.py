@@ -481,9 +481,8 @@ class LAMB(Adam):
         along = F.astype(factor, value.dtype) * along
         if self.weight_decay:
             along = along + self.weight_decay * value
-        ratios = []
-        for size, length in zip(self.norms(F, value), self.norms(F, along), strict=True):
-            usable = F.logical_and(size > 0, length > 0)
-            ratio = size / F.where(usable, length, F.ones_like(length))
-            ratios.append(F.where(usable, F.minimum(ratio, self.most), F.ones_like(ratio)))
-        return value - F.astype(lr, value.dtype) * (self.stretch(F, ratios) * along), mean, square
+        sizes, lengths = self.norms(F, value), self.norms(F, along)
+        usable = F.logical_and(sizes > 0, lengths > 0)
+        one = F.ones_like(sizes)
+        ratios = F.where(usable, F.minimum(sizes / F.where(usable, lengths, one), self.most), one)
+        return value - self.scaled(F, F.astype(lr, value.dtype) * ratios, along), mean, square

@@ -185,8 +185,8 @@ class LBFGS:
             raise OpError(f"the loss is {loss} where the search would begin")
         self.evaluations_made += 1
         self.converged = flat.largest(gradient) <= self.tolerance_gradient
-        for _ in range(self.iterations):
-            if self.converged or used >= self.evaluations:
+        for number in range(self.iterations):
+            if self.converged or (number and used >= self.evaluations):
                 break
             direction = self._direction(gradient)
             slope = flat.dot(gradient, direction)

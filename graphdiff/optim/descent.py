@@ -230,12 +230,12 @@ class LARS(Optimizer):
         require("trust", settings["trust"], above=0)
 
     def rule(self, F: Any, value: Any, gradient: Any, state: tuple[Any, ...], steps: Any, lr: Any) -> tuple[Any, ...]:
-        ratios = []
-        for size, slope in zip(self.norms(F, value), self.norms(F, gradient), strict=True):
-            usable = F.logical_and(size > 0, slope > 0)
-            below = F.where(usable, slope + self.weight_decay * size, F.ones_like(size))
-            ratios.append(F.where(usable, self.trust * size / below, F.ones_like(size)))
+        sizes, slopes = self.norms(F, value), self.norms(F, gradient)
+        usable = F.logical_and(sizes > 0, slopes > 0)
+        one = F.ones_like(sizes)
+        below = F.where(usable, slopes + self.weight_decay * sizes, one)
+        rates = F.astype(lr, value.dtype) * F.where(usable, self.trust * sizes / below, one)
         share = gradient + self.weight_decay * value if self.weight_decay else gradient
         momentum = self.at(F, "momentum", steps, value)
-        velocity = momentum * state[0] + F.astype(lr, value.dtype) * (self.stretch(F, ratios) * share)
+        velocity = momentum * state[0] + self.scaled(F, rates, share)
         return value - velocity, velocity

@@ -214,6 +214,10 @@ class Optimizer:
                 found |= {f"{name}.{place}": kept for place, kept in enumerate(rate.variables())}
             else:
                 found[name] = rate
+        for place, owner in enumerate(self.groups):
+            for name, setting in owner.settings.items():
+                if isinstance(setting, Schedule):
+                    found |= {f"{name} {place}.{number}": kept for number, kept in enumerate(setting.variables())}
         for place, group in enumerate(self._groups):
             found |= {f"{place}.{number}": kept for number, kept in enumerate(group.states)}
         return found
@@ -277,15 +281,16 @@ class Optimizer:
         setting = getattr(self, name)
         return F.astype(setting(steps - 1.0), like.dtype) if isinstance(setting, Schedule) else setting
 
-    def norms(self, F: Any, whole: Any) -> list[Any]:
-        """Return the Euclidean norm of every parameter's part of a flat array."""
-        return [F.sqrt(F.sum(whole[place] * whole[place])) for place in self.places]
+    def norms(self, F: Any, whole: Any) -> Any:
+        """Return the Euclidean norms of the parameters' parts of a flat array, as one array."""
+        # As products of a row and a column, whose matrices plans write without leaving NumPy.
+        parts = [F.reshape(whole[place], (1, place.stop - place.start)) for place in self.places]
+        squares = [F.matmul(part, F.matrix_transpose(part)) for part in parts]
+        return F.sqrt(F.reshape(F.concat(squares, axis=0), (-1,)))
 
-    def stretch(self, F: Any, numbers: list[Any]) -> Any:
-        """Return a flat array that has, wherever a parameter lies, that parameter's number."""
-        widths = [place.stop - place.start for place in self.places]
-        parts = [F.broadcast_to(F.reshape(x, (1,)), (width,)) for x, width in zip(numbers, widths, strict=True)]
-        return F.concat(parts, axis=0)
+    def scaled(self, F: Any, numbers: Any, whole: Any) -> Any:
+        """Return a flat array with every parameter's part times that parameter's number."""
+        return F.concat([numbers[index] * whole[place] for index, place in enumerate(self.places)], axis=0)
 
     def minimize(self, loss: Tensor) -> None:
         """Compute the gradients of `loss` and make a step. The parameters' `.grad` is left alone.

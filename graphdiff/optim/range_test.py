@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from graphdiff.errors import CompileError, DataError, NoValueError, OpError
+from graphdiff.figures import FIRST, SECOND, figure_for, rendered, styled
 from graphdiff.optim.optimizers import Optimizer, require
 from graphdiff.optim.schedules import Schedule
 from graphdiff.plan import compile
@@ -37,30 +39,32 @@ class RangeTest:
     smoothed: list[float]
     suggestion: float
 
-    def save(self, path: str | Path) -> None:
-        """Draw loss against learning rate; the ending of the path says as what. Needs matplotlib (extra ``demo``)."""
-        try:
-            from matplotlib.figure import Figure
-        except ImportError as error:
-            raise ImportError("drawing the range test needs matplotlib: pip install 'graphdiff[demo]'") from error
-        figure = Figure(figsize=(7, 4.5), layout="constrained")
-        axes = figure.add_subplot()
+    def plot(self, path: str | os.PathLike[str]) -> Path:
+        """Draw the loss against the learning rate.
+
+        Parameters
+        ----------
+        path : path
+            Its ending is the format: .png, .svg or .pdf.
+        """
+        figure = figure_for(path, 7, 4.5)
+        axes = styled(figure.add_subplot(), title="Range test", xscale="log", xlabel="learning rate", ylabel="loss")
         axes.plot(self.rates, self.losses, color="0.75", linewidth=1, label="loss of the batch")
-        axes.plot(self.rates, self.smoothed, color="C0", linewidth=2, label="smoothed")
+        axes.plot(self.rates, self.smoothed, color=FIRST, linewidth=2, label="smoothed")
         if math.isfinite(self.suggestion):
-            axes.axvline(self.suggestion, color="C3", linestyle="--", label=f"suggestion: {self.suggestion:.2g}")
-        finite = sorted(loss for loss in self.smoothed if math.isfinite(loss))
-        if finite:
+            axes.axvline(self.suggestion, color=SECOND, linestyle="--", label=f"suggestion: {self.suggestion:.2g}")
+        if self.smoothed:
             # A loss that explodes would press everything before it flat.
-            low, first = finite[0], self.smoothed[0]
+            low, first = min(self.smoothed), self.smoothed[0]
             room = max(abs(first - low), 1e-3 * abs(first), 1e-12)
             axes.set_ylim(low - 0.15 * room, first + 0.6 * room)
-        axes.set_xscale("log")
-        axes.set_xlabel("learning rate")
-        axes.set_ylabel("loss")
-        axes.grid(alpha=0.3)
-        axes.legend()
-        figure.savefig(path, dpi=150)
+        axes.legend(frameon=False)
+        path = Path(path)
+        try:
+            path.write_bytes(rendered(figure, path))
+        except OSError as error:
+            raise DataError(f"cannot write {path}: {error.strerror or error}") from error
+        return path
 
 
 def lr_range_test(

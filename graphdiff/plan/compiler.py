@@ -17,7 +17,7 @@ from graphdiff.errors import CompileError
 from graphdiff.plan.plan import Plan, RetraceError
 from graphdiff.plan.trace import placeholder_like, trace
 from graphdiff.structure import Structure, flatten, unflatten
-from graphdiff.tensor import SWITCHES, TRACES, Tensor
+from graphdiff.tensor import SWITCHES, TRACES, WATCHES, Tensor
 
 __all__ = ["Compiled", "RetraceWarning", "compile"]
 
@@ -85,7 +85,7 @@ class Compiled:
         return self if instance is None else types.MethodType(self, instance)
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
-        if len(arguments) == self._arity and not named and not TRACES:
+        if len(arguments) == self._arity and not named and not TRACES and not WATCHES:
             assert self._quick is not None
             result = self._quick(*arguments)
             if result is not _MISS:
@@ -104,8 +104,9 @@ class Compiled:
         return self._find(signature, leaves, structure, backend)
 
     def _call(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        if TRACES or _is_recorded(arguments, named):
-            # Inside another trace, or under differentiation: what the function builds is part of that graph.
+        if TRACES or WATCHES or _is_recorded(arguments, named):
+            # Inside another trace, or under differentiation: what the function builds is part of that graph. Watched:
+            # a plan has no nodes to tell of.
             return self.function(*arguments, **named)
         result, plan, arrays = self._run(arguments, named, lambda plan, arrays: plan.run(*arrays))
         self._remember(plan, arguments, named, arrays)

@@ -79,10 +79,11 @@ def _open(node: Tensor, operands: tuple[Tensor, ...]) -> Tensor | None:
 
 def simplify(program: Program) -> Program:
     """Apply identities: x + 0, x · 1, −(−x), reshapes of reshapes and products of factors that are known."""
+    count = len(program.nodes())
     for _ in range(4):
-        count = len(program.nodes())
         program = rewrite(program, _simplified)
-        if len(program.nodes()) == count:
+        before, count = count, len(program.nodes())
+        if count == before:
             break
     return program
 
@@ -401,17 +402,20 @@ PASSES: Mapping[str, Callable[[Program], Program]] = {
 def optimize(program: Program, disabled: frozenset[str]) -> tuple[Program, list[tuple[str, str]]]:
     """Run the passes, and report what each did. What no root reaches any more is gone of itself."""
     reports = []
+    size = _size(program)
     for name, work in PASSES.items():
         if name in disabled:
             reports.append((name, "switched off"))
-            program = rewrite(program, _open_anonymous) if name == "open" else program
+            if name == "open":
+                program = rewrite(program, _open_anonymous)
+                size = _size(program)
             continue
-        before = _size(program)
         program = work(program)
         if name == "widen":  # what was widened is new to the passes before
             for again in ("simplify", "merge"):
                 program = program if again in disabled else PASSES[again](program)
-        reports.append((name, _change(before, _size(program))))
+        before, size = size, _size(program)
+        reports.append((name, _change(before, size)))
     return program, reports
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from operator import attrgetter
 
-from graphdiff.op import Op
 from graphdiff.tensor import MOVES, Tensor, Variable, next_serial
 
 __all__ = ["MOVES", "Program", "Tensor", "Variable", "clone", "counted_flops", "next_serial", "rewrite"]
 
+_SERIAL = attrgetter("serial")
 Rule = Callable[[Tensor, tuple[Tensor, ...]], Tensor | None]
 
 
@@ -50,7 +51,7 @@ class Program:
             if node not in seen:
                 seen.add(node)
                 pending.extend(node.inputs)
-        return sorted(seen, key=lambda node: node.serial)
+        return sorted(seen, key=_SERIAL)
 
     def users(self) -> dict[Tensor, list[Tensor]]:
         """Return the nodes that use each node, one entry per use; roots are not uses."""
@@ -73,16 +74,16 @@ class Program:
 
 def clone(node: Tensor, operands: tuple[Tensor, ...]) -> Tensor:
     """Return a node like `node` over other operands."""
-    op = node.op
-    assert isinstance(op, Op)
-    made = Tensor(op, operands, node.attributes, None, node.backend, True, (node.shape, node.dtype))
+    made = Tensor.__new__(Tensor)  # whose initialisation looks for the user's line, which is the node's
+    made.op, made.inputs, made.attributes, made.backend = node.op, operands, node.attributes, node.backend
+    made._value, made._signature, made.recorded, made.serial = None, (node.shape, node.dtype), True, next_serial()
     made.name, made.scope = node.name, node.scope
     made._code, made._instruction = node._code, node._instruction
     return made
 
 
 def rewrite(program: Program, rule: Rule) -> Program:
-    """Rebuild the graph from the leaves up, each node as the rule says.
+    """Rebuild the graph from the leaves up, each node as the rule says; what comes before the first change stays.
 
     Parameters
     ----------
@@ -92,14 +93,16 @@ def rewrite(program: Program, rule: Rule) -> Program:
         keep it. What it returns must have the node's shape and dtype.
     """
     new: dict[Tensor, Tensor] = {}
+    changed = False  # what follows is all made anew, so that the order in which nodes were made stays the order
     for node in program.nodes():
         if node.op is None:
             new[node] = node
             continue
-        operands = tuple(new[operand] for operand in node.inputs)
+        operands = tuple([new[operand] for operand in node.inputs])
         made = rule(node, operands)
+        changed = changed or made is not None
         if made is None:
-            made = clone(node, operands)
+            made = clone(node, operands) if changed else node
         elif node.name and made.name is None and made.op is not None:
             made.name = node.name
         new[node] = made

@@ -40,7 +40,7 @@ class Storage:
     kind : {"scratch", "variable", "constant", "slot"}
         Scratch lies in the workspace; a slot holds a number that changes from step to step.
     source : object
-        The variable or the array behind it.
+        The variable or the array behind it; the shape of fresh memory.
     private : bool
         Scratch that shares its memory with nothing else, because some of it must outlast the step.
     spare : int
@@ -338,6 +338,9 @@ class Schedule:
         What is read after the last call.
     reuse : bool
         Whether results may share memory.
+    returned : sequence of View
+        Results that the step gives away. One that fills its storage is made afresh by every run, of kind "fresh",
+        instead of being copied out of the workspace.
 
     Attributes
     ----------
@@ -347,13 +350,32 @@ class Schedule:
         Bytes of scratch memory, and what they would be if every result had its own.
     """
 
-    def __init__(self, compute: list[Call], commit: list[Call], kept: Iterable[Operand], reuse: bool = True) -> None:
+    def __init__(
+        self,
+        compute: list[Call],
+        commit: list[Call],
+        kept: Iterable[Operand],
+        reuse: bool = True,
+        returned: Sequence[View] = (),
+    ) -> None:
         self.compute = compute
         self.commit = commit
         self._kept = list(kept)
         self.unshared = sum(-(-root.nbytes // ALIGNMENT) * ALIGNMENT for root in self._scratch())
         self.overwritten = self._write_over_operands() if reuse else 0
+        self._give_away(returned)
         self.workspace = self._place(reuse)
+
+    def _give_away(self, returned: Sequence[View]) -> None:
+        """Let results that are returned, and that nothing else needs memory within, have memory of their own."""
+        roots = [view.place()[0] for view in returned]
+        committed = {root for call in self.commit for root in call.touched()}
+        elsewhere = [operand.storage.root()[0] for operand in self._kept if isinstance(operand, View)]
+        for view, root in zip(returned, roots, strict=True):
+            whole = view.place()[1] == 0 and view.size == root.size and (view.by_rows or view.turned)
+            alone = elsewhere.count(root) == 1 and root not in committed
+            if whole and alone and root.kind == "scratch" and not root.private and not root.spare:
+                root.kind, root.source = "fresh", view.T.shape if view.turned else view.shape
 
     def _scratch(self) -> dict[Storage, tuple[int, int]]:
         """Return when each storage of the workspace is needed."""

@@ -2,11 +2,14 @@
 
 from typing import TYPE_CHECKING, Any
 
+from graphdiff.train import augment
 from graphdiff.train.callbacks import Callback, EarlyStopping, Run
 from graphdiff.train.files import Saved, load, save
 from graphdiff.train.fit import fit
 from graphdiff.train.history import History
+from graphdiff.train.layer_histograms import LayerHistograms
 from graphdiff.train.minibatches import Growing, minibatches
+from graphdiff.train.onnx import export_onnx
 from graphdiff.train.scaling import MinMax, Scaler, Standardise
 
 if TYPE_CHECKING:
@@ -19,11 +22,14 @@ __all__ = [
     "EarlyStopping",
     "Growing",
     "History",
+    "LayerHistograms",
     "MinMax",
     "Run",
     "Saved",
     "Scaler",
     "Standardise",
+    "augment",
+    "export_onnx",
     "fit",
     "load",
     "minibatches",

@@ -48,12 +48,25 @@ class Run:
 class Callback:
     """Called by `fit`; subclasses define what they need.
 
+    One that remembers anything from epoch to epoch defines `state` and `load_state` too, so that a resumed run goes on
+    as if never interrupted.
+
     Examples
     --------
     >>> import graphdiff as gd
-    >>> class Halve(gd.train.Callback):
+    >>> class HalveOnRise(gd.train.Callback):
+    ...     last = float("inf")
+    ...
     ...     def on_epoch(self, run, record):
-    ...         run.optimizer.lr /= 2
+    ...         if record["loss"] > self.last:
+    ...             run.optimizer.lr /= 2
+    ...         self.last = record["loss"]
+    ...
+    ...     def state(self):
+    ...         return {"last": self.last}
+    ...
+    ...     def load_state(self, state):
+    ...         self.last = state["last"]
     """
 
     def on_start(self, run: Run) -> None:
@@ -67,6 +80,13 @@ class Callback:
 
     def on_end(self, run: Run) -> None:
         """When training has ended of itself."""
+
+    def state(self) -> dict[str, Any]:
+        """Return what checkpoints keep: text, numbers, arrays, and lists and dicts of them."""
+        return {}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned; called before `on_start` when a run is resumed."""
 
 
 class EarlyStopping:

@@ -15,10 +15,8 @@ import numpy as np
 
 from graphdiff.errors import DataError, GraphDiffError
 from graphdiff.nn.layers import Module
-from graphdiff.optim.optimizers import Optimizer
-from graphdiff.tensor import Variable
 from graphdiff.train.atomic import remove_leftovers, write_atomically
-from graphdiff.train.callbacks import Run, Watcher
+from graphdiff.train.callbacks import Callback, Run, Watcher
 from graphdiff.train.tensorfile import pack, unpack
 
 __all__ = ["Checkpoint", "deferred_interrupts"]
@@ -41,6 +39,8 @@ class Checkpoint:
         What must be the same when the run is resumed.
     data : (X, y)
         A sample of them is compared too.
+    callbacks : sequence of Callback
+        The state of those that have one is kept.
     """
 
     def __init__(
@@ -51,17 +51,19 @@ class Checkpoint:
         sizes: Sequence[int],
         options: dict[str, Any],
         data: Sequence[Any],
+        callbacks: Sequence[Callback] = (),
     ) -> None:
         self.path = Path(path)
         self._run, self._watcher, self._sizes = run, watcher, list(sizes)
         self._options = options | {"data": _sample(data)}
+        self._callbacks = [callback for callback in callbacks if type(callback).state is not Callback.state]
         remove_leftovers(self.path)
 
     def save(self) -> None:
         """Write the checkpoint; DataError, and the one before stays, if that is not possible."""
         run, watcher = self._run, self._watcher
         arrays = {f"model/{path}": value for path, value in run.model.state().items()}
-        arrays |= {f"optimizer/{path}": state.numpy() for path, state in optimizer_state(run.optimizer).items()}
+        arrays |= {f"optimizer/{path}": value for path, value in run.optimizer.state().items()}
         # Sizes of epochs to come may be others when the run goes on.
         begun = self._sizes[: run.epoch + (run.batch > 0)]
         facts: dict[str, Any] = {
@@ -74,6 +76,7 @@ class Checkpoint:
             "finished": bool(run.stopped) or run.epoch >= len(self._sizes),
             "history": list(run.history),
             "streams": {path: _plain(stream.bit_generator.state) for path, stream in streams(run.model)},
+            "callbacks": [[type(callback).__name__, _plain(callback.state())] for callback in self._callbacks],
         }
         if watcher is not None:
             arrays |= {f"best/{path}": value for path, value in watcher.weights.items()}
@@ -98,18 +101,18 @@ class Checkpoint:
             for path, value in arrays.items():
                 part, name = path.split("/", 1)
                 parts[part][name] = value
-            states = optimizer_state(run.optimizer)
-            if states.keys() != parts["optimizer"].keys():
+            own = run.optimizer.state()
+            if own.keys() != parts["optimizer"].keys():
                 raise DataError(f"{self.path} is of an optimiser with other settings")
-            for path, state in states.items():
-                if state.shape != parts["optimizer"][path].shape or state.dtype != parts["optimizer"][path].dtype:
+            for path, value in parts["optimizer"].items():
+                if value.shape != own[path].shape or value.dtype != own[path].dtype:
                     raise DataError(f"{self.path} is of an optimiser of other parameters")
+            kept = [_arrays(state) for _, state in facts["callbacks"]]
             try:
                 run.model.load_state(parts["model"])
             except GraphDiffError as error:
                 raise DataError(f"{self.path} is of another model: {error}") from error
-            for path, state in states.items():
-                state.assign(parts["optimizer"][path])
+            run.optimizer.load_state(parts["optimizer"])
             for path, stream in streams(run.model):
                 stream.bit_generator.state = _arrays(facts["streams"][path])
             run.epoch, run.batch, run.loss = facts["epoch"], facts["batch"], facts["loss"]
@@ -118,6 +121,8 @@ class Checkpoint:
             if watcher is not None and "best" in facts:
                 watcher.best, watcher.best_epoch = facts["best"]
                 watcher.weights = parts["best"]
+            for callback, state in zip(self._callbacks, kept, strict=True):
+                callback.load_state(state)
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, GraphDiffError):
                 raise
@@ -130,20 +135,15 @@ class Checkpoint:
             if then != now:
                 what = "other data" if name == "data" else f"a run with {name} {then}, not {now}"
                 raise DataError(f"{self.path} is of {what}")
+        kept = ", ".join(name for name, _ in facts["callbacks"]) or "none"
+        own = ", ".join(type(callback).__name__ for callback in self._callbacks) or "none"
+        if kept != own:
+            raise DataError(f"{self.path} holds the state of the callbacks {kept}, not {own}")
         sizes = facts["sizes"]
         if self._sizes[: len(sizes)] != sizes[: len(self._sizes)]:
             raise DataError(f"{self.path} is of a run with batches of {sizes[:3]} rows, not {self._sizes[:3]}")
         if facts["epoch"] > len(self._sizes) or (facts["epoch"] == len(self._sizes) and facts["batch"]):
             raise DataError(f"{self.path} is of a run that is {facts['epoch']} epochs on, not {len(self._sizes)}")
-
-
-def optimizer_state(optimizer: Optimizer) -> dict[str, Variable]:
-    """Return the variables of an optimiser besides the parameters: what its rule keeps, its step count and rate."""
-    own = {name: value for name, value in sorted(vars(optimizer).items()) if isinstance(value, Variable)}
-    for index, group in enumerate(optimizer._groups):
-        for place, state in enumerate(group.states):
-            own[f"states/{index}/{place}"] = state
-    return own
 
 
 def streams(module: Module, prefix: str = "") -> Iterator[tuple[str, np.random.Generator]]:
@@ -168,9 +168,11 @@ def _sample(data: Sequence[Any]) -> str:
 
 
 def _plain(state: Any) -> Any:
-    """Return a random stream's state with arrays as lists."""
+    """Return a state, of a random stream or a callback, with arrays as lists."""
     if isinstance(state, dict):
         return {name: _plain(value) for name, value in state.items()}
+    if isinstance(state, (list, tuple)):
+        return [_plain(item) for item in state]
     if isinstance(state, np.ndarray):
         return {"array": state.tolist(), "dtype": str(state.dtype)}
     return state.item() if isinstance(state, np.generic) else state
@@ -182,7 +184,7 @@ def _arrays(state: Any) -> Any:
         if state.keys() == {"array", "dtype"}:
             return np.array(state["array"], dtype=state["dtype"])
         return {name: _arrays(value) for name, value in state.items()}
-    return state
+    return [_arrays(item) for item in state] if isinstance(state, list) else state
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -26,146 +26,18 @@ from sklearn.utils.multiclass import type_of_target, unique_labels
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from graphdiff.backend import Backend, current_backend, get_backend, use_backend
-from graphdiff.nn.losses import softmax_cross_entropy
-from graphdiff.op import FUNCTIONS, as_tensor
+from graphdiff.optim.curvature import LBFGS
 from graphdiff.optim.descent import SGD
 from graphdiff.optim.optimizers import Optimizer
-from graphdiff.plan import compile
-from graphdiff.tensor import Tensor, Variable, variable
+from graphdiff.tensor import Variable
+from graphdiff.train.network import ACTIVATIONS, Adam, Trainer, forward
 
 __all__ = ["MLPClassifier", "MLPRegressor"]
 
-ACTIVATIONS = {
-    "identity": None,
-    "logistic": "sigmoid",
-    "tanh": "tanh",
-    "relu": "relu",
-    "leaky_relu": "leaky_relu",
-    "elu": "elu",
-    "gelu": "gelu",
-    "softplus": "softplus",
-}
+_FALL = 1e7 * float(np.finfo("float64").eps)
+"""By less than this the loss no longer falls, for lbfgs: SciPy's factor."""
 AUTO_BATCH = 200
 """Rows of a batch where the estimator chooses, as scikit-learn has it."""
-
-
-class _Adam(Optimizer):
-    """Adam as scikit-learn has it: ε is added to the root of the second mean before that is corrected for its bias."""
-
-    states = 2
-
-    def __init__(self, parameters: Sequence[Variable], lr: float, betas: tuple[float, float], eps: float) -> None:
-        self.betas, self.eps = betas, eps
-        super().__init__(parameters, lr)
-
-    def rule(self, F: Any, value: Any, gradient: Any, state: tuple[Any, ...], steps: Any, lr: Any) -> tuple[Any, ...]:
-        first, second = self.betas
-        # The means are kept divided by 1 - β, which saves two passes over all parameters.
-        mean = first * state[0] + gradient
-        square = second * state[1] + gradient * gradient
-        scale = math.sqrt(1 - second)
-        rate = lr * (1 - first) / scale * F.sqrt(1 - second**steps) / (1 - first**steps)
-        step = F.astype(rate, value.dtype) * (mean / (F.sqrt(square) + self.eps / scale))
-        return value - step, mean, square
-
-
-def _forward(x: Any, weights: Sequence[Any], biases: Sequence[Any], activation: str) -> Tensor:
-    """Return what the last layer puts out, before its own activation."""
-    function = ACTIVATIONS[activation]
-    for index, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
-        if index and function:
-            x = FUNCTIONS[function](x)
-        x = FUNCTIONS["matmul"](x, weight) + bias
-    return as_tensor(x)
-
-
-class _Trainer:
-    """Variables, an optimiser, and the compiled steps that train them."""
-
-    def __init__(
-        self,
-        coefs: Sequence[Any],
-        intercepts: Sequence[Any],
-        activation: str,
-        output: str,
-        alpha: float,
-        backend: Backend,
-        make_optimizer: Callable[[list[Variable]], Optimizer],
-    ) -> None:
-        self.activation, self.output, self.alpha = activation, output, alpha
-        self.backend = backend
-        with use_backend(backend):
-            self.weights = [variable(coef, name=f"W{index}") for index, coef in enumerate(coefs)]
-            self.biases = [variable(intercept, name=f"b{index}") for index, intercept in enumerate(intercepts)]
-            self.optimizer = make_optimizer([*self.weights, *self.biases])
-        self._sizes: list[int] = []
-        self._compile()
-
-    def _compile(self) -> None:
-        self.step = compile(self._step)
-        self.weighted_step = compile(self._weighted_step)
-        self.predict = compile(self._output)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in self.__dict__.items() if k not in ("step", "weighted_step", "predict")}
-
-    def __setstate__(self, kept: dict[str, Any]) -> None:
-        self.__dict__.update(kept)
-        self._compile()
-
-    def _output(self, x: Any) -> Tensor:
-        return _forward(x, self.weights, self.biases, self.activation)
-
-    def _errors(self, x: Any, y: Any) -> Tensor:
-        """Return each example's loss: the sum over the outputs."""
-        raw = self._output(x)
-        if self.output == "softmax":
-            rows = -y * FUNCTIONS["log_softmax"](raw, axis=1)
-        elif self.output == "logistic":
-            rows = FUNCTIONS["softplus"](raw) - y * raw
-        else:
-            rows = 0.5 * FUNCTIONS["square"](raw - y)
-        return FUNCTIONS["sum"](rows, axis=1)  # type: ignore[no-any-return]
-
-    def _descend(self, loss: Tensor, weight: Any) -> Tensor:
-        """Make a step along the loss and the penalty; return their sum as scikit-learn reports it."""
-        objective = reported = loss
-        if self.output == "identity" and self.biases[-1].size > 1:
-            reported = loss / float(self.biases[-1].size)  # descends the sum over the outputs, reports their mean
-        if self.alpha:
-            squares = [FUNCTIONS["sum"](FUNCTIONS["square"](matrix)) for matrix in self.weights]
-            penalty = (0.5 * self.alpha) * sum(squares[1:], squares[0]) / weight
-            objective, reported = objective + penalty, reported + penalty
-        self.optimizer.minimize(objective)
-        return reported
-
-    def _step(self, x: Any, y: Any) -> Tensor:
-        if y.dtype.kind in "iu":
-            loss = softmax_cross_entropy(self._output(x), y)
-        else:
-            loss = FUNCTIONS["mean"](self._errors(x, y))
-        return self._descend(loss, float(x.shape[0]))
-
-    def _weighted_step(self, x: Any, y: Any, weights: Any) -> Tensor:
-        total = FUNCTIONS["sum"](weights)
-        total = FUNCTIONS["where"](total > 0, total, FUNCTIONS["ones_like"](total))  # a batch that counts for nothing
-        return self._descend(FUNCTIONS["sum"](self._errors(x, y) * weights) / total, total)
-
-    def padded(self, rows: int, most: int) -> int:
-        """Return how many rows to hand to a step of `partial_fit`, so that only two sizes are ever traced.
-
-        These are that of the first call, and the greatest there is; all else is filled up with rows of weight zero.
-        """
-        if rows not in self._sizes:
-            if self._sizes:
-                rows = most
-            if rows not in self._sizes:
-                self._sizes.append(rows)
-        return rows
-
-    def coefs(self) -> tuple[list[Any], list[Any]]:
-        """Return copies of weights and biases, on the host."""
-        return [w.numpy().copy() for w in self.weights], [b.numpy().copy() for b in self.biases]
 
 
 class _MLP(BaseEstimator):
@@ -174,7 +46,7 @@ class _MLP(BaseEstimator):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "activation": [StrOptions(set(ACTIVATIONS))],
-        "solver": [StrOptions({"sgd", "adam"})],
+        "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
@@ -194,10 +66,11 @@ class _MLP(BaseEstimator):
         "beta_2": [Interval(Real, 0, 1, closed="left")],
         "epsilon": [Interval(Real, 0, None, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
+        "max_fun": [Interval(Integral, 1, None, closed="left")],
         "dtype": [None, StrOptions({"float32", "float64"})],
         "backend": [None, str, Backend],
     }
-    _trainer: _Trainer
+    _trainer: Trainer
 
     def __init__(
         self,
@@ -224,6 +97,7 @@ class _MLP(BaseEstimator):
         beta_2: float = 0.999,
         epsilon: float = 1e-8,
         n_iter_no_change: float = 10,
+        max_fun: int = 15000,
         dtype: str | None = None,
         backend: Any = None,
     ) -> None:
@@ -249,6 +123,7 @@ class _MLP(BaseEstimator):
         self.beta_2 = beta_2
         self.epsilon = epsilon
         self.n_iter_no_change = n_iter_no_change
+        self.max_fun = max_fun
         self.dtype = dtype
         self.backend = backend
 
@@ -289,11 +164,16 @@ class _MLP(BaseEstimator):
         first = not hasattr(self, "coefs_") or not self.warm_start
         X, y, sample_weight = self._begin(X, y, sample_weight, first=first)
         self._trainer = self._made_trainer()
-        self._epochs(X, y, sample_weight)
+        if self.solver == "lbfgs":
+            self._descend_whole(X, y, sample_weight)
+        else:
+            self._epochs(X, y, sample_weight)
         self._require_finite()
         return self
 
     def _can_partial_fit(self) -> bool:
+        if self.solver == "lbfgs":
+            raise AttributeError("partial_fit makes steps, which the solver lbfgs does not: it takes the data whole")
         if self.early_stopping:
             raise AttributeError("partial_fit has no validation data, so that there is no early stopping")
         return True
@@ -338,14 +218,18 @@ class _MLP(BaseEstimator):
             self.best_validation_score_: float | None = -math.inf if self.early_stopping else None
         return X, y, sample_weight
 
-    def _made_trainer(self) -> _Trainer:
-        def make_optimizer(parameters: list[Variable]) -> Optimizer:
+    def _made_trainer(self) -> Trainer:
+        def make_optimizer(parameters: list[Variable]) -> Optimizer | LBFGS:
+            if self.solver == "lbfgs":
+                # Limits and memory are SciPy's, which scikit-learn uses.
+                limits: Any = {"iterations": self.max_iter, "evaluations": self.max_fun, "history": 10}
+                return LBFGS(parameters, tolerance_gradient=self.tol, tolerance_change=_FALL, **limits)
             if self.solver == "adam":
-                return _Adam(parameters, self.learning_rate_init, (self.beta_1, self.beta_2), self.epsilon)
+                return Adam(parameters, self.learning_rate_init, (self.beta_1, self.beta_2), self.epsilon)
             nesterov = bool(self.nesterovs_momentum and self.momentum)
             return SGD(parameters, self.learning_rate_init, momentum=self.momentum, nesterov=nesterov)
 
-        return _Trainer(
+        return Trainer(
             self.coefs_,
             self.intercepts_,
             self.activation,
@@ -382,6 +266,25 @@ class _MLP(BaseEstimator):
             arrays = [array[order] for array in arrays]
         for start in range(0, len(order), size):
             yield tuple(backend.from_host(array[start : start + size]) for array in arrays)
+
+    def _descend_whole(self, X: Any, y: Any, sample_weight: Any) -> None:
+        """Train on all examples at once, with L-BFGS."""
+        trainer, optimizer = self._trainer, self._trainer.optimizer
+        targets = self._targets(y, X.dtype) if sample_weight is None else y.astype(X.dtype, copy=False)
+        arrays = [X, targets] if sample_weight is None else [X, targets, sample_weight]
+        with use_backend(trainer.backend):
+            self.loss_ = self.best_loss_ = trainer.descend_whole(*map(trainer.backend.from_host, arrays))
+        self.n_iter_ = optimizer.steps
+        if self.verbose:
+            print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")
+        if not optimizer.converged:
+            warnings.warn(
+                f"lbfgs has not converged after {self.n_iter_} iterations and {optimizer.evaluations_made} "
+                "evaluations: increase max_iter or max_fun, or scale the data",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+        self.coefs_, self.intercepts_ = trainer.coefs()
 
     def _epochs(self, X: Any, y: Any, sample_weight: Any) -> None:
         """Train until nothing improves, or for max_iter epochs."""
@@ -523,7 +426,7 @@ class _MLP(BaseEstimator):
             dtype = self.coefs_[0].dtype
             x, *arrays = map(backend.from_host, [X.astype(dtype, copy=False), *self.coefs_, *self.intercepts_])
             half = len(arrays) // 2
-            return _forward(x, arrays[:half], arrays[half:], self.activation).numpy()
+            return forward(x, arrays[:half], arrays[half:], self.activation).numpy()
 
 
 _PARAMETERS = """hidden_layer_sizes : int or sequence of int
@@ -531,7 +434,8 @@ _PARAMETERS = """hidden_layer_sizes : int or sequence of int
     activation : str
         Of the hidden layers: "identity", "logistic", "tanh", "relu"; beyond scikit-learn's also "leaky_relu", "elu",
         "gelu", "softplus".
-    solver : {"adam", "sgd"}
+    solver : {"adam", "sgd", "lbfgs"}
+        "lbfgs" takes all examples at once, for small data; with it there are no batches, epochs or early stopping.
     alpha : float
         Strength of the L2 penalty on the weights; as in scikit-learn it is divided by the number of examples of a
         batch.
@@ -542,14 +446,14 @@ _PARAMETERS = """hidden_layer_sizes : int or sequence of int
         whenever nothing has improved for `n_iter_no_change` epochs.
     learning_rate_init, power_t : float
     max_iter : int
-        Epochs at most.
+        Epochs at most; of "lbfgs", iterations.
     shuffle : bool
         Take the examples in a new order in every epoch.
     random_state : int, RandomState or None
         For initial weights, the order of examples and the choice of validation data. In float64 it gives the weights
         that scikit-learn's estimator of the same name and parameters gives, to rounding.
     tol : float
-        What counts as an improvement.
+        What counts as an improvement; "lbfgs" ends where no component of the gradient is larger.
     verbose : bool
         Print the loss of each epoch.
     warm_start : bool
@@ -564,6 +468,8 @@ _PARAMETERS = """hidden_layer_sizes : int or sequence of int
         Of "adam".
     n_iter_no_change : int
         Epochs without an improvement after which training ends.
+    max_fun : int
+        Of "lbfgs": evaluations of the loss at most.
     dtype : {None, "float32", "float64"}
         What to compute in; by default in the data's own precision, float64 for what is no float. float32 takes about
         half the time.
@@ -574,7 +480,7 @@ _ATTRIBUTES = """n_features_in_, n_iter_, n_layers_, n_outputs_ : int
         Weights and biases, layer by layer.
     loss_, best_loss_ : float
     loss_curve_ : list of float
-        The loss of each epoch.
+        The loss of each epoch; empty after "lbfgs".
     validation_scores_, best_validation_score_
         With early stopping: of each epoch, and the best.
     out_activation_ : str"""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -9,12 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from graphdiff.errors import CompileError, DataError, NoValueError
+from graphdiff.errors import CompileError, DataError, GraphDiffError, NoValueError
 from graphdiff.nn.layers import Module
 from graphdiff.nn.losses import accuracy, check_labels
+from graphdiff.op import as_tensor
 from graphdiff.optim.optimizers import Optimizer
 from graphdiff.plan import Compiled, compile
 from graphdiff.tensor import Tensor
+from graphdiff.train.augment import Augmentation
 from graphdiff.train.callbacks import Callback, EarlyStopping, Run, Watcher
 from graphdiff.train.checkpoints import Checkpoint, deferred_interrupts
 from graphdiff.train.history import History, Record
@@ -50,6 +53,8 @@ def fit(
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: int | None = None,
     resume: bool = False,
+    augment: Augmentation | None = None,
+    prefetch: int = 0,
 ) -> History:
     """Train a model.
 
@@ -83,6 +88,7 @@ def fit(
     early_stopping : EarlyStopping or int, optional
         A number is the patience in epochs. The model ends with the weights of its best epoch.
     callbacks : sequence of Callback
+        Those that define `state` go on from it when a run is resumed.
     checkpoint : path, optional
         Where the whole state of training is kept: parameters, optimiser, random streams, and the place in the data.
         Written atomically: it is readable at any moment, and the one before stays if writing fails. An interrupt from
@@ -91,6 +97,11 @@ def fit(
         Batches between two checkpoints; by default one is written after each epoch.
     resume : bool
         Go on from the checkpoint, if there is one: bit for bit as if training had never been interrupted.
+    augment : callable, optional
+        Changes batches of inputs that are trained on, as the functions of `gd.train.augment` do, and keeps their shape.
+        What is measured after an epoch is not changed.
+    prefetch : int
+        So many batches are prepared ahead by a thread in the background; the results are the same.
 
     Returns
     -------
@@ -127,6 +138,13 @@ def fit(
         raise DataError(f"there is at least one batch between two checkpoints, not {checkpoint_every}")
     if resume and checkpoint is None:
         raise DataError("resume needs the path of a checkpoint")
+    if augment is not None:
+        changed = augment(X[:1], np.random.default_rng(seed))
+        if changed.shape != X[:1].shape or changed.dtype != X.dtype:
+            raise DataError(
+                f"augmentation keeps shape and dtype, and this makes {changed.dtype}{list(changed.shape)} of "
+                f"{X.dtype}{list(X[:1].shape)}"
+            )
     _set_mode(model, training=False)
     output = model(X[:1])
     classified = _is_classified(output, y)
@@ -149,6 +167,9 @@ def fit(
         first = slice(0, min(sizes[0], count)) if rows is None else rows[: sizes[0]]
         if _can_trace(planned, X[first], y[first]):
             step_once, predict = planned, compile(model)
+            _check_targets(loss, output, y)
+            if held_out is not None:
+                _check_targets(loss, output, held_out[1])
 
     run = Run(model, optimizer)
     if isinstance(early_stopping, int):
@@ -160,10 +181,11 @@ def fit(
             "seed": seed,
             "shuffle": shuffle,
             "drop_last": drop_last,
+            "augment": augment is not None,
             "rows": count,
             "optimizer": type(optimizer).__name__,
         }
-        saved = Checkpoint(checkpoint, run, watcher, sizes, options, (X, y))
+        saved = Checkpoint(checkpoint, run, watcher, sizes, options, (X, y), callbacks)
         if not (resume and saved.restore()):
             saved.save()
     batches = [count // size if drop_last else -(-count // size) for size in sizes]
@@ -185,21 +207,24 @@ def fit(
                 drop_last=drop_last,
                 rows=rows,
                 first=run.batch,
+                augment=augment,
+                prefetch=prefetch,
             )
-            for inputs, targets in order:
-                value = float(step_once(inputs, targets))
-                run.loss += value * len(inputs) / seen
-                run.batch += 1
-                done += 1
-                bar.advance(run, value, len(inputs))
-                for callback in callbacks:
-                    callback.on_batch(run)
-                if saved is not None:
-                    if interrupted():
-                        saved.save()
-                        raise KeyboardInterrupt
-                    if every and done % every == 0:
-                        saved.save()
+            with contextlib.closing(order):
+                for inputs, targets in order:
+                    value = float(step_once(inputs, targets))
+                    run.loss += value * len(inputs) / seen
+                    run.batch += 1
+                    done += 1
+                    bar.advance(run, value, len(inputs))
+                    for callback in callbacks:
+                        callback.on_batch(run)
+                    if saved is not None:
+                        if interrupted():
+                            saved.save()
+                            raise KeyboardInterrupt
+                        if every and done % every == 0:
+                            saved.save()
             record: Record = {"epoch": run.epoch + 1, "loss": run.loss}
             _set_mode(model, training=False)
             record |= _measured(predict, training_measures, X, y, rows)
@@ -259,6 +284,23 @@ def _can_trace(step: Compiled, inputs: Any, targets: Any) -> bool:
         warnings.warn(f"training runs eagerly, since the step cannot be compiled: {error}", stacklevel=3)
         return False
     return True
+
+
+def _check_targets(loss: Any, output: Tensor, y: Any) -> None:
+    """Have the loss refuse targets that it is not defined for: a compiled one knows no values.
+
+    It is given one and the same output beside all of them, which is cheap.
+    """
+    if output.shape[:1] != (1,):
+        return
+    for start in range(0, len(y), _ROWS):
+        targets = y[start : start + _ROWS]
+        try:
+            loss(as_tensor(np.repeat(output.numpy(), len(targets), axis=0)), targets)
+        except DataError as error:
+            raise DataError(f"counting from row {start} of the targets: {error}" if start else str(error)) from error
+        except GraphDiffError:
+            return  # a loss that cannot be asked in this way; what is wrong with it, training will tell
 
 
 def _measures(loss: Any, metrics: Any, classified: bool) -> tuple[dict[str, Metric], dict[str, Metric]]:

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from graphdiff.errors import DataError
+from graphdiff.figures import FIRST, SECOND, figure_for, rendered, styled
 from graphdiff.train.atomic import write_atomically
 
 __all__ = ["History", "Record"]
@@ -54,30 +55,18 @@ class History(list[Record]):
         """
         if not self:
             raise DataError("there are no epochs to draw")
-        ending = Path(path).suffix.lower()
-        if ending not in (".png", ".svg", ".pdf"):
-            raise DataError(f"curves are drawn as .png, .svg or .pdf, and not {Path(path).name!r}")
-        try:
-            from matplotlib.figure import Figure
-            from matplotlib.ticker import MaxNLocator
-        except ImportError as error:
-            raise DataError(f'curves need matplotlib: pip install "graphdiff[demo]" ({error})') from error
         panels = list(dict.fromkeys(name.removeprefix(_PREFIX) for name in self.names() if name != "epoch"))
-        figure = Figure(figsize=(4.5 * len(panels), 3.6), layout="constrained")
+        figure = figure_for(path, 4.5 * len(panels), 3.6)
         epochs = self.column("epoch")
         mark = "o" if len(self) == 1 else None
         for axes, name in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
             for key, color, style, label in (
-                (name, "#0072b2", "-", "training"),
-                (_PREFIX + name, "#d55e00", "--", "validation"),
+                (name, FIRST, "-", "training"),
+                (_PREFIX + name, SECOND, "--", "validation"),
             ):
                 if key in self.names():
                     axes.plot(epochs, self.column(key), color=color, linestyle=style, marker=mark, label=label)
-            axes.set(title=name.replace("_", " ").capitalize(), xlabel="epoch")
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-            axes.grid(alpha=0.3)
-            axes.spines[["top", "right"]].set_visible(False)
-            axes.legend(frameon=False)
-        drawn = io.BytesIO()
-        figure.savefig(drawn, dpi=130, format=ending[1:])
-        return write_atomically(path, drawn.getvalue())
+            styled(axes, title=name.replace("_", " ").capitalize(), xlabel="epoch")
+            axes.xaxis.get_major_locator().set_params(integer=True)
+        figure.axes[0].legend(frameon=False)
+        return write_atomically(path, rendered(figure, path))

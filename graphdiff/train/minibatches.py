@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import numpy as np
 
 from graphdiff.errors import DataError
+from graphdiff.train.augment import Augmentation
+from graphdiff.train.prefetch import prefetched
 from graphdiff.train.scaling import blocks_of
 
 __all__ = ["BatchSize", "Growing", "batch_size_at", "check_data", "minibatches"]
@@ -104,7 +106,9 @@ def minibatches(
     drop_last: bool = False,
     rows: Any = None,
     first: int = 0,
-) -> Iterator[tuple[Any, ...]]:
+    augment: Augmentation | None = None,
+    prefetch: int = 0,
+) -> Generator[tuple[Any, ...], None, None]:
     """Yield tuples of rows of `arrays`, `batch_size` at a time.
 
     Arrays that are maps of files (``numpy.load(path, mmap_mode="r")``) are read batch by batch.
@@ -124,6 +128,12 @@ def minibatches(
         Use these rows only.
     first : int
         Begin with this batch of the epoch.
+    augment : callable, optional
+        Changes the first array's batches, as the functions of `gd.train.augment` do. It is given a random stream that
+        depends on seed, epoch and the batch's number alone.
+    prefetch : int
+        So many batches are prepared ahead by a thread in the background, which pays where reading or augmenting takes
+        long; the batches are the same.
 
     Examples
     --------
@@ -136,11 +146,21 @@ def minibatches(
     size = batch_size_at(batch_size, epoch)
     if any(len(array) != len(arrays[0]) for array in arrays):
         raise DataError(f"the arrays have different numbers of rows: {[len(array) for array in arrays]}")
+    if prefetch < 0:
+        raise DataError(f"the number of batches to prepare ahead is not negative, not {prefetch}")
     count = len(arrays[0]) if rows is None else len(rows)
     order = np.random.default_rng((seed, epoch)).permutation(count) if shuffle else np.arange(count)
     if rows is not None:
         order = np.asarray(rows)[order]
     end = count - count % size if drop_last else count
-    for start in range(first * size, end, size):
-        taken = order[start : start + size]
-        yield tuple(array[taken] for array in arrays)
+
+    def cut() -> Generator[tuple[Any, ...], None, None]:
+        for batch in range(first, -(-end // size)):
+            taken = order[batch * size : (batch + 1) * size]
+            parts = [array[taken] for array in arrays]
+            if augment is not None:
+                # Batches count from 1 here: (seed, epoch) and (seed, epoch, 0) are the same seed.
+                parts[0] = augment(parts[0], np.random.default_rng((seed, epoch, batch + 1)))
+            yield tuple(parts)
+
+    return prefetched(cut(), prefetch) if prefetch else cut()

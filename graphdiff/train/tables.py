@@ -1,7 +1,4 @@
-"""Tables in files (CSV, Parquet, NPZ), and how their columns become numbers.
-
-What cannot be trained on is refused with file, row and column. Rows count from 1, the header is none.
-"""
+"""Tables in files: CSV, Parquet, NPZ."""
 
 from __future__ import annotations
 
@@ -17,10 +14,7 @@ import numpy as np
 
 from graphdiff.errors import DataError
 
-__all__ = ["Table", "describe_columns", "describe_target", "encode", "encode_target", "read_table"]
-
-_MOST_CATEGORIES = 200
-_MOST_CLASSES = 20
+__all__ = ["Table", "read_table"]
 
 
 @dataclasses.dataclass
@@ -32,20 +26,32 @@ class Table:
     path : Path
     columns : dict
     lines : sequence of int or None
-        Which line of the file each row ends on.
+        Which line of the file each of its rows ends on.
+    rows : integer array or None
+        Which rows of the file these are, counted from 0; None: all.
     """
 
     path: Path
     columns: dict[str, Any]
     lines: Sequence[int] | None = None
+    rows: Any = None
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
 
     def error(self, row: int, column: str, told: str) -> DataError:
         """Return an error about a place; `row` counts from 0."""
+        row = row if self.rows is None else self.rows[row]
         line = "" if self.lines is None else f" (line {self.lines[row]})"
         return DataError(f"{self.path}, row {row + 1}{line}, column {column!r}: {told}")
+
+    def taken(self, rows: Any) -> Table:
+        """Return some of the rows, given as an integer array; errors still name them as the file counts."""
+        columns = {
+            name: [values[row] for row in rows] if isinstance(values, list) else values[rows]
+            for name, values in self.columns.items()
+        }
+        return Table(self.path, columns, self.lines, rows if self.rows is None else self.rows[rows])
 
     def require(self, names: Iterable[str]) -> None:
         """Refuse a table that lacks columns."""
@@ -170,135 +176,3 @@ def _from_array(array: Any, path: Path, name: str) -> Any:
     if array.dtype.kind in "U":
         return [value or None for value in array.tolist()]
     raise DataError(f"{path}, array {name!r}: {array.dtype} is neither numbers nor text")
-
-
-def _number(text: Any) -> float | None:
-    try:
-        return float(text)
-    except (TypeError, ValueError):
-        return None
-
-
-def _as_numbers(table: Table, name: str, strict: bool) -> Any:
-    """Return a column as finite numbers, or None where it is one of text and `strict` is not asked for."""
-    values = table.columns[name]
-    if isinstance(values, list):
-        numbers = [_number(value) for value in values]
-        present = sum(value is not None for value in values)
-        if not strict and 2 * sum(number is not None for number in numbers) < max(present, 1):
-            return None
-        for row, (value, number) in enumerate(zip(values, numbers)):
-            if value is None:
-                raise table.error(row, name, "the value is missing")
-            if number is None:
-                raise table.error(row, name, f"{value!r} is no number, in a column of numbers")
-        values = np.array(numbers, dtype="float64")
-    wrong = ~np.isfinite(values)
-    if wrong.any():
-        row = int(wrong.argmax())
-        raise table.error(row, name, f"{values[row]} cannot be trained on")
-    return values
-
-
-def _as_text(table: Table, name: str) -> list[str]:
-    values = table.columns[name]
-    if not isinstance(values, list):
-        numbers = _as_numbers(table, name, strict=True)
-        return [str(int(number)) if number == int(number) else str(number) for number in numbers.tolist()]
-    for row, value in enumerate(values):
-        if value is None:
-            raise table.error(row, name, "the value is missing")
-    return values
-
-
-def describe_columns(
-    table: Table, target: str, ignored: Sequence[str] = (), categorical: Sequence[str] = ()
-) -> list[dict[str, Any]]:
-    """Return how each input column becomes numbers: as it is, or as one column per category.
-
-    A column is one of numbers if at least half of what it holds are numbers; other text in it is refused then.
-    """
-    table.require([target, *ignored, *categorical])
-    columns: list[dict[str, Any]] = []
-    for name in table.columns:
-        if name == target or name in ignored:
-            continue
-        if name not in categorical and _as_numbers(table, name, strict=False) is not None:
-            columns.append({"name": name, "kind": "numeric"})
-            continue
-        categories = sorted(set(_as_text(table, name)))
-        if len(categories) > _MOST_CATEGORIES:
-            raise DataError(
-                f"{table.path}, column {name!r}: {len(categories)} different texts are too many categories; "
-                "leave the column out"
-            )
-        columns.append({"name": name, "kind": "categorical", "categories": categories})
-    if not columns:
-        raise DataError(f"{table.path} has no column besides {target!r} to predict it from")
-    return columns
-
-
-def encode(table: Table, columns: Sequence[dict[str, Any]]) -> Any:
-    """Return a table's columns as a float64 array of shape (rows, inputs)."""
-    table.require(column["name"] for column in columns)
-    parts = []
-    for column in columns:
-        name = column["name"]
-        if column["kind"] == "numeric":
-            parts.append(_as_numbers(table, name, strict=True)[:, None])
-            continue
-        places = {category: place for place, category in enumerate(column["categories"])}
-        chosen = []
-        for row, value in enumerate(_as_text(table, name)):
-            if value not in places:
-                raise table.error(row, name, f"{value!r} is none of the {len(places)} categories trained on")
-            chosen.append(places[value])
-        parts.append(np.eye(len(places))[chosen])
-    return np.concatenate(parts, axis=1)
-
-
-def describe_target(table: Table, target: str, task: str = "auto") -> tuple[list[Any] | None, str]:
-    """Return the classes, or None for a regression, and why it is which."""
-    table.require([target])
-    values = table.columns[target]
-    text = isinstance(values, list)
-    if text:
-        for row, value in enumerate(values):
-            if value is None:
-                raise table.error(row, target, "the target is missing")
-    else:
-        missing = np.isnan(values)
-        if missing.any():
-            raise table.error(int(missing.argmax()), target, "the target is missing")
-        _as_numbers(table, target, strict=True)
-    if task == "regression" or (task == "auto" and text and _as_numbers(table, target, strict=False) is not None):
-        numbers = _as_numbers(table, target, strict=True)
-        if len(np.unique(numbers)) < 2:
-            raise DataError(f"{table.path}, column {target!r}: the target is {numbers[0]:g} in every row")
-        return None, "asked for"
-    distinct: list[Any] = sorted(set(values)) if text else np.unique(values).tolist()
-    whole = text or all(value == int(value) for value in distinct)
-    most = max(2, min(_MOST_CLASSES, len(table) // 5))
-    if task == "auto" and not text and not (whole and len(distinct) <= most) and len(distinct) > 1:
-        return None, f"{len(distinct)} different numbers"
-    if len(distinct) < 2:
-        raise DataError(f"{table.path}, column {target!r}: there is a single class, {distinct[0]!r}")
-    if text and len(distinct) > max(_MOST_CATEGORIES, most):
-        raise DataError(f"{table.path}, column {target!r}: {len(distinct)} different texts are too many classes")
-    classes = distinct if text or not whole else [int(value) for value in distinct]
-    kind = "texts" if text else "whole numbers" if whole else "numbers"
-    return classes, f"{len(classes)} different {kind}" if task == "auto" else "asked for"
-
-
-def encode_target(table: Table, target: str, classes: Sequence[Any] | None) -> Any:
-    """Return class numbers of shape (rows,), or numbers of shape (rows, 1)."""
-    table.require([target])
-    if classes is None:
-        return _as_numbers(table, target, strict=True)[:, None]
-    numeric = not isinstance(classes[0], str)
-    values = _as_numbers(table, target, strict=True).tolist() if numeric else _as_text(table, target)
-    places = {value: place for place, value in enumerate(classes)}
-    for row, value in enumerate(values):
-        if value not in places:
-            raise table.error(row, target, f"{value!r} is none of the {len(places)} classes trained on")
-    return np.array([places[value] for value in values])

@@ -1,20 +1,19 @@
-"""What each way to a function's Jacobian costs: counted before running, measured, and checked for accuracy."""
+"""The ways to a Jacobian, compiled, counted, measured and checked against each other."""
 
 from __future__ import annotations
 
-import html
-import json
+import platform
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from graphdiff.check import ANALYTIC
-from graphdiff.costs import Cost
+from graphdiff.compare.crossover import cross
+from graphdiff.compare.results import Comparison, ModeResult
+from graphdiff.compare.terms import MODES
 from graphdiff.differentiate.choose import predicted
 from graphdiff.differentiate.elimination_order import EliminationOrder
 from graphdiff.differentiate.functions import jacobian, jvp, vjp
@@ -25,226 +24,7 @@ from graphdiff.plan import compile as compiled
 from graphdiff.structure import flatten, unflatten
 from graphdiff.tensor import Tensor, variable
 
-__all__ = ["Comparison", "ModeResult", "compare_modes"]
-
-MODES = ("finite differences", "forward", "batched forward", "reverse", "batched reverse", "elimination")
-
-CHEAP_GRADIENT = 5.0
-"""Reverse mode takes at most 4 to 5 times the function's operations (Baur and Strassen 1983; Griewank and Walther,
-Evaluating Derivatives, 2nd ed. 2008, section 3.3)."""
-
-
-@dataclass(frozen=True)
-class ModeResult:
-    """One mode: what it was counted to cost, what it took, and how accurate it was.
-
-    Attributes
-    ----------
-    mode : str
-    cost : Cost or None
-    median, spread : float
-        Seconds; the spread is the distance between the quartiles.
-    error : float
-        The largest difference from the reference, relative to its largest entry.
-    note : str
-        Why a mode was not run.
-    """
-
-    mode: str
-    cost: Cost | None = None
-    median: float = float("nan")
-    spread: float = float("nan")
-    error: float = float("nan")
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """What `compare_modes` found; prints as a table.
-
-    Attributes
-    ----------
-    name : str
-    inputs, outputs : int
-        Elements.
-    value : ModeResult
-        The function itself.
-    results : list of ModeResult
-    reference : str
-        What accuracy is measured against.
-    gradient_ratio : float
-        Seconds of one reverse pass (value and one adjoint) over seconds of the function.
-    counted_ratio : float
-        The same in counted floating-point operations, which the cheap-gradient bound is about.
-    """
-
-    name: str
-    inputs: int
-    outputs: int
-    value: ModeResult
-    results: list[ModeResult]
-    reference: str
-    gradient_ratio: float
-    counted_ratio: float
-
-    @property
-    def fastest(self) -> str:
-        """The mode that took least time, finite differences apart."""
-        exact = [each for each in self.results if each.mode != "finite differences" and each.median == each.median]
-        return min(exact, key=lambda each: each.median).mode
-
-    @property
-    def cheapest(self) -> str:
-        """The mode that was predicted to take least time, finite differences apart."""
-        counted = [each for each in self.results if each.mode != "finite differences" and each.cost]
-        return min(counted, key=lambda each: each.cost.seconds).mode  # type: ignore[union-attr]
-
-    def rows(self) -> list[dict[str, Any]]:
-        """Return one dict per mode, the function itself first."""
-        return [
-            {
-                **{"mode": each.mode, "microseconds": 1e6 * each.median, "spread": 1e6 * each.spread},
-                **{"predicted": 1e6 * each.cost.seconds if each.cost else float("nan")},
-                **(asdict(each.cost) if each.cost else {}),
-                **{"flops": each.cost.flops if each.cost else None, "error": each.error, "note": each.note},
-            }
-            for each in [self.value, *self.results]
-        ]
-
-    def summary(self) -> str:
-        """Return what the figures say, in words."""
-        return (
-            f"predicted cheapest: {self.cheapest}; measured fastest: {self.fastest}\n"
-            f"one reverse pass costs {self.counted_ratio:.2f} × the function in counted operations "
-            f"(cheap-gradient bound: {CHEAP_GRADIENT:.0f}) and {self.gradient_ratio:.2f} × in measured time\n"
-            f"errors are relative to {self.reference}"
-        )
-
-    def __rich__(self) -> Any:
-        from rich.table import Table
-
-        table = Table(title=self._title(), caption=self.summary(), title_justify="left", caption_justify="left")
-        table.add_column("mode", no_wrap=True)
-        for title in ("measured µs", "± µs", "predicted µs", "flops", "transc.", "kB moved", "peak kB", "error"):
-            table.add_column(title, justify="right")
-        for cells in self._cells():
-            table.add_row(*cells)
-        return table
-
-    def _title(self) -> str:
-        return f"{self.name}: the Jacobian of {self.outputs} outputs by {self.inputs} inputs"
-
-    def _cells(self) -> list[list[str]]:
-        cells = []
-        for each in [self.value, *self.results]:
-            cost = each.cost
-            measured = [f"{1e6 * each.median:,.1f}", f"{1e6 * each.spread:,.1f}"] if not each.note else ["–", "–"]
-            counted = (
-                [
-                    f"{1e6 * cost.seconds:,.1f}",
-                    f"{cost.flops:,}",
-                    f"{cost.transcendental:,}",
-                    f"{cost.nbytes / 1e3:,.1f}",
-                    f"{cost.peak_memory / 1e3:,.1f}" if cost.peak_memory else "–",
-                ]
-                if cost
-                else ["–"] * 5
-            )
-            error = each.note or ("" if each.error != each.error else f"{each.error:.0e}")
-            cells.append([each.mode, *measured, *counted, error])
-        return cells
-
-    def __str__(self) -> str:
-        from rich.console import Console
-
-        console = Console(width=118)
-        with console.capture() as captured:
-            console.print(self)
-        return captured.get()
-
-    def to_json(self) -> str:
-        """Return everything as JSON; what was not measured is null."""
-        whole = {
-            **{"function": self.name, "inputs": self.inputs, "outputs": self.outputs, "reference": self.reference},
-            **{"gradient_ratio": self.gradient_ratio, "counted_ratio": self.counted_ratio},
-            **{"cheap_gradient_bound": CHEAP_GRADIENT, "fastest": self.fastest, "cheapest": self.cheapest},
-            "modes": self.rows(),
-        }
-        return json.dumps(_without_nan(whole), indent=1)
-
-    def to_html(self) -> str:
-        """Return a page of its own, with a bar per mode."""
-        slowest = max(each.median for each in self.results if each.median == each.median)
-        bars, place = [], 0
-        for each in self.results:
-            if each.note:
-                continue
-            predicted_width = 420 * min(1.0, each.cost.seconds / slowest) if each.cost else 0
-            bars.append(
-                f'<text x="150" y="{place + 15}" text-anchor="end">{html.escape(each.mode)}</text>'
-                f'<rect x="160" y="{place + 2}" width="{max(1, 420 * each.median / slowest):.1f}" height="10" '
-                f'fill="#0072b2"/><rect x="160" y="{place + 13}" width="{max(1, predicted_width):.1f}" height="5" '
-                f'fill="#d55e00"/><text x="{168 + 420 * each.median / slowest:.1f}" y="{place + 12}">'
-                f"{1e6 * each.median:,.1f} µs</text>"
-            )
-            place += 28
-        heads = (
-            "mode",
-            "measured µs",
-            "± µs",
-            "predicted µs",
-            "flops",
-            "transcendental",
-            "kB moved",
-            "peak kB",
-            "error",
-        )
-        head = "".join(f"<th>{each}</th>" for each in heads)
-        body = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in self._cells()
-        )
-        summary = html.escape(self.summary()).replace("\n", "<br>")
-        return _PAGE.format(
-            title=html.escape(self._title()), bars="".join(bars), height=place, head=head, body=body, summary=summary
-        )
-
-    def save(self, path: str | Path) -> Path:
-        """Write the report as .html, .json or .txt.
-
-        Raises
-        ------
-        GraphError
-            Another ending.
-        """
-        path = Path(path)
-        writers: dict[str, Callable[[], str]] = {".html": self.to_html, ".json": self.to_json, ".txt": self.__str__}
-        if path.suffix not in writers:
-            raise GraphError(f"a report is saved as .html, .json or .txt, not {path.suffix or path.name!r}")
-        path.write_text(writers[path.suffix](), "utf-8")
-        return path
-
-
-_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>
-body{{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}}
-table{{border-collapse:collapse;margin:1rem 0}}
-td,th{{padding:.25rem .7rem;text-align:right;border-bottom:1px solid #ddd}}
-td:first-child,th:first-child{{text-align:left}}svg text{{font:12px system-ui,sans-serif}}</style>
-<h1>{title}</h1><p>{summary}</p>
-<svg role="img" aria-label="measured and predicted time per mode" width="100%" viewBox="0 0 680 {height}">{bars}</svg>
-<p><span style="color:#0072b2">■</span> measured <span style="color:#d55e00">■</span> predicted</p>
-<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></html>
-"""
-
-
-def _without_nan(tree: Any) -> Any:
-    if isinstance(tree, dict):
-        return {key: _without_nan(value) for key, value in tree.items()}
-    if isinstance(tree, list):
-        return [_without_nan(value) for value in tree]
-    return None if isinstance(tree, float) and not np.isfinite(tree) else tree
-
-
-# Measuring -------------------------------------------------------------------------------------------------------
+__all__ = ["compare_modes"]
 
 
 def _timed(run: Callable[[], Any], seconds: float) -> tuple[float, float]:
@@ -396,6 +176,7 @@ def compare_modes(
     seconds: float = 0.2,
     order: EliminationOrder | None = None,
     modes: Sequence[str] = MODES,
+    crossover: bool = True,
 ) -> Comparison:
     """Count, run and check every way to a function's Jacobian by all its arguments; each mode is compiled.
 
@@ -411,6 +192,8 @@ def compare_modes(
     modes : sequence of str
         Of finite differences, forward and reverse (a pass per input, or output), batched forward and batched reverse
         (one pass), and elimination, which is skipped where the graph is not one of numbers.
+    crossover : bool
+        Whether to measure passes of other numbers of directions too, to find where forward and reverse cost alike.
 
     Returns
     -------
@@ -421,8 +204,8 @@ def compare_modes(
     DTypeError
         An argument is not real floating.
     GraphError
-        No path leads from the arguments to the result, the function gives another result when called again, or there
-        is no such mode.
+        No path leads from the arguments to the result, the result is not finite, the function gives another one when
+        called again, or there is no such mode.
 
     Examples
     --------
@@ -451,6 +234,8 @@ def compare_modes(
                 if _too_wide(outputs, leaves):
                     raise GraphError("too many numbers")
                 counts |= predicted(outputs, leaves, [mode])
+                if counts[mode].multiplications > MOST_PRODUCTS:
+                    raise GraphError(f"{counts[mode].multiplications:,} products, one by one")
             matrices[mode] = _as_matrix(mode, runs[mode](), outputs, flat.points)
             median, spread = _timed(runs[mode], seconds)
         except GraphDiffError as error:
@@ -481,11 +266,32 @@ def compare_modes(
         reference,
         gradient / value.median,
         pass_flops / max(1, counts["value"].flops),
+        statistics.median(r.median / r.cost.seconds for r in results if r.mode in matrices and r.cost),
+        _machine(),
+        cross(flat, flat.points, outputs, leaves, lambda run: _timed(run, seconds / 4)[0]) if crossover else None,
     )
+
+
+def _machine() -> str:
+    return f"{_processor()}, Python {platform.python_version()}, NumPy {np.__version__}"
+
+
+def _processor() -> str:
+    """Return the processor's name where the system tells it."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 WIDEST = 3_000
 """Elements of all intermediate values; beyond, accumulating number by number is out of the question."""
+
+
+MOST_PRODUCTS = 20_000
+"""Multiplications of numbers; to compile more takes minutes."""
 
 
 def _too_wide(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> bool:
@@ -499,6 +305,11 @@ def _check(flat: _Flat, outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> 
     for output in outputs:
         if output.dtype.kind != "f":
             raise DTypeError(f"the result {output.describe()} is not real floating and has no derivative")
+        if not np.all(np.isfinite(np.asarray(output.value))):
+            raise GraphError(
+                f"the result {output.describe()} is not finite at these arguments: modes are compared where the "
+                "function is smooth, so give other arguments (on the command line another --seed)"
+            )
     again = flat(*leaves)
     same = len(again) == len(outputs) and all(
         np.array_equal(np.asarray(one.value), np.asarray(other.value), equal_nan=True)

@@ -1,0 +1,45 @@
+"""`graphdiff export`: a saved model for other programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from graphdiff.cli.common import errors_told
+from graphdiff.train import export_onnx, load
+
+__all__ = ["export"]
+
+_EXAMPLES = """\b
+Examples:
+  graphdiff export model.safetensors model.onnx
+  graphdiff export images.safetensors images.onnx --input-shape 28,28
+"""
+
+
+def _shape(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    try:
+        shape = None if value is None else tuple(int(length) for length in value.split(","))
+    except ValueError:
+        shape = (0,)
+    if shape is not None and min(shape) < 1:
+        raise click.BadParameter(f"{value!r} is no list of lengths such as 28,28", context, parameter)
+    return shape
+
+
+@click.command(epilog=_EXAMPLES)
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option("--input-shape", callback=_shape, help="Of one example; needed where the model has no scaler.")
+def export(model: Path, output: Path, input_shape: tuple[int, ...] | None) -> None:
+    """Write MODEL, which `graphdiff train` or gd.train.save wrote, as an ONNX file.
+
+    Its input is what `train` made of the columns: numbers before scaling, and 0 or 1 for each category. Its output is
+    what is predicted, or the logits of the classes.
+    """
+    with errors_told():
+        saved = load(model)
+        path = export_onnx(saved, output, input_shape)
+    width = input_shape or (len(saved.scaler.shift),)  # type: ignore[union-attr]
+    click.echo(f"wrote {path}: input of shape batch × {' × '.join(map(str, width))}, float32")

@@ -1,0 +1,7 @@
+"""What each way to a function's Jacobian costs: counted before running, measured, and checked for accuracy."""
+
+from graphdiff.compare.crossover import Crossover
+from graphdiff.compare.measure import compare_modes
+from graphdiff.compare.results import Comparison, ModeResult
+
+__all__ = ["Comparison", "Crossover", "ModeResult", "compare_modes"]

@@ -1,0 +1,56 @@
+"""Elimination orders kept on disk, by the structure of their graphs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from graphdiff.differentiate.vertices import Vertices
+
+__all__ = ["cache_file", "remember", "remembered"]
+
+
+def cache_folder() -> Path:
+    """Return where orders are kept: GRAPHDIFF_CACHE_DIR, or the platform's folder for caches."""
+    if given := os.environ.get("GRAPHDIFF_CACHE_DIR"):
+        return Path(given)
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "graphdiff"
+
+
+def cache_file(vertices: Vertices, kind: str) -> Path:
+    """Return where the best order of a kind is kept for graphs of this structure."""
+    structure = [sorted(after) for after in vertices.after]
+    digest = hashlib.sha256(json.dumps(structure).encode()).hexdigest()[:32]
+    return cache_folder() / "orders" / f"{digest}-{kind}.json"
+
+
+def remembered(path: Path, fits: Callable[[Any], bool]) -> dict[str, Any] | None:
+    """Return an order that was kept, with its search time; None where there is none, or it does not fit the graph."""
+    try:
+        found = json.loads(path.read_text("utf-8"))
+        valid = fits(found["order"]) and isinstance(found["seconds"], (int, float))
+        return found if valid else None  # type: ignore[no-any-return]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def remember(path: Path, order: Sequence[Any], seconds: float, optimal: bool) -> None:
+    """Keep an order; a cache that cannot be written is no cache."""
+    aside = path.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside.write_text(json.dumps({"order": list(order), "seconds": seconds, "optimal": optimal}), "utf-8")
+        os.replace(aside, path)
+    except OSError:
+        aside.unlink(missing_ok=True)

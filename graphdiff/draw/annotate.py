@@ -1,0 +1,271 @@
+"""What stands on nodes and edges: expressions, values, derivatives, costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from graphdiff.costs import nbytes
+from graphdiff.differentiate.forward import tangents
+from graphdiff.differentiate.reverse import adjoints
+from graphdiff.draw.measure import flops_of, seconds_of
+from graphdiff.draw.options import Options
+from graphdiff.draw.partials import local_symbol
+from graphdiff.draw.picture import Line
+from graphdiff.draw.symbols import expression, local_derivatives, names_of, number, shown, symbol_of
+from graphdiff.draw.table import clean, fit
+from graphdiff.draw.text import known_adjoints
+from graphdiff.errors import GraphError
+from graphdiff.graph import Graph
+from graphdiff.op import GRAPH
+from graphdiff.tensor import Tensor, Variable
+
+__all__ = ["Annotations", "seconds_text", "symbol_line"]
+
+_NAME, _LINE = 32, 48
+"""The most columns of a name within a formula, and of a line."""
+
+
+class Annotations:
+    """The texts of one drawing.
+
+    Attributes
+    ----------
+    graph : Graph
+        What was given.
+    adjoint, tangent : mapping of Tensor to Tensor
+        Empty unless they are drawn.
+    seconds : dict of Tensor to float
+        Empty unless times are drawn.
+    titles : dict of Tensor to str
+        Of nodes of the backward graph that are the adjoint of some node: ∂e/∂c.
+    batch : int or None
+        The length of the axis of examples, which is written as n.
+    """
+
+    def __init__(self, graph: Graph, options: Options, batch: int | None = None) -> None:
+        self.graph, self.options, self.batch = graph, options, batch
+        self.names = {node: fit(clean(title), _NAME) for node, title in names_of(graph.nodes).items()}
+        self.adjoint = _adjoints(graph, options)
+        self.wrt = _followed(graph, options) if options.tangents else None
+        self.tangent = {} if self.wrt is None else _tangents(graph, self.wrt, options.seed)
+        self.seconds = seconds_of(graph) if options.asks("time") or options.colour == "time" else {}
+        self.titles = self._titles() if options.backward else {}
+        self._parts: dict[Tensor, list[Any]] = {}
+        self._written: dict[str, Callable[[Tensor], str]] = {
+            "op": symbol_line,
+            "name": lambda node: clean(node.name or ""),
+            "expression": self.expression,
+            "shape": self.shape,
+            "dtype": lambda node: str(node.dtype),
+            "value": self.value,
+            "adjoint": self.adjoint_text,
+            "tangent": self.tangent_text,
+            "flops": lambda node: f"{flops_of(node):,} flops" if node.op is not None else "",
+            "bytes": lambda node: f"{nbytes(node):,} bytes",
+            "time": lambda node: seconds_text(self.seconds[node]) if node in self.seconds else "",
+        }
+
+    def _titles(self) -> dict[Tensor, str]:
+        inside = set(self.graph.nodes)
+        found: dict[Tensor, str] = {}
+        for node, adjoint in self.adjoint.items():
+            if node in self.names and adjoint not in inside:
+                title = f"{self.end()}/∂{self.names[node]}"
+                # Where adjoints are passed on unchanged one node is the adjoint of several.
+                found[adjoint] = f"{found[adjoint]} = {title}" if adjoint in found else title
+        return found
+
+    def end(self) -> str:
+        """Return ``∂e``, of the output."""
+        return f"∂{self.names.get(self.graph.outputs[0], 'y')}"
+
+    # Nodes -----------------------------------------------------------------------------------------------------
+
+    def lines(self, node: Tensor) -> list[Line]:
+        """Return the lines of a node of the graph."""
+        if self.options.labels is not None:
+            made = [(label, self._written[label](node)) for label in self.options.labels]
+        elif self.options.mode is not None:
+            made = self._lecture_lines(node)
+        else:
+            title = symbol_line(node)
+            if node.name:
+                name = fit(clean(node.name), _NAME)
+                title = f"{name} = {title}" if title else name
+            made = [("title", title), ("shape", self.shape(node))]
+            if self.options.colour is None:
+                made.append(("value", self.value(node)))
+            if node in self.adjoint and self.options.backward is None and self.options.colour is None:
+                made.append(("adjoint", f"adjoint {self.figure(self.adjoint[node])}"))
+        return _lines(made)
+
+    def _lecture_lines(self, node: Tensor) -> list[tuple[str, str]]:
+        written, value = self.expression(node), self.value(node)
+        if node.shape:
+            made = [("expression", written), ("shape", self.shape(node)), ("value", value)]
+        elif node.op is None:
+            made = [("expression", f"{written} = {value}" if written and value else written or value)]
+        else:
+            made = [("expression", written), ("value", f"= {value}" if value else "")]
+        return [*made, ("tangent", self.tangent_text(node)), ("adjoint", self.adjoint_text(node))]
+
+    def backward_lines(self, node: Tensor) -> list[Line]:
+        """Return the lines of a node of the derivative's graph."""
+        made = [("title", self.titles.get(node, "")), ("op", symbol_line(node)), ("shape", self.shape(node))]
+        if self.options.labels is None or self.options.asks("value"):
+            made.append(("value", self.value(node)))
+        return _lines(made) or [Line(self.value(node))]
+
+    def stored_lines(self, node: Tensor) -> list[Line]:
+        """Return the lines of a value of the forward graph where the backward graph reads it."""
+        name, value = self.names.get(node, ""), self.value(node)
+        return [Line(" = ".join(filter(None, (name, value if not node.shape else ""))), "title")]
+
+    def shape(self, node: Tensor) -> str:
+        """Return ``3 × 4``; the axis of examples of a model is n."""
+        lengths = [str(length) for length in node.shape]
+        if lengths and node.shape[0] == self.batch and node.__class__ is not Variable:
+            lengths[0] = "n"
+        return " × ".join(lengths)
+
+    def value(self, node: Tensor) -> str:
+        """Return a value: a number, a small array in full, a large one as mean and range."""
+        return self.figure(node) if node.has_value else ""
+
+    def expression(self, node: Tensor) -> str:
+        """Return ``c = a + b``; for a leaf its name."""
+        if node.op is None:
+            return self.names.get(node, "")
+        written = expression(node, [symbol_of(each, self.names) for each in node.inputs]).text
+        return f"{self.names[node]} = {written}"
+
+    def figure(self, node: Tensor) -> str:
+        """Return a value as text, or its description where there is none yet."""
+        if not node.has_value:
+            return "not known"
+        if node.shape == () and node.dtype.kind in "iub":
+            return str(node.item())
+        if node.shape == () and float(node).is_integer() and abs(float(node)) < 10**6:
+            return number(float(node), 7)
+        text = shown(node.numpy(), self.options.digits)
+        for padded, plain in (("[ ", "["), (" ,", ","), (" ]", "]")):  # NumPy pads numbers to one width
+            text = text.replace(padded, plain)
+        return text
+
+    def adjoint_text(self, node: Tensor) -> str:
+        """Return ``∂e/∂c = 2``."""
+        found = self.adjoint.get(node)
+        if found is None or node not in self.names or not found.has_value:
+            return ""
+        left = "adjoint" if self.options.seed is not None else f"{self.end()}/∂{self.names[node]}"
+        return f"{left} = {self.figure(found)}"
+
+    def tangent_text(self, node: Tensor) -> str:
+        """Return ``∂c/∂b = 1``."""
+        if self.wrt is None or node not in self.names or not node.recorded:
+            return ""
+        found = self.tangent.get(node)
+        if found is not None and not found.has_value:
+            return ""
+        left = "tangent" if self.options.seed is not None else f"∂{self.names[node]}/∂{self.names[self.wrt]}"
+        return f"{left} = {'0' if found is None else self.figure(found)}"
+
+    # Edges -----------------------------------------------------------------------------------------------------
+
+    def edge(self, operand: Tensor, node: Tensor, position: int) -> str:
+        """Return ``∂e/∂c = d = 2``: a local derivative in symbols where a lecture has them, a scalar's as a number."""
+        if not self.options.on_edges or operand not in self.names or not operand.recorded:
+            return ""
+        symbols = [symbol_of(each, self.names) for each in node.inputs]
+        own = f"∂{self.names[node]}/∂{self.names[operand]}"
+        symbol = local_symbol(node, position, symbol_of(node, self.names), symbols)
+        parts = [own] if symbol.text == own else [own, symbol.text]
+        if node.size == 1 and operand.size == 1 and node.has_value and symbol.text not in ("1", "−1"):
+            if node not in self._parts:
+                self._parts[node] = local_derivatives(node)
+            part = self._parts[node][position]
+            parts.append("0" if part is None else number(part.reshape(()).item(), self.options.digits))
+        text = " = ".join(parts)
+        if len(text) > _LINE and len(parts) == 3:
+            text = f"{parts[0]} = {parts[2]}"
+        return fit(text, _LINE) if len(parts) > 1 else ""
+
+
+def symbol_line(node: Tensor) -> str:
+    """Return how an op is written on its own: with its operand's place where it would be a mere superscript."""
+    if node.op is None:
+        return ""
+    return f"(·){node.op.symbol}" if node.op.symbol in ("ᵀ", "²") else node.op.symbol
+
+
+def _lines(made: Iterable[tuple[str, str]]) -> list[Line]:
+    """Return texts as lines: a matrix by its rows, and mean and range one below the other."""
+    found: list[Line] = []
+    for label, text in made:
+        for mark, end, start in (("], [", "],", "["), (", min ", ",", "min ")):
+            text = text.replace(mark, f"{end}\n{start}")
+        found += [Line(fit(each, _LINE), _tone(label)) for each in text.split("\n") if each]
+    return found
+
+
+def _tone(label: str) -> str:
+    if label in ("title", "name", "expression"):
+        return "title"
+    if label in ("adjoint", "tangent"):
+        return label
+    return "faint" if label in ("shape", "dtype", "flops", "bytes", "time") else "plain"
+
+
+def seconds_text(seconds: float) -> str:
+    """Return a time in the unit that suits it.
+
+    Examples
+    --------
+    >>> seconds_text(0.000012)
+    '12 µs'
+    """
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds / 1e-9:.3g} ns"
+
+
+def _adjoints(graph: Graph, options: Options) -> Mapping[Tensor, Tensor]:
+    if not options.adjoint_graph:
+        return known_adjoints(graph, False if options.mode == "forward" and not options.adjoints else options.adjoints)
+    if len(graph.outputs) != 1:
+        raise GraphError(f"adjoints are drawn for a single scalar output, and there are {len(graph.outputs)}")
+    output = graph.outputs[0]
+    seed = options.seed if options.mode == "reverse" else None
+    if seed is None:
+        if output.size != 1:
+            raise GraphError(
+                f"adjoints are drawn for a single scalar output, and {output.describe()} has {output.size} elements: "
+                "reduce it first, for example with gd.sum, or give seed=… with mode='reverse'"
+            )
+        seed = GRAPH.ones_like(output)  # a node of its own: a literal 1 might be one that the expression uses too
+    if options.colour == "gradient" and not output.has_value:
+        raise GraphError(f"{output.describe()} has no value, and its gradient no size: draw a graph of variables")
+    return adjoints(output, seed)
+
+
+def _followed(graph: Graph, options: Options) -> Tensor:
+    wrt = options.wrt
+    if wrt is None:
+        if len(graph.inputs) != 1:
+            listed = ", ".join(clean(leaf.describe()) for leaf in graph.inputs[:8]) or "none"
+            raise GraphError(f"tangents follow one input: say which with wrt=…; there are {listed}")
+        wrt = graph.inputs[0]
+    if wrt not in set(graph.nodes):
+        raise GraphError(f"no path leads from {wrt.describe()}, given as wrt, to the outputs")
+    if wrt.size != 1 and options.seed is None:
+        raise GraphError(
+            f"tangents follow a scalar, and {wrt.describe()} has {wrt.size} elements: "
+            "give the direction with seed=… and mode='forward'"
+        )
+    return wrt
+
+
+def _tangents(graph: Graph, wrt: Tensor, seed: Any) -> Mapping[Tensor, Tensor]:
+    return tangents(graph.outputs, {wrt: GRAPH.ones_like(wrt) if seed is None else seed})

@@ -1,0 +1,89 @@
+"""Composites opened: a graph in which each is replaced by the ops it stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from graphdiff.errors import GraphError
+from graphdiff.graph import Graph, topological_order
+from graphdiff.op import Composite
+from graphdiff.tensor import Tensor
+
+__all__ = ["open_composites"]
+
+
+def open_composites(
+    outputs: Sequence[Tensor], chosen: bool | str | Iterable[str]
+) -> tuple[dict[Tensor, Tensor], set[str]]:
+    """Return what stands for each node that changes once composites are opened, and the scopes of what is in them.
+
+    Parameters
+    ----------
+    outputs : sequence of Tensor
+    chosen : True, or names of ops
+        Which: all, within each other too, or those of these names.
+
+    Raises
+    ------
+    GraphError
+        The graph has no composite of that name.
+    """
+    names = {chosen} if isinstance(chosen, str) else None if isinstance(chosen, bool) else set(chosen)
+    stands: dict[Tensor, Tensor] = {}
+    opened: set[str] = set()
+    taken: set[str] = set()
+    current = list(outputs)
+    # What is opened may hold composites again; only `True` opens those too.
+    while True:
+        step = _open_once(current, names, taken, opened)
+        stands = {node: step.get(stand, stand) for node, stand in stands.items()} | {
+            node: stand for node, stand in step.items() if node not in stands
+        }
+        current = [step.get(output, output) for output in current]
+        if names is not None or not step:
+            break
+    for name in sorted((names or set()) - opened):
+        present = sorted({node.op.name for node in Graph(outputs) if isinstance(node.op, Composite)})
+        raise GraphError(f"expand: the graph has no composite {name!r}; it has {', '.join(present) or 'none'}")
+    return stands, taken
+
+
+def _open_once(
+    outputs: Sequence[Tensor], names: set[str] | None, taken: set[str], opened: set[str]
+) -> dict[Tensor, Tensor]:
+    stands: dict[Tensor, Tensor] = {}
+    for node in Graph(outputs):
+        op = node.op
+        if op is None:
+            continue
+        operands = tuple(stands.get(operand, operand) for operand in node.inputs)
+        if isinstance(op, Composite) and (names is None or op.name in names):
+            opened.add(op.name)
+            made = op.open(operands, node.attributes)
+            _place(made, operands, _fresh(f"{node.scope}/{op.symbol}".strip("/"), taken))
+        elif any(old is not new for old, new in zip(node.inputs, operands, strict=True)):
+            made = op.node(operands, node.attributes)
+            made.scope = node.scope
+        else:
+            continue
+        if made not in frozenset(operands):
+            made.name = node.name
+        stands[node] = made
+    return stands
+
+
+def _fresh(scope: str, taken: set[str]) -> str:
+    """Return a scope's name that no other composite has."""
+    fresh, copy = scope, 2
+    while fresh in taken:
+        fresh, copy = f"{scope} {copy}", copy + 1
+    taken.add(fresh)
+    return fresh
+
+
+def _place(made: Tensor, operands: tuple[Tensor, ...], scope: str) -> None:
+    """Put what a composite opened to into a scope of its own."""
+    given = frozenset(operands)
+    for inner in topological_order([made], boundary=given):
+        if inner not in given and inner.op is not None:
+            inner.scope = scope

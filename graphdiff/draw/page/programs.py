@@ -1,0 +1,270 @@
+"""Ops as small programs that the page runs: an op's value, and what its own rules say of its derivatives.
+
+No derivative is written down twice. The engine's two walks run over a single node whose operands, output, adjoint and
+tangent are placeholders; the graph that they build is written out as instructions over elementary functions, which is
+all that the page knows. An op that the page lacks is opened: by its body, or by the rule that evaluates it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+
+from graphdiff import host
+from graphdiff.backend import get_backend, use_backend
+from graphdiff.differentiate.forward import push_forward
+from graphdiff.differentiate.reverse import pull_back
+from graphdiff.errors import GraphDiffError
+from graphdiff.graph import topological_order
+from graphdiff.op import GRAPH, Composite, Linear, Op
+from graphdiff.tensor import Tensor, constant, placeholder
+
+__all__ = ["LARGEST_NODE", "Programs", "UnknownOpError", "is_fixed", "numbers_of"]
+
+LARGEST_NODE = 400
+"""The most elements that a node may have in a graph that the page computes itself."""
+_DEEPEST = 12
+_CASTS: dict[str, Any] = {"f": {8: "", 4: "single", 2: "single"}, "i": "integer", "u": "integer", "b": "boolean"}
+
+
+class UnknownOpError(Exception):
+    """The page cannot compute this; the message names what."""
+
+
+@cache
+def known_functions() -> frozenset[str]:
+    """Return the names of the functions that the page evaluates, read from where they are written."""
+    source = (files(__package__) / "evaluate.js").read_text(encoding="utf-8")
+    tables = re.findall(r"^export const (?:ELEMENTWISE|WHOLE) = \{\n(.*?)^\};", source, re.MULTILINE | re.DOTALL)
+    return frozenset(name for table in tables for name in re.findall(r"^  (\w+)[:(,]", table, re.MULTILINE))
+
+
+def numbers_of(array: Any) -> list[Any]:
+    """Return an array's elements as JSON has them: what JSON lacks (NaN, infinities) as JavaScript's words for it."""
+    flat = np.asarray(array).reshape(-1)
+    listed: list[Any] = flat.tolist()
+    for place in np.flatnonzero(~np.isfinite(flat)):
+        listed[place] = "NaN" if np.isnan(flat[place]) else "Infinity" if flat[place] > 0 else "-Infinity"
+    return listed
+
+
+def _cast(dtype: host.DType) -> str:
+    kind = _CASTS.get(dtype.kind)
+    if kind is None:
+        raise UnknownOpError(f"numbers of dtype {dtype}")
+    return kind if isinstance(kind, str) else kind.get(dtype.itemsize, "")
+
+
+class _Writer:
+    """One program in the making: registers 0, 1, … hold the arguments, each instruction fills the next."""
+
+    def __init__(self, arguments: Sequence[Tensor]) -> None:
+        self.arguments = arguments
+        self.instructions: list[list[Any]] = []
+        self.known: dict[Tensor, int] = {argument: index for index, argument in enumerate(arguments)}
+
+    def write(self, result: Tensor) -> dict[str, Any]:
+        """Return the program that computes `result` from the arguments."""
+        return {"result": self._walk(result, self.known, 0), "code": self.instructions}
+
+    def _walk(self, result: Tensor, known: dict[Tensor, int], depth: int) -> int:
+        if depth > _DEEPEST:  # an op whose rule calls the op itself
+            raise UnknownOpError(f"the op {result.op.name if result.op else ''!r}")
+        for node in topological_order([result], boundary=frozenset(known)):
+            if node not in known and node.op is not None:
+                registers = [self._register(operand, known) for operand in node.inputs]
+                known[node] = self._emit(node, registers, depth)
+        return self._register(result, known)
+
+    def _register(self, node: Tensor, known: dict[Tensor, int]) -> int:
+        if node not in known:
+            if not node.has_value or node.size > LARGEST_NODE:
+                raise UnknownOpError(f"a constant of {node.size:,} elements")
+            known[node] = self._append("constant", [], node, numbers_of(node.numpy()))
+        return known[node]
+
+    def _append(self, name: str, registers: list[int], node: Tensor, *extra: Any) -> int:
+        if node.size > LARGEST_NODE:
+            raise UnknownOpError(f"{node.describe()}, more than {LARGEST_NODE} elements")
+        self.instructions.append([name, registers, list(node.shape), _cast(node.dtype), *extra])
+        return len(self.arguments) + len(self.instructions) - 1
+
+    def _emit(self, node: Tensor, registers: list[int], depth: int) -> int:
+        op = node.op
+        assert op is not None
+        if op.name == "astype":
+            return self._append("positive", registers, node)
+        if op.name in known_functions():
+            extra = [dict(node.attributes)] if node.attributes else []
+            return self._append(op.name, registers, node, *extra)
+        if isinstance(op, Linear) and (callable(op.transposes) or op.transposes):
+            return self._append("linear", registers, node, _matrix(node, op))
+        rule = op.body if isinstance(op, Composite) else op.evaluate
+        if rule is None:
+            raise UnknownOpError(f"the op {op.name!r}")
+        operands = [each if not each.recorded else placeholder(each.shape, each.dtype) for each in node.inputs]
+        try:
+            opened = rule(GRAPH, *operands, **node.attributes)
+            return self._walk(opened, dict(zip(operands, registers, strict=True)), depth + 1)
+        except (UnknownOpError, GraphDiffError, AttributeError, TypeError, ValueError) as error:
+            raise UnknownOpError(f"the op {op.name!r}") from error
+
+
+def _matrix(node: Tensor, op: Linear) -> list[list[list[Any]]]:
+    """Return a linear op as sparse matrices, one per operand: rows, columns, entries; found by trying unit vectors."""
+    kernel = op.kernel(get_backend("numpy"))
+    varying = range(len(node.inputs)) if callable(op.transposes) else range(len(op.transposes))
+    if any(operand.recorded for position, operand in enumerate(node.inputs) if position not in varying):
+        raise UnknownOpError(f"the op {op.name!r} where its indices vary")
+    base = [
+        np.zeros(operand.shape, operand.dtype) if position in varying else operand.numpy()
+        for position, operand in enumerate(node.inputs)
+    ]
+    matrices: list[list[list[Any]]] = []
+    for position, operand in enumerate(node.inputs):
+        rows: list[int] = []
+        columns: list[int] = []
+        entries: list[float] = []
+        for column in range(operand.size if position in varying else 0):
+            unit = np.zeros(operand.size, operand.dtype)
+            unit[column] = 1
+            image = kernel(*base[:position], unit.reshape(operand.shape), *base[position + 1 :], **node.attributes)
+            image = np.asarray(image).reshape(-1)
+            (places,) = np.nonzero(image)
+            rows.extend(places.tolist())
+            columns.extend([column] * len(places))
+            entries.extend(image[places].tolist())
+        matrices.append([rows, columns, [] if all(entry == 1 for entry in entries) else entries])
+    return matrices
+
+
+class Programs:
+    """The programs of a graph's nodes; nodes of one op, shape and dtype share theirs.
+
+    Attributes
+    ----------
+    listed : list of dict
+        ``value``; ``adjoint`` and ``tangent``, one per operand, None where zero.
+    """
+
+    def __init__(self) -> None:
+        self.listed: list[dict[str, Any]] = []
+        self._found: dict[Any, int] = {}
+        self._read: dict[Any, list[set[int]]] = {}
+
+    def index_of(self, node: Tensor) -> int:
+        """Return the place in `listed` of a node's programs.
+
+        Raises
+        ------
+        UnknownOpError
+            The page cannot compute the op, its dtype or its size.
+        """
+        assert node.op is not None
+        key = _signature(node, node.op)
+        if key not in self._found:
+            with use_backend("numpy"):
+                made = _programs(node, node.op)
+            self._found[key] = len(self.listed)
+            self.listed.append(made)
+        return self._found[key]
+
+    def stored_by(self, node: Tensor) -> list[Tensor]:
+        """Return the nodes whose values are read when the adjoint passes through `node`: kept until then.
+
+        What its rule does with placeholders tells: ``x * y`` reads both, ``tanh(x)`` its own value, ``x + y`` neither.
+        """
+        assert node.op is not None
+        key = _signature(node, node.op)
+        if key not in self._read:
+            with use_backend("numpy"):
+                self._read[key] = _read_by(node, node.op)
+        arguments = (*node.inputs, node)
+        wanted = [places for operand, places in zip(node.inputs, self._read[key]) if operand.recorded]
+        read = [argument for place, argument in enumerate(arguments) if any(place in each for each in wanted)]
+        return list(dict.fromkeys(read))
+
+
+def _signature(node: Tensor, op: Op) -> Any:
+    operands = tuple((each.shape, each.dtype, id(each) if is_fixed(each) else 0) for each in node.inputs)
+    try:
+        attributes = tuple(sorted(node.attributes.items()))
+        hash(attributes)
+    except TypeError:  # attributes that hold arrays: no other node is known to have the same
+        attributes = (("node", id(node)),)
+    return op.name, operands, attributes
+
+
+def is_fixed(operand: Tensor) -> bool:
+    """Whether an operand is an array of indices or labels that no input changes."""
+    return not operand.recorded and operand.dtype.kind in "iub" and operand.size != 1
+
+
+def _stand_ins(node: Tensor, op: Op) -> tuple[list[Tensor], Tensor]:
+    """Return placeholders for a node's operands, and the op applied to them."""
+    operands = [
+        constant(each.numpy(), dtype=each.dtype) if is_fixed(each) else placeholder(each.shape, each.dtype)
+        for each in node.inputs
+    ]
+    if all(not each.recorded for each in operands):
+        raise UnknownOpError(f"the op {op.name!r} without operands")
+    return operands, op.node(tuple(operands), node.attributes)
+
+
+def _read_by(node: Tensor, op: Op) -> list[set[int]]:
+    """Return, for every operand, which operands its adjoint's rule reads, the output counted after them."""
+    try:
+        operands, out = _stand_ins(node, op)
+        arguments = {argument: place for place, argument in enumerate((*operands, out))}
+        pulled = _pulled(out, placeholder(out.shape, out.dtype), _smooth(operands))
+        boundary = frozenset(arguments)
+        return [
+            {arguments[each] for each in topological_order([pulled[operand]], boundary) if each in arguments}
+            if operand in pulled
+            else set()
+            for operand in operands
+        ]
+    except (UnknownOpError, GraphDiffError, AttributeError, TypeError, ValueError):
+        return [set() for _ in node.inputs]  # no derivative passes through it
+
+
+def _smooth(operands: Iterable[Tensor]) -> set[Tensor]:
+    return {each for each in operands if each.recorded and host.is_real_floating(each.dtype)}
+
+
+def _programs(node: Tensor, op: Op) -> dict[str, Any]:
+    operands, out = _stand_ins(node, op)
+    return {"value": _Writer(operands).write(out), **_derivatives(operands, out)}
+
+
+def _derivatives(operands: list[Tensor], out: Tensor) -> dict[str, list[Any]]:
+    """Return the programs of the adjoints' contributions and of the tangents' terms."""
+    adjoint: list[Any] = [None] * len(operands)
+    tangent: list[Any] = [None] * len(operands)
+    made = {"adjoint": adjoint, "tangent": tangent}
+    if not host.is_real_floating(out.dtype):
+        return made
+    smooth = _smooth(operands)
+    cotangent = placeholder(out.shape, out.dtype)
+    pulled = _pulled(out, cotangent, smooth)
+    for position, operand in enumerate(operands):
+        if operand in pulled:
+            adjoint[position] = _Writer([*operands, out, cotangent]).write(pulled[operand])
+        if operand in smooth:
+            direction = placeholder(operand.shape, operand.dtype)
+            pushed: dict[Tensor, Any] = {operand: direction}
+            push_forward([out], pushed, GRAPH)
+            if out in pushed:
+                tangent[position] = _Writer([*operands, out, direction]).write(pushed[out])
+    return made
+
+
+def _pulled(out: Tensor, cotangent: Tensor, smooth: Iterable[Tensor]) -> Mapping[Tensor, Tensor]:
+    found: dict[Tensor, Any] = {out: cotangent}
+    pull_back([out], found, GRAPH, set(smooth))
+    return found

@@ -1,0 +1,190 @@
+"""Local derivatives as a lecture writes them: an op's own rule, run on symbols instead of arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from graphdiff.draw.symbols import Number, Symbol, written
+from graphdiff.op import Elementwise, Linear
+from graphdiff.tensor import Tensor
+
+__all__ = ["local_symbol"]
+
+_POWER, _LOOSE = 4, 1
+
+
+class _Formula:
+    """A symbol that a rule computes with, tidied as it grows: numbers folded, x·x written x².
+
+    A negative remembers what it is the negative of, and a condition whether it holds only on a set of measure zero, as
+    x = 0 does.
+    """
+
+    dtype = None  # rules cast masks to the dtype of an operand
+
+    opposite: _Formula | None = None
+
+    def __init__(self, symbol: Symbol, *, condition: bool = False, exceptional: bool = False) -> None:
+        self.symbol = symbol
+        self.condition = condition
+        self.exceptional = exceptional
+
+    def __bool__(self) -> bool:
+        raise TypeError("a rule decides by where, not by if: a symbol is neither true nor false")
+
+    def __add__(self, other: Any) -> _Formula:
+        return _folded(lambda x, y: x + y, self, other)
+
+    def __radd__(self, other: Any) -> _Formula:
+        return _formula(other) + self
+
+    def __sub__(self, other: Any) -> _Formula:
+        return _folded(lambda x, y: x - y, self, other)
+
+    def __rsub__(self, other: Any) -> _Formula:
+        return _formula(other) - self
+
+    def __mul__(self, other: Any) -> _Formula:
+        left, right = self.symbol, _formula(other).symbol
+        if left.text == right.text and not isinstance(left, Number):
+            return _Formula(left ** Number(2))
+        if self.opposite is not None:
+            return -(self.opposite * other)
+        return _folded(lambda x, y: x * y, self, other)
+
+    def __rmul__(self, other: Any) -> _Formula:
+        return _formula(other) * self
+
+    def __truediv__(self, other: Any) -> _Formula:
+        above = self.symbol
+        if isinstance(above, Number) and 0 < above.value < 1 and (1 / above.value).is_integer():
+            return 1 / (1 / above.value * _formula(other))
+        return _folded(lambda x, y: x / y, self, other)
+
+    def __rtruediv__(self, other: Any) -> _Formula:
+        return _formula(other) / self
+
+    def __pow__(self, other: Any) -> _Formula:
+        exponent = _formula(other).symbol
+        if isinstance(exponent, Number) and exponent.value == 1:
+            return self
+        return _folded(lambda x, y: x**y, self, other)
+
+    def __neg__(self) -> _Formula:
+        made = _Formula(-self.symbol)
+        made.opposite = None if isinstance(self.symbol, Number) else self
+        return made
+
+    def __gt__(self, other: Any) -> _Formula:
+        return _compared(self, other, ">", ">")
+
+    def __lt__(self, other: Any) -> _Formula:
+        return _compared(self, other, "<", "<")
+
+    def __ge__(self, other: Any) -> _Formula:
+        return _compared(self, other, "≥", r"\ge")
+
+    def __le__(self, other: Any) -> _Formula:
+        return _compared(self, other, "≤", r"\le")
+
+    def __eq__(self, other: Any) -> _Formula:  # type: ignore[override]
+        return _compared(self, other, "=", "=", exceptional=True)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __and__(self, other: _Formula) -> _Formula:
+        joined = self.symbol.join(other.symbol, (" and ", r" \land "), _LOOSE)
+        return _Formula(joined, condition=True, exceptional=self.exceptional or other.exceptional)
+
+
+def _formula(operand: Any) -> _Formula:
+    return operand if isinstance(operand, _Formula) else _Formula(Number(operand))
+
+
+def _folded(combine: Callable[[Any, Any], Any], one: _Formula, other: Any) -> _Formula:
+    left, right = one.symbol, _formula(other).symbol
+    if isinstance(left, Number) and isinstance(right, Number):
+        return _Formula(Number(combine(left.value, right.value)))
+    return _Formula(combine(left, right))
+
+
+def _compared(one: _Formula, other: Any, sign: str, latex: str, exceptional: bool = False) -> _Formula:
+    joined = one.symbol.join(_formula(other).symbol, (f" {sign} ", f" {latex} "), _LOOSE)
+    return _Formula(joined, condition=True, exceptional=exceptional)
+
+
+class _Symbols:
+    """The namespace that rules are handed: its functions write themselves down."""
+
+    is_graph = False
+
+    def __getattr__(self, name: str) -> Callable[..., _Formula]:
+        return lambda *operands: _Formula(written(name, [_formula(each).symbol for each in operands]))
+
+    def astype(self, x: _Formula, dtype: Any) -> _Formula:
+        """Return a condition as Iverson's bracket, 1 where it holds."""
+        inner = x.symbol
+        return _Formula(Symbol(f"[{inner.text}]", f"[{inner.latex}]", uses=inner.uses)) if x.condition else x
+
+    def where(self, condition: _Formula, x: Any, y: Any) -> _Formula:
+        """Leave out what holds only on a set of measure zero: a lecture does."""
+        if condition.exceptional:
+            return _formula(y)
+        return _Formula(written("where", [condition.symbol, _formula(x).symbol, _formula(y).symbol]))
+
+    def ones_like(self, x: Any) -> _Formula:
+        return _formula(1)
+
+    def zeros_like(self, x: Any) -> _Formula:
+        return _formula(0)
+
+    def zeros(self, shape: Any, dtype: Any) -> _Formula:
+        return _formula(0)
+
+
+def local_symbol(node: Tensor, position: int, out: Symbol, operands: Sequence[Symbol]) -> Symbol:
+    """Return the derivative of a node by the operand at `position`, as a lecture writes it.
+
+    Parameters
+    ----------
+    node : Tensor
+    position : int
+    out : Symbol
+        How the node itself is written.
+    operands : sequence of Symbol
+        How its operands are.
+
+    Returns
+    -------
+    Symbol
+        An elementwise op's own partial derivative; a matrix product's other factor, transposed; 1 for a sum;
+        otherwise ∂out/∂operand.
+    """
+    op = node.op
+    assert op is not None
+    if isinstance(op, Elementwise):
+        partial = op.partials[position]
+        if not callable(partial):
+            return Number(partial or 0)
+        terms = [_Formula(_folding(*each)) for each in zip(node.inputs, operands, strict=True)]
+        try:
+            return _formula(partial(_Symbols(), _Formula(out), *terms, **node.attributes)).symbol
+        except (TypeError, AttributeError, ValueError):  # a user's rule that needs arrays
+            pass
+    if op.name == "matmul":
+        other = operands[1 - position]
+        text, latex = other.inside(5)
+        return Symbol(f"{text}ᵀ", rf"{latex}^\top", _POWER, other.uses)
+    if op.name == "sum":
+        return Number(1)
+    by = operands[position]
+    # What a rule that is not written out keeps is not known here: all that it may read.
+    kept = () if isinstance(op, Linear) else [operand for operand in node.inputs if operand.recorded]
+    return Symbol(f"∂{out.text}/∂{by.text}", rf"\frac{{\partial {out.latex}}}{{\partial {by.latex}}}", _POWER - 1, kept)
+
+
+def _folding(operand: Tensor, symbol: Symbol) -> Symbol:
+    """Return an unnamed number as one that folds."""
+    literal = operand.op is None and not operand.recorded and not operand.name and operand.shape == ()
+    return Number(operand.item()) if literal and operand.has_value else symbol

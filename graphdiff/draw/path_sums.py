@@ -1,0 +1,206 @@
+"""The sum over paths: a derivative as the sum, over all paths, of the products of the edges' derivatives."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from graphdiff.differentiate.reverse import below
+from graphdiff.draw.columns import clean, fit
+from graphdiff.draw.symbols import local_derivatives, names_of, number
+from graphdiff.errors import GraphError
+from graphdiff.graph import topological_order
+from graphdiff.tensor import Tensor
+
+__all__ = ["Path", "Paths", "paths"]
+
+
+@dataclass(frozen=True)
+class Path:
+    """One path from an input to an output.
+
+    Attributes
+    ----------
+    nodes : tuple of Tensor
+        From the input to the output.
+    derivatives : tuple of float
+        On the edges between them.
+    product : float
+    """
+
+    nodes: tuple[Tensor, ...]
+    derivatives: tuple[float, ...]
+    names: tuple[str, ...]
+
+    @property
+    def product(self) -> float:
+        """The product of the edges' derivatives."""
+        result = 1.0
+        for each in self.derivatives:
+            result *= each
+        return result
+
+    def __str__(self) -> str:
+        factors = "·".join(_signed(each) for each in reversed(self.derivatives)) or "1"
+        return f"{' → '.join(self.names)}: {factors} = {number(self.product)}"
+
+
+def _signed(value: float) -> str:
+    text = number(value)
+    return f"({text})" if text.startswith("−") else text
+
+
+class Paths:
+    """All paths from `x` to `y`: iterate over them, count them, or sum them without listing.
+
+    Attributes
+    ----------
+    count : int
+        How many there are, by one pass over the edges.
+    total : float
+        The sum of their products, the derivative, by one pass over the edges.
+    multiplications : int
+        What the sum costs path by path.
+    factored_multiplications : int
+        What it costs by one pass.
+    steps : list of str
+        The one pass, a line for each node: the factored form.
+    """
+
+    def __init__(self, y: Tensor, x: Tensor) -> None:
+        order = topological_order([y])
+        if x not in set(order):
+            raise GraphError(f"no path leads from {x.describe()} to {y.describe()}")
+        self.y, self.x = y, x
+        self._between = below(order, [x])
+        self._order = [node for node in order if node in self._between and node.serial >= x.serial]
+        self._names = {node: clean(title) for node, title in names_of(order).items()}
+        if any(node.size != 1 for node in self._order):
+            raise GraphError("paths are of scalar expressions: some node between has more than one element")
+        y.value  # noqa: B018 - raises if a placeholder is not fed
+        self._edges: dict[Tensor, list[tuple[Tensor, float]]] = {}
+        counts: dict[Tensor, int] = {x: 1}
+        lengths: dict[Tensor, int] = {x: 0}
+        for node in self._order:
+            if node is x or node.op is None:
+                continue
+            parts = local_derivatives(node)
+            self._edges[node] = [
+                (operand, 0.0 if part is None else float(part.reshape(()).item()))
+                for operand, part in zip(node.inputs, parts, strict=True)
+                if operand in self._between
+            ]
+            counts[node] = sum(counts[operand] for operand, _ in self._edges[node])
+            lengths[node] = sum(lengths[operand] + counts[operand] for operand, _ in self._edges[node])
+        self.count = counts[y]
+        self.multiplications = max(lengths[y] - counts[y], 0)
+        self._factor()
+
+    def _factor(self) -> None:
+        above: dict[Tensor, list[tuple[Tensor, list[float]]]] = {}
+        for node in reversed(self._order):
+            grouped: dict[Tensor, list[float]] = {}
+            for operand, part in self._edges.get(node, ()):
+                grouped.setdefault(operand, []).append(part)
+            for operand, parts in grouped.items():
+                above.setdefault(operand, []).append((node, parts))
+        adjoint = {self.y: 1.0}
+        self.steps = [f"∂{self._names[self.y]}/∂{self._names[self.y]} = 1"]
+        self.factored_multiplications = 0
+        texts: dict[Tensor, str | None] = {self.y: ""}
+        for node in reversed(self._order):
+            if node is self.y:
+                continue
+            terms, nested = [], []
+            total = 0.0
+            for user, parts in above.get(node, ()):
+                total += adjoint[user] * sum(parts)
+                self.factored_multiplications += user is not self.y
+                summed = " + ".join(map(_signed, parts))
+                inner = f"({summed})" if len(parts) > 1 else summed
+                terms.append(f"{_signed(adjoint[user])}·{inner}")
+                outer = texts[user]
+                nested.append(None if outer is None else f"{outer}·{inner}" if outer else inner)
+            adjoint[node] = total
+            self.steps.append(f"∂{self._names[self.y]}/∂{self._names[node]} = {' + '.join(terms)} = {number(total)}")
+            joined = None if any(each is None for each in nested) else " + ".join(nested)  # type: ignore[arg-type]
+            if joined is not None and len(nested) > 1:
+                joined = f"({joined})"
+            texts[node] = joined if joined is not None and len(joined) < 120 else None
+        self.total = adjoint[self.x]
+        whole = texts[self.x]
+        if whole is not None and len(above.get(self.x, ())) > 1:
+            whole = whole[1:-1]
+        self.factored: str | None = whole if self.x is not self.y else "1"
+        """The factored form in one line, or None where that is long: `steps` has it line by line."""
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[Path]:
+        """Yield every path. Their number explodes: `count` tells it beforehand."""
+        trail: list[tuple[Tensor, float]] = []
+        pending: list[tuple[int, Tensor, float]] = [(0, self.y, 1.0)]
+        while pending:
+            depth, node, part = pending.pop()
+            del trail[depth:]
+            trail.append((node, part))
+            if node is self.x:
+                nodes = tuple(each for each, _ in reversed(trail))
+                derivatives = tuple(each for _, each in reversed(trail[1:]))
+                yield Path(nodes, derivatives, tuple(self._names[each] for each in nodes))
+                continue
+            for operand, edge in reversed(self._edges[node]):
+                pending.append((depth + 1, operand, edge))
+
+    def __str__(self) -> str:
+        many = f"{self.count:,} path{'s' * (self.count != 1)} from {self._names[self.x]} to {self._names[self.y]}"
+        lines = [many]
+        for position, path in enumerate(self):
+            if position == 20:
+                lines.append(f"  … and {self.count - 20:,} more")
+                break
+            lines.append(f"  {path}")
+        lines.append(f"sum of products: {number(self.total)} ({self.multiplications:,} multiplications)")
+        if self.factored is not None:
+            lines.append(f"factored: {self.factored} ({self.factored_multiplications:,} multiplications)")
+        else:
+            lines.append(f"factored, node by node ({self.factored_multiplications:,} multiplications):")
+            lines.extend(f"  {fit(step, 100)}" for step in self.steps[:20])
+            if len(self.steps) > 20:
+                lines.append(f"  … and {len(self.steps) - 20:,} more")
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
+
+
+def paths(y: Tensor, x: Tensor) -> Paths:
+    """Return all paths from `x` to `y` with the products of their edges' derivatives.
+
+    Parameters
+    ----------
+    y, x : Tensor
+        Scalars, as is all between them.
+
+    Returns
+    -------
+    Paths
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> a, b = gd.variable(2.0, name="a"), gd.variable(1.0, name="b")
+    >>> c, d = (a + b).named("c"), (b + 1).named("d")
+    >>> print(gd.paths((c * d).named("e"), b))
+    2 paths from b to e
+      b → c → e: 2·1 = 2
+      b → d → e: 3·1 = 3
+    sum of products: 5 (2 multiplications)
+    factored: 3·1 + 2·1 (2 multiplications)
+    """
+    return Paths(y, x)

@@ -1,0 +1,98 @@
+"""Which cluster each node is drawn in, and which clusters are drawn as one box."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from fnmatch import fnmatchcase
+
+from graphdiff.draw.picture import Scope
+from graphdiff.errors import GraphError
+from graphdiff.graph import Graph
+from graphdiff.tensor import Tensor, Variable
+
+__all__ = ["collapsed_scopes", "enclosing", "scopes_of"]
+
+
+def scopes_of(graph: Graph, opened: Collection[str] = ()) -> dict[Tensor, Scope]:
+    """Return the scope of every node: of an op where it was made, of a parameter the innermost around all its users.
+
+    A variable counts as a parameter if it stands right of the operator, as weights and biases do: an input stays in
+    sight when a layer is drawn as one box. What lies in the scopes of opened composites are ops only: their operands
+    stay outside.
+    """
+    found = {node: tuple(node.scope.split("/")) if node.scope else () for node in graph if node.op is not None}
+    users: dict[Tensor, list[Scope]] = {}
+    leading: set[Tensor] = set()
+    for operand, node, position in graph.edges:
+        users.setdefault(operand, []).append(_outside(found.get(node, ()), opened))
+        if position == 0:
+            leading.add(operand)
+    for node in graph:
+        if node.op is None:
+            parameter = node.__class__ is Variable and node not in leading
+            found[node] = _common(users.get(node, [()])) if parameter else ()
+    return found
+
+
+def _outside(scope: Scope, opened: Collection[str]) -> Scope:
+    while any("/".join(scope[:depth]) in opened for depth in range(1, len(scope) + 1)):
+        scope = scope[:-1]
+    return scope
+
+
+def _common(scopes: list[Scope]) -> Scope:
+    shared = scopes[0]
+    for scope in scopes[1:]:
+        length = 0
+        while length < min(len(shared), len(scope)) and shared[length] == scope[length]:
+            length += 1
+        shared = shared[:length]
+    return shared
+
+
+def collapsed_scopes(scopes: Iterable[Scope], wanted: bool | int | str | Iterable[str]) -> set[Scope]:
+    """Return the scopes that are drawn as one box each.
+
+    Parameters
+    ----------
+    scopes : iterable of tuple of str
+        All that occur.
+    wanted : bool, int, str or iterable of str
+        True for the outermost, a depth from 1, or names: of a scope, of its whole path, or a pattern such as
+        ``"linear*"``.
+
+    Raises
+    ------
+    GraphError
+        No scope has that name.
+    """
+    present = {scope[:depth] for scope in scopes for depth in range(1, len(scope) + 1)}
+    if wanted is False:
+        return set()
+    if isinstance(wanted, int):
+        if wanted < 1:
+            raise GraphError(f"collapse is a depth from 1, not {wanted}")
+        return {scope for scope in present if len(scope) == int(wanted)}
+    found: set[Scope] = set()
+    for pattern in [wanted] if isinstance(wanted, str) else wanted:
+        matching = {scope for scope in present if _matches("/".join(scope), pattern) or _matches(scope[-1], pattern)}
+        if not matching:
+            known = ", ".join(sorted("/".join(scope) for scope in present)[:20]) or "none"
+            raise GraphError(f"collapse: the graph has no scope {pattern!r}; it has {known}")
+        found |= matching
+    return found
+
+
+def _matches(name: str, pattern: str) -> bool:
+    return name == pattern or fnmatchcase(name, pattern)
+
+
+def enclosing(scopes: Mapping[Tensor, Scope], collapsed: set[Scope]) -> dict[Tensor, Scope]:
+    """Return, for each node within a collapsed scope, the outermost such."""
+    found: dict[Tensor, Scope] = {}
+    for node, scope in scopes.items():
+        for depth in range(1, len(scope) + 1):
+            if scope[:depth] in collapsed:
+                found[node] = scope[:depth]
+                break
+    return found

@@ -1,0 +1,139 @@
+"""A picture as DOT, the text that Graphviz reads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from graphdiff.draw.colours import ARROWS, STYLES, TONES
+from graphdiff.draw.layout import place, too_slow
+from graphdiff.draw.picture import Box, Line, Picture, Scope
+from graphdiff.draw.table import clean, fit
+
+__all__ = ["to_dot"]
+
+_FONT = "Helvetica,Arial,sans-serif"
+_ESCAPED = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\\": "&#92;&#92;"}
+"""Graphviz reads labels as HTML, and backslashes within as commands even if they are written as an entity."""
+
+
+def to_dot(picture: Picture) -> str:
+    """Return the DOT text of a picture.
+
+    Where Graphviz would take long to find a layout, positions are given, and a note in the picture says so.
+    """
+    import graphviz
+
+    simple = too_slow(picture)
+    beside: set[str] = set()
+    dot = graphviz.Digraph("graphdiff")
+    notes = list(picture.notes)
+    if simple:
+        notes.append(
+            f"simple layout by depth, without clusters and arrows' labels: {len(picture.boxes):,} boxes and "
+            f"{len(picture.arrows):,} arrows would take Graphviz long"
+        )
+    dot.attr(rankdir=picture.rankdir, fontname=_FONT, fontsize="10", bgcolor="white", nodesep="0.2", ranksep="0.4")
+    dot.attr("node", fontname=_FONT, fontsize="11", shape="box", margin="0.1,0.05", height="0.3", width="0.3")
+    dot.attr("edge", fontname=_FONT, fontsize="9", arrowsize="0.6")
+    if picture.legend is not None or notes:
+        dot.attr(label=_footer(picture, notes), labelloc="b")
+    if simple:
+        dot.attr(layout="nop", splines="line", outputorder="edgesfirst")
+        positions = place(picture)
+        for key, box in picture.boxes.items():
+            _write_box(dot, key, box, pos="{:.0f},{:.0f}".format(*positions[key]))
+    else:
+        dot.attr(newrank="true")
+        _write_clusters(dot, picture)
+        beside = _write_beside(dot, picture)
+    for arrow in picture.arrows:
+        # Finding places for thousands of labels takes longer than all the rest.
+        label = {}
+        if arrow.label and not simple:
+            # A vertical arrow between neighbours in a rank would go through its label.
+            aside = arrow.origin in beside and picture.rankdir in ("LR", "RL")
+            label["xlabel" if aside else "label"] = f"<{_escaped(f' {arrow.label} ')}>"
+        dot.edge(arrow.origin, arrow.target, **ARROWS[arrow.kind], **label)
+    return str(dot.source)
+
+
+def _write_clusters(dot: Any, picture: Picture) -> None:
+    members: dict[Scope, dict[str, Box]] = {}
+    children: dict[Scope, list[Scope]] = {}
+    for key, box in picture.boxes.items():
+        members.setdefault(box.scope, {})[key] = box
+    for scope in list(members):
+        while scope and scope not in (known := children.setdefault(scope[:-1], [])):
+            known.append(scope)
+            scope = scope[:-1]
+    count = 0
+
+    def write(place: Any, scope: Scope) -> None:
+        nonlocal count
+        for key, box in members.get(scope, {}).items():
+            _write_box(place, key, box)
+        for inner in children.get(scope, []):
+            count += 1
+            with place.subgraph(name=f"cluster_{count}") as cluster:
+                title = f"<{_escaped(fit(clean(inner[-1]), 40))}>"
+                cluster.attr(label=title, style="rounded", color="#b8b8b8", fontcolor="#555555")
+                cluster.attr(labeljust="l", labelloc="t")
+                write(cluster, inner)
+
+    write(dot, ())
+
+
+def _write_beside(dot: Any, picture: Picture) -> set[str]:
+    """Put a layer's weights beside the op that reads them, so that the flow is a straight line; return their keys."""
+    found: set[str] = set()
+    users: dict[str, list[str]] = {}
+    for arrow in picture.arrows:
+        users.setdefault(arrow.origin, []).append(arrow.target)
+    for key, readers in users.items():
+        box = picture.boxes[key]
+        if len(readers) == 1 and box.scope and box.style == "variable":
+            with dot.subgraph() as rank:
+                rank.attr(rank="same")
+                rank.node(key)
+                rank.node(readers[0])
+            found.add(key)
+    return found
+
+
+def _write_box(place: Any, key: str, box: Box, **more: str) -> None:
+    style = dict(STYLES[box.style])
+    if box.fill is not None:
+        style["fillcolor"] = box.fill[0]
+    text = "<br/>".join(_marked(line, None if box.fill is None else box.fill[1]) for line in box.lines)
+    if box.hint:
+        more["tooltip"] = box.hint.replace("\\", "\\\\")
+    place.node(key, f"<{text}>", **style, **more)
+
+
+def _marked(line: Line, colour: str | None) -> str:
+    text = _escaped(line.text)
+    if line.tone == "title":
+        text = f"<b>{text}</b>"
+    colour = colour or TONES[line.tone]
+    return text if colour == "#000000" else f'<font color="{colour}">{text}</font>'
+
+
+def _escaped(text: str) -> str:
+    return "".join(_ESCAPED.get(character, character) for character in text)
+
+
+def _footer(picture: Picture, notes: list[str]) -> str:
+    """Return the legend and the notes as the table that Graphviz writes below the picture."""
+    rows = []
+    if picture.legend is not None:
+        title, swatches = picture.legend
+        colours = "".join(
+            f'<td bgcolor="{swatch.colour}" border="1" width="34" height="12"></td>' for swatch in swatches
+        )
+        figures = "".join(f"<td>{_escaped(swatch.figure) or ' '}</td>" for swatch in swatches)
+        span = f'colspan="{len(swatches)}"'
+        rows += [f"<tr><td {span}>{_escaped(title)}</td></tr>", f"<tr>{colours}</tr>", f"<tr>{figures}</tr>"]
+    else:
+        span = 'colspan="1"'
+    rows += [f'<tr><td {span}><font color="#555555">{_escaped(note)}</font></td></tr>' for note in notes]
+    return f'<<table border="0" cellborder="0" cellspacing="0" cellpadding="2">{"".join(rows)}</table>>'

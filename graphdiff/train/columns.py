@@ -1,0 +1,248 @@
+"""How the columns of a table become numbers.
+
+What cannot be trained on is refused with file, row and column. Rows count from 1, the header is none.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from graphdiff.errors import DataError
+from graphdiff.train.tables import Table
+
+__all__ = [
+    "Column",
+    "count_missing",
+    "describe_columns",
+    "describe_target",
+    "drop_missing",
+    "encode",
+    "encode_target",
+    "with_fills",
+]
+
+Column = dict[str, Any]
+"""How a column becomes numbers: "name", "kind" ("numeric" or "categorical"), "categories", and "fill" where values may
+be missing."""
+
+_MOST_CATEGORIES = 200
+_MOST_CLASSES = 20
+
+
+def _number(text: Any) -> float | None:
+    try:
+        return float(text)
+    except (TypeError, ValueError):
+        return None
+
+
+def _numbers(table: Table, name: str, strict: bool) -> Any:
+    """Return a column as numbers, NaN where nothing is; None where it is one of text and `strict` is not asked for."""
+    values = table.columns[name]
+    if isinstance(values, list):
+        numbers = [_number(value) for value in values]
+        present = sum(value is not None for value in values)
+        if not strict and 2 * sum(number is not None for number in numbers) < max(present, 1):
+            return None
+        for row, (value, number) in enumerate(zip(values, numbers)):
+            if value is not None and number is None:
+                raise table.error(row, name, f"{value!r} is no number, in a column of numbers")
+        values = np.array(numbers, dtype="float64")
+    infinite = np.isinf(values)
+    if infinite.any():
+        row = int(infinite.argmax())
+        raise table.error(row, name, f"{values[row]} cannot be trained on")
+    return values
+
+
+def _as_numbers(table: Table, name: str) -> Any:
+    """Return a column as finite numbers."""
+    _require_present(table, name, numeric=True)
+    return _numbers(table, name, strict=True)
+
+
+def _as_text(table: Table, name: str, fill: str | None = None) -> list[str]:
+    """Return a column as text, with `fill` where nothing is."""
+    if fill is None:
+        _require_present(table, name, numeric=False)
+        fill = ""
+    values = table.columns[name]
+    if isinstance(values, list):
+        return [fill if value is None else value for value in values]
+    numbers = _numbers(table, name, strict=True).tolist()
+    return [fill if math.isnan(x) else str(int(x)) if x == int(x) else str(x) for x in numbers]
+
+
+def _missing(table: Table, name: str, numeric: bool) -> Any:
+    """Return where nothing is in a column: empty cells, and among numbers NaN."""
+    values = table.columns[name]
+    if numeric or not isinstance(values, list):
+        return np.isnan(_numbers(table, name, strict=True))
+    return np.array([value is None for value in values])
+
+
+def _require_present(table: Table, name: str, numeric: bool, mend: str = "") -> None:
+    missing = _missing(table, name, numeric)
+    if missing.any():
+        row = int(missing.argmax())
+        value = table.columns[name][row]
+        told = "the value is missing" if value is None else f"{value} cannot be trained on"
+        raise table.error(row, name, told + mend)
+
+
+def count_missing(table: Table, columns: Sequence[Column]) -> int:
+    """Return how many values of the described columns are missing."""
+    return sum(int(_missing(table, column["name"], column["kind"] == "numeric").sum()) for column in columns)
+
+
+def drop_missing(table: Table, columns: Sequence[Column]) -> Table:
+    """Return the rows in which no value of the described columns is missing."""
+    complete = np.ones(len(table), dtype=bool)
+    for column in columns:
+        complete &= ~_missing(table, column["name"], column["kind"] == "numeric")
+    rows = np.flatnonzero(complete)
+    if not len(rows):
+        raise DataError(f"{table.path} has no row without a missing value; leave out the columns that are mostly empty")
+    return table.taken(rows)
+
+
+def with_fills(table: Table, columns: Sequence[Column], rows: Any, how: str) -> list[Column]:
+    """Return column descriptions that say what missing values become.
+
+    Parameters
+    ----------
+    table : Table
+    columns : list of dict
+        As `describe_columns` returns them.
+    rows : integer array
+        Those trained on: nothing else is looked at.
+    how : {"mean", "median"}
+        Of the column's values; of a categorical column it is the most frequent category in either case.
+    """
+    filled = []
+    for column in columns:
+        name = column["name"]
+        present = rows[~_missing(table, name, column["kind"] == "numeric")[rows]]
+        if not len(present):
+            raise DataError(f"{table.path}, column {name!r}: no row to train on has a value; leave the column out")
+        if column["kind"] == "numeric":
+            numbers = _numbers(table, name, strict=True)[present]
+            fill: Any = float(np.mean(numbers) if how == "mean" else np.median(numbers))
+        else:
+            texts = _as_text(table, name, fill="")
+            counts = Counter(texts[row] for row in present)
+            fill = min(counts, key=lambda text: (-counts[text], text))
+        filled.append(column | {"fill": fill})
+    return filled
+
+
+def describe_columns(
+    table: Table,
+    target: str,
+    ignored: Sequence[str] = (),
+    categorical: Sequence[str] = (),
+    *,
+    allow_missing: bool = False,
+) -> list[Column]:
+    """Return how each input column becomes numbers: as it is, or as one column per category.
+
+    A column is one of numbers if at least half of what it holds are numbers; other text in it is refused then.
+    """
+    table.require([target, *ignored, *categorical])
+    columns: list[Column] = []
+    for name in table.columns:
+        if name == target or name in ignored:
+            continue
+        numeric = name not in categorical and _numbers(table, name, strict=False) is not None
+        if not allow_missing:
+            _require_present(table, name, numeric, "; train with --missing to have such values filled in or dropped")
+        if numeric:
+            columns.append({"name": name, "kind": "numeric"})
+            continue
+        categories = sorted(set(_as_text(table, name, fill="")) - {""})
+        if len(categories) > _MOST_CATEGORIES:
+            raise DataError(
+                f"{table.path}, column {name!r}: {len(categories)} different texts are too many categories; "
+                "leave the column out"
+            )
+        columns.append({"name": name, "kind": "categorical", "categories": categories})
+    if not columns:
+        raise DataError(f"{table.path} has no column besides {target!r} to predict it from")
+    return columns
+
+
+def encode(table: Table, columns: Sequence[Column]) -> Any:
+    """Return a table's columns as a float64 array of shape (rows, inputs)."""
+    table.require(column["name"] for column in columns)
+    parts = []
+    for column in columns:
+        name = column["name"]
+        numeric, fill = column["kind"] == "numeric", column.get("fill")
+        if fill is None:
+            _require_present(
+                table, name, numeric, "; the model was trained without --missing, which fills such values in"
+            )
+        if numeric:
+            numbers = _numbers(table, name, strict=True)
+            parts.append(np.where(np.isnan(numbers), np.nan if fill is None else fill, numbers)[:, None])
+            continue
+        places = {category: place for place, category in enumerate(column["categories"])}
+        chosen = []
+        for row, value in enumerate(_as_text(table, name, fill)):
+            if value not in places:
+                raise table.error(row, name, f"{value!r} is none of the {len(places)} categories trained on")
+            chosen.append(places[value])
+        parts.append(np.eye(len(places))[chosen])
+    return np.concatenate(parts, axis=1)
+
+
+def describe_target(table: Table, target: str, task: str = "auto") -> tuple[list[Any] | None, str]:
+    """Return the classes, or None for a regression, and why it is which."""
+    table.require([target])
+    values = table.columns[target]
+    text = isinstance(values, list)
+    if text:
+        for row, value in enumerate(values):
+            if value is None:
+                raise table.error(row, target, "the target is missing")
+    else:
+        missing = np.isnan(values)
+        if missing.any():
+            raise table.error(int(missing.argmax()), target, "the target is missing")
+        _as_numbers(table, target)
+    if task == "regression" or (task == "auto" and text and _numbers(table, target, strict=False) is not None):
+        numbers = _as_numbers(table, target)
+        if len(np.unique(numbers)) < 2:
+            raise DataError(f"{table.path}, column {target!r}: the target is {numbers[0]:g} in every row")
+        return None, "asked for"
+    distinct: list[Any] = sorted(set(values)) if text else np.unique(values).tolist()
+    whole = text or all(value == int(value) for value in distinct)
+    most = max(2, min(_MOST_CLASSES, len(table) // 5))
+    if task == "auto" and not text and not (whole and len(distinct) <= most) and len(distinct) > 1:
+        return None, f"{len(distinct)} different numbers"
+    if len(distinct) < 2:
+        raise DataError(f"{table.path}, column {target!r}: there is a single class, {distinct[0]!r}")
+    if text and len(distinct) > max(_MOST_CATEGORIES, most):
+        raise DataError(f"{table.path}, column {target!r}: {len(distinct)} different texts are too many classes")
+    classes = distinct if text or not whole else [int(value) for value in distinct]
+    kind = "texts" if text else "whole numbers" if whole else "numbers"
+    return classes, f"{len(classes)} different {kind}" if task == "auto" else "asked for"
+
+
+def encode_target(table: Table, target: str, classes: Sequence[Any] | None) -> Any:
+    """Return class numbers of shape (rows,), or numbers of shape (rows, 1)."""
+    table.require([target])
+    if classes is None:
+        return _as_numbers(table, target)[:, None]
+    numeric = not isinstance(classes[0], str)
+    values = _as_numbers(table, target).tolist() if numeric else _as_text(table, target)
+    places = {value: place for place, value in enumerate(classes)}
+    for row, value in enumerate(values):
+        if value not in places:
+            raise table.error(row, target, f"{value!r} is none of the {len(places)} classes trained on")
+    return np.array([places[value] for value in values])

@@ -1,0 +1,156 @@
+"""The network of the scikit-learn estimators and its training, step for step as scikit-learn has it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from graphdiff.backend import Backend, use_backend
+from graphdiff.nn.losses import softmax_cross_entropy
+from graphdiff.op import FUNCTIONS, as_tensor
+from graphdiff.optim.optimizers import Optimizer
+from graphdiff.plan import compile
+from graphdiff.tensor import Tensor, Variable, variable
+
+__all__ = ["ACTIVATIONS", "Adam", "Trainer", "forward"]
+
+ACTIVATIONS = {
+    "identity": None,
+    "logistic": "sigmoid",
+    "tanh": "tanh",
+    "relu": "relu",
+    "leaky_relu": "leaky_relu",
+    "elu": "elu",
+    "gelu": "gelu",
+    "softplus": "softplus",
+}
+
+
+class Adam(Optimizer):
+    """Adam as scikit-learn has it: ε is added to the root of the second mean before that is corrected for its bias."""
+
+    states = 2
+
+    def __init__(self, parameters: Sequence[Variable], lr: float, betas: tuple[float, float], eps: float) -> None:
+        self.betas, self.eps = betas, eps
+        super().__init__(parameters, lr)
+
+    def rule(self, F: Any, value: Any, gradient: Any, state: tuple[Any, ...], steps: Any, lr: Any) -> tuple[Any, ...]:
+        first, second = self.betas
+        # The means are kept divided by 1 - β, which saves two passes over all parameters.
+        mean = first * state[0] + gradient
+        square = second * state[1] + gradient * gradient
+        scale = math.sqrt(1 - second)
+        rate = lr * (1 - first) / scale * F.sqrt(1 - second**steps) / (1 - first**steps)
+        step = F.astype(rate, value.dtype) * (mean / (F.sqrt(square) + self.eps / scale))
+        return value - step, mean, square
+
+
+def forward(x: Any, weights: Sequence[Any], biases: Sequence[Any], activation: str) -> Tensor:
+    """Return what the last layer puts out, before its own activation."""
+    function = ACTIVATIONS[activation]
+    for index, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+        if index and function:
+            x = FUNCTIONS[function](x)
+        x = FUNCTIONS["matmul"](x, weight) + bias
+    return as_tensor(x)
+
+
+class Trainer:
+    """Variables, an optimiser, and the compiled steps that train them."""
+
+    def __init__(
+        self,
+        coefs: Sequence[Any],
+        intercepts: Sequence[Any],
+        activation: str,
+        output: str,
+        alpha: float,
+        backend: Backend,
+        make_optimizer: Callable[[list[Variable]], Any],
+    ) -> None:
+        self.activation, self.output, self.alpha = activation, output, alpha
+        self.backend = backend
+        with use_backend(backend):
+            self.weights = [variable(coef, name=f"W{index}") for index, coef in enumerate(coefs)]
+            self.biases = [variable(intercept, name=f"b{index}") for index, intercept in enumerate(intercepts)]
+            self.optimizer = make_optimizer([*self.weights, *self.biases])
+        self._sizes: list[int] = []
+        self._compile()
+
+    def _compile(self) -> None:
+        self.step = compile(self._step)
+        self.weighted_step = compile(self._step)
+        self.predict = compile(self._output)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k not in ("step", "weighted_step", "predict")}
+
+    def __setstate__(self, kept: dict[str, Any]) -> None:
+        self.__dict__.update(kept)
+        self._compile()
+
+    def _output(self, x: Any) -> Tensor:
+        return forward(x, self.weights, self.biases, self.activation)
+
+    def _errors(self, x: Any, y: Any) -> Tensor:
+        """Return each example's loss: the sum over the outputs."""
+        raw = self._output(x)
+        if self.output == "softmax":
+            rows = -y * FUNCTIONS["log_softmax"](raw, axis=1)
+        elif self.output == "logistic":
+            rows = FUNCTIONS["softplus"](raw) - y * raw
+        else:
+            rows = 0.5 * FUNCTIONS["square"](raw - y)
+        return FUNCTIONS["sum"](rows, axis=1)  # type: ignore[no-any-return]
+
+    def _penalised(self, loss: Tensor, weight: Any) -> tuple[Tensor, Tensor]:
+        """Return the loss plus the penalty, as it is descended and as scikit-learn reports it."""
+        objective = reported = loss
+        if self.output == "identity" and self.biases[-1].size > 1:
+            reported = loss / float(self.biases[-1].size)  # descends the sum over the outputs, reports their mean
+        if self.alpha:
+            squares = [FUNCTIONS["sum"](FUNCTIONS["square"](matrix)) for matrix in self.weights]
+            penalty = (0.5 * self.alpha) * sum(squares[1:], squares[0]) / weight
+            objective, reported = objective + penalty, reported + penalty
+        return objective, reported
+
+    def _objective(self, x: Any, y: Any, weights: Any = None) -> tuple[Tensor, Tensor]:
+        """Return what is descended and what is reported, of a batch with or without weights of the examples."""
+        if weights is not None:
+            total = FUNCTIONS["sum"](weights)
+            ones = FUNCTIONS["ones_like"](total)
+            total = FUNCTIONS["where"](total > 0, total, ones)  # a batch that counts for nothing
+            return self._penalised(FUNCTIONS["sum"](self._errors(x, y) * weights) / total, total)
+        if y.dtype.kind in "iu":
+            loss = softmax_cross_entropy(self._output(x), y)
+        else:
+            loss = FUNCTIONS["mean"](self._errors(x, y))
+        return self._penalised(loss, float(x.shape[0]))
+
+    def _step(self, *batch: Any) -> Tensor:
+        objective, reported = self._objective(*batch)
+        self.optimizer.minimize(objective)
+        return reported
+
+    def descend_whole(self, *arrays: Any) -> float:
+        """Have L-BFGS lower the objective, on all examples; return what is reported then."""
+        self.optimizer.minimize(lambda: self._objective(*arrays)[0])
+        return float(self._objective(*arrays)[1])
+
+    def padded(self, rows: int, most: int) -> int:
+        """Return how many rows to hand to a step of `partial_fit`, so that only two sizes are ever traced.
+
+        These are that of the first call, and the greatest there is; all else is filled up with rows of weight zero.
+        """
+        if rows not in self._sizes:
+            if self._sizes:
+                rows = most
+            if rows not in self._sizes:
+                self._sizes.append(rows)
+        return rows
+
+    def coefs(self) -> tuple[list[Any], list[Any]]:
+        """Return copies of weights and biases, on the host."""
+        return [w.numpy().copy() for w in self.weights], [b.numpy().copy() for b in self.biases]

@@ -1,0 +1,42 @@
+"""Batches prepared ahead of their use, by a thread in the background."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+__all__ = ["prefetched"]
+
+_END: Any = object()
+
+
+def prefetched(batches: Generator[Any, None, None], ahead: int) -> Generator[Any, None, None]:
+    """Yield what `batches` yields, in its order, having the next few made by a thread in the meantime.
+
+    An error in `batches` is raised when its turn has come. The thread ends with the generator: when it is exhausted,
+    closed, or thrown away.
+
+    Parameters
+    ----------
+    batches : generator
+        Closed at the end.
+    ahead : int
+        At most so many batches are ready or being made at any time.
+
+    Examples
+    --------
+    >>> list(prefetched((n * n for n in range(5)), ahead=2))
+    [0, 1, 4, 9, 16]
+    """
+    # One worker takes one task after the other, so that the order is that of the generator.
+    worker = ThreadPoolExecutor(1, "graphdiff-prefetch")
+    try:
+        pending: deque[Future[Any]] = deque(worker.submit(next, batches, _END) for _ in range(ahead))
+        while (batch := pending.popleft().result()) is not _END:
+            pending.append(worker.submit(next, batches, _END))
+            yield batch
+    finally:
+        worker.shutdown(cancel_futures=True)
+        batches.close()
