@@ -166,6 +166,10 @@ class Functions:
         return getattr(self.library, f"run_{self.prefix}{name}")
 
 
+class RecordingError(RuntimeError):
+    """What the device raises where it is made to refuse to record."""
+
+
 class Emulator:
     """A device on the CPU.
 
@@ -177,15 +181,23 @@ class Emulator:
         What products can compute besides; None for everything.
     limit : int or None
         Bytes of memory.
+    records : bool
+        Whether launches can be recorded.
     """
 
     out_of_memory = MemoryError
+    refusals: ClassVar[tuple[type[Exception], ...]] = (RecordingError,)
     exhausted = staticmethod(exhausted)
 
     def __init__(
-        self, threads: int = 1, blocks: int = 2, epilogs: set[str] | None = None, limit: int | None = None
+        self,
+        threads: int = 1,
+        blocks: int = 2,
+        epilogs: set[str] | None = None,
+        limit: int | None = None,
+        records: bool = True,
     ) -> None:
-        self.threads, self.blocks, self.epilogs, self.limit = threads, blocks, epilogs, limit
+        self.threads, self.blocks, self.epilogs, self.limit, self.records = threads, blocks, epilogs, limit, records
         self.products: list[Product] = []
         self.sources: list[str] = []
         self.launched = 0
@@ -237,6 +249,8 @@ class Emulator:
         return lambda: run(blocks, threads, given)
 
     def record(self, launches: list[Callable[[], None]]) -> Callable[[], None]:
+        if not self.records:
+            raise RecordingError("operation not permitted when stream is capturing")
         frozen = list(launches)
 
         def replay() -> None:
@@ -252,7 +266,9 @@ class Emulator:
 
 
 def widened(array: Any, compute: str) -> Any:
-    """Return the operand of a product as numbers: bf16 is kept as its 16 bits."""
+    """Return the operand of a product as numbers: bf16 and fp16 are kept as their 16 bits."""
+    if compute == "fp16":
+        return np.ascontiguousarray(array).view(np.float16).astype(np.float32)
     return (array.astype(np.uint32) << 16).view(np.float32) if compute == "bf16" else array
 
 

@@ -11,8 +11,15 @@ from graphdiff_cupy.device import CupyDevice
 CURRENT = SimpleNamespace(ptr=77)
 
 
+class RefusedError(RuntimeError):
+    """What CUDA raises where something cannot be recorded."""
+
+
 class Recording:
-    """A stream that notes when it records."""
+    """A stream that notes when it records.
+
+    Ending a recording fails once something in it was refused, as CUDA's does.
+    """
 
     def __init__(self, notes: list[Any]) -> None:
         self.notes = notes
@@ -28,6 +35,8 @@ class Recording:
 
     def end_capture(self) -> Any:
         self.notes.append("end")
+        if "refused" in self.notes:
+            raise RefusedError("the recording was invalidated")
         return SimpleNamespace(
             upload=lambda: self.notes.append("upload"), launch=lambda stream: self.notes.append(("launch", stream))
         )
@@ -43,6 +52,7 @@ def device() -> Any:
         cuda=SimpleNamespace(runtime=runtime, get_current_stream=lambda: CURRENT), empty=OnDevice
     )
     made._recording = Recording(made.notes)
+    made.refusals = (RefusedError,)
     return made
 
 
@@ -77,6 +87,15 @@ def test_a_failed_recording_is_ended_and_the_collector_runs_again(device: Any) -
         device.record([fail])
     assert device.notes == ["enter", ("begin", False), "end", "leave"]
     assert gc.isenabled()
+
+
+def test_what_was_refused_is_told_not_that_the_recording_failed(device: Any) -> None:
+    def refuse() -> None:
+        device.notes.append("refused")
+        raise RefusedError("this cannot be recorded")
+
+    with pytest.raises(RefusedError, match="this cannot be recorded"):
+        device.record([refuse])
 
 
 def test_memory_is_moved_by_its_bytes_and_converted_where_it_must_be(device: Any) -> None:

@@ -8,6 +8,7 @@ beforehand.
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -21,13 +22,14 @@ __all__ = ["Multiplier"]
 
 WORKSPACE = 32 << 20
 """Bytes; what NVIDIA advises for Hopper."""
-_R_32F, _R_64F, _R_16BF = 0, 1, 14
+_R_32F, _R_64F, _R_16F, _R_16BF = 0, 1, 2, 14
 """cudaDataType_t."""
 _KINDS = {
     "float64": ("COMPUTE_64F", _R_64F, _R_64F),
     "float32": ("COMPUTE_32F", _R_32F, _R_32F),
     "tf32": ("COMPUTE_32F_FAST_TF32", _R_32F, _R_32F),
     "bf16": ("COMPUTE_32F", _R_16BF, _R_32F),
+    "fp16": ("COMPUTE_32F", _R_16F, _R_32F),
 }
 """By precision: how sums are kept, and the types of the operands and of the result."""
 
@@ -86,12 +88,12 @@ class _Problem:
         library = owner.library
         compute, given, result = _KINDS[product.compute]
         self.scale = np.float64 if result == _R_64F else np.float32
-        self.descriptor = library.matmul_desc_create(int(owner.types[compute]), result)
-        self._layouts: list[int] = []
+        descriptor = library.matmul_desc_create(int(owner.types[compute]), result)
+        self.descriptor = self._owned(descriptor, library.matmul_desc_destroy)
         self.a, turned_a = self._matrix(product.y, given)
         self.b, turned_b = self._matrix(product.x, given)
         rows, columns, _ = product.sizes
-        self.d = library.matrix_layout_create(result, columns, rows, max(product.out.strides[0], columns))
+        self.d = self._layout(result, columns, rows, max(product.out.strides[0], columns))
         self._describe(turned_a, turned_b)
         self.algorithm = self._choose()
 
@@ -100,7 +102,16 @@ class _Problem:
         (rows, columns), turned = view.shape, not _by_rows(view)
         leading = view.strides[1] if turned else view.strides[0]
         lengths = (rows, columns) if turned else (columns, rows)
-        return self.owner.library.matrix_layout_create(kind, *lengths, max(leading, lengths[0])), turned
+        return self._layout(kind, *lengths, max(leading, lengths[0])), turned
+
+    def _layout(self, kind: int, rows: int, columns: int, leading: int) -> int:
+        library = self.owner.library
+        return self._owned(library.matrix_layout_create(kind, rows, columns, leading), library.matrix_layout_destroy)
+
+    def _owned(self, made: int, destroy: Callable[[int], None]) -> int:
+        """Return what cuBLASLt has made; it is destroyed along with this problem."""
+        weakref.finalize(self, destroy, made).atexit = False  # by then the driver has freed everything
+        return made
 
     def _set(self, name: str, value: Any) -> None:
         attribute = self.owner.library.MatmulDescAttribute[name]
@@ -123,8 +134,10 @@ class _Problem:
         library = self.owner.library
         preference = library.matmul_preference_create()
         settings = {"MAX_WORKSPACE_BYTES": np.array(WORKSPACE, np.uint64)}
-        for letter, name in (("A", "y"), ("B", "x"), ("C", "out"), ("D", "out")):
-            settings[f"MIN_ALIGNMENT_{letter}_BYTES"] = np.array(_alignment(self.addresses[name]), np.uint32)
+        # There is no setting for the alignment of a bias, which is read and written along with the result.
+        for letter, names in (("A", ["y"]), ("B", ["x"]), ("C", ["out"]), ("D", ["out", "bias", "bias_gradient"])):
+            least = min(_alignment(self.addresses[name]) for name in names)
+            settings[f"MIN_ALIGNMENT_{letter}_BYTES"] = np.array(least, np.uint32)
         for name, value in settings.items():
             attribute = int(library.MatmulPreferenceAttribute[name])
             library.matmul_preference_set_attribute(preference, attribute, value.ctypes.data, value.nbytes)
@@ -139,7 +152,7 @@ class _Problem:
             return None
         finally:
             library.matmul_preference_destroy(preference)
-        return found if count[0] else None
+        return found if count[0] and found["state"][0] == 0 else None
 
     def launch(self) -> Callable[[], None]:
         one, zero = np.array(1, self.scale), np.array(0, self.scale)
@@ -151,7 +164,7 @@ class _Problem:
             addresses["out"], self.d, addresses["out"], self.d,
             algorithm["algo"].ctypes.data, int(owner.workspace.data.ptr), WORKSPACE,
         )  # fmt: skip
-        kept = (one, zero, algorithm)  # cuBLASLt reads them at every launch
+        kept = (self, one, zero)  # cuBLASLt reads the descriptors and these numbers at every launch
 
         def run(kept: Any = kept) -> None:
             multiply(current().ptr)

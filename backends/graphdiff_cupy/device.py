@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -26,6 +27,14 @@ def exhausted(buffers: Sequence[tuple[str, int]], error: Exception) -> DeviceMem
     )
 
 
+def refusals() -> tuple[type[Exception], ...]:
+    """Return the errors by which CUDA says that it cannot record something."""
+    import cupy
+    from nvmath.bindings import cublasLt
+
+    return cupy.cuda.runtime.CUDARuntimeError, cupy.cuda.driver.CUDADriverError, cublasLt.cuBLASLtError
+
+
 class CupyDevice:
     """The current GPU through CuPy. Plans share one, with one handle and workspace for products."""
 
@@ -34,6 +43,7 @@ class CupyDevice:
 
         self.cupy = cupy
         self.out_of_memory = cupy.cuda.memory.OutOfMemoryError
+        self.refusals = refusals()
         # Recording needs a stream that does not wait for the default one; graphs are launched on the user's.
         self._recording = cupy.cuda.Stream(non_blocking=True)
         self._multiplier = Multiplier(cupy)
@@ -128,6 +138,11 @@ class CupyDevice:
         """Return launches as one CUDA graph, launched on whatever stream is current then.
 
         The garbage collector is off meanwhile: freeing memory of CuPy may make calls that end the recording.
+
+        Raises
+        ------
+        Exception
+            One of `refusals`: something among the launches cannot be recorded.
         """
         collecting = gc.isenabled()
         gc.disable()
@@ -137,8 +152,12 @@ class CupyDevice:
                 try:
                     for launch in launches:
                         launch()
-                finally:
-                    graph = self._recording.end_capture()
+                except BaseException:
+                    # A recording that failed is ended all the same, and says only that it failed.
+                    with contextlib.suppress(*self.refusals):
+                        self._recording.end_capture()
+                    raise
+                graph = self._recording.end_capture()
         finally:
             if collecting:
                 gc.enable()

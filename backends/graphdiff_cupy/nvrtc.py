@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from graphdiff.errors import BackendError
@@ -49,11 +48,7 @@ def compile_source(source: str, architecture: str) -> bytes:
 
 def compiled(source: str, architecture: str) -> Path:
     """Return the file of the cubin for a source, made if there is none yet."""
-    try:
-        compiler = version("nvidia-cuda-nvrtc")
-    except PackageNotFoundError:
-        compiler = "unknown"
-    key = hashlib.sha256("\0".join([source, architecture, compiler]).encode()).hexdigest()[:32]
+    key = hashlib.sha256("\0".join([source, architecture, _compiler()]).encode()).hexdigest()[:32]
     folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "graphdiff" / "cubins"
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{key}.cubin"
@@ -63,3 +58,14 @@ def compiled(source: str, architecture: str) -> Path:
             made.write(code)
         Path(made.name).replace(file)
     return file
+
+
+def _compiler() -> str:
+    """Return the version of NVRTC that is loaded, wherever it comes from."""
+    try:
+        from cuda.bindings import nvrtc
+
+        status, major, minor = nvrtc.nvrtcVersion()
+    except (ImportError, RuntimeError):
+        return "unknown"
+    return f"{major}.{minor}" if status == nvrtc.nvrtcResult.NVRTC_SUCCESS else "unknown"

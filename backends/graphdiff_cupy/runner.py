@@ -11,7 +11,7 @@ from graphdiff.plan.plan import RetraceError
 from graphdiff.plan.program import MOVES, Program, Variable, counted_flops, next_serial
 from graphdiff.plan.schedule import Call, Instruction, Schedule, Storage, View
 from graphdiff_cupy.grouping import Group, grouped
-from graphdiff_cupy.kernels import Kernel, write_kernel
+from graphdiff_cupy.kernels import WIDTH, Kernel, write_kernel
 from graphdiff_cupy.lowering import Lowering
 from graphdiff_cupy.preamble import PREAMBLE
 from graphdiff_cupy.streams import WORDS, advance, words_of
@@ -182,7 +182,11 @@ class Runner:
 
     def _graph(self, launches: list[Callable[[], None]]) -> Callable[[], None]:
         if self._capture:
-            return self.device.record(launches)  # type: ignore[no-any-return]
+            try:
+                return self.device.record(launches)  # type: ignore[no-any-return]
+            except self.device.refusals as error:
+                self._capture = False
+                self.notes.append(("capture", f"refused ({error}): everything is launched one by one"))
 
         def one_by_one() -> None:
             for launch in launches:
@@ -277,7 +281,7 @@ class Runner:
         ends = [product.epilog for product in products if product.epilog != "DEFAULT"]
         fallbacks = [part for part in self.parts if isinstance(part, Fallback)]
         told = {
-            "fuse": f"{units} loops in {len(self.kernels)} kernels, {wide} of them reading {16} bytes at once; "
+            "fuse": f"{units} loops in {len(self.kernels)} kernels, {wide} of them reading {WIDTH} bytes at once; "
             f"{self._lowered.in_place} variables computed in place",
             "epilog": f"{len(products)} products in {precision}: {', '.join(ends) or 'nothing besides'}",
             "capture": f"{self._launch_count()} launches a step; workspace {schedule.workspace:,} bytes for "
