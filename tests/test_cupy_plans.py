@@ -351,7 +351,9 @@ def test_products_of_matrices_that_lie_otherwise(operand: str, emulated: Any) ->
     np.testing.assert_allclose(found.numpy(), view(np, given) @ y[:rows], rtol=1e-12)
 
 
-@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-6), ("tf32", 1e-3), ("bf16", 5e-2)])
+@pytest.mark.parametrize(
+    ("precision", "tolerance"), [("float32", 1e-6), ("tf32", 1e-3), ("bf16", 5e-2), ("fp16", 5e-3)]
+)
 def test_precisions_keep_variables_and_sums_in_float32(precision: str, tolerance: float) -> None:
     from graphdiff_cupy import precision as chosen
 
@@ -370,6 +372,49 @@ def test_precisions_keep_variables_and_sums_in_float32(precision: str, tolerance
         assert np.linalg.norm(mine.numpy() - theirs.numpy()) <= tolerance * np.linalg.norm(theirs.numpy())
 
 
+def test_float32_becomes_float16_as_numpy_rounds_it(emulated: Any) -> None:
+    from graphdiff_cupy import precision as chosen
+
+    edges = [0.0, 2.0**-24, 2.0**-25, 1.5 * 2.0**-24, 2.0**-14, 1 + 2.0**-11, 1 + 3 * 2.0**-11, 65504, 65519, 65520]
+    given = np.array([*edges, 1e-30, 1e30, np.inf, np.nan, *np.geomspace(1e-9, 1e6, 1010)], np.float32)
+    given = np.concatenate([given, -given]).reshape(64, 32)
+    with chosen("fp16"), np.errstate(all="ignore"):
+        compiled = gd.compile(lambda x, y: x @ y)
+        compiled(gd.constant(given), gd.constant(np.eye(32, dtype="float32")))
+        (product,) = [part for part in compiled.plans[0]._runner.parts if isinstance(part, Product)]
+        held = compiled.plans[0]._runner._array(product.x)
+        np.testing.assert_array_equal(held.view(np.float16), given.astype(np.float16))
+
+
+def test_an_overflow_in_float16_leaves_out_the_step_and_lowers_the_factor(emulated: Any) -> None:
+    from graphdiff_cupy import precision as chosen
+
+    given, *parameters = layers()
+    optimizer = gd.optim.SGD(parameters, lr=1e-6)
+    optimizer.scale_loss(2.0**16, interval=3)
+    x, w, b, v = (leaf.numpy() for leaf in (given, *parameters))
+    hidden = np.maximum(x @ w + b, 0)
+    adjoint = 2e-3 * hidden @ v
+    largest = max(np.abs(adjoint).max(), np.abs(adjoint @ v.T).max())
+
+    def loss(x: Any, w: Any, b: Any, v: Any) -> Any:
+        return gd.sum((gd.relu(x @ w + b) @ v) ** 2) * 1e-3
+
+    step = gd.compile(lambda x: optimizer.minimize(loss(x, *parameters)))
+    history = []
+    with chosen("fp16"), np.errstate(invalid="ignore"):
+        for _ in range(12):
+            scale, steps = optimizer.loss_scale, optimizer.steps
+            before = parameters[0].numpy()
+            step(gd.constant(x))
+            moved = bool((parameters[0].numpy() != before).any())
+            assert moved == (optimizer.steps == steps + 1) == (scale * largest < 65520)
+            history.append((moved, optimizer.loss_scale / scale))
+    assert {(False, 0.5), (True, 1.0), (True, 2.0)} == set(history)
+    assert not [part for part in step.plans[0]._runner.parts if isinstance(part, Fallback)]
+    assert {parameter.dtype.name for parameter in parameters} == {"float32"}
+
+
 # Launches, random numbers, data on the device -------------------------------------------------------------------------
 
 
@@ -386,6 +431,19 @@ def test_a_step_is_one_launch_and_many_steps_are_fewer() -> None:
         assert backend.device.launched <= launched + 1 + 20 // 8 + 20 % 8
         assert w.item() == pytest.approx(1.5**22, rel=1e-15)
         assert w.version == 22
+
+
+def test_what_cannot_be_recorded_is_launched_one_by_one_and_said() -> None:
+    with gd.use_backend(Emulated(records=False)):
+        w = gd.variable(np.float64(1.0), name="w")
+        step = gd.compile(lambda: w.assign(w * 1.5))
+        step()
+        step.many(20)
+    assert w.item() == pytest.approx(1.5**21, rel=1e-15)
+    (plan,) = step.plans
+    assert "refused (operation not permitted when stream is capturing): everything is launched one by one" in (
+        plan.explain()
+    )
 
 
 def test_many_steps_are_the_same_on_any_backend() -> None:

@@ -17,7 +17,7 @@ from graphdiff_cupy.arrays import kernels_for
 
 __all__ = ["PRECISIONS", "CupyBackend", "precision"]
 
-PRECISIONS = ("float32", "tf32", "bf16")
+PRECISIONS = ("float32", "tf32", "bf16", "fp16")
 """What matrix products of float32 may be computed in; sums are kept in float32 in all of them."""
 
 _precision = ["float32"]
@@ -32,7 +32,8 @@ def precision(name: str) -> Iterator[None]:
 
     Parameters
     ----------
-    name : {"float32", "tf32", "bf16"}
+    name : {"float32", "tf32", "bf16", "fp16"}
+        "fp16" has a small range: call the optimiser's `scale_loss` before the first step.
 
     Raises
     ------

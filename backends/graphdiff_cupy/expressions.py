@@ -22,7 +22,7 @@ TYPES = {
 }
 """C++ types by dtype. Complex numbers and float16 are left to CuPy."""
 
-CASTS = {"bf16": "to_bf16({})"}
+CASTS = {"bf16": "to_bf16({})", "fp16": "to_fp16({})"}
 """How float32 becomes what a product reads, kept as its 16 bits."""
 
 _NAMED_ALIKE = (

@@ -62,6 +62,15 @@ __device__ unsigned short to_bf16(float x) {
     return (unsigned short)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
+__device__ unsigned short to_fp16(float x) {
+    const unsigned int bits = __float_as_uint(x), size = bits & 0x7fffffff;
+    const unsigned int sign = bits >> 16 & 0x8000;
+    if (size > 0x7f800000) return (unsigned short)(sign | 0x7e00);
+    if (size >= 0x47800000) return (unsigned short)(sign | 0x7c00);
+    if (size < 0x38800000) return (unsigned short)(sign | (unsigned int)rint(fabs(x) * 16777216.0f));  // subnormal
+    return (unsigned short)(sign | (size - 0x38000000 + 0xfff + (size >> 13 & 1)) >> 13);
+}
+
 // Philox4x64-10: Salmon, Moraes, Dror and Shaw, Parallel random numbers: as easy as 1, 2, 3 (SC 2011); and the numbers
 // in [0, 1) that NumPy's generator makes of it. `stream` is key (2), counter (4), values drawn since that counter.
 __device__ double philox_uniform(const unsigned long long* stream, unsigned long long place) {

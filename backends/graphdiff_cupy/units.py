@@ -25,7 +25,7 @@ class Copied:
 
 @dataclass(frozen=True)
 class Output:
-    """Where a value is stored, and what it is cast to before: "" for its own dtype, or "bf16"."""
+    """Where a value is stored, and what it is cast to before: "" for its own dtype, or "bf16" or "fp16"."""
 
     node: Tensor | Copied
     view: View
@@ -108,7 +108,7 @@ class Product:
     bias_gradient : View or None
         Takes the sums over the rows: of the masked result where there is a mask, else of `y`.
     compute : str
-        "float64", "float32", "tf32" or "bf16".
+        "float64", "float32", "tf32", "bf16" or "fp16".
     """
 
     node: Tensor
