@@ -102,24 +102,25 @@ def graphdiff_epoch(config: Config, weights: Weights, x: Array, y: Labels) -> Ep
     with gd.use_backend("cupy"):
         model, optimizer = make_training(config, weights)
         table, classes = gd.constant(x), gd.constant(y)
-        # Kept as floats: whatever a loss depends on must carry a gradient, if only zero.
-        order, batch = gd.variable(np.arange(len(x), dtype=np.float64), name="order"), gd.variable(0.0, name="batch")
+        order, batch = gd.variable(np.arange(len(x)), name="order"), gd.variable(0, name="batch")
+        random = gd.random.generator(0)
 
         @gd.compile
         def step() -> gd.Tensor:
-            places = gd.astype(batch, "int64") * config.batch + gd.arange(config.batch)
-            rows = gd.astype(order[places], "int64")
+            rows = order[batch * config.batch + gd.arange(config.batch)]
             loss = gd.nn.softmax_cross_entropy(model(table[rows]), classes[rows])
             optimizer.minimize(loss)
             batch.assign(batch + 1)
             return loss
 
-    random = np.random.default_rng(0)
+        @gd.compile
+        def shuffle() -> None:
+            order.assign(gd.argsort(gd.random.uniform((len(x),), seed=random)))
+            batch.assign(0)
 
     def epoch() -> float:
         with gd.use_backend("cupy"):
-            order.assign(random.permutation(len(x)))
-            batch.assign(0)
+            shuffle()
             return float(step.many(len(x) // config.batch))
 
     return epoch

@@ -93,6 +93,59 @@ def test_a_small_network_is_a_handful_of_launches() -> None:
             assert plan._runner._lowered.in_place == len(plan.program.updates)
 
 
+@pytest.mark.skipif(COMPILER is None, reason=WHY_NOT)
+def test_an_epoch_shuffles_and_gathers_on_the_device() -> None:
+    examples, batch = 230, 10
+    random = np.random.default_rng(0)
+    x, y = random.normal(size=(examples, 6)), random.integers(0, 3, examples)
+
+    def network() -> tuple[Any, Any]:
+        model = gd.nn.MLP([8, 3], in_features=6, dtype="float64")
+        return model, gd.optim.Adam(model.parameters(), lr=0.01)
+
+    backend = Emulated()
+    with gd.use_backend(backend):
+        model, optimizer = network()
+        table, labels = gd.constant(x), gd.constant(y)
+        order, number = gd.variable(np.arange(examples), name="order"), gd.variable(0, name="batch")
+        here = gd.random.generator(3)
+
+        @gd.compile
+        def shuffle() -> None:
+            order.assign(gd.argsort(gd.random.uniform((examples,), seed=here)))
+            number.assign(0)
+
+        @gd.compile
+        def step() -> gd.Tensor:
+            rows = order[number * batch + gd.arange(batch)]
+            loss = gd.nn.softmax_cross_entropy(model(table[rows]), labels[rows])
+            optimizer.minimize(loss)
+            number.assign(number + 1)
+            return loss
+
+        ends, orders = [], []
+        for _ in range(2):
+            shuffle()
+            launched = backend.device.launched
+            ends.append(step.many(examples // batch).item())
+            assert backend.device.launched - launched == 23 // 8 + 23 % 8
+            orders.append(order.numpy())
+        assert number.item() == examples // batch
+        assert number.dtype == "int64"
+        trained_there = [parameter.numpy() for parameter in model.parameters()]
+
+    gd.random.seed()
+    there, (model, optimizer) = gd.random.generator(3), network()
+    for end, places in zip(ends, orders):
+        np.testing.assert_array_equal(places, np.argsort(there.uniform(size=examples), kind="stable"))
+        for rows in places.reshape(-1, batch):
+            loss = gd.nn.softmax_cross_entropy(model(x[rows]), y[rows])
+            optimizer.minimize(loss)
+        assert end == pytest.approx(loss.item(), rel=1e-10)
+    for mine, theirs in zip(trained_there, model.parameters()):
+        np.testing.assert_allclose(mine, theirs.numpy(), rtol=1e-9)
+
+
 def sources_of_networks() -> list[str]:
     """Return the kernels of every network."""
     backend = Emulated()
