@@ -8,7 +8,7 @@ host, and, optionally, quicker kernels for single ops.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any
 
 from graphdiff import host
@@ -144,6 +144,13 @@ class Backend:
     def quiet(self) -> contextlib.AbstractContextManager[Any]:
         """Return a context in which floating-point warnings are silent; derivative passes run in it."""
         return contextlib.nullcontext()
+
+    def fed(self, batches: Generator[Any, None, None]) -> Generator[Any, None, None]:
+        """Yield batches of host arrays, as they are or copied to the device ahead of their use.
+
+        What is yielded need be valid only until the next batch is asked for.
+        """
+        return batches
 
     def synchronize(self) -> None:
         """Wait until all work given to the device is done."""

@@ -8,6 +8,8 @@ from cuda_emulator import Emulator
 from graphdiff_cupy import CupyBackend, current_precision
 from graphdiff_cupy.runner import Runner
 
+from graphdiff.backend import Backend
+
 # NumPy's functions that CuPy 14.2 has not.
 ABSENT = {"vecdot", "matvec", "vecmat", "unstack", "cumulative_sum", "cumulative_prod", "isdtype", "float128"}
 
@@ -40,6 +42,7 @@ class NumpyAsCupy:
 class StandIn(CupyBackend):
     name = "cupy-stand-in"
     planner = None
+    fed = Backend.fed
     namespace = NumpyAsCupy()
 
     def special_functions(self) -> Any:

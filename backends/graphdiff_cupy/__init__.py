@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -144,6 +144,12 @@ class CupyBackend(Backend):
     def normalize(self, value: Any) -> Any:
         """Turn what is no array, such as a number that a reduction of CuPy returned, into one."""
         return value if self.owns(value) else self.namespace.asarray(value)
+
+    def fed(self, batches: Generator[Any, None, None]) -> Generator[Any, None, None]:
+        """Yield batches on the device: while a step computes on one, the next is copied from pinned memory."""
+        from graphdiff_cupy.feeding import fed
+
+        return fed(self.namespace, batches)
 
     def synchronize(self) -> None:
         self.namespace.cuda.get_current_stream().synchronize()

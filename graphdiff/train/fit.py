@@ -210,7 +210,7 @@ def fit(
                 augment=augment,
                 prefetch=prefetch,
             )
-            with contextlib.closing(order):
+            with contextlib.closing(optimizer.backend.fed(order)) as order:
                 for inputs, targets in order:
                     value = float(step_once(inputs, targets))
                     run.loss += value * len(inputs) / seen
