@@ -12,7 +12,8 @@ asarray ascontiguousarray asnumpy array empty from_dlpack ndarray RawModule uint
 cuda.Device cuda.Event cuda.Stream cuda.get_current_stream cuda.get_elapsed_time
 cuda.alloc_pinned_memory cuda.memory.OutOfMemoryError cuda.driver.CUDADriverError
 cuda.runtime.CUDARuntimeError cuda.runtime.getDeviceCount cuda.runtime.getDeviceProperties cuda.runtime.memcpyAsync
-cuda.runtime.memcpyDeviceToDevice cuda.runtime.memcpyHostToDevice cuda.runtime.driverGetVersion cuda.runtime.runtimeGetVersion
+cuda.runtime.memcpyDeviceToDevice cuda.runtime.memcpyHostToDevice
+cuda.runtime.driverGetVersion cuda.runtime.runtimeGetVersion
 cuda.Device.compute_capability cuda.Device.synchronize
 cuda.Event.record cuda.Event.synchronize
 cuda.Stream.begin_capture cuda.Stream.end_capture cuda.Stream.synchronize cuda.Stream.wait_event cuda.Stream.record
