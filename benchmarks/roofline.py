@@ -13,8 +13,8 @@ from benchmarks.problem import Config
 FLOAT = 4
 """Bytes."""
 PASSES = 10
-"""How often a parameter's word passes: weights read forward and backward, the gradient written; Adam reads value,
-gradient and two moments, and writes value and moments."""
+"""How often a parameter passes: read forward and backward, its gradient written; Adam reads value, gradient and two
+moments, and writes value and moments. Those of the first layer are not read backward."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,15 @@ def flops(config: Config) -> float:
 
 
 def traffic(config: Config) -> float:
-    """Return the bytes that a step must read and write, at least.
+    """Return the bytes that a step must read and write, at least: parameters as often as `PASSES` says, all else once.
 
-    Parameters `PASSES` times; the minibatch twice; each layer's output written once and read twice.
+    Examples
+    --------
+    >>> traffic(Config("one layer", (3, 5), 2)) == 4 * (9 * (3 + 1) * 5 + 2 * (3 + 5))
+    True
     """
-    values = 2 * config.sizes[0] + 3 * sum(config.sizes[1:])
-    return float(FLOAT * (PASSES * config.parameters + config.batch * values))
+    first = (config.sizes[0] + 1) * config.sizes[1]
+    return float(FLOAT * (PASSES * config.parameters - first + config.batch * sum(config.sizes)))
 
 
 def bound(config: Config, precision: str, device: str) -> float | None:
