@@ -49,30 +49,31 @@ extern "C" void meet();
 extern "C" void run_blocks(int blocks, int threads, void (*kernel)(void**), void** pointers);
 """
 RUNTIME = (
-    r"""
-#include <barrier>
-#include <thread>
-#include <vector>
-"""
+    "#include <pthread.h>\n"
     + THREADS
     + r"""
 thread_local Dimensions threadIdx, blockIdx;
 Dimensions blockDim, gridDim;
-static std::barrier<>* meeting;
-void meet() { if (blockDim.x > 1) meeting->arrive_and_wait(); }
-void run_blocks(int blocks, int threads, void (*kernel)(void**), void** pointers) {
+static pthread_barrier_t meeting;
+static void (*kernel)(void**);
+static void** pointers;
+void meet() { if (blockDim.x > 1) pthread_barrier_wait(&meeting); }
+static void* work(void* thread) {
+    threadIdx.x = (int)(long)thread;
+    for (int block = 0; block < gridDim.x; ++block) { blockIdx.x = block; kernel(pointers); meet(); }
+    return 0;
+}
+void run_blocks(int blocks, int threads, void (*given)(void**), void** its_pointers) {
     gridDim.x = blocks;
     blockDim.x = threads;
-    std::barrier<> all(threads);
-    meeting = &all;
-    auto work = [&](int thread) {
-        threadIdx.x = thread;
-        for (int block = 0; block < blocks; ++block) { blockIdx.x = block; kernel(pointers); meet(); }
-    };
-    std::vector<std::thread> others;
-    for (int thread = 1; thread < threads; ++thread) others.emplace_back(work, thread);
+    kernel = given;
+    pointers = its_pointers;
+    pthread_t others[1024];
+    if (threads > 1) pthread_barrier_init(&meeting, 0, threads);
+    for (long thread = 1; thread < threads; ++thread) pthread_create(&others[thread], 0, work, (void*)thread);
     work(0);
-    for (auto& other : others) other.join();
+    for (int thread = 1; thread < threads; ++thread) pthread_join(others[thread], 0);
+    if (threads > 1) pthread_barrier_destroy(&meeting);
 }
 """
 )

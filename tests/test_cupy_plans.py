@@ -116,7 +116,7 @@ def test_a_sign_before_a_sign_is_no_decrement(emulated: Any) -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 2, 16])
-@pytest.mark.parametrize(("shape", "axis"), [((70, 300), 1), ((300, 70), 0), ((12, 30, 40), (0, 2)), ((9000,), None)])
+@pytest.mark.parametrize(("shape", "axis"), [((20, 90), 1), ((90, 20), 0), ((4, 10, 12), (0, 2)), ((3000,), None)])
 def test_sums_by_any_number_of_threads(threads: int, shape: Any, axis: Any) -> None:
     x = np.random.default_rng(0).normal(size=shape)
     with gd.use_backend(Emulated(threads=threads, blocks=3)):
