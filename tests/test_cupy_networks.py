@@ -93,6 +93,16 @@ def test_a_small_network_is_a_handful_of_launches() -> None:
             assert plan._runner._lowered.in_place == len(plan.program.updates)
 
 
+def test_adams_powers_are_computed_once_a_step_not_by_every_thread() -> None:
+    with gd.use_backend(Emulated()):
+        step, data, _ = training(*NETWORKS["D"])
+        *before, update = step.plan(*data)._runner.kernels
+    assert sum(kernel.text.count("pow(") for kernel in before) == 2
+    assert "pow(" not in update.text
+    inside = update.text[update.text.index("for (int e") :].split("*(Pack")[0]
+    assert "double" not in inside
+
+
 @pytest.mark.skipif(COMPILER is None, reason=WHY_NOT)
 def test_an_epoch_shuffles_and_gathers_on_the_device() -> None:
     examples, batch = 230, 10

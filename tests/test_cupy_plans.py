@@ -521,7 +521,7 @@ def test_the_plan_tells_what_it_does(emulated: Any) -> None:
     told = step.plan(gd.constant(x.numpy())).explain()
     assert "cublasLt RELU_BIAS 50×60 @ 60×40 in float32" in told
     assert "eager inv (no kernel is generated for inv of these operands)" in told
-    assert "launches a step" in told
+    assert "2 launches a step" in told
 
 
 def test_a_profile_times_every_launch_and_changes_nothing(emulated: Any) -> None:

@@ -7,6 +7,7 @@ block's threads go through shared memory. So the same text runs on a CPU, where 
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +25,7 @@ WIDTH = 16
 THREADS = 256
 BLOCKS = 132 * 8
 """Enough for every multiprocessor of the largest GPUs to have several blocks."""
+_WORDS = re.compile(r"[A-Za-z_]\w*")
 
 
 @dataclass(eq=False)
@@ -78,6 +80,27 @@ def _indented(lines: list[str]) -> list[str]:
         found.append("    " * depth + line if line and not line.startswith("#") else line)
         depth += line.endswith("{")
     return found
+
+
+def _apart(lines: list[str], *running: str) -> tuple[list[str], list[str]]:
+    """Part the lines of a loop's body: those that are the same at every turn, and those that need what is running.
+
+    The compiler cannot: for all it knows, what a turn stores is what the next one reads.
+    """
+    varying, once, each = set(running), [], []
+    for line in lines:
+        name, text = line.removesuffix(";").split(" = ", 1)
+        if varying.isdisjoint(_WORDS.findall(text)):
+            once.append(line)
+        else:
+            varying.add(name.rsplit(" ", 1)[1])
+            each.append(line)
+    return once, each
+
+
+def _after(once: list[str], loop: list[str]) -> list[str]:
+    """Return a loop behind the lines that it needs, in a scope of their own."""
+    return ["{", *once, *loop, "}"] if once else loop
 
 
 def _power_of_two(least: int) -> int:
@@ -175,10 +198,10 @@ class _Writer:
 
     def loop(self, unit: Unit, first: str, end: str, step: str) -> list[str]:
         """A loop over elements."""
-        lines = [f"for (Count i = {first}; i < {end}; i += {step}) {{"]
         body = self.body(unit, self.load)
         stores = self.stores(unit, body)
-        return [*lines, *body.lines, *stores, "}"]
+        once, lines = _apart(body.lines, "i")
+        return _after(once, [f"for (Count i = {first}; i < {end}; i += {step}) {{", *lines, *stores, "}"])
 
     def body(self, unit: Unit, load: Any) -> Body:
         return Body(self.views, load, frozenset(unit.members), self.stream)
@@ -249,23 +272,26 @@ class _Writer:
             results.append((self.element(output.view, "i"), self.value(body, output, Index(unit.shape, "i"))))
         main = unit.size // width * width
         start = f"{width} * (blockIdx.x * blockDim.x + threadIdx.x)"
+        once, each = _apart(body.lines, "i", "e")
         lines = [f"for (Count first = {start}; first < {main}; first += {width} * (gridDim.x * blockDim.x)) {{"]
         for text, name in packs.items():
             kind = f"Pack<{types[text]}, {width}>"
             lines.append(f"const {kind} {name} = *(const {kind}*)&{_at(text, 'first')};")
         lines += [f"Pack<{types[text]}, {width}> r{place};" for place, (text, _) in enumerate(results)]
-        lines += ["#pragma unroll", f"for (int e = 0; e < {width}; ++e) {{", "const Count i = first + e;", *body.lines]
+        lines += ["#pragma unroll", f"for (int e = 0; e < {width}; ++e) {{", "const Count i = first + e;", *each]
         lines += [f"r{place}.at[e] = {value};" for place, (_, value) in enumerate(results)]
         lines.append("}")
         for place, (text, _) in enumerate(results):
             lines.append(f"*(Pack<{types[text]}, {width}>*)&{_at(text, 'first')} = r{place};")
         lines.append("}")
+        lines = _after(once, lines)
         self.kernel.vectorised = True
         self.kernel.blocks = min(-(-unit.size // (width * self.kernel.threads)), BLOCKS)
         if main == unit.size:
             return lines
         rest = f"{main} + blockIdx.x * blockDim.x + threadIdx.x"
-        return lines + self.loop(unit, rest, str(unit.size), "gridDim.x * blockDim.x")
+        loop = self.loop(unit, rest, str(unit.size), "gridDim.x * blockDim.x")
+        return [*lines, f"if ({rest} < {unit.size}) {{", *loop, "}"]
 
     # Reductions -------------------------------------------------------------------------------------------------------
 

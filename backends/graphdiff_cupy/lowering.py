@@ -199,6 +199,8 @@ class Lowering:
         readers = self._readers(node)
         if any(self._reads_memory(user) for user in readers):
             return True
+        if node.size == 1 and self._is_worked_out(node) and any(user.size > 1 for user in readers):
+            return True  # once, not by every thread
         if node.op.name in CHEAP:
             return False
         if len(readers) != 1:
@@ -207,6 +209,10 @@ class Lowering:
         if user.op is not None and user.op.name in SUMS | {"max", "min", "prod", "any", "all"}:
             return False
         return user.size != node.size or len(self.users[node]) != 1
+
+    def _is_worked_out(self, node: Tensor) -> bool:
+        """Whether a node is more than one op away from memory and numbers."""
+        return any(operand not in self.views and scalar(operand) is None for operand in node.inputs)
 
     def _reads_memory(self, user: Tensor) -> bool:
         """Whether a node reads its operands from memory, not by what computes them."""

@@ -284,19 +284,19 @@ class Runner:
             "fuse": f"{units} loops in {len(self.kernels)} kernels, {wide} of them reading {WIDTH} bytes at once; "
             f"{self._lowered.in_place} variables computed in place",
             "epilog": f"{len(products)} products in {precision}: {', '.join(ends) or 'nothing besides'}",
-            "capture": f"{self._launch_count()} launches a step; workspace {schedule.workspace:,} bytes for "
-            f"{schedule.unshared:,}",
+            "capture": f"{self._launch_count()} a step; values of {schedule.unshared:,} bytes share "
+            f"{schedule.workspace:,} bytes",
         }
         notes = [(name, "switched off" if name in disable else text) for name, text in told.items()]
         return notes + [
             ("eager", f"{part.node.op.name}: {part.reason}") for part in fallbacks if part.node.op is not None
         ]
 
-    def _launch_count(self) -> int:
-        """Return how many launches a step has: graphs, and calls between them."""
+    def _launch_count(self) -> str:
+        """Return how many launches a step has, in words: graphs, and calls between them."""
         kinds = [isinstance(part, Fallback) for part in self.parts]
         starts = [place for place, eager in enumerate(kinds) if eager or place == 0 or kinds[place - 1]]
-        return len(starts)
+        return "1 launch" if len(starts) == 1 else f"{len(starts)} launches"
 
     @property
     def instructions(self) -> list[Instruction]:
