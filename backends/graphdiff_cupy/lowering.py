@@ -224,6 +224,12 @@ class Lowering:
 
     # Units --------------------------------------------------------------------------------------------------------
 
+    def add(self, step: Step) -> None:
+        """Add a step behind all others."""
+        self.steps.append(step)
+        for view in step.writes:
+            self.makers.setdefault(view.place()[0], set()).add(step)
+
     def memory(self, node: Tensor, out: View | None = None) -> View:
         """Return the memory of a node, which is computed into it now if it has none yet."""
         found = self.views.get(node)
@@ -324,8 +330,7 @@ class Lowering:
             unit.reads.append(unit.partials)
         else:
             unit.reads += self.sources(node, None)[0]
-        self.steps.append(unit)
-        self.makers.setdefault(out.place()[0], set()).add(unit)
+        self.add(unit)
         if shape != node.shape:  # every element of a row is the row's sum
             out = replace(out, shape=node.shape, strides=(*out.strides, 0))
         self.views[node] = out
@@ -340,8 +345,7 @@ class Lowering:
         view = View(Storage(count, node.dtype), (count,), (1,), 0, node.dtype, "partial results")
         unit = Unit((count,), [Output(node, view)], node, chunk=chunk)
         unit.reads += self.sources(node, None)[0]
-        self.steps.append(unit)
-        self.makers.setdefault(view.storage, set()).add(unit)
+        self.add(unit)
         return view
 
     def memory_or_number(self, node: Tensor) -> View | None:
@@ -353,9 +357,7 @@ class Lowering:
         if out is None:
             out = self.dense(node, Storage(max(source.size, 1), source.dtype))
             out = replace(out, shape=source.shape, strides=dense_strides(source.shape))
-        unit = Unit(source.shape, [Output(Copied(node, source), out, kind)], reads=[source])
-        self.steps.append(unit)
-        self.makers.setdefault(out.place()[0], set()).add(unit)
+        self.add(Unit(source.shape, [Output(Copied(node, source), out, kind)], reads=[source]))
         return out
 
     # Fallbacks ----------------------------------------------------------------------------------------------------
@@ -372,9 +374,7 @@ class Lowering:
                 self.views[operand] = self.dense(operand, storage)
             reads.append(self.memory(operand))
         out = self.placed.get(node) or self.new(node)
-        step = Fallback(node, kernel, reads, out, _why_not(node))
-        self.steps.append(step)
-        self.makers.setdefault(out.place()[0], set()).add(step)
+        self.add(Fallback(node, kernel, reads, out, _why_not(node)))
         self.views[node] = out
 
 

@@ -42,7 +42,7 @@ def multiply(lowering: Lowering, epilog: Epilog) -> None:
     if not wanted or not lowering.supports(product):
         multiply_apart(lowering, epilog, product)
         return
-    append(lowering, product)
+    lowering.add(product)
     if epilog.relu and product.mask is not None:
         lowering.masks[epilog.end] = product.mask
     if product.bias_gradient is not None and epilog.total is not None:
@@ -50,23 +50,16 @@ def multiply(lowering: Lowering, epilog: Epilog) -> None:
     lowering.views[epilog.end] = out
 
 
-def append(lowering: Lowering, product: Product) -> None:
-    """Add a product to the steps."""
-    lowering.steps.append(product)
-    for view in product.writes:
-        lowering.makers.setdefault(view.place()[0], set()).add(product)
-
-
 def multiply_apart(lowering: Lowering, epilog: Epilog, wanted: Product) -> None:
     """Compute a product alone, and what would have been its epilog in loops."""
     smaller = replace(wanted, mask=None, bias_gradient=None)
     reads_sign = epilog.masked_by is not None
     if (epilog.relu or epilog.bias is not None) and not reads_sign and lowering.supports(smaller):
-        append(lowering, smaller)
+        lowering.add(smaller)
         lowering.views[epilog.end] = smaller.out
         return
     out = wanted.out if epilog.end is epilog.product else lowering.new(epilog.product)
-    append(lowering, Product(epilog.product, wanted.x, wanted.y, out, compute=wanted.compute))
+    lowering.add(Product(epilog.product, wanted.x, wanted.y, out, compute=wanted.compute))
     lowering.views[epilog.product] = out
     lowering.absorbed.difference_update(epilog.absorbed)
     if epilog.end is not epilog.product:
@@ -77,9 +70,7 @@ def multiply_apart(lowering: Lowering, epilog: Epilog, wanted: Product) -> None:
 
 def operand_of(lowering: Lowering, node: Tensor, compute: str) -> View:
     """Return a matrix as a product reads it: with an axis of stride 1, in the precision wanted."""
-    view = lowering.memory_or_number(node)
-    if view is None:
-        view = lowering.memory(node)
+    view = lowering.memory(node)
     kind = compute if compute in CASTS else ""
     if not kind and _has_leading_axis(view):
         return view
@@ -101,8 +92,7 @@ def operand_of(lowering: Lowering, node: Tensor, compute: str) -> View:
 
 def vector_of(lowering: Lowering, node: Tensor) -> View:
     """Return a vector as a product reads it."""
-    view = lowering.memory_or_number(node)
-    view = lowering.memory(node) if view is None else view
+    view = lowering.memory(node)
     return view if view.by_rows else lowering.copied(node, view)
 
 

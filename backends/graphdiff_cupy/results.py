@@ -60,8 +60,7 @@ def compute_into(lowering: Lowering, node: Tensor, place: View) -> None:
     """Compute a node that has no memory into a place, or write a constant number there."""
     unit = Unit(node.shape, [Output(node, place)], members={node})
     unit.reads += lowering.sources(node, None)[0]
-    lowering.steps.append(unit)
-    lowering.makers.setdefault(place.place()[0], set()).add(unit)
+    lowering.add(unit)
 
 
 def place_results(lowering: Lowering) -> None:
