@@ -16,15 +16,13 @@ from graphdiff.plan.schedule import Storage, View
 from graphdiff_cupy.emit import Body, Index
 from graphdiff_cupy.expressions import CASTS, IDENTITIES, REDUCTIONS, TYPES, cast, number
 from graphdiff_cupy.grouping import Group
+from graphdiff_cupy.sizes import BLOCKS, axes_of, launch_size, sums_rows, threads_for_one
 from graphdiff_cupy.units import Copied, Output, Unit
 
 __all__ = ["Kernel", "write_kernel"]
 
 WIDTH = 16
 """Bytes that a thread reads at once where the layout allows."""
-THREADS = 256
-BLOCKS = 132 * 8
-"""Enough for every multiprocessor of the largest GPUs to have several blocks."""
 _WORDS = re.compile(r"[A-Za-z_]\w*")
 
 
@@ -43,8 +41,8 @@ class Kernel:
 
     name: str
     group: Group
-    threads: int = THREADS
-    blocks: int = 1
+    threads: int
+    blocks: int
     text: str = ""
     parameters: list[tuple[Storage | int, str]] = field(default_factory=list)
     vectorised: bool = False
@@ -59,9 +57,8 @@ class Kernel:
 
 def write_kernel(name: str, group: Group, draws: dict[int, list[Tensor]]) -> Kernel:
     """Write a group of units as one kernel."""
-    kernel = Kernel(name, group)
+    kernel = Kernel(name, group, *launch_size(group))
     writer = _Writer(kernel, draws)
-    _size(kernel)
     lines = writer.rows() if group.rows else writer.block() if len(group.units) > 1 else writer.grid(group.units[0])
     head = []
     if any(unit.reduced is not None for unit in group.units):
@@ -101,57 +98,6 @@ def _apart(lines: list[str], *running: str) -> tuple[list[str], list[str]]:
 def _after(once: list[str], loop: list[str]) -> list[str]:
     """Return a loop behind the lines that it needs, in a scope of their own."""
     return ["{", *once, *loop, "}"] if once else loop
-
-
-def _power_of_two(least: int) -> int:
-    return 1 << max(least - 1, 0).bit_length()
-
-
-def _size(kernel: Kernel) -> None:
-    """Choose how many threads and blocks a kernel has."""
-    group = kernel.group
-    largest = max(unit.work for unit in group.units)
-    if group.rows:
-        kernel.threads = min(max(_power_of_two(largest // group.rows), 32), THREADS)
-        kernel.blocks = min(group.rows, 1 << 14)
-    elif len(group.units) > 1:
-        kernel.threads = min(max(_power_of_two(largest), 32), 1024)
-    else:
-        unit = group.units[0]
-        each = kernel.threads // _parts(unit, kernel.threads, 0) if unit.reduced is not None else kernel.threads
-        kernel.blocks = min(-(-unit.size // each), BLOCKS)
-
-
-def _sums_rows(unit: Unit) -> bool:
-    """Whether neighbouring elements in memory are put together, not kept apart."""
-    assert unit.reduced is not None
-    if unit.chunk or unit.partials is not None:
-        return True
-    if unit.reduced.op is not None and unit.reduced.op.name == "matmul":
-        return False
-    rank = unit.reduced.inputs[0].ndim
-    return rank - 1 in _axes(unit.reduced)
-
-
-def _axes(node: Tensor) -> tuple[int, ...]:
-    return tuple(node.attributes.get("axis", (node.inputs[0].ndim - 1,)))
-
-
-def _parts(unit: Unit, threads: int, outputs: int) -> int:
-    """Return how many threads put together one result: a power of two.
-
-    Parameters
-    ----------
-    unit : Unit
-    threads : int
-        Of a block.
-    outputs : int
-        How many results one block has to make; 0 where there are blocks enough for all.
-    """
-    most = min(_power_of_two(unit.inner), threads)
-    if not _sums_rows(unit) and not 0 < outputs < 32:
-        return max(min(threads // min(32, _power_of_two(unit.size)), most), 1)
-    return max(min(threads // min(_power_of_two(outputs), threads), most), 1) if outputs else most
 
 
 class _Writer:
@@ -301,8 +247,8 @@ class _Writer:
         assert node is not None
         assert node.op is not None
         kind, name = TYPES[node.dtype.name], node.op.name
-        parts = _parts(unit, self.kernel.threads, outputs)
-        neighbours = _sums_rows(unit)
+        parts = threads_for_one(unit, self.kernel.threads, outputs)
+        neighbours = sums_rows(unit)
         # Neighbouring threads read neighbouring elements.
         part, lane = ("% parts", "/ parts") if neighbours else ("/ lanes", "% lanes")
         gap = "1" if neighbours else "lanes"
@@ -356,7 +302,7 @@ class _Writer:
         if unit.chunk:
             index = Index(source.shape, body.let("Count", f"i * {unit.chunk} + k"))
             return body.let(TYPES[node.dtype.name], cast(body.value(source, index), source.dtype, node.dtype))
-        axes, kept = _axes(node), [axis for axis in range(source.ndim) if axis not in _axes(node)]
+        axes, kept = axes_of(node), [axis for axis in range(source.ndim) if axis not in axes_of(node)]
         outer, inner = unit.size, unit.inner
         if not kept or kept[-1] < axes[0]:
             index = Index(source.shape, body.let("Count", f"i * {inner} + k" if kept else "k"))
