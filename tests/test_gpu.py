@@ -86,6 +86,7 @@ def test_optimisers_are_numpys(name: str) -> None:
 def test_long_training_captured_and_one_by_one_are_the_same(cupy: Any) -> None:
     results = []
     for disable in ((), ("capture",)):
+        gd.random.seed(0)  # the same weights, the same masks of dropout
         model = gd.nn.Sequential(
             gd.nn.Linear(64, in_features=20), gd.nn.Activation("relu"), gd.nn.Dropout(0.2), gd.nn.Linear(5)
         )
@@ -117,10 +118,61 @@ def test_many_steps_are_as_many_calls(cupy: Any) -> None:
 
 @pytest.mark.parametrize("name", PRECISIONS)
 def test_every_precision_trains(name: str, cupy: Any) -> None:
-    step, data, _ = training((256, 512, 10), 256, ADAM)
+    def adam(parameters: Any) -> Any:
+        optimizer = ADAM(parameters)
+        if name == "fp16":
+            optimizer.scale_loss(2.0**24, interval=20)  # the first steps overflow
+        return optimizer
+
+    step, data, _ = training((256, 512, 10), 256, adam)
     with precision(name):
         losses = [step(*data).item() for _ in range(60)]
     assert losses[-1] < 0.2 * losses[0]
+
+
+def test_an_epoch_gathered_on_the_device_is_one_from_the_host(cupy: Any) -> None:
+    r = np.random.default_rng(0)
+    x, y = r.normal(size=(640, 20)).astype("float32"), r.integers(0, 5, 640)
+    ends = []
+    for resident in (True, False):
+        model = gd.nn.MLP([64, 5], in_features=20, seed=0)
+        optimizer = gd.optim.Adam(model.parameters(), lr=1e-2)
+        table, labels, batch = gd.constant(x), gd.constant(y), gd.variable(0, name="batch")
+
+        def gathered(
+            table: Any = table, labels: Any = labels, batch: Any = batch, model: Any = model, optimizer: Any = optimizer
+        ) -> Any:
+            rows = batch * 64 + gd.arange(64)
+            loss = gd.nn.softmax_cross_entropy(model(table[rows]), labels[rows])
+            optimizer.minimize(loss)
+            batch.assign(batch + 1)
+            return loss
+
+        if resident:
+            ends.append(gd.compile(gathered).many(10).item())
+        else:
+            for _ in range(10):
+                ends.append(gathered().item())
+    assert ends[0] == pytest.approx(ends[-1], rel=1e-4)
+
+
+def test_batches_copied_ahead_train_as_those_on_the_device(cupy: Any) -> None:
+    r = np.random.default_rng(0)
+    x = r.normal(size=(1000, 200)).astype("float32")
+    losses = []
+    for data in ((x, x[:, :1]),) * 2:
+        model = gd.nn.MLP([64, 1], in_features=200, seed=0)
+        optimizer = gd.optim.SGD(model.parameters(), lr=1e-2)
+        history = gd.train.fit(model, gd.nn.squared_error, data, optimizer, epochs=3, batch_size=48, progress=False)
+        losses.append([record["loss"] for record in history])
+    with gd.use_backend("numpy"):
+        model = gd.nn.MLP([64, 1], in_features=200, seed=0)
+        optimizer = gd.optim.SGD(model.parameters(), lr=1e-2)
+        history = gd.train.fit(
+            model, gd.nn.squared_error, (x, x[:, :1]), optimizer, epochs=3, batch_size=48, progress=False
+        )
+    assert losses[0] == losses[1]
+    np.testing.assert_allclose(losses[0], [record["loss"] for record in history], rtol=1e-3)
 
 
 def test_random_numbers_are_the_hosts(cupy: Any) -> None:
