@@ -56,13 +56,18 @@ class Multiplier:
 
     def supports(self, product: Product) -> bool:
         """Whether there is an algorithm for a product and its epilog."""
-        key = (product.sizes, product.compute, product.epilog, *map(_layout_of, (product.x, product.y, product.out)))
+        # Addresses with the alignment that the operands will have: plans lay their memory out in steps of 64 bytes, and
+        # within it a part of an arena begins anywhere.
+        base = int(self.workspace.data.ptr) + 64
+        addresses = {
+            name: 0 if view is None else base + view.place()[1] * view.dtype.itemsize
+            for name, view in product.operands.items()
+        }
+        layouts = map(_layout_of, (product.x, product.y, product.out))
+        key = (product.sizes, product.compute, product.epilog, *layouts, *map(_alignment, addresses.values()))
         found = self._supported.get(key)
         if found is None:
-            # Any address does for asking; this one is aligned as badly as a part of an arena may be.
-            address = int(self.workspace.data.ptr) + product.out.dtype.itemsize
-            names = ("x", "y", "out", "bias", "mask", "bias_gradient")
-            found = self._supported[key] = _Problem(self, product, dict.fromkeys(names, address)).algorithm is not None
+            found = self._supported[key] = _Problem(self, product, addresses).algorithm is not None
         return found
 
     def launch(self, product: Product, arrays: dict[str, Any]) -> Callable[[], None]:

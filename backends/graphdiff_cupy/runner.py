@@ -150,9 +150,7 @@ class Runner:
             pointers = [self._pointer(target) for target, _ in part.parameters]
             return self.device.launch(self._functions[part.name], part.blocks, part.threads, pointers)
         if isinstance(part, Product):
-            names = ("x", "y", "out", "bias", "mask", "bias_gradient")
-            views = {name: getattr(part, name) for name in names}
-            arrays = {name: None if view is None else self._array(view) for name, view in views.items()}
+            arrays = {name: None if view is None else self._array(view) for name, view in part.operands.items()}
             return self.device.product(part, arrays)  # type: ignore[no-any-return]
         operands, out, kernel = [self._array(view) for view in part.reads], self._array(part.out), part.kernel
 

@@ -122,6 +122,11 @@ class Product:
     compute: str = "float32"
 
     @property
+    def operands(self) -> dict[str, View | None]:
+        """All that lies in memory, by name."""
+        return {name: getattr(self, name) for name in ("x", "y", "out", "bias", "mask", "bias_gradient")}
+
+    @property
     def sizes(self) -> tuple[int, int, int]:
         """(rows, columns, inner)."""
         return self.x.shape[0], self.y.shape[1], self.x.shape[1]
