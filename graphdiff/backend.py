@@ -8,7 +8,7 @@ host, and, optionally, quicker kernels for single ops.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any
 
 from graphdiff import host
@@ -126,6 +126,13 @@ class Backend:
         """Whether `array` is an array of this backend."""
         return getattr(array, "__array_namespace__", lambda: None)() is self.namespace
 
+    def adopt(self, array: Any) -> Any:
+        """Return another library's array that lies on this backend's device as one of this backend's, uncopied.
+
+        None for everything else, which goes by way of the host.
+        """
+        return None
+
     def copy(self, array: Any) -> Any:
         """Return a copy that shares no memory."""
         return self.namespace.asarray(array, copy=True)
@@ -137,6 +144,13 @@ class Backend:
     def quiet(self) -> contextlib.AbstractContextManager[Any]:
         """Return a context in which floating-point warnings are silent; derivative passes run in it."""
         return contextlib.nullcontext()
+
+    def fed(self, batches: Generator[Any, None, None]) -> Generator[Any, None, None]:
+        """Yield batches of host arrays, as they are or copied to the device ahead of their use.
+
+        What is yielded need be valid only until the next batch is asked for.
+        """
+        return batches
 
     def synchronize(self) -> None:
         """Wait until all work given to the device is done."""
@@ -152,7 +166,7 @@ _BUILT_IN = {
     "numpy": ("graphdiff_numpy", "NumpyBackend"),
     "cupy": ("graphdiff_cupy", "CupyBackend"),
 }
-_INSTALL = {"cupy": 'pip install "graphdiff[cuda12]"'}
+_INSTALL = {"cupy": 'pip install "graphdiff[cuda12]" or, for a driver of CUDA 13, "graphdiff[cuda13]"'}
 _instances: dict[str, Backend] = {}
 _current: list[Backend | None] = [None]
 

@@ -10,6 +10,7 @@ __all__ = [
     "BackendNotInstalledError",
     "CompileError",
     "DTypeError",
+    "DeviceMemoryError",
     "DataError",
     "ExpressionError",
     "GradientCheckError",
@@ -71,6 +72,10 @@ class BackendError(GraphDiffError, ValueError):
 
 class BackendNotInstalledError(BackendError, ImportError):
     """A known backend whose package is not installed."""
+
+
+class DeviceMemoryError(BackendError, MemoryError):
+    """A device has not the memory that was asked for."""
 
 
 class CompileError(GraphDiffError, RuntimeError):

@@ -245,6 +245,16 @@ class Tensor:
             return array.astype(dtype)
         return array.copy() if copy else array
 
+    def __dlpack__(self, **options: Any) -> Any:
+        return self.value.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.value.__dlpack_device__()  # type: ignore[no-any-return]
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        return self.value.__cuda_array_interface__  # type: ignore[no-any-return]
+
     def __float__(self) -> float:
         return float(self._single("float"))
 
@@ -507,11 +517,12 @@ def value_for(node: Tensor, new: Any, verb: str) -> Any:
             )
         new = new.value
     if not backend.owns(new):
+        adopted = backend.adopt(new)
         try:
-            new = host.as_host(new)
+            new = host.as_host(new) if adopted is None else adopted
         except ValueError as error:
             raise ShapeError(f"{node.describe()} cannot be {verb} a value that is no array: {error}") from error
-        if new.dtype.kind in "biufc":
+        if adopted is None and new.dtype.kind in "biufc":
             new = backend.from_host(new)
     given = backend.host_dtype(new)
     _require_fit(node, tuple(new.shape), given, verb)
@@ -522,6 +533,9 @@ def _leaf_value(value: Any, dtype: Any, backend: Backend, copy: bool) -> Any:
     if isinstance(value, Tensor):
         value = value.backend.to_host(value.value)
     wanted = None if dtype is None else host.dtype(dtype)
+    adopted = None if backend.owns(value) else backend.adopt(value)
+    if adopted is not None:
+        value = adopted
     if not backend.owns(value):
         try:
             value = host.as_host(value)

@@ -378,3 +378,11 @@ def test_long_chains_do_not_recurse() -> None:
     close(x.grad, 1.0001**20_000, rtol=1e-9)
     close(gd.tangents(y, {x: 1.0})[y], x.grad)
     close(gd.Graph(y).evaluate({x: 2.0}), 2 * y.item())
+
+
+def test_an_integer_variable_below_carries_no_gradient_and_is_no_error() -> None:
+    batch, w = gd.variable(1, name="batch"), gd.variable([1.0, 2.0], name="w")
+    table = np.array([[3.0, 4.0], [5.0, 6.0], [7.0, 8.0]])
+    gd.sum(gd.constant(table)[batch + 1] * w).backward()
+    np.testing.assert_array_equal(w.grad, table[2])
+    assert batch.grad is None

@@ -133,13 +133,13 @@ def test_a_non_scalar_needs_a_seed() -> None:
     "differentiate",
     [
         lambda: gd.variable(2, name="count").backward(),
-        lambda: (gd.variable(2, name="count") * gd.variable(1.5)).backward(),
+        lambda: (gd.variable(2, name="count") * 1.5).backward(),
         lambda: gd.grad(lambda x: x * x)(gd.constant(2, name="count")),
         lambda: gd.jacobian(lambda x: x * x)(gd.constant([1, 2], name="count")),
         lambda: gd.jvp(lambda x: x, (gd.constant(True, name="count"),), (1.0,)),
         lambda: gd.jacobian(lambda x: (x > 0).named("count"))(np.ones(2)),
     ],
-    ids=["backward", "mixed", "grad", "jacobian", "jvp", "boolean output"],
+    ids=["backward", "times a number", "grad", "jacobian", "jvp", "boolean output"],
 )
 def test_integers_and_booleans_carry_no_gradient(differentiate: Callable[[], Any]) -> None:
     with pytest.raises(errors.DTypeError, match=r"'count' (int64|bool)") as caught:
@@ -346,6 +346,8 @@ w = gd.variable([1.0, 2.0], name="w")
         (lambda: gd.optim.SGD([w], lr=0.1, nesterov=True), errors.OpError, "Nesterov"),
         (lambda: gd.optim.Adam([w], betas=(0.9, 1.0)), errors.OpError, "beta cannot be 1.0"),
         (lambda: gd.optim.Adam([w], eps=-1e-8), errors.OpError, "eps cannot be -1e-08"),
+        (lambda: gd.optim.Adam([w]).scale_loss(0.5), errors.OpError, "start cannot be 0.5"),
+        (lambda: gd.optim.Adam([w]).scale_loss(backoff=1.0), errors.OpError, "backoff cannot be 1.0"),
         (lambda: gd.optim.Adam([]), errors.GraphError, "at least one parameter"),
         (lambda: gd.optim.Adam([w, w]), errors.GraphError, "twice"),
         (lambda: gd.optim.Adam([gd.constant(1.0, name="c")]), errors.DTypeError, "name='c'"),
@@ -375,9 +377,9 @@ class Breaks(gd.optim.Optimizer):
         (Breaks, lambda a, b: a * a + b * b, ZeroDivisionError),
         (gd.optim.Adam, lambda a, b: gd.stack([a, b]), errors.NonScalarError),
         (gd.optim.Adam, lambda a, b: a * b * gd.placeholder((), name="x"), errors.NoValueError),
-        (gd.optim.Adam, lambda a, b: a * b * gd.variable(2), errors.DTypeError),
+        (gd.optim.Adam, lambda a, b: gd.variable(2) * 1.5, errors.DTypeError),
     ],
-    ids=["rule", "non-scalar", "placeholder", "integer variable"],
+    ids=["rule", "non-scalar", "placeholder", "integers alone"],
 )
 def test_a_failing_minimize_changes_nothing(make: Any, make_loss: Callable[..., Any], error: type[Exception]) -> None:
     a, b = gd.variable(3.0), gd.variable(5.0, dtype="float32")

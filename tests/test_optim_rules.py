@@ -337,3 +337,60 @@ def test_a_scheduled_rate_cannot_be_assigned() -> None:
         optimizer.lr = 0.1
     with pytest.raises(errors.OpError, match="schedule"):
         O.SGD([w], 0.1).lr = S.constant(0.1)
+
+
+# Scaled losses ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_a_power_of_two_before_the_loss_changes_nothing(compiled: bool, by_hand: bool) -> None:
+    ends = []
+    for scaled in (False, True):
+        w = gd.variable(np.linspace(-1.0, 2.0, 7), name="w")
+        optimizer = gd.optim.Adam([w], lr=0.1, clip_norm=0.5, weight_decay=0.01)
+        if scaled:
+            optimizer.scale_loss(2.0**10)
+
+        def step(w: Any = w, optimizer: Any = optimizer) -> Any:
+            loss = gd.sum(gd.tanh(w) ** 2)
+            if by_hand:
+                optimizer.scaled_loss(loss).backward()
+                optimizer.step()
+            else:
+                optimizer.minimize(loss)
+            return loss
+
+        run = gd.compile(step) if compiled else step
+        losses = [run().item() for _ in range(5)]
+        ends.append((losses, w.numpy().tolist(), optimizer.steps))
+    assert ends[0] == ends[1]
+
+
+def test_an_infinite_gradient_changes_only_the_factor() -> None:
+    w, factor = gd.variable([1.0, 2.0], name="w"), gd.variable(1.0, name="factor")
+    optimizer = gd.optim.SGD([w], lr=0.25, momentum=0.9)
+    optimizer.scale_loss(8.0, interval=2)
+    history = []
+    for value in (1.0, np.inf, 1.0, 1.0, 1.0, 1.0, np.nan):
+        before = [w.numpy(), *[kept for name, kept in optimizer.state().items() if name[0].isdigit()], optimizer.steps]
+        factor.assign(value)
+        optimizer.minimize(gd.sum(w * w) * factor)
+        after = [w.numpy(), *[kept for name, kept in optimizer.state().items() if name[0].isdigit()], optimizer.steps]
+        same = all(np.array_equal(one, other) for one, other in zip(before, after))
+        history.append((same, optimizer.loss_scale))
+    scales = [8.0, 4.0, 4.0, 8.0, 8.0, 16.0, 8.0]
+    assert history == list(zip([False, True, False, False, False, False, True], scales))
+
+
+def test_the_factor_is_part_of_an_optimisers_state() -> None:
+    w = gd.variable([1.0, 2.0])
+    optimizer = gd.optim.SGD([w], lr=0.25)
+    optimizer.scale_loss(8.0, interval=2)
+    for _ in range(3):
+        optimizer.minimize(gd.sum(w))
+    other = gd.optim.SGD([gd.variable([1.0, 2.0])], lr=0.25)
+    other.scale_loss(2.0)
+    other.load_state(optimizer.state())
+    assert other.loss_scale == optimizer.loss_scale == 16.0
+    assert pickle.loads(pickle.dumps(optimizer)).loss_scale == 16.0

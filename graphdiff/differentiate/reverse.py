@@ -317,7 +317,9 @@ def backward(output: Tensor, seed: Any = None, *, accumulate: bool = False) -> N
 
 
 def gradients_of(output: Tensor, seed: Any = None) -> dict[Variable, Any]:
-    """Return the gradient of `output` by every variable below it.
+    """Return the gradient of `output` by every real floating variable below it.
+
+    Integers, such as the number of a batch, carry none and are passed over.
 
     Returns
     -------
@@ -340,8 +342,10 @@ def gradients_of(output: Tensor, seed: Any = None) -> dict[Variable, Any]:
         leaves = {node: node for node in order if node.__class__ is Variable}  # type: ignore[misc]
     if not leaves:
         raise DTypeError(f"{output.describe()} depends on no variable: there is nothing to differentiate by")
-    for leaf in leaves:
-        _require_real(leaf)
+    smooth = {leaf: variable for leaf, variable in leaves.items() if is_real_floating(leaf.dtype)}
+    if not smooth:
+        _require_real(next(iter(leaves)))
+    leaves = smooth
     backend = output.backend
     F = GRAPH if TRACES else backend.numbers
     found: dict[Tensor, Any] = {output: start if TRACES else start.value}

@@ -17,6 +17,7 @@ from graphdiff.errors import BackendError, DTypeError, GraphError, OpError
 from graphdiff.host import is_real_floating
 from graphdiff.op import GRAPH, as_tensor
 from graphdiff.optim.arena import Arena, arena_of
+from graphdiff.optim.loss_scaling import LossScaling
 from graphdiff.optim.schedules import Schedule
 from graphdiff.plan import RetraceError, compile
 from graphdiff.tensor import TRACES, Tensor, Variable, variable
@@ -134,6 +135,7 @@ class Optimizer:
         self._require_parameters()
         self.backend = self.parameters[0].backend
         self.clip_norm, self.clip_value = clip_norm, clip_value
+        self._scaling: LossScaling | None = None
         self.__dict__.update(settings)
         with use_backend(self.backend):
             self._steps = variable(0.0, name="steps")
@@ -204,6 +206,8 @@ class Optimizer:
 
     def _kept(self) -> dict[str, Variable]:
         found = {"steps": self._steps}
+        if self._scaling is not None:
+            found |= {"loss scale": self._scaling.scale, "sound steps": self._scaling.run}
         rates = [("lr", self._lr), *((f"lr {place}", group.rate) for place, group in enumerate(self.groups))]
         seen: set[int] = set()
         for name, rate in rates:
@@ -292,15 +296,68 @@ class Optimizer:
         """Return a flat array with every parameter's part times that parameter's number."""
         return F.concat([numbers[index] * whole[place] for index, place in enumerate(self.places)], axis=0)
 
+    def scale_loss(
+        self, start: float = 2.0**16, *, growth: float = 2.0, backoff: float = 0.5, interval: int = 2000
+    ) -> None:
+        """Let steps multiply the loss, for gradients that pass through float16 and would vanish or overflow there.
+
+        A step whose gradients are not all finite changes neither parameters nor state. To be called before the first
+        step; in a compiled step the factor is part of the plan and changes by itself.
+
+        Parameters
+        ----------
+        start : float
+            The first factor.
+        growth : float
+            The factor is multiplied by this after `interval` steps without overflow in a row.
+        backoff : float
+            The factor is multiplied by this after an overflow.
+        interval : int
+
+        Raises
+        ------
+        OpError
+            A setting that cannot be.
+
+        Examples
+        --------
+        >>> import graphdiff as gd
+        >>> w = gd.variable([1.0, 2.0])
+        >>> optimizer = gd.optim.SGD([w], lr=0.25)
+        >>> optimizer.scale_loss(1024.0)
+        >>> optimizer.minimize(gd.sum(w * w))
+        >>> w.numpy().tolist(), optimizer.loss_scale
+        ([0.5, 1.0], 1024.0)
+        """
+        require("start", start, least=1.0)
+        require("growth", growth, least=1.0)
+        require("backoff", backoff, above=0, below=1.0)
+        require("interval", interval, least=1.0)
+        with use_backend(self.backend):
+            self._scaling = LossScaling(start, growth, backoff, interval)
+        self._update = compile(self._trace_update)
+
+    @property
+    def loss_scale(self) -> float:
+        """What the loss is multiplied by at the next step: 1 unless `scale_loss` was called."""
+        return 1.0 if self._scaling is None else self._scaling.scale.item()
+
+    def scaled_loss(self, loss: Tensor) -> Tensor:
+        """Return the loss times `loss_scale`: what `backward` is to be called on where `step` is used."""
+        return loss if self._scaling is None else self._scaling.scaled(loss)
+
     def minimize(self, loss: Tensor) -> None:
         """Compute the gradients of `loss` and make a step. The parameters' `.grad` is left alone.
 
         If anything fails, nothing is changed.
         """
-        self._apply(gradients_of(loss))
+        self._apply(gradients_of(self.scaled_loss(as_tensor(loss))))
 
     def step(self) -> None:
-        """Make a step along the gradients that the parameters hold; one without a gradient counts as zero."""
+        """Make a step along the gradients that the parameters hold; one without a gradient counts as zero.
+
+        After `scale_loss` they are taken to be those of `scaled_loss(loss)`.
+        """
         self._apply({p: p.grad for p in self.parameters if p.grad is not None})
 
     def _apply(self, gradients: dict[Variable, Any]) -> None:
@@ -317,6 +374,9 @@ class Optimizer:
     def _trace_update(self, *gradients: Any) -> None:
         done = as_tensor(self._steps)
         steps = done + 1.0
+        sound: Tensor | None = None
+        if self._scaling is not None:
+            gradients, sound = self._scaling.unscaled(gradients)
         for group, gradient in zip(self._groups, self._clipped(gradients), strict=True):
             flat, states = group.arena.flat, group.states
             rate = group.owner.rate
@@ -327,10 +387,11 @@ class Optimizer:
             if view.weight_decay and not view.decays_itself:
                 gradient = gradient + view.weight_decay * before
             value, *new = view.rule(GRAPH, before, gradient, tuple(map(as_tensor, states)), steps, lr)
-            flat.assign(value)
-            for state, changed in zip(states, new, strict=True):
-                state.assign(changed)
-        self._steps.assign(steps)
+            for changing, changed in zip([flat, *states], [value, *new], strict=True):
+                _assign_if(sound, changing, changed)
+        _assign_if(sound, self._steps, steps)
+        if self._scaling is not None and sound is not None:
+            self._scaling.follow(sound)
 
     def _clipped(self, gradients: tuple[Any, ...]) -> list[Any]:
         found = [as_tensor(gradient) for gradient in gradients]
@@ -396,6 +457,11 @@ class _Group:
             part = GRAPH.zeros_like(member) if given is None else as_tensor(given)
             parts.append(GRAPH.reshape(part, (-1,)))
         return GRAPH.concat(parts, axis=0)  # type: ignore[no-any-return]
+
+
+def _assign_if(sound: Tensor | None, changing: Variable, value: Any) -> None:
+    """Assign a variable where a condition holds, or without one."""
+    changing.assign(value if sound is None else GRAPH.where(sound, value, as_tensor(changing)))
 
 
 def require(name: str, value: Any, *, least: float = 0.0, above: float = -math.inf, below: float = math.inf) -> None:

@@ -108,18 +108,50 @@ class Compiled:
             # Inside another trace, or under differentiation: what the function builds is part of that graph. Watched:
             # a plan has no nodes to tell of.
             return self.function(*arguments, **named)
+        result, plan, arrays = self._run(arguments, named, lambda plan, arrays: plan.run(*arrays))
+        self._remember(plan, arguments, named, arrays)
+        return result
+
+    def many(self, count: int, /, *arguments: Any, **named: Any) -> Any:
+        """Call the function `count` times on the same arguments; return what the last call returned.
+
+        What changes from call to call are the variables. A backend may run several steps in one launch.
+
+        Raises
+        ------
+        CompileError
+            `count` is no positive integer, or the call is within another trace or under differentiation.
+
+        Examples
+        --------
+        >>> import graphdiff as gd
+        >>> w = gd.variable(1.0)
+        >>> double = gd.compile(lambda: w.assign(w * 2))
+        >>> _ = double.many(10)
+        >>> w.item()
+        1024.0
+        """
+        if not host.is_integer(count) or count < 1:
+            raise CompileError(f"{self.__name__}.many runs a positive number of times, not {count!r}")
+        if TRACES or _is_recorded(arguments, named):
+            raise CompileError(f"{self.__name__}.many cannot be traced or differentiated: write a loop")
+        return self._run(arguments, named, lambda plan, arrays: plan.many(count, *arrays))[0]
+
+    def _run(
+        self, arguments: tuple[Any, ...], named: dict[str, Any], work: Callable[[Plan, list[Any]], Any]
+    ) -> tuple[Any, Plan, list[Any]]:
+        """Do something with the plan for these arguments; return the result, the plan and the arguments' arrays."""
         signature, leaves, structure, backend = self._signature(arguments, named)
         plan = self._find(signature, leaves, structure, backend)
         arrays = [leaf for leaf in leaves if not isinstance(leaf, _Static)]
         with self._lock:
             try:
-                result = plan.run(*arrays)
+                result = work(plan, arrays)
             except RetraceError:
                 self._plans.pop(self._key(signature), None)
                 plan = self._find(signature, leaves, structure, backend)
-                result = plan.run(*arrays)
-        self._remember(plan, arguments, named, arrays)
-        return result
+                result = work(plan, arrays)
+        return result, plan, arrays
 
     # Signatures ---------------------------------------------------------------------------------------------------
 
@@ -233,9 +265,10 @@ def _entry(leaf: Any, backend: Backend) -> tuple[Any, tuple[Any, ...]]:
             raise CompileError(f"{leaf.describe()} is on {leaf.backend.name}, other arguments on {backend.name}")
         leaf = leaf.value
     elif not backend.owns(leaf):
-        if not host.is_host_array(leaf):
+        adopted = backend.adopt(leaf)
+        if adopted is None and not host.is_host_array(leaf):
             return _Static(leaf), ("static", leaf.__class__, leaf)
-        leaf = backend.from_host(leaf)
+        leaf = backend.from_host(leaf) if adopted is None else adopted
     dtype = backend.host_dtype(leaf)
     if dtype.kind not in "biufc":
         raise CompileError(f"an argument of {dtype} data cannot be traced: numbers and booleans only")

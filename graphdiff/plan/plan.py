@@ -34,8 +34,6 @@ class Plan:
     ----------
     program : Program
         The graph after all passes.
-    reports : list of (str, str)
-        What each pass did.
     source : str
         What runs: generated Python where the backend generates it, else the ops in order.
     """
@@ -56,7 +54,7 @@ class Plan:
             raise CompileError(f"there is no pass {sorted(disable - known)[0]!r}; there are {', '.join(sorted(known))}")
         self.name = name
         self.backend = backend
-        self.program, self.reports = optimize(program, disable)
+        self.program, self._passes = optimize(program, disable)
 
         def made(program: Program) -> Any:
             return (backend.planner or GenericRunner)(program, disable)
@@ -64,14 +62,27 @@ class Plan:
         if memory_limit is not None:
             disable |= {"keep"}
             self.program, note = fit_memory(self.program, memory_limit, lambda program: made(program).memory)
-            self.reports.append(("recompute", note))
+            self._passes.append(("recompute", note))
         self._runner = made(self.program)
-        self.reports += self._runner.notes
         self.wrap = _wrapper(structure, results, backend)
+
+    @property
+    def reports(self) -> list[tuple[str, str]]:
+        """What each pass did, by name, and what the backend says of running it."""
+        return [*self._passes, *self._runner.notes]
 
     def run(self, *arrays: Any) -> Any:
         """Run on arrays of the traced shapes and dtypes, unchecked; return what the traced function returned."""
         return self.wrap(self._runner.run(*arrays))
+
+    def many(self, count: int, *arrays: Any) -> Any:
+        """Run `count` times on the same arrays, unchecked; return what the last run returned."""
+        together = getattr(self._runner, "many", None)
+        if together is not None:
+            return self.wrap(together(count, *arrays))
+        for _ in range(count - 1):
+            self._runner.run(*arrays)
+        return self.run(*arrays)
 
     @property
     def instructions(self) -> list[Instruction]:

@@ -143,7 +143,8 @@ class Loop:
         """Train on the batches that are left of the epoch under way; all earlier epochs had `before`."""
         run, step = self.run, self.step
         rows = self.source.rows_in(run.epoch)
-        with contextlib.closing(self.source.batches(run.epoch, run.batch)) as batches:
+        host_batches = self.source.batches(run.epoch, run.batch)
+        with contextlib.closing(run.optimizer.backend.fed(host_batches)) as batches:
             for inputs, targets in batches:
                 loss = float(step(inputs, targets))
                 run.loss += loss * len(inputs) / rows

@@ -1,0 +1,159 @@
+"""The CuPy backend of graphdiff: arrays on an NVIDIA GPU, and whole steps as CUDA graphs.
+
+Importing this package needs neither CuPy nor a GPU; asking for the backend does, and says what is missing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Generator, Iterator, Mapping
+from functools import cached_property
+from typing import Any
+
+from graphdiff.backend import Backend
+from graphdiff.errors import BackendError
+from graphdiff_cupy.arrays import kernels_for
+
+__all__ = ["PRECISIONS", "CupyBackend", "precision"]
+
+PRECISIONS = ("float32", "tf32", "bf16", "fp16")
+"""What matrix products of float32 may be computed in; sums are kept in float32 in all of them."""
+
+_precision = ["float32"]
+
+
+@contextlib.contextmanager
+def precision(name: str) -> Iterator[None]:
+    """Let plans that are made within the block compute products of float32 matrices in another precision.
+
+    Variables, states of optimisers and everything elementwise stay float32: the weights that are trained are the
+    master weights.
+
+    Parameters
+    ----------
+    name : {"float32", "tf32", "bf16", "fp16"}
+        "fp16" has a small range: call the optimiser's `scale_loss` before the first step.
+
+    Raises
+    ------
+    BackendError
+        No such precision.
+
+    Examples
+    --------
+    >>> with precision("tf32"):
+    ...     pass  # call the compiled step for the first time here
+    """
+    if name not in PRECISIONS:
+        raise BackendError(f"there is no precision {name!r}; there are {', '.join(PRECISIONS)}")
+    _precision.append(name)
+    try:
+        yield
+    finally:
+        _precision.pop()
+
+
+def current_precision() -> str:
+    """Return the precision in which new plans compute products of float32."""
+    return _precision[-1]
+
+
+class CupyBackend(Backend):
+    """CuPy arrays on an NVIDIA GPU. A 0-d value is a 0-d array, so that nothing waits for the device."""
+
+    name = "cupy"
+    install = 'Install it: pip install "graphdiff[cuda12]" or, for a driver of CUDA 13, "graphdiff[cuda13]"'
+    in_place = True
+    plan_passes = ("fuse", "epilog", "capture")
+
+    @classmethod
+    def why_unavailable(cls) -> str | None:
+        try:
+            import cupy
+        except ImportError as error:
+            return f"CuPy is not installed ({error})"
+        try:
+            count = cupy.cuda.runtime.getDeviceCount()
+        except cupy.cuda.runtime.CUDARuntimeError as error:
+            return f"CuPy finds no NVIDIA GPU or no driver for it ({error}); nvidia-smi should list one"
+        if count == 0:
+            hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
+            told = f" (CUDA_VISIBLE_DEVICES is {hidden!r})" if hidden is not None else ""
+            return f"there is no NVIDIA GPU{told}"
+        return None
+
+    @cached_property
+    def namespace(self) -> Any:  # type: ignore[override]
+        """CuPy, imported when the backend is first used."""
+        import cupy
+
+        return cupy
+
+    @cached_property
+    def kernels(self) -> Mapping[str, Any]:  # type: ignore[override]
+        """What CuPy lacks or computes in more calls than it must."""
+        return {**kernels_for(self.namespace), **self.special_functions()}
+
+    def special_functions(self) -> Mapping[str, Any]:
+        """Return what lies outside of the array namespace."""
+        from cupyx.scipy.special import erf
+
+        return {"erf": erf}
+
+    @staticmethod
+    def planner(program: Any, disable: frozenset[str] = frozenset()) -> Any:
+        """Make a program ready to run: as CUDA graphs of generated kernels and products."""
+        from graphdiff_cupy.device import CupyDevice
+        from graphdiff_cupy.runner import Runner
+
+        return Runner(program, disable, CupyDevice.shared(), current_precision())
+
+    def from_host(self, array: Any, dtype: Any = None) -> Any:
+        """Return an array on the device. CuPy copies through pinned memory, without waiting."""
+        return self.namespace.asarray(array, dtype=dtype)
+
+    def to_host(self, array: Any) -> Any:
+        """Wait for the array and return it as NumPy array."""
+        return self.namespace.asnumpy(array)
+
+    def adopt(self, array: Any) -> Any:
+        """Return another library's array on a GPU without a copy; None for what lies elsewhere.
+
+        PyTorch's and JAX's come through DLPack, others through `__cuda_array_interface__`.
+        """
+        if hasattr(array, "__cuda_array_interface__"):
+            return self.namespace.asarray(array)
+        kind, _ = getattr(array, "__dlpack_device__", lambda: (None, 0))()
+        return self.namespace.from_dlpack(array) if kind in _ON_CUDA else None
+
+    def host_dtype(self, array: Any) -> Any:
+        """Return the array's dtype: CuPy's are NumPy's."""
+        return array.dtype
+
+    def native_dtype(self, dtype: Any) -> Any:
+        """Return the dtype itself."""
+        return dtype
+
+    def owns(self, array: Any) -> bool:
+        return isinstance(array, self.namespace.ndarray)
+
+    def copy(self, array: Any) -> Any:
+        return self.namespace.array(array)
+
+    def normalize(self, value: Any) -> Any:
+        """Turn what is no array, such as a number that a reduction of CuPy returned, into one."""
+        return value if self.owns(value) else self.namespace.asarray(value)
+
+    def fed(self, batches: Generator[Any, None, None]) -> Generator[Any, None, None]:
+        """Yield batches on the device: while a step computes on one, the next is copied from pinned memory."""
+        from graphdiff_cupy.feeding import fed
+
+        return fed(self.namespace, batches)
+
+    def synchronize(self) -> None:
+        self.namespace.cuda.get_current_stream().synchronize()
+
+
+_ON_CUDA = {2, 13}
+"""DLPack's kCUDA and kCUDAManaged."""

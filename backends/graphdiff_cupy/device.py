@@ -1,0 +1,165 @@
+"""The GPU as a plan needs it: memory, modules of kernels, launches, products and CUDA graphs."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+from graphdiff.errors import DeviceMemoryError
+from graphdiff_cupy.cublaslt import Multiplier
+from graphdiff_cupy.nvrtc import compiled
+from graphdiff_cupy.units import Product
+
+__all__ = ["CupyDevice", "exhausted"]
+
+
+def exhausted(buffers: Sequence[tuple[str, int]], error: Exception) -> DeviceMemoryError:
+    """Return the error for a plan that the device has no memory for, which names its largest buffers."""
+    largest = sorted(buffers, key=lambda buffer: -buffer[1])[:4]
+    told = "; ".join(f"{label} {size / 2**20:,.1f} MiB" for label, size in largest)
+    total = sum(size for _, size in buffers) / 2**20
+    return DeviceMemoryError(
+        f"the plan needs {total:,.1f} MiB of device memory, and there is less ({error}). Its largest buffers: {told}. "
+        "A smaller batch needs less; gd.checkpoint or compile(memory_limit=…) recomputes values and keeps fewer."
+    )
+
+
+def refusals() -> tuple[type[Exception], ...]:
+    """Return the errors by which CUDA says that it cannot record something."""
+    import cupy
+    from nvmath.bindings import cublasLt
+
+    return cupy.cuda.runtime.CUDARuntimeError, cupy.cuda.driver.CUDADriverError, cublasLt.cuBLASLtError
+
+
+class CupyDevice:
+    """The current GPU through CuPy. Plans share one, with one handle and workspace for products."""
+
+    def __init__(self) -> None:
+        import cupy
+
+        self.cupy = cupy
+        self.out_of_memory = cupy.cuda.memory.OutOfMemoryError
+        self.refusals = refusals()
+        # Recording needs a stream that does not wait for the default one; graphs are launched on the user's.
+        self._recording = cupy.cuda.Stream(non_blocking=True)
+        self._multiplier = Multiplier(cupy)
+        self.architecture = f"sm_{cupy.cuda.Device().compute_capability}"
+
+    @staticmethod
+    @cache
+    def shared() -> CupyDevice:
+        """Return the device, made once."""
+        return CupyDevice()
+
+    @staticmethod
+    def exhausted(buffers: Sequence[tuple[str, int]], error: Exception) -> DeviceMemoryError:
+        """Return the error for a plan that does not fit."""
+        return exhausted(buffers, error)
+
+    def supports(self, product: Product) -> bool:
+        """Whether cuBLASLt has an algorithm for a product and its epilog."""
+        return self._multiplier.supports(product)
+
+    # Memory -----------------------------------------------------------------------------------------------------------
+
+    def empty(self, nbytes: int) -> Any:
+        """Reserve memory."""
+        return self.cupy.empty(nbytes, self.cupy.uint8)
+
+    def ready(self, array: Any) -> Any:
+        """Return an array on the device, by rows."""
+        return self.cupy.ascontiguousarray(self.cupy.asarray(array)).reshape(array.shape)
+
+    def array(self, base: Any, start: int, shape: Any, strides: Any, dtype: Any) -> Any:
+        """Return a part of an array's memory as an array."""
+        return self.cupy.ndarray(shape, dtype, base.data + start, strides)
+
+    @staticmethod
+    def pointer(base: Any) -> int:
+        """Return the address of an array."""
+        return int(base.data.ptr)
+
+    def fill(self, target: Any, array: Any) -> None:
+        """Copy an array to one of the plan's, by rows and without gaps, when the device gets there."""
+        if array.flags.c_contiguous and array.dtype == target.dtype:
+            self._move(target, array)
+        else:
+            target[...] = array
+
+    def copy(self, array: Any) -> Any:
+        """Return a copy of one of the plan's arrays, made when the device gets there."""
+        made = self.cupy.empty(array.shape, array.dtype)
+        self._move(made, array)
+        return made
+
+    def _move(self, target: Any, source: Any) -> None:
+        """Copy memory: an assignment of CuPy's takes several times as long on the host."""
+        runtime, stream = self.cupy.cuda.runtime, self.cupy.cuda.get_current_stream()
+        kind = runtime.memcpyDeviceToDevice
+        runtime.memcpyAsync(target.data.ptr, source.data.ptr, source.nbytes, kind, stream.ptr)
+
+    def upload(self, base: Any, words: Any) -> None:
+        """Copy a few words from the host, without waiting."""
+        base[...] = self.cupy.asarray(words).view(self.cupy.uint8)
+
+    def synchronize(self) -> None:
+        """Wait for the stream."""
+        self.cupy.cuda.get_current_stream().synchronize()
+
+    # Launches ---------------------------------------------------------------------------------------------------------
+
+    def module(self, source: str, names: Sequence[str]) -> dict[str, Any]:
+        """Compile and load kernels."""
+        if not names:
+            return {}
+        module = self.cupy.RawModule(path=str(compiled(source, self.architecture)))
+        functions = {name: module.get_function(name) for name in names}
+        for function in functions.values():
+            function.attributes  # noqa: B018 - CUDA loads a kernel when it is first used, which a recording would forbid
+        return functions
+
+    @staticmethod
+    def launch(function: Any, blocks: int, threads: int, pointers: Sequence[int]) -> Callable[[], None]:
+        """Return the launch of a kernel."""
+        from numpy import uint64
+
+        arguments = tuple(map(uint64, pointers))
+        return lambda: function((blocks,), (threads,), arguments)
+
+    def product(self, product: Product, arrays: dict[str, Any]) -> Callable[[], None]:
+        """Return the launch of a product; its algorithm is chosen, and run once, now."""
+        return self._multiplier.launch(product, arrays)
+
+    def record(self, launches: Sequence[Callable[[], None]]) -> Callable[[], None]:
+        """Return launches as one CUDA graph, launched on whatever stream is current then.
+
+        The garbage collector is off meanwhile: freeing memory of CuPy may make calls that end the recording.
+
+        Raises
+        ------
+        Exception
+            One of `refusals`: something among the launches cannot be recorded.
+        """
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            with self._recording:
+                self._recording.begin_capture()
+                try:
+                    for launch in launches:
+                        launch()
+                except BaseException:
+                    # A recording that failed is ended all the same, and says only that it failed.
+                    with contextlib.suppress(*self.refusals):
+                        self._recording.end_capture()
+                    raise
+                graph = self._recording.end_capture()
+        finally:
+            if collecting:
+                gc.enable()
+        graph.upload()
+        return lambda: graph.launch(stream=self.cupy.cuda.get_current_stream())

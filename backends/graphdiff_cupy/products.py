@@ -1,0 +1,102 @@
+"""Matrix products: with what their epilog does besides where the device can, else with loops behind them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from graphdiff.plan.program import Tensor
+from graphdiff.plan.schedule import Storage, View, dense_strides
+from graphdiff_cupy.expressions import CASTS
+from graphdiff_cupy.patterns import Epilog
+from graphdiff_cupy.units import Product
+
+if TYPE_CHECKING:
+    from graphdiff_cupy.lowering import Lowering
+
+__all__ = ["multiply"]
+
+BYTE = np.dtype(np.uint8)
+
+
+def multiply(lowering: Lowering, epilog: Epilog) -> None:
+    """Compute a product with what follows it; what the device cannot do so is computed by itself."""
+    node = epilog.product
+    compute = "float64" if node.dtype.itemsize == 8 else lowering.precision
+    x, y = (operand_of(lowering, operand, compute) for operand in node.inputs)
+    out = lowering.placed.get(epilog.end) or lowering.new(epilog.end)
+    bias = None if epilog.bias is None else vector_of(lowering, epilog.bias)
+    product = Product(epilog.end, x, y, out, bias, epilog.relu, compute=compute)
+    if epilog.relu and any(other.masked_by is epilog.end for other in lowering.epilogs.values()):
+        # A bit per element, rows of multiples of 128 bits.
+        row = -(-node.shape[1] // 128) * 16
+        storage = Storage(node.shape[0] * row, BYTE)
+        product.mask = View(storage, (node.shape[0], row), (row, 1), 0, BYTE, "positive")
+    if epilog.masked_by is not None:
+        product.mask = lowering.masks.get(epilog.masked_by)
+    if epilog.total is not None and epilog.total not in lowering.views:
+        product.bias_gradient = lowering.placed.get(epilog.total) or lowering.new(epilog.total)
+    wanted = product.mask is not None or epilog.masked_by is None
+    if not wanted or not lowering.supports(product):
+        multiply_apart(lowering, epilog, product)
+        return
+    lowering.add(product)
+    if epilog.relu and product.mask is not None:
+        lowering.masks[epilog.end] = product.mask
+    if product.bias_gradient is not None and epilog.total is not None:
+        lowering.views[epilog.total] = product.bias_gradient
+    lowering.views[epilog.end] = out
+
+
+def multiply_apart(lowering: Lowering, epilog: Epilog, wanted: Product) -> None:
+    """Compute a product alone, and what would have been its epilog in loops."""
+    smaller = replace(wanted, mask=None, bias_gradient=None)
+    reads_sign = epilog.masked_by is not None
+    if (epilog.relu or epilog.bias is not None) and not reads_sign and lowering.supports(smaller):
+        lowering.add(smaller)
+        lowering.views[epilog.end] = smaller.out
+        return
+    out = wanted.out if epilog.end is epilog.product else lowering.new(epilog.product)
+    lowering.add(Product(epilog.product, wanted.x, wanted.y, out, compute=wanted.compute))
+    lowering.views[epilog.product] = out
+    lowering.absorbed.difference_update(epilog.absorbed)
+    if epilog.end is not epilog.product:
+        del lowering.epilogs[epilog.end]
+        for node in sorted({*epilog.absorbed, epilog.end}, key=lambda node: node.serial):
+            lowering.lower(node)
+
+
+def operand_of(lowering: Lowering, node: Tensor, compute: str) -> View:
+    """Return a matrix as a product reads it: with an axis of stride 1, in the precision wanted."""
+    view = lowering.memory(node)
+    kind = compute if compute in CASTS else ""
+    if not kind and _has_leading_axis(view):
+        return view
+    key = (*view.place(), (view.shape, view.strides), kind)
+    found = lowering.casts.get(key)
+    if found is not None:
+        return found
+    turned = view.turned  # the copy lies as the original does, so that neither order costs more
+    source = view.T if turned else view
+    dtype = np.dtype(np.uint16) if kind else view.dtype
+    storage = Storage(view.size, dtype)
+    out = View(
+        storage, source.shape, dense_strides(source.shape), 0, dtype, f"{view.label or 'operand'}_{kind or 'copy'}"
+    )
+    lowering.copied(node, source, out, kind)
+    lowering.casts[key] = out.T if turned else out
+    return lowering.casts[key]
+
+
+def vector_of(lowering: Lowering, node: Tensor) -> View:
+    """Return a vector as a product reads it."""
+    view = lowering.memory(node)
+    return view if view.by_rows else lowering.copied(node, view)
+
+
+def _has_leading_axis(view: View) -> bool:
+    rows, columns = view.strides
+    dense = columns == 1 and (rows >= view.shape[1] or view.shape[0] == 1)
+    return dense or (rows == 1 and (columns >= view.shape[0] or view.shape[1] == 1))

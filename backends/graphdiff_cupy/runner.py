@@ -1,0 +1,353 @@
+"""The runner: a plan's memory, its kernels and products bound to it, and their launches as CUDA graphs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from time import perf_counter_ns
+from typing import Any
+
+from graphdiff.plan.plan import RetraceError
+from graphdiff.plan.program import MOVES, Program, Variable, counted_flops, next_serial
+from graphdiff.plan.schedule import Call, Instruction, Schedule, Storage, View
+from graphdiff_cupy.grouping import Group, grouped
+from graphdiff_cupy.kernels import WIDTH, Kernel, write_kernel
+from graphdiff_cupy.lowering import Lowering
+from graphdiff_cupy.preamble import PREAMBLE
+from graphdiff_cupy.streams import WORDS, advance, words_of
+from graphdiff_cupy.units import Copied, Fallback, Product
+
+__all__ = ["Runner"]
+
+TOGETHER = 8
+"""Steps that `many` puts into one launch."""
+Part = Kernel | Product | Fallback
+
+
+class Runner:
+    """Runs a program as kernels and products over memory that the plan owns.
+
+    Parameters
+    ----------
+    program : Program
+    disable : frozenset of str
+        "fuse": one kernel per op; "epilog": products compute nothing besides; "capture": everything is launched one by
+        one, not as CUDA graphs.
+    device : CupyDevice
+    precision : str
+        In which products of float32 are computed.
+
+    Attributes
+    ----------
+    source : str
+        The CUDA C++ of all kernels.
+    notes : list of (str, str)
+        What was done, for people to read.
+    """
+
+    def __init__(self, program: Program, disable: frozenset[str], device: Any, precision: str) -> None:
+        self.program, self.device = program, device
+        self._lowered = lowered = Lowering(program, disable, device.supports, precision)
+        groups = grouped(lowered.steps, lowered.views, "fuse" not in disable)
+        kept = [*lowered.outputs, *(view for _, view in lowered.gradients)]
+        calls = [Call(str, (*each.reads, *each.writes)) for each in groups]
+        schedule = Schedule(calls, [], kept)
+        self.parts: list[Part] = [
+            write_kernel(_name(place, each), each, lowered.draws) if isinstance(each, Group) else each
+            for place, each in enumerate(groups)
+        ]
+        self._draws = {
+            id(nodes[0].attributes["generator"]): (nodes[0].attributes["generator"], sum(node.size for node in nodes))
+            for nodes in lowered.draws.values()
+        }
+        self.kernels = [part for part in self.parts if isinstance(part, Kernel)]
+        self.source = "\n".join(
+            [_count_type(groups), PREAMBLE, *(kernel.text for kernel in self.kernels), *self._turns()]
+        )
+        self._schedule = schedule
+        self._capture = "capture" not in disable
+        self.notes = self._noted(disable, precision, schedule)
+        self._functions = device.module(self.source, [*[kernel.name for kernel in self.kernels], *self._turn_names()])
+        self._memory: dict[Storage, Any] = {}
+        self._streams: dict[int, Any] = {}
+        self._moved = -1
+        self._segments: list[Callable[[], None]] = []
+        self._together: Callable[[], None] | None = None
+
+    # Memory -----------------------------------------------------------------------------------------------------------
+
+    @property
+    def memory(self) -> int:
+        """Bytes that the plan holds besides the variables."""
+        return int(sum(size for _, size in self._buffers()))
+
+    def _buffers(self) -> list[tuple[str, int]]:
+        """Return the plan's buffers besides the variables: what each is for, and its bytes."""
+        roots: dict[Storage, str] = {}
+        views = [view for step in self._lowered.steps for view in (*step.reads, *step.writes)]
+        for view in [*views, *self._lowered.arguments]:
+            roots.setdefault(view.place()[0], view.label or "argument")
+        own = [(f"{root.kind} {label}", root.nbytes) for root, label in roots.items() if _is_apart(root)]
+        return [("workspace of the step's values", self._schedule.workspace), *own]
+
+    def _allocate(self) -> None:
+        """Reserve all memory, once."""
+        try:
+            self._workspace = self.device.empty(max(self._schedule.workspace, 1))
+            for view in self._lowered.arguments:
+                self._memory[view.storage] = self.device.empty(max(view.storage.nbytes, 1))
+            for generator in self._draws:
+                self._streams[generator] = self.device.empty(8 * WORDS)
+        except self.device.out_of_memory as error:
+            self._memory.clear()
+            self._streams.clear()
+            raise self.device.exhausted(self._buffers(), error) from error
+
+    def _base(self, root: Storage) -> tuple[Any, int]:
+        """Return the array behind a storage, and the byte where it begins there."""
+        if root.kind == "variable":
+            return root.source._value, 0
+        if root.kind == "scratch" and not root.private:
+            return self._workspace, root.offset
+        if root not in self._memory:
+            self._memory[root] = self.device.ready(root.source)
+        return self._memory[root], 0
+
+    def _array(self, view: View) -> Any:
+        """Return memory as an array."""
+        root, shift = view.place()
+        base, start = self._base(root)
+        width = view.dtype.itemsize
+        strides = tuple(stride * width for stride in view.strides)
+        return self.device.array(base, start + shift * width, view.shape, strides, view.dtype)
+
+    # Binding ----------------------------------------------------------------------------------------------------------
+
+    def _bind(self) -> None:
+        """Tie every launch to its memory, and record what can be recorded."""
+        if self._moved < 0:
+            self._allocate()
+        for variable in [*self.program.reads.values(), *self.program.updates]:
+            if variable.home is not None and not variable.home.intact:
+                raise RetraceError
+            self._hold(variable if variable.home is None else variable.home.flat)
+        self._arguments = [self._array(view) for view in self._lowered.arguments]
+        self._outputs = [self._array(view) for view in self._lowered.outputs]
+        self._gradients = [(variable, self._array(view)) for variable, view in self._lowered.gradients]
+        self._launches = [self._launch_of(part) for part in self.parts]
+        self._segments = self._recorded()
+        self._together = None
+        self._moved = MOVES[0]
+
+    def _hold(self, variable: Variable) -> None:
+        """See to it that a variable keeps its memory: kernels hold its address."""
+        if not variable.pinned or not variable._value.flags.c_contiguous:
+            variable._value = self.device.ready(variable.backend.copy(variable._value))
+            variable.pinned = True
+
+    def _launch_of(self, part: Part) -> Callable[[], None]:
+        if isinstance(part, Kernel):
+            pointers = [self._pointer(target) for target, _ in part.parameters]
+            return self.device.launch(self._functions[part.name], part.blocks, part.threads, pointers)
+        if isinstance(part, Product):
+            arrays = {name: None if view is None else self._array(view) for name, view in part.operands.items()}
+            return self.device.product(part, arrays)  # type: ignore[no-any-return]
+        operands, out, kernel = [self._array(view) for view in part.reads], self._array(part.out), part.kernel
+
+        def call() -> None:
+            out[...] = kernel(*operands)
+
+        return call
+
+    def _pointer(self, target: Storage | int) -> int:
+        if isinstance(target, int):
+            return self.device.pointer(self._streams[target])  # type: ignore[no-any-return]
+        base, start = self._base(target)
+        return self.device.pointer(base) + start  # type: ignore[no-any-return]
+
+    def _recorded(self) -> list[Callable[[], None]]:
+        """Return the step as few launches: what lies between two fallbacks is one CUDA graph."""
+        segments: list[Callable[[], None]] = []
+        run: list[Callable[[], None]] = []
+        for part, launch in zip(self.parts, self._launches, strict=True):
+            if isinstance(part, Fallback):
+                segments += [self._graph(run), launch] if run else [launch]
+                run = []
+            else:
+                run.append(launch)
+        turns = self._turn_launches()
+        return [*segments, *([self._graph([*run, *turns])] if run or turns else [])]
+
+    def _graph(self, launches: list[Callable[[], None]]) -> Callable[[], None]:
+        if self._capture:
+            try:
+                return self.device.record(launches)  # type: ignore[no-any-return]
+            except self.device.refusals as error:
+                self._capture = False
+                self.notes.append(("capture", f"refused ({error}): everything is launched one by one"))
+
+        def one_by_one() -> None:
+            for launch in launches:
+                launch()
+
+        return one_by_one
+
+    # Random numbers ---------------------------------------------------------------------------------------------------
+
+    def _turn_names(self) -> list[str]:
+        return [f"turn{place}" for place in range(len(self._draws))]
+
+    def _turns(self) -> list[str]:
+        """Write the kernels that count what a step has drawn from each generator."""
+        return [
+            f'extern "C" __global__ void {name}(unsigned long long* stream) {{\n'
+            f"    if (blockIdx.x == 0 && threadIdx.x == 0) stream[{WORDS - 1}] += {count}ULL;\n}}"
+            for name, (_, count) in zip(self._turn_names(), self._draws.values(), strict=True)
+        ]
+
+    def _turn_launches(self) -> list[Callable[[], None]]:
+        return [
+            self.device.launch(self._functions[name], 1, 1, [self._pointer(generator)])
+            for name, generator in zip(self._turn_names(), self._draws, strict=True)
+        ]
+
+    # Running ----------------------------------------------------------------------------------------------------------
+
+    def run(self, *arrays: Any) -> list[Any]:
+        """Run a step; return the outputs, copied."""
+        return self.many(1, *arrays)
+
+    def many(self, count: int, *arrays: Any) -> list[Any]:
+        """Run several steps on the same arguments; return the outputs of the last."""
+        self._begin(arrays)
+        turns = count
+        if len(self._segments) == 1 and count >= TOGETHER and self._capture:
+            if self._together is None:
+                self._together = self._graph([*self._launches, *self._turn_launches()] * TOGETHER)
+            for _ in range(count // TOGETHER):
+                self._together()
+            turns = count % TOGETHER
+        for _ in range(turns):
+            for segment in self._segments:
+                segment()
+        return self._end(count)
+
+    def _begin(self, arrays: tuple[Any, ...]) -> None:
+        if self._moved != MOVES[0]:
+            self._bind()
+        for place, array in zip(self._arguments, arrays, strict=True):
+            self.device.fill(place, array)
+        for key, (generator, _) in self._draws.items():
+            self.device.upload(self._streams[key], words_of(generator))
+
+    def _end(self, count: int) -> list[Any]:
+        for generator, drawn in self._draws.values():
+            advance(generator, drawn * count)
+        outputs = [self.device.copy(array) for array in self._outputs]
+        if self.program.updates:
+            serial = next_serial()
+            for clock in {id(variable.clock): variable.clock for variable in self.program.updates}.values():
+                clock[0] = serial
+                clock[1] += count
+        for variable, array in self._gradients:
+            variable.grad = self.device.copy(array)
+        return outputs
+
+    def timed(self, *arrays: Any) -> tuple[list[int], int]:
+        """Run once, part by part; return the nanoseconds of every part, and of all."""
+        self._begin(arrays)
+        self.device.synchronize()
+        start = perf_counter_ns()
+        marks = [start]
+        for launch in self._launches:
+            launch()
+            self.device.synchronize()
+            marks.append(perf_counter_ns())
+        for launch in self._turn_launches():
+            launch()
+        self._end(1)
+        self.device.synchronize()
+        each = [after - before for before, after in zip(marks, marks[1:], strict=False)]
+        return each, perf_counter_ns() - start
+
+    # Reports ----------------------------------------------------------------------------------------------------------
+
+    def _noted(self, disable: frozenset[str], precision: str, schedule: Schedule) -> list[tuple[str, str]]:
+        products = [part for part in self.parts if isinstance(part, Product)]
+        units = sum(len(kernel.group.units) for kernel in self.kernels)
+        wide = sum(kernel.vectorised for kernel in self.kernels)
+        ends = [product.epilog for product in products if product.epilog != "DEFAULT"]
+        fallbacks = [part for part in self.parts if isinstance(part, Fallback)]
+        told = {
+            "fuse": f"{units} loops in {len(self.kernels)} kernels, {wide} of them reading {WIDTH} bytes at once; "
+            f"{self._lowered.in_place} variables computed in place",
+            "epilog": f"{len(products)} products in {precision}: {', '.join(ends) or 'nothing besides'}",
+            "capture": f"{self._launch_count()} a step; values of {schedule.unshared:,} bytes share "
+            f"{schedule.workspace:,} bytes",
+        }
+        notes = [(name, "switched off" if name in disable else text) for name, text in told.items()]
+        return notes + [
+            ("eager", f"{part.node.op.name}: {part.reason}") for part in fallbacks if part.node.op is not None
+        ]
+
+    def _launch_count(self) -> str:
+        """Return how many launches a step has, in words: graphs, and calls between them."""
+        kinds = [isinstance(part, Fallback) for part in self.parts]
+        starts = [place for place, eager in enumerate(kinds) if eager or place == 0 or kinds[place - 1]]
+        return "1 launch" if len(starts) == 1 else f"{len(starts)} launches"
+
+    @property
+    def instructions(self) -> list[Instruction]:
+        """What runs, launch by launch."""
+        return [_instruction(part) for part in self.parts]
+
+
+def _name(place: int, group: Group) -> str:
+    """Return a kernel's name: its number, and what its last unit computes."""
+    unit = group.units[-1]
+    node = unit.outputs[-1].node
+    if isinstance(node, Copied):
+        return f"k{place}_copy"
+    return f"k{place}_{node.op.name if node.op is not None else 'fill'}"
+
+
+def _count_type(groups: list[Any]) -> str:
+    """Return the type of indices: 32 bits wherever they are enough, since divisions are quicker."""
+    views = [view for each in groups for view in (*each.reads, *each.writes)]
+    large = any(view.place()[0].size >= 1 << 30 for view in views)
+    return f"typedef {'long long' if large else 'int'} Count;"
+
+
+def _is_apart(root: Storage) -> bool:
+    return root.private or root.kind == "constant"
+
+
+def _instruction(part: Part) -> Instruction:
+    reads, writes = (part.group.reads, part.group.writes) if isinstance(part, Kernel) else (part.reads, part.writes)
+    touched = {view.place(): math.prod(view.shape) * view.dtype.itemsize for view in (*reads, *writes)}
+    where, shape = _where(writes[-1]), writes[-1].shape
+    if isinstance(part, Kernel):
+        nodes = {node for unit in part.group.units for node in (*unit.members, unit.reduced) if node is not None}
+        flops = sum(counted_flops(node) for node in nodes if node.op is not None)
+        names = [_told(unit.outputs[-1].node) for unit in part.group.units]
+        return Instruction(f"{part.name}: {', '.join(names)}", "kernel", shape, where, flops, sum(touched.values()))
+    if isinstance(part, Product):
+        rows, columns, inner = part.sizes
+        text = f"cublasLt {part.epilog} {rows}×{inner} @ {inner}×{columns} in {part.compute}"
+        return Instruction(text, "matmul", part.out.shape, where, 2 * rows * columns * inner, sum(touched.values()))
+    assert part.node.op is not None
+    text = f"eager {part.node.op.name} ({part.reason})"
+    return Instruction(text, part.node.op.name, shape, where, counted_flops(part.node), sum(touched.values()))
+
+
+def _told(node: Any) -> str:
+    if isinstance(node, Copied):
+        return "copy"
+    return str(node.name or (node.op.name if node.op is not None else "number"))
+
+
+def _where(view: View) -> str:
+    root, shift = view.place()
+    if root.kind == "variable":
+        return f"variable {root.source.name or 'parameters'}"
+    return f"scratch {root.offset + shift * view.dtype.itemsize}" if not root.private else "kept"

@@ -1,0 +1,180 @@
+"""What a plan is made of: units, which kernels are made of, products, and calls of CuPy's own functions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from graphdiff.plan.program import Tensor
+from graphdiff.plan.schedule import View
+
+__all__ = ["Copied", "Fallback", "Output", "Product", "Step", "Unit"]
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Copied:
+    """A value that is read from given memory, whatever computes it."""
+
+    node: Tensor
+    source: View
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where a value is stored, and what it is cast to before: "" for its own dtype, or "bf16" or "fp16"."""
+
+    node: Tensor | Copied
+    view: View
+    cast: str = ""
+
+
+@dataclass(eq=False)
+class Unit:
+    """One loop: over the elements of results of one shape, or over those of a reduction.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Of the results.
+    outputs : list of Output
+    reduced : Tensor or None
+        The node that is a reduction; then it is the only one.
+    members : set of Tensor
+        What is computed element by element, stored or not.
+    reads : list of View
+        Memory that it reads.
+    chunk : int
+        Where one result is put together of several by a second unit: how many values each of those has; else 0.
+    partials : View or None
+        What a second unit puts together.
+    """
+
+    shape: Shape
+    outputs: list[Output] = field(default_factory=list)
+    reduced: Tensor | None = None
+    members: set[Tensor] = field(default_factory=set)
+    reads: list[View] = field(default_factory=list)
+    chunk: int = 0
+    partials: View | None = None
+
+    @property
+    def size(self) -> int:
+        """Number of results."""
+        return math.prod(self.shape)
+
+    @property
+    def inner(self) -> int:
+        """How many values each result is made of."""
+        if self.reduced is None:
+            return 1
+        if self.chunk or self.partials is not None:
+            return self.chunk if self.partials is None else self.partials.size
+        source = self.reduced.inputs[0]
+        if self.reduced.op is not None and self.reduced.op.name == "matmul":
+            return source.shape[-1]
+        return source.size // self.size if self.size else 0
+
+    @property
+    def work(self) -> int:
+        """Elements that it goes over."""
+        return self.size * max(self.inner, 1)
+
+    @property
+    def writes(self) -> list[View]:
+        """Memory that it writes."""
+        return [output.view for output in self.outputs]
+
+
+@dataclass(eq=False)
+class Product:
+    """A matrix product out = epilog(scale · x @ y + bias), all matrices in memory.
+
+    Attributes
+    ----------
+    node : Tensor
+        What it computes, epilog included.
+    x, y, out : View
+        Of shapes (rows, inner), (inner, columns) and (rows, columns); every matrix has one axis of stride 1.
+    bias : View or None
+        Of shape (columns,), added to every row.
+    relu : bool
+        Negative results become 0.
+    mask : View or None
+        Bits, 1 where a result was positive: written with `relu`, else read: where they are 0 the result becomes 0.
+    bias_gradient : View or None
+        Takes the sums over the rows: of the masked result where there is a mask, else of `y`.
+    compute : str
+        "float64", "float32", "tf32", "bf16" or "fp16".
+    """
+
+    node: Tensor
+    x: View
+    y: View
+    out: View
+    bias: View | None = None
+    relu: bool = False
+    mask: View | None = None
+    bias_gradient: View | None = None
+    compute: str = "float32"
+
+    @property
+    def operands(self) -> dict[str, View | None]:
+        """All that lies in memory, by name."""
+        return {name: getattr(self, name) for name in ("x", "y", "out", "bias", "mask", "bias_gradient")}
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """(rows, columns, inner)."""
+        return self.x.shape[0], self.y.shape[1], self.x.shape[1]
+
+    @property
+    def epilog(self) -> str:
+        """What is done to the result, as cuBLASLt names it."""
+        if self.relu:
+            return "RELU" + "_AUX" * (self.mask is not None) + "_BIAS" * (self.bias is not None)
+        if self.mask is not None:
+            return "DRELU_BGRAD" if self.bias_gradient is not None else "DRELU"
+        if self.bias_gradient is not None:
+            return "BGRADA"
+        return "BIAS" if self.bias is not None else "DEFAULT"
+
+    @property
+    def reads(self) -> list[View]:
+        """Memory that it reads."""
+        masked = [self.mask] if self.mask is not None and not self.relu else []
+        return [self.x, self.y, *([self.bias] if self.bias is not None else []), *masked]
+
+    @property
+    def writes(self) -> list[View]:
+        """Memory that it writes."""
+        masks = [self.mask] if self.mask is not None and self.relu else []
+        return [self.out, *masks, *([self.bias_gradient] if self.bias_gradient is not None else [])]
+
+
+@dataclass(eq=False)
+class Fallback:
+    """A call of an op's own kernel, for what no kernel is generated for; it cannot be part of a CUDA graph.
+
+    Attributes
+    ----------
+    reason : str
+        Why, for people to read.
+    """
+
+    node: Tensor
+    kernel: Callable[..., Any]
+    reads: list[View]
+    out: View
+    reason: str
+
+    @property
+    def writes(self) -> list[View]:
+        """Memory that it writes."""
+        return [self.out]
+
+
+Step = Unit | Product | Fallback

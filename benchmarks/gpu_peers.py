@@ -1,0 +1,157 @@
+"""PyTorch and JAX on a GPU: one training step with Adam, the minibatch resident on the device.
+
+Each function takes the network's configuration, its initial weights and a minibatch as NumPy arrays, and the precision
+of products; it returns a step, which does not wait for the device, and a function that does.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from benchmarks.problem import Array, Config, Labels, Weights
+
+Made = tuple[Callable[[], Any], Callable[[], Any]]
+
+
+def graphdiff(config: Config, weights: Weights, x: Array, y: Labels, precision: str) -> Made:
+    """Return the step as one plan."""
+    from graphdiff_cupy import precision as chosen
+
+    import graphdiff as gd
+    from benchmarks.peers.graphdiff_eager import make_training
+
+    with gd.use_backend("cupy") as backend:
+        model, optimizer = make_training(config, weights)
+
+        @gd.compile
+        def step(x: Any, y: Any) -> gd.Tensor:
+            loss = gd.nn.softmax_cross_entropy(model(x), y)
+            optimizer.minimize(loss)
+            return loss
+
+        features, labels = gd.constant(x).value, gd.constant(y).value
+        with chosen(precision):
+            step(features, labels)
+    return partial(step, features, labels), backend.synchronize
+
+
+def torch_eager(config: Config, weights: Weights, x: Array, y: Labels, precision: str) -> Made:
+    """Return the step as PyTorch's tutorials write it, with Adam fused."""
+    return _torch(config, weights, x, y, precision, compiled=False)
+
+
+def torch_compiled(config: Config, weights: Weights, x: Array, y: Labels, precision: str) -> Made:
+    """Return the step with the model under ``torch.compile(mode="reduce-overhead")``."""
+    return _torch(config, weights, x, y, precision, compiled=True)
+
+
+def _torch(config: Config, weights: Weights, x: Array, y: Labels, precision: str, compiled: bool) -> Made:
+    import torch
+
+    from benchmarks.peers.torch_eager import make_model
+
+    torch.set_float32_matmul_precision("highest" if precision == "float32" else "high")
+    plain = make_model(config, weights).cuda()
+    model = torch.compile(plain, mode="reduce-overhead") if compiled else plain
+    optimizer = torch.optim.Adam(plain.parameters(), lr=1e-3, fused=True)
+    features, labels = torch.tensor(x, device="cuda"), torch.tensor(y, device="cuda")
+
+    def step() -> Any:
+        optimizer.zero_grad()
+        with torch.autocast("cuda", torch.bfloat16, enabled=precision == "bf16"):
+            loss = torch.nn.functional.cross_entropy(model(features), labels)
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    return step, torch.cuda.synchronize
+
+
+def jax_jit(config: Config, weights: Weights, x: Array, y: Labels, precision: str) -> Made:
+    """Return the step in one ``jit``, parameters and moments donated."""
+    import jax
+    import jax.numpy as jnp
+
+    from benchmarks.peers.jax_jit import train
+
+    names = {"float32": "highest", "tf32": "tensorfloat32", "bf16": "bfloat16"}
+    parameters = jax.tree.map(jnp.array, weights)
+    first, second = jax.tree.map(jnp.zeros_like, (parameters, parameters))
+    held: dict[str, Any] = {"state": (parameters, first, second, jnp.float32(0)), "loss": None}
+    features, labels = jnp.array(x), jnp.array(y)
+    compiled = jax.jit(train, donate_argnums=0)
+
+    def step() -> Any:
+        with jax.default_matmul_precision(names[precision]):
+            held["state"], held["loss"] = compiled(held["state"], features, labels)
+        return held["loss"]
+
+    return step, lambda: held["loss"].block_until_ready()
+
+
+Epoch = Callable[[], float]
+
+
+def graphdiff_epoch(config: Config, weights: Weights, x: Array, y: Labels) -> Epoch:
+    """Return an epoch over data on the device: batches are gathered within the step, several steps are one launch."""
+    import graphdiff as gd
+    from benchmarks.peers.graphdiff_eager import make_training
+
+    with gd.use_backend("cupy"):
+        model, optimizer = make_training(config, weights)
+        table, classes = gd.constant(x), gd.constant(y)
+        order, batch = gd.variable(np.arange(len(x)), name="order"), gd.variable(0, name="batch")
+        random = gd.random.generator(0)
+
+        @gd.compile
+        def step() -> gd.Tensor:
+            rows = order[batch * config.batch + gd.arange(config.batch)]
+            loss = gd.nn.softmax_cross_entropy(model(table[rows]), classes[rows])
+            optimizer.minimize(loss)
+            batch.assign(batch + 1)
+            return loss
+
+        @gd.compile
+        def shuffle() -> None:
+            order.assign(gd.argsort(gd.random.uniform((len(x),), seed=random)))
+            batch.assign(0)
+
+    def epoch() -> float:
+        with gd.use_backend("cupy"):
+            shuffle()
+            return float(step.many(len(x) // config.batch))
+
+    return epoch
+
+
+def torch_epoch(config: Config, weights: Weights, x: Array, y: Labels) -> Epoch:
+    """Return an epoch of PyTorch, eager, over data on the device."""
+    import torch
+
+    from benchmarks.peers.torch_eager import make_model
+
+    model = make_model(config, weights).cuda()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+    table, classes = torch.tensor(x, device="cuda"), torch.tensor(y, device="cuda")
+
+    def epoch() -> float:
+        order = torch.randperm(len(x), device="cuda")
+        for rows in order[: len(x) // config.batch * config.batch].split(config.batch):
+            optimizer.zero_grad()
+            loss = torch.nn.functional.cross_entropy(model(table[rows]), classes[rows])
+            loss.backward()
+            optimizer.step()
+        return loss.item()
+
+    return epoch
+
+
+CONTENDERS = {
+    "graphdiff": ("cupy", graphdiff),
+    "PyTorch eager": ("torch", torch_eager),
+    "PyTorch compiled": ("torch", torch_compiled),
+    "JAX jit": ("jax", jax_jit),
+}
+"""By name: the package it needs, and the function that makes the step."""

@@ -1,0 +1,185 @@
+"""Products as they are described to cuBLASLt, computed from that description alone by a stand-in for it."""
+
+import ctypes
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from cuda_emulator import COMPILER, WHY_NOT, Emulator
+from cupy_stand_in import Emulated
+from graphdiff_cupy.cublaslt import Multiplier
+from graphdiff_cupy.units import Product
+from test_cupy_networks import ADAM, NETWORKS, trained
+
+import graphdiff as gd
+
+DTYPES = {0: np.float32, 1: np.float64, 2: np.float16}
+RESULT = [("algo", [("data_", "<u8", (8,))]), ("workspace_size", "<u8"), ("state", "<i4"), ("waves_count", "<f4")]
+
+
+class Names(dict[str, int]):
+    """An enumeration."""
+
+    def __init__(self, names: str) -> None:
+        super().__init__({name: place for place, name in enumerate(names.split(), 1)})
+
+
+def memory(address: int, count: int, dtype: Any) -> Any:
+    size = count * np.dtype(dtype).itemsize
+    return np.frombuffer((ctypes.c_char * size).from_address(address), dtype)
+
+
+class Library:
+    """What cuBLASLt's manual says of matrices by columns and of epilogs."""
+
+    cuBLASLtError = KeyError
+    MatmulDescAttribute = Names("TRANSA TRANSB EPILOGUE BIAS_POINTER EPILOGUE_AUX_POINTER EPILOGUE_AUX_LD")
+    MatmulPreferenceAttribute = Names(
+        "MAX_WORKSPACE_BYTES MIN_ALIGNMENT_A_BYTES MIN_ALIGNMENT_B_BYTES MIN_ALIGNMENT_C_BYTES MIN_ALIGNMENT_D_BYTES"
+    )
+    Epilogue = Names("DEFAULT BIAS RELU RELU_BIAS RELU_AUX RELU_AUX_BIAS DRELU DRELU_BGRAD BGRADA")
+    matmul_heuristic_result_dtype = np.dtype(RESULT)
+
+    def __init__(self) -> None:
+        self.made: dict[int, Any] = {}
+        self.count = 0
+        self.alignments: set[int] = set()
+
+    def _new(self, thing: Any) -> int:
+        self.count += 1
+        self.made[self.count] = thing
+        return self.count
+
+    def _destroy(self, handle: int) -> None:
+        del self.made[handle]
+
+    matmul_desc_destroy = matrix_layout_destroy = matmul_preference_destroy = _destroy
+
+    def matmul_desc_create(self, compute: int, scale: int) -> int:
+        return self._new({"scale": DTYPES[scale]})
+
+    def matrix_layout_create(self, kind: int, rows: int, columns: int, leading: int) -> int:
+        assert leading >= rows
+        return self._new((DTYPES[kind], rows, columns, leading))
+
+    def matmul_preference_create(self) -> int:
+        return self._new({})
+
+    def matmul_desc_set_attribute(self, handle: int, attribute: int, buffer: int, size: int) -> None:
+        self.made[handle][attribute] = int.from_bytes(ctypes.string_at(buffer, size), "little")
+
+    matmul_preference_set_attribute = matmul_desc_set_attribute
+
+    def matmul_algo_get_heuristic(self, *given: int) -> None:
+        preference, count = given[6], given[9]
+        self.alignments.add(self.made[preference][self.MatmulPreferenceAttribute["MIN_ALIGNMENT_D_BYTES"]])
+        memory(count, 1, np.int32)[0] = 1
+
+    def _matrix(self, address: int, layout: int) -> Any:
+        dtype, rows, columns, leading = self.made[layout]
+        item = np.dtype(dtype).itemsize
+        flat = memory(address, leading * (columns - 1) + rows, dtype)
+        return np.lib.stride_tricks.as_strided(flat, (rows, columns), (item, leading * item))
+
+    def matmul(self, *given: int) -> None:
+        _, descriptor, alpha, a, a_layout, b, b_layout, beta, _, _, d, d_layout, _, _, _, stream = given
+        told = {name: self.made[descriptor].get(place) for name, place in self.MatmulDescAttribute.items()}
+        assert memory(alpha, 1, self.made[descriptor]["scale"])[0] == 1
+        assert memory(beta, 1, self.made[descriptor]["scale"])[0] == 0
+        assert stream == 77
+        first, second, out = self._matrix(a, a_layout), self._matrix(b, b_layout), self._matrix(d, d_layout)
+        first = (first.T if told["TRANSA"] else first).astype(out.dtype)
+        result = first @ (second.T if told["TRANSB"] else second).astype(out.dtype)
+        (epilog,) = [name for name, place in self.Epilogue.items() if place == told["EPILOGUE"]]
+        rows, columns = out.shape
+        if epilog.startswith(("BIAS", "RELU")) and "BIAS" in epilog:
+            result = result + memory(told["BIAS_POINTER"], rows, out.dtype)[:, None]
+        if "AUX" in epilog or epilog.startswith("DRELU"):
+            assert told["EPILOGUE_AUX_LD"] % 128 == 0
+            assert told["EPILOGUE_AUX_POINTER"] % 16 == 0
+            stride = told["EPILOGUE_AUX_LD"] // 8
+            bits = memory(told["EPILOGUE_AUX_POINTER"], stride * columns, np.uint8).reshape(columns, stride)
+            if "AUX" in epilog:
+                packed = np.packbits(result.T > 0, axis=1, bitorder="little")
+                bits[:, : packed.shape[1]] = packed
+            else:
+                result = result * np.unpackbits(bits, axis=1, bitorder="little")[:, :rows].T
+        if epilog.startswith("RELU"):
+            result = np.maximum(result, 0)
+        if epilog == "DRELU_BGRAD":
+            memory(told["BIAS_POINTER"], rows, out.dtype)[...] = result.sum(axis=1)
+        if epilog == "BGRADA":
+            memory(told["BIAS_POINTER"], rows, out.dtype)[...] = first.sum(axis=1)
+        out[...] = result
+
+
+class Described(Emulator):
+    """The emulated device with products described to cuBLASLt."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        workspace = self.empty(1 << 10)
+        self.multiplier = Multiplier.__new__(Multiplier)
+        self.multiplier.__dict__.update(
+            cupy=SimpleNamespace(cuda=SimpleNamespace(get_current_stream=lambda: SimpleNamespace(ptr=77))),
+            library=Library(),
+            types=Names("COMPUTE_32F COMPUTE_64F COMPUTE_32F_FAST_TF32"),
+            handle=0,
+            workspace=self.located(workspace),
+            _supported={},
+        )
+
+    @staticmethod
+    def located(array: Any) -> Any:
+        return SimpleNamespace(data=SimpleNamespace(ptr=array.ctypes.data), kept=array)
+
+    def supports(self, product: Product) -> bool:
+        return self.multiplier.supports(product)
+
+    def product(self, product: Product, arrays: Any) -> Any:
+        self.products.append(product)
+        located = {name: None if array is None else self.located(array) for name, array in arrays.items()}
+        return self.multiplier.launch(product, located)
+
+
+@pytest.mark.skipif(COMPILER is None, reason=WHY_NOT)
+@pytest.mark.parametrize(("name", "dtype"), [("B", "float32"), ("B", "float64"), ("D", "float32")])
+def test_training_is_numpys(name: str, dtype: str) -> None:
+    backend = Emulated()
+    backend.device = device = Described()
+    sizes, batch = NETWORKS[name]
+    losses, weights = trained(backend, 3, sizes, batch, ADAM, dtype=dtype)
+    expected, expected_weights = trained("numpy", 3, sizes, batch, ADAM, dtype=dtype)
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)
+    for mine, theirs in zip(weights, expected_weights):
+        np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-4 * np.abs(theirs).max())
+    assert {"RELU_AUX_BIAS", "BIAS", "DRELU_BGRAD"} <= {product.epilog for product in device.products}
+    assert min(device.multiplier.library.alignments) >= 16  # a worse one would be told of fewer algorithms
+
+
+VIEWS: dict[str, Callable[[Any], Any]] = {
+    "by rows": lambda x: x,
+    "turned": lambda x: x.T,
+    "every other row": lambda x: x[::2],
+    "turned, every other column": lambda x: x[::2].T,
+}
+
+
+@pytest.mark.skipif(COMPILER is None, reason=WHY_NOT)
+@pytest.mark.parametrize("left", VIEWS)
+@pytest.mark.parametrize("right", VIEWS)
+def test_operands_are_described_as_they_lie(left: str, right: str) -> None:
+    r = np.random.default_rng(0)
+    x, y = r.normal(size=(80, 120)), r.normal(size=(240, 160))
+    first, second = VIEWS[left](x), VIEWS[right](y)
+    inner = min(first.shape[1], second.shape[0])
+    backend = Emulated()
+    backend.device = Described()
+    with gd.use_backend(backend):
+        compiled = gd.compile(lambda x, y: VIEWS[left](x)[:, :inner] @ VIEWS[right](y)[:inner])
+        found = compiled(x, y).numpy()
+    (product,) = backend.device.products
+    np.testing.assert_allclose(found, first[:, :inner] @ second[:inner], rtol=1e-11)
+    assert product.x.place()[0].private, "it was copied"

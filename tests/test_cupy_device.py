@@ -1,0 +1,119 @@
+"""What the device does around CuPy's calls, with CuPy's calls written down instead of made."""
+
+import gc
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from graphdiff_cupy.device import CupyDevice
+
+CURRENT = SimpleNamespace(ptr=77)
+
+
+class RefusedError(RuntimeError):
+    """What CUDA raises where something cannot be recorded."""
+
+
+class Recording:
+    """A stream that notes when it records.
+
+    Ending a recording fails once something in it was refused, as CUDA's does.
+    """
+
+    def __init__(self, notes: list[Any]) -> None:
+        self.notes = notes
+
+    def __enter__(self) -> None:
+        self.notes.append("enter")
+
+    def __exit__(self, *exception: object) -> None:
+        self.notes.append("leave")
+
+    def begin_capture(self) -> None:
+        self.notes.append(("begin", gc.isenabled()))
+
+    def end_capture(self) -> Any:
+        self.notes.append("end")
+        if "refused" in self.notes:
+            raise RefusedError("the recording was invalidated")
+        return SimpleNamespace(
+            upload=lambda: self.notes.append("upload"), launch=lambda stream: self.notes.append(("launch", stream))
+        )
+
+
+@pytest.fixture
+def device() -> Any:
+    made = CupyDevice.__new__(CupyDevice)
+    made.notes = []
+    moves = made.notes
+    runtime = SimpleNamespace(memcpyDeviceToDevice=3, memcpyAsync=lambda *given: moves.append(("move", *given)))
+    made.cupy = SimpleNamespace(
+        cuda=SimpleNamespace(runtime=runtime, get_current_stream=lambda: CURRENT), empty=OnDevice
+    )
+    made._recording = Recording(made.notes)
+    made.refusals = (RefusedError,)
+    return made
+
+
+class OnDevice:
+    """An array with an address."""
+
+    def __init__(self, shape: Any, dtype: Any, pointer: int = 1, contiguous: bool = True) -> None:
+        self.shape, self.dtype = shape, np.dtype(dtype)
+        self.nbytes = int(np.prod(shape)) * self.dtype.itemsize
+        self.data = SimpleNamespace(ptr=pointer)
+        self.flags = SimpleNamespace(c_contiguous=contiguous)
+        self.assigned: Any = None
+
+    def __setitem__(self, place: Any, value: Any) -> None:
+        self.assigned = value
+
+
+def test_launches_are_recorded_once_and_replayed_on_the_current_stream(device: Any) -> None:
+    replay = device.record([lambda: device.notes.append("a"), lambda: device.notes.append("b")])
+    assert device.notes == ["enter", ("begin", False), "a", "b", "end", "leave", "upload"]
+    assert gc.isenabled()
+    device.notes.clear()
+    replay()
+    assert device.notes == [("launch", CURRENT)]
+
+
+def test_a_failed_recording_is_ended_and_the_collector_runs_again(device: Any) -> None:
+    def fail() -> None:
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError, match="no"):
+        device.record([fail])
+    assert device.notes == ["enter", ("begin", False), "end", "leave"]
+    assert gc.isenabled()
+
+
+def test_what_was_refused_is_told_not_that_the_recording_failed(device: Any) -> None:
+    def refuse() -> None:
+        device.notes.append("refused")
+        raise RefusedError("this cannot be recorded")
+
+    with pytest.raises(RefusedError, match="this cannot be recorded"):
+        device.record([refuse])
+
+
+def test_memory_is_moved_by_its_bytes_and_converted_where_it_must_be(device: Any) -> None:
+    target, same = OnDevice((3, 2), "float32", 10), OnDevice((3, 2), "float32", 20)
+    device.fill(target, same)
+    assert device.notes == [("move", 10, 20, 24, 3, 77)]
+    for other in (OnDevice((3, 2), "float64"), OnDevice((3, 2), "float32", contiguous=False)):
+        device.fill(target, other)
+        assert target.assigned is other
+    assert len(device.notes) == 1
+    copied = device.copy(same)
+    assert copied is not same
+    assert device.notes[1] == ("move", 1, 20, 24, 3, 77)
+
+
+def test_pointers_are_given_to_kernels_by_value(device: Any) -> None:
+    calls: list[Any] = []
+    device.launch(lambda *given: calls.append(given), 5, 64, [1 << 40, 8])()
+    ((grid, block, arguments),) = calls
+    assert (grid, block) == ((5,), (64,))
+    assert [(argument.dtype.name, int(argument)) for argument in arguments] == [("uint64", 1 << 40), ("uint64", 8)]

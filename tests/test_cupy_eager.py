@@ -1,0 +1,120 @@
+"""The CuPy backend's own code, run over NumPy under CuPy's names; and what it says where there is no GPU."""
+
+import importlib.util
+import re
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from cupy_stand_in import STAND_IN, StandIn
+from graphdiff_cupy import PRECISIONS, CupyBackend, precision
+from test_ops import CASES, every
+
+import graphdiff as gd
+from graphdiff import errors
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case[0] for case in CASES])
+def test_case_on_the_backends_own_code(case: Any) -> None:
+    name, function, arguments = case
+    expected = gd.jacobian(function, every(arguments), mode="reverse")(*arguments)
+    with gd.use_backend(STAND_IN), np.errstate(all="ignore"):
+        value = function(*[gd.constant(argument) for argument in arguments])
+        for mode in ("forward", "reverse"):
+            computed = gd.jacobian(function, every(arguments), mode=mode)(*arguments)
+            for mine, theirs in zip(computed, expected):
+                assert mine.backend is STAND_IN
+                np.testing.assert_allclose(mine.numpy(), theirs.numpy(), rtol=1e-9, atol=1e-10)
+    assert value.backend is STAND_IN
+    assert isinstance(value.value, np.ndarray), f"{name}: a 0-d value is an array, not a number on the host"
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3)])
+def test_adding_at_repeated_places(shape: tuple[int, ...]) -> None:
+    places, values = np.array([2, 0, 2, 2]), np.arange(4.0 * np.prod(shape, dtype=int)).reshape(4, *shape)
+    expected = np.zeros((3, *shape))
+    np.add.at(expected, places, values)
+    with gd.use_backend(STAND_IN):
+        found = gd.at(gd.zeros((3, *shape)), places).add(values)
+    np.testing.assert_array_equal(found.numpy(), expected)
+
+
+def test_tensors_on_two_devices_do_not_mix() -> None:
+    here = gd.variable([1.0, 2.0], name="here")
+    there = here.to(STAND_IN)
+    with pytest.raises(errors.BackendError, match=r"here.* on numpy, .* on cupy-stand-in.*tensor\.to"):
+        here + there
+    np.testing.assert_array_equal((there * 2).to("numpy").numpy(), [2.0, 4.0])
+
+
+class OnTheDevice:
+    """An array of another library that lies where this backend computes."""
+
+    def __init__(self, array: Any, kind: int) -> None:
+        self.array, self.kind = array, kind
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.kind, 0
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self.array.__dlpack__()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        raise TypeError("it would have to be copied to the host")
+
+
+def test_arrays_on_the_device_are_adopted_without_a_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    array = np.arange(3.0)
+    monkeypatch.setattr(
+        StandIn,
+        "namespace",
+        SimpleNamespace(ndarray=np.ndarray, array=np.array, asarray=np.asarray, from_dlpack=lambda given: given.array),
+    )
+    backend = StandIn()
+    assert backend.adopt(OnTheDevice(array, 2)) is array
+    assert backend.adopt(OnTheDevice(array, 1)) is None  # DLPack's kCPU
+    with gd.use_backend(backend):
+        assert np.shares_memory(gd.constant(OnTheDevice(array, 2)).value, array)
+
+
+def test_tensors_go_out_through_dlpack() -> None:
+    x = gd.constant([1.0, 2.0])
+    assert np.shares_memory(np.from_dlpack(x), x.value)
+    assert x.__dlpack_device__() == (1, 0)
+    assert not hasattr(x, "__cuda_array_interface__")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("cupy") is not None, reason="CuPy is installed")
+def test_without_cupy_the_reason_and_the_mend_are_named() -> None:
+    told = gd.backends()["cupy"]
+    assert "CuPy is not installed" in told
+    assert 'pip install "graphdiff[cuda12]"' in told
+    assert '"graphdiff[cuda13]"' in told
+    before = gd.current_backend()
+    with pytest.raises(errors.BackendNotInstalledError, match="CuPy is not installed"):
+        gd.variable(1.0).to("cupy")
+    assert gd.current_backend() is before
+
+
+class NoDriver(RuntimeError):
+    pass
+
+
+@pytest.mark.parametrize(("count", "told"), [(0, "there is no NVIDIA GPU"), (NoDriver("driver"), r"no driver.*driver")])
+def test_without_a_gpu_the_reason_is_named(count: Any, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def devices() -> int:
+        if isinstance(count, Exception):
+            raise count
+        return int(count)
+
+    runtime = SimpleNamespace(getDeviceCount=devices, CUDARuntimeError=NoDriver)
+    fake = SimpleNamespace(cuda=SimpleNamespace(runtime=runtime))
+    monkeypatch.setitem(sys.modules, "cupy", fake)
+    assert re.search(told, str(CupyBackend.why_unavailable()))
+
+
+def test_an_unknown_precision_is_refused() -> None:
+    with pytest.raises(errors.BackendError, match=f"'fp8'.*{', '.join(PRECISIONS)}"), precision("fp8"):
+        pass
