@@ -38,7 +38,7 @@ OPTIMISERS: dict[str, Any] = {
 
 def training(sizes: tuple[int, ...], batch: int, make: Any = ADAM, **options: Any) -> Any:
     """Return a compiled step, its data and the parameters, on the current backend."""
-    model = gd.nn.MLP(list(sizes[1:]), in_features=sizes[0], **options)
+    model = gd.nn.MLP(list(sizes[1:]), in_features=sizes[0], seed=0, **options)
     optimizer = make(model.parameters())
 
     @gd.compile
@@ -110,7 +110,7 @@ def test_an_epoch_shuffles_and_gathers_on_the_device() -> None:
     x, y = random.normal(size=(examples, 6)), random.integers(0, 3, examples)
 
     def network() -> tuple[Any, Any]:
-        model = gd.nn.MLP([8, 3], in_features=6, dtype="float64")
+        model = gd.nn.MLP([8, 3], in_features=6, dtype="float64", seed=0)
         return model, gd.optim.Adam(model.parameters(), lr=0.01)
 
     backend = Emulated()

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -20,7 +21,7 @@ from graphdiff.draw.page import page
 from graphdiff.draw.page.content import content
 from graphdiff.draw.page.document import MODULES, embedded_json, joined
 from graphdiff.draw.page.layout import lay_out
-from graphdiff.errors import DTypeError, GraphError, StaleError
+from graphdiff.errors import DataError, DTypeError, GraphError, StaleError
 
 # Data ----------------------------------------------------------------------------------------------------------------
 
@@ -144,8 +145,8 @@ def test_a_file_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.Monkey
     path = tmp_path / "e.html"
     assert gd.draw(lecture()).save(path).read_text() == gd.draw(lecture()).page().html
     path.write_text("precious")
-    monkeypatch.setattr(Path, "replace", lambda *arguments: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError, match=r"disk full"):
+    monkeypatch.setattr(os, "replace", lambda *arguments: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(DataError, match=r"disk full"):
         gd.draw(lecture()).save(path)
     assert path.read_text() == "precious"
 

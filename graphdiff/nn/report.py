@@ -170,11 +170,11 @@ def summary(model: Module, input_shape: int | Sequence[int], *, dtype: Any = "fl
                               output
     layer                     shape   parameters  statistics  flops
     ────────────────────────────────────────────────────────────────
-    layers.0 Linear           16              80           0    144
+    layers.0 Linear           16              80           0    128
     layers.1 Activation relu  16               0           0     16
-    layers.2 Linear           3               51           0     99
+    layers.2 Linear           3               51           0     96
     ────────────────────────────────────────────────────────────────
-    total                                    131           0    259
+    total                                    131           0    240
     """
     lengths = tuple(input_shape) if isinstance(input_shape, Sequence) else (input_shape,)
     if any(not isinstance(length, int) or length < 0 for length in lengths):
