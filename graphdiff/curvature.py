@@ -167,7 +167,8 @@ class _Compressed:
         except (CompileError, NoValueError):
             self._entries = self._eager
             values = self._eager(point)
-        arrays = np.asarray(values), self._pattern.indices, self._pattern.indptr
+        # Copies: SciPy's matrices change their structure in place, as eliminate_zeros does.
+        arrays = np.asarray(values), self._pattern.indices.copy(), self._pattern.indptr.copy()
         return _compressed_rows()(arrays, shape=self._pattern.shape)
 
 

@@ -72,3 +72,11 @@ def test_repeated_eigenvalues():
 )
 def test_kinds_of_critical_points(function, kind):
     assert gd.critical_point(function, np.zeros(2)).kind == kind
+
+
+def test_a_sparse_hessian_is_its_callers_own() -> None:
+    hessian = gd.sparse_hessian(lambda x: gd.sum(x[1:] * x[:-1] ** 2))
+    first = hessian(np.zeros(3))
+    first.eliminate_zeros()
+    assert first.nnz == 0
+    assert hessian(np.ones(3)).toarray().tolist() == [[2, 2, 0], [2, 2, 2], [0, 2, 0]]
