@@ -3,6 +3,7 @@
 import doctest
 import os
 import warnings
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ def gpu() -> Any:
     cores = getattr(os, "sched_getaffinity", lambda _: None)(0)
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         patch.setattr(os, "environ", os.environ.copy())
+        patch.syspath_prepend(Path(__file__).parent.parent)
         warnings.simplefilter("ignore")
         from benchmarks import gpu
 
