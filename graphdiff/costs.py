@@ -2,210 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from graphdiff.errors import GraphError
 from graphdiff.graph import Graph, topological_order
 from graphdiff.host import is_real_floating
 from graphdiff.memory import Step, peak
-from graphdiff.op import GRAPH, Composite, sum_to
-from graphdiff.rates import current
+from graphdiff.node_costs import Cost, nbytes, node_cost, opened
+from graphdiff.op import GRAPH, sum_to
 from graphdiff.structure import flatten
 from graphdiff.tensor import Tensor, placeholder
 
 __all__ = ["MODES", "Cost", "cost", "graph_cost"]
 
 MODES = ("value", "forward", "batched forward", "reverse", "batched reverse", "finite differences")
-
-MULTIPLICATIONS = frozenset({"multiply", "divide", "reciprocal", "square", "floor_divide", "remainder"})
-ADDITIONS = frozenset({"add", "subtract"})
-_TRANSCENDENTAL = (
-    "acos acosh asin asinh atan atan2 atanh cos cosh elu erf exp expm1 gelu hypot log log10 log1p log2 "
-    "logaddexp power sigmoid sin sinh softplus sqrt tan tanh"
-)
-TRANSCENDENTAL = frozenset(_TRANSCENDENTAL.split())
-_MOVES = (
-    "argsort astype barrier broadcast_to concatenate flip getitem index_set label_weights negative pad "
-    "permute_dims positive random_draw reshape roll stop_gradient tril triu where"
-)
-MOVES = frozenset(_MOVES.split())
-VIEWS = frozenset({"barrier", "broadcast_to", "getitem", "permute_dims", "positive", "reshape", "stop_gradient"})
-"""Of the moves, those that a plan makes without touching an element, if nothing but an array's strides changes."""
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What one run costs.
-
-    Attributes
-    ----------
-    multiplications, additions, transcendental : int
-        Floating-point operations; divisions are multiplications, subtractions additions, and roots, powers and
-        elementary functions transcendental. Changes of sign, comparisons and moves are none.
-    calls : int
-        Ops that run, moves included.
-    nbytes : int
-        Bytes read and written by all ops together.
-    peak_memory : int
-        The most bytes alive at once, when each value goes after its last use and inputs, seeds and results stay; of
-        derivatives, when all values are computed first. A plan that computes in place needs less.
-    stored : int
-        Bytes of computed values that the backward pass reads, and that must be kept for it.
-    products : int
-        Of the operations, those within matrix products, which run at another rate.
-    numbers, views : int
-        Of the calls, those that do arithmetic on single numbers, and those that only look at an array differently and
-        move nothing.
-    turns : int
-        How often an inner loop begins anew within the calls: for each row that is reduced, or that meets an array which
-        is broadcast along it.
-    runs : int
-        How often a compiled function is entered.
-    """
-
-    multiplications: int = 0
-    additions: int = 0
-    transcendental: int = 0
-    calls: int = 0
-    nbytes: int = 0
-    peak_memory: int = 0
-    stored: int = 0
-    products: int = field(default=0, repr=False)
-    numbers: int = field(default=0, repr=False)
-    views: int = field(default=0, repr=False)
-    turns: int = field(default=0, repr=False)
-    runs: int = field(default=0, repr=False)
-
-    @property
-    def flops(self) -> int:
-        """All floating-point operations."""
-        return self.multiplications + self.additions + self.transcendental
-
-    def __add__(self, other: Cost) -> Cost:
-        return Cost(
-            self.multiplications + other.multiplications,
-            self.additions + other.additions,
-            self.transcendental + other.transcendental,
-            self.calls + other.calls,
-            self.nbytes + other.nbytes,
-            max(self.peak_memory, other.peak_memory),
-            max(self.stored, other.stored),
-            self.products + other.products,
-            self.numbers + other.numbers,
-            self.views + other.views,
-            self.turns + other.turns,
-            self.runs + other.runs,
-        )
-
-    def times(self, passes: int) -> Cost:
-        """Return the cost of so many passes, one after the other."""
-        return replace(self, **{name: getattr(self, name) * passes for name in _SUMMED})
-
-    def wide(self, width: int) -> Cost:
-        """Return the cost of one pass with a leading axis of that length: as many calls, each for more."""
-        once = ("calls", "views")
-        more = {each.name: getattr(self, each.name) * width for each in fields(self) if each.name not in once}
-        return replace(self, **{**more, "numbers": 0})
-
-    @property
-    def seconds(self) -> float:
-        """A rough time of a compiled run on one core, at the rates in use: see `graphdiff.rates`."""
-        rate = current()
-        return (
-            rate.call * (self.calls - self.numbers - self.views)
-            + rate.number * self.numbers
-            + rate.view * self.views
-            + rate.product * self.products
-            + rate.function * self.transcendental
-            + rate.byte * self.nbytes
-            + rate.turn * self.turns
-            + rate.run * self.runs
-        )
-
-
-_SUMMED = tuple(each.name for each in fields(Cost) if each.name not in ("peak_memory", "stored"))
-
-
-def nbytes(node: Tensor) -> int:
-    """Return the bytes of a node's value."""
-    return node.size * node.dtype.itemsize
-
-
-def node_cost(node: Tensor) -> Cost:
-    """Return what evaluating one node costs, its inputs given."""
-    op = node.op
-    if op is None:
-        return Cost()
-    name, size = op.name, node.size
-    moved = nbytes(node) + sum(map(nbytes, node.inputs))
-    if name in VIEWS and len(node.inputs) == 1:
-        return Cost(calls=1, views=1)
-    if name in MOVES:
-        return Cost(calls=1, nbytes=moved, numbers=1 if name == "negative" and not node.shape else 0)
-    if op.kind == "elementwise":
-        return replace(_elementwise_cost(node), turns=_turns(node))
-    if name in ("sum", "sum_wide", "mean", "scatter_add", "cumsum"):
-        additions = max(0, node.inputs[0].size - size)
-        turns = 0 if name == "scatter_add" else _turns(node)
-        return Cost(size if name == "mean" else 0, additions, 0, 1, moved, turns=turns)
-    if name in ("max", "min"):
-        return Cost(calls=1, nbytes=moved, turns=_turns(node))  # comparisons, as in maximum
-    if name == "matmul":
-        inner = node.inputs[0].shape[-1]
-        whole = size * inner + size * max(0, inner - 1)
-        return Cost(size * inner, whole - size * inner, 0, 1, moved, products=whole)
-    operands = [placeholder(each.shape, each.dtype) for each in node.inputs]
-    written = op.written(node, operands)
-    if written is not None:
-        boundary = frozenset(operands)
-        return sum(map(node_cost, opened(topological_order([written], boundary=boundary), boundary)[0]), Cost())
-    declared = int(op.flops * size if isinstance(op.flops, (int, float)) else op.flops(node, *node.inputs))
-    return Cost(declared - declared // 2, declared // 2, 0, op.calls, moved, turns=_turns(node))
-
-
-def _elementwise_cost(node: Tensor) -> Cost:
-    name, size = node.op.name, node.size  # type: ignore[union-attr]
-    moved, numbers = nbytes(node) + sum(map(nbytes, node.inputs)), 0 if node.shape else 1
-    if name in MULTIPLICATIONS:
-        return Cost(size, 0, 0, 1, moved, numbers=numbers)
-    if name in ADDITIONS:
-        return Cost(0, size, 0, 1, moved, numbers=numbers)
-    if name in TRANSCENDENTAL:
-        return Cost(0, 0, size, 1, moved)
-    return Cost(calls=1, nbytes=moved)  # abs, sign, floor, relu, maximum …: comparisons
-
-
-def _turns(node: Tensor) -> int:
-    """Return the rows of the larger operand where shapes differ by more than axes in front."""
-    shapes = [each.shape for each in (node, *node.inputs) if each.size > 1]
-    largest = max(shapes, key=math.prod, default=())
-    rows = math.prod(largest[:-1])
-    return 0 if rows < 2 or all(shape == largest for shape in shapes) else rows
-
-
-# Values ----------------------------------------------------------------------------------------------------------
-
-
-def opened(order: Sequence[Tensor], boundary: frozenset[Tensor]) -> tuple[list[Tensor], dict[Tensor, Tensor]]:
-    """Return the nodes with composites replaced by what they stand for, and what stands for each."""
-    found: list[Tensor] = []
-    stands: dict[Tensor, Tensor] = {}
-    for node in order:
-        if isinstance(node.op, Composite) and node not in boundary:
-            inside = node.op.open(node.inputs, node.attributes)
-            below = topological_order([inside], boundary=frozenset(node.inputs))
-            given = frozenset(node.inputs)
-            inner, more = opened([each for each in below if each not in given], boundary)
-            stands |= more
-            stands[node] = stands.get(inside, inside)
-            found += inner
-        else:
-            found.append(node)
-    return found, stands
-
 
 Slot = tuple[str, int]
 

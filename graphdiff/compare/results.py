@@ -12,8 +12,8 @@ from typing import Any
 from graphdiff.atomic import write_atomically
 from graphdiff.compare.crossover import Crossover
 from graphdiff.compare.terms import CHEAP_GRADIENT, COLUMNS
-from graphdiff.costs import Cost
 from graphdiff.errors import GraphError
+from graphdiff.node_costs import Cost
 
 __all__ = ["Comparison", "ModeResult", "require_known"]
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from graphdiff.costs import Cost, predict
+from graphdiff.costs import predict
 from graphdiff.graph import topological_order
+from graphdiff.node_costs import Cost
 from graphdiff.op import OPS
 from graphdiff.tensor import Tensor
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from graphdiff.costs import nbytes
 from graphdiff.differentiate.forward import tangents
 from graphdiff.differentiate.reverse import adjoints
 from graphdiff.draw.measure import flops_of, seconds_of
@@ -17,6 +16,7 @@ from graphdiff.draw.table import clean, fit
 from graphdiff.draw.text import known_adjoints
 from graphdiff.errors import GraphError
 from graphdiff.graph import Graph
+from graphdiff.node_costs import nbytes
 from graphdiff.op import GRAPH
 from graphdiff.tensor import Tensor, Variable
 

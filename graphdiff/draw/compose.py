@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from graphdiff.costs import nbytes
 from graphdiff.draw.annotate import Annotations, seconds_text, symbol_line
 from graphdiff.draw.colours import shade, swatches
 from graphdiff.draw.measure import flops_of
@@ -15,6 +14,7 @@ from graphdiff.draw.scopes import collapsed_scopes, enclosing, scopes_of
 from graphdiff.draw.symbols import number
 from graphdiff.draw.table import clean, fit
 from graphdiff.graph import Graph
+from graphdiff.node_costs import nbytes
 from graphdiff.op import Composite
 from graphdiff.tensor import Tensor, Variable
 
