@@ -168,11 +168,15 @@ def test_other_bad_input() -> None:
     write("d.csv", "a,b,c,y", ROWS)
     Path("empty.csv").write_bytes(b"")
     Path("binary.csv").write_bytes(b"\xff\xfe\x00")
+    Path("latin.csv").write_bytes("a,y\n1,2\n3,4\nÄ,5\n".encode("latin-1"))
+    write("one.csv", "a,y", [[1, 2]])
     write("twice.csv", "a,a,y", [[1, 2, 3]])
     Path("file").write_text("precious")
     for arguments, code, message in [
         (["empty.csv", "--target", "y"], 1, "empty.csv is empty"),
-        (["binary.csv", "--target", "y"], 1, "binary.csv is no CSV in UTF-8"),
+        (["binary.csv", "--target", "y"], 1, "binary.csv is no CSV in UTF-8: line 1"),
+        (["latin.csv", "--target", "y"], 1, "latin.csv is no CSV in UTF-8: line 4"),
+        (["one.csv", "--target", "y"], 1, "one.csv has a single row"),
         (["twice.csv", "--target", "y"], 1, "several columns 'a'"),
         (["none.csv", "--target", "y"], 1, "there is no file none.csv"),
         (["d.csv", "--target", "z"], 1, "d.csv has no column 'z'; it has 'a', 'b', 'c', 'y'"),

@@ -225,6 +225,8 @@ def describe_target(table: Table, target: str, task: str = "auto") -> tuple[list
     most = max(2, min(_MOST_CLASSES, len(table) // 5))
     if task == "auto" and not text and not (whole and len(distinct) <= most) and len(distinct) > 1:
         return None, f"{len(distinct)} different numbers"
+    if len(table) < 2:
+        raise DataError(f"{table.path} has a single row: there is nothing to tell apart")
     if len(distinct) < 2:
         raise DataError(f"{table.path}, column {target!r}: there is a single class, {distinct[0]!r}")
     if text and len(distinct) > max(_MOST_CATEGORIES, most):

@@ -109,11 +109,24 @@ def _read_csv(path: Path) -> Table:
                     )
                 rows.append(row)
                 lines.append(reader.line_num)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} is no CSV in UTF-8: {error}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is no CSV in UTF-8: line {_undecodable(path)} is not: {error.reason}") from error
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}, is no CSV: {error}") from error
     if not rows:
         raise DataError(f"{path} has no rows below its header")
     return Table(path, {name: _parsed(values) for name, values in zip(names, zip(*rows))}, lines)
+
+
+def _undecodable(path: Path) -> int:
+    """Return the number of the first line that is no UTF-8: the decoder counts bytes, from where it last read on."""
+    with open(path, "rb") as stream:
+        for number, line in enumerate(stream, 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                return number
+    return 1
 
 
 def _parsed(values: Sequence[str]) -> Any:
