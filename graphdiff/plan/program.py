@@ -36,6 +36,7 @@ class Program:
     outputs: list[Tensor]
     updates: dict[Variable, Tensor] = field(default_factory=dict)
     gradients: dict[Variable, Tensor] = field(default_factory=dict)
+    _nodes: list[Tensor] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def roots(self) -> list[Tensor]:
@@ -44,6 +45,11 @@ class Program:
 
     def nodes(self) -> list[Tensor]:
         """Return everything the roots depend on, constants included, inputs before users."""
+        if self._nodes is None:
+            self._nodes = self._collected()
+        return self._nodes
+
+    def _collected(self) -> list[Tensor]:
         seen: set[Tensor] = set()
         pending = self.roots
         while pending:
