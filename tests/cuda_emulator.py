@@ -1,7 +1,8 @@
 """A device that runs the CuPy backend's plans on the CPU: its kernels compiled as C++, its products by NumPy.
 
 A kernel is right for any number of threads. Here a block has as many as `threads` says, as threads of the system that
-meet at barriers; blocks run one after the other.
+meet at barriers; blocks run one after the other. Whatever is run here is also compiled for GPUs, if NVIDIA's compiler
+is installed.
 """
 
 import ctypes
@@ -11,15 +12,20 @@ import subprocess
 import tempfile
 from collections.abc import Callable
 from functools import cache, partial
+from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
 from graphdiff_cupy.device import exhausted
+from graphdiff_cupy.nvrtc import compile_source
+from graphdiff_cupy.ordering import Launch, waits
 from graphdiff_cupy.preamble import PREAMBLE
 from graphdiff_cupy.units import Product
 
 COMPILER = shutil.which("g++")
+ARCHITECTURES = ("sm_80", "sm_90")
 WHY_NOT = "there is no C++ compiler (g++) to run generated kernels on the CPU"
 _ALIGNMENT = 64
 
@@ -46,6 +52,7 @@ struct Dimensions { int x; };
 extern thread_local Dimensions threadIdx, blockIdx;
 extern Dimensions blockDim, gridDim;
 extern "C" void meet();
+extern unsigned long long handed_on[1024];
 extern "C" void run_blocks(int blocks, int threads, void (*kernel)(void**), void** pointers);
 """
 RUNTIME = (
@@ -54,6 +61,7 @@ RUNTIME = (
     + r"""
 thread_local Dimensions threadIdx, blockIdx;
 Dimensions blockDim, gridDim;
+unsigned long long handed_on[1024];
 static pthread_barrier_t meeting;
 static void (*kernel)(void**);
 static void** pointers;
@@ -90,6 +98,14 @@ template <class To, class From> static inline To same_bits(From x) {
     To y;
     __builtin_memcpy(&y, &x, sizeof y);
     return y;
+}
+template <class T> static inline T __shfl_down_sync(unsigned, T x, int distance) {
+    __builtin_memcpy(&handed_on[threadIdx.x], &x, sizeof x);
+    meet();
+    const int from = threadIdx.x + distance;
+    if (from < blockDim.x && from / 32 == threadIdx.x / 32) __builtin_memcpy(&x, &handed_on[from], sizeof x);
+    meet();
+    return x;
 }
 static inline float __int_as_float(int x) { return same_bits<float>(x); }
 static inline double __longlong_as_double(long long x) { return same_bits<double>(x); }
@@ -149,22 +165,33 @@ class Functions:
     """The kernels of one plan; those of all plans made so far are compiled together when the first is needed."""
 
     pending: ClassVar[list["Functions"]] = []
+    for_gpus: ClassVar[set[str]] = set()
     made: ClassVar[int] = 0
 
     def __init__(self, source: str) -> None:
         Functions.made += 1
         self.prefix = f"m{Functions.made}_"
-        self.source = apart(source, self.prefix)
+        self.source = source
         self.library: ctypes.CDLL | None = None
         Functions.pending.append(self)
 
     def function(self, name: str) -> Any:
         if self.library is None:
-            library = as_library([each.source for each in Functions.pending])
-            for each in Functions.pending:
-                each.library = library
-            Functions.pending.clear()
+            self._compile()
         return getattr(self.library, f"run_{self.prefix}{name}")
+
+    @classmethod
+    def _compile(cls) -> None:
+        plans, cls.pending = cls.pending, []
+        library = as_library([apart(plan.source, plan.prefix) for plan in plans])
+        for plan in plans:
+            plan.library = library
+        new = {plan.source: plan.prefix for plan in plans if plan.source not in cls.for_gpus}
+        if new and find_spec("cuda") and find_spec("cuda.core"):
+            text = "\n".join(apart(source, prefix) for source, prefix in new.items())
+            for architecture in ARCHITECTURES:
+                assert compile_source(PREAMBLE + text, architecture).startswith(b"\x7fELF")
+            cls.for_gpus.update(new)
 
 
 class RecordingError(RuntimeError):
@@ -184,6 +211,8 @@ class Emulator:
         Bytes of memory.
     records : bool
         Whether launches can be recorded.
+    late : bool
+        Whether the launches of a graph run in the order farthest from that of the program which the device may choose.
     """
 
     out_of_memory = MemoryError
@@ -197,8 +226,10 @@ class Emulator:
         epilogs: set[str] | None = None,
         limit: int | None = None,
         records: bool = True,
+        late: bool = True,
     ) -> None:
         self.threads, self.blocks, self.epilogs, self.limit, self.records = threads, blocks, epilogs, limit, records
+        self.late = late
         self.products: list[Product] = []
         self.sources: list[str] = []
         self.launched = 0
@@ -249,21 +280,41 @@ class Emulator:
         run = function()
         return lambda: run(blocks, threads, given)
 
-    def record(self, launches: list[Callable[[], None]]) -> Callable[[], None]:
+    def record(self, launches: list[Launch]) -> Callable[[], None]:
         if not self.records:
             raise RecordingError("operation not permitted when stream is capturing")
-        frozen = list(launches)
+        order = latest_first(launches) if self.late else launches
+        frozen = [launch.run for launch in order]
 
         def replay() -> None:
             self.launched += 1
-            for launch in frozen:
-                launch()
+            for run in frozen:
+                run()
 
         return replay
 
-    def product(self, product: Product, arrays: dict[str, Any]) -> Callable[[], None]:
+    def workspace(self) -> SimpleNamespace:
+        return SimpleNamespace(nbytes=0)
+
+    def product(self, product: Product, arrays: dict[str, Any], workspace: Any) -> Callable[[], None]:
         self.products.append(product)
         return lambda: multiply(product, **arrays)
+
+
+def latest_first(launches: list[Launch]) -> list[Launch]:
+    """Return an order in which a device may run launches: of those that have nothing to wait for, always the last."""
+    before = waits([launch.touches for launch in launches])
+    lanes: dict[int, list[int]] = {}
+    for place in reversed(range(len(launches))):
+        lanes.setdefault(launches[place].lane, []).append(place)
+    order: list[int] = []
+    done: set[int] = set()
+    while len(order) < len(launches):
+        ready = [lane for lane in lanes.values() if lane and done.issuperset(before[lane[-1]])]
+        place = max(ready, key=lambda lane: lane[-1]).pop()
+        order.append(place)
+        done.add(place)
+    return [launches[place] for place in order]
 
 
 def widened(array: Any, compute: str) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from cuda_emulator import COMPILER, WHY_NOT, Emulator
 from cupy_stand_in import Emulated
-from graphdiff_cupy.cublaslt import Multiplier
+from graphdiff_cupy.cublaslt import Multiplier, Workspace
 from graphdiff_cupy.units import Product
 from test_cupy_networks import ADAM, NETWORKS, trained
 
@@ -120,14 +120,13 @@ class Described(Emulator):
 
     def __init__(self) -> None:
         super().__init__()
-        workspace = self.empty(1 << 10)
+        self.workspaces: list[Workspace] = []
         self.multiplier = Multiplier.__new__(Multiplier)
         self.multiplier.__dict__.update(
             cupy=SimpleNamespace(cuda=SimpleNamespace(get_current_stream=lambda: SimpleNamespace(ptr=77))),
             library=Library(),
             types=Names("COMPUTE_32F COMPUTE_64F COMPUTE_32F_FAST_TF32"),
             handle=0,
-            workspace=self.located(workspace),
             _supported={},
         )
 
@@ -138,10 +137,15 @@ class Described(Emulator):
     def supports(self, product: Product) -> bool:
         return self.multiplier.supports(product)
 
-    def product(self, product: Product, arrays: Any) -> Any:
+    def workspace(self) -> Any:
+        namespace = SimpleNamespace(empty=lambda count, dtype: self.located(np.empty(count, dtype)), uint8=np.uint8)
+        self.workspaces.append(Workspace(namespace))
+        return self.workspaces[-1]
+
+    def product(self, product: Product, arrays: Any, workspace: Any) -> Any:
         self.products.append(product)
         located = {name: None if array is None else self.located(array) for name, array in arrays.items()}
-        return self.multiplier.launch(product, located)
+        return self.multiplier.launch(product, located, workspace)
 
 
 @pytest.mark.skipif(COMPILER is None, reason=WHY_NOT)

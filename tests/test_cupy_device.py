@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from graphdiff_cupy.device import CupyDevice
+from graphdiff_cupy.ordering import LANES, Access, Launch
 
 CURRENT = SimpleNamespace(ptr=77)
 
@@ -16,25 +17,32 @@ class RefusedError(RuntimeError):
 
 
 class Recording:
-    """A stream that notes when it records.
+    """A stream that notes what it does.
 
-    Ending a recording fails once something in it was refused, as CUDA's does.
+    What it is given next comes after `after`, the launches so far and those that it waited for. Ending a recording
+    fails once something in it was refused, as CUDA's does.
     """
 
-    def __init__(self, notes: list[Any]) -> None:
-        self.notes = notes
+    def __init__(self, notes: list[Any], current: list[Any]) -> None:
+        self.notes, self.current, self.after = notes, current, set[str]()
 
     def __enter__(self) -> None:
-        self.notes.append("enter")
+        self.current.append(self)
 
     def __exit__(self, *exception: object) -> None:
-        self.notes.append("leave")
+        assert self.current.pop() is self
 
     def begin_capture(self) -> None:
         self.notes.append(("begin", gc.isenabled()))
 
+    def record(self) -> Any:
+        return SimpleNamespace(after=set(self.after), stream=self)
+
+    def wait_event(self, event: Any) -> None:
+        self.after |= event.after
+
     def end_capture(self) -> Any:
-        self.notes.append("end")
+        self.notes.append(("end", set(self.after)))
         if "refused" in self.notes:
             raise RefusedError("the recording was invalidated")
         return SimpleNamespace(
@@ -51,7 +59,8 @@ def device() -> Any:
     made.cupy = SimpleNamespace(
         cuda=SimpleNamespace(runtime=runtime, get_current_stream=lambda: CURRENT), empty=OnDevice
     )
-    made._recording = Recording(made.notes)
+    made.current = []
+    made._streams = [Recording(made.notes, made.current) for _ in range(LANES)]
     made.refusals = (RefusedError,)
     return made
 
@@ -70,13 +79,44 @@ class OnDevice:
         self.assigned = value
 
 
+def launch(device: Any, name: str, lane: int, touches: list[Access]) -> Launch:
+    """Return a launch that notes its name and what comes before it."""
+
+    def run() -> None:
+        stream = device.current[-1]
+        device.notes.append((name, set(stream.after)))
+        stream.after.add(name)
+
+    return Launch(run, lane, touches)
+
+
 def test_launches_are_recorded_once_and_replayed_on_the_current_stream(device: Any) -> None:
-    replay = device.record([lambda: device.notes.append("a"), lambda: device.notes.append("b")])
-    assert device.notes == ["enter", ("begin", False), "a", "b", "end", "leave", "upload"]
+    replay = device.record([launch(device, "a", 0, []), launch(device, "b", 0, [])])
+    assert device.notes == [("begin", False), ("a", set()), ("b", {"a"}), ("end", {"a", "b"}), "upload"]
     assert gc.isenabled()
+    assert device.current == []
     device.notes.clear()
     replay()
     assert device.notes == [("launch", CURRENT)]
+
+
+def test_lanes_wait_for_what_they_need_and_all_are_done_at_the_end(device: Any) -> None:
+    x, y, z = (Access(memory, 0, 8, writes=True) for memory in "xyz")
+    read_x, read_y = (Access(memory, 0, 8, writes=False) for memory in "xy")
+    device.record(
+        [
+            launch(device, "makes x", 0, [x]),
+            launch(device, "alone", 3, [z]),
+            launch(device, "makes y of x", 0, [read_x, y]),
+            launch(device, "reads x", 1, [read_x]),
+            launch(device, "reads y", 1, [read_y]),
+        ]
+    )
+    before = dict(device.notes[1:-1])
+    assert before["alone"] == set()
+    assert before["reads x"] == {"makes x"}
+    assert before["reads y"] == {"makes x", "makes y of x", "reads x"}
+    assert before["end"] == {"makes x", "alone", "makes y of x", "reads x", "reads y"}
 
 
 def test_a_failed_recording_is_ended_and_the_collector_runs_again(device: Any) -> None:
@@ -84,9 +124,10 @@ def test_a_failed_recording_is_ended_and_the_collector_runs_again(device: Any) -
         raise RuntimeError("no")
 
     with pytest.raises(RuntimeError, match="no"):
-        device.record([fail])
-    assert device.notes == ["enter", ("begin", False), "end", "leave"]
+        device.record([Launch(fail, 2, [])])
+    assert device.notes == [("begin", False), ("end", set())]
     assert gc.isenabled()
+    assert device.current == []
 
 
 def test_what_was_refused_is_told_not_that_the_recording_failed(device: Any) -> None:
@@ -95,7 +136,7 @@ def test_what_was_refused_is_told_not_that_the_recording_failed(device: Any) -> 
         raise RefusedError("this cannot be recorded")
 
     with pytest.raises(RefusedError, match="this cannot be recorded"):
-        device.record([refuse])
+        device.record([Launch(refuse, 0, [])])
 
 
 def test_memory_is_moved_by_its_bytes_and_converted_where_it_must_be(device: Any) -> None:

@@ -1,14 +1,12 @@
-"""Whole training steps of the CuPy backend on the CPU against NumPy's plans; all their sources compiled for GPUs."""
+"""Whole training steps of the CuPy backend on the CPU against NumPy's plans."""
 
 from typing import Any
 
 import numpy as np
 import pytest
-from cuda_emulator import COMPILER, WHY_NOT, apart
+from cuda_emulator import COMPILER, WHY_NOT, Functions
 from cupy_stand_in import Emulated
 from graphdiff_cupy.nvrtc import compile_source
-from graphdiff_cupy.preamble import PREAMBLE
-from test_ops import CASES, every
 
 import graphdiff as gd
 from graphdiff import errors
@@ -68,6 +66,14 @@ def test_training_is_numpys(name: str) -> None:
     np.testing.assert_allclose(losses, expected, rtol=1e-5)
     for mine, theirs in zip(weights, expected_weights):
         np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-4 * np.abs(theirs).max())
+
+
+@pytest.mark.skipif(COMPILER is None, reason=WHY_NOT)
+@pytest.mark.parametrize("sizes", [(6, 8, 3), (100, 64, 40)])  # a block for everything, and a block for each row
+def test_threads_wait_for_each_other(sizes: tuple[int, ...]) -> None:
+    losses, _ = trained(Emulated(threads=64, blocks=7), 2, sizes, 300, ADAM)
+    expected, _ = trained("numpy", 2, sizes, 300, ADAM)
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)
 
 
 @pytest.mark.skipif(COMPILER is None, reason=WHY_NOT)
@@ -156,50 +162,15 @@ def test_an_epoch_shuffles_and_gathers_on_the_device() -> None:
         np.testing.assert_allclose(mine, theirs.numpy(), rtol=1e-9)
 
 
-def sources_of_networks() -> list[str]:
-    """Return the kernels of every network."""
-    backend = Emulated()
-    with gd.use_backend(backend):
-        for sizes, batch in NETWORKS.values():
-            step, data, _ = training(sizes, batch)
-            step.plan(*data)
-    return backend.device.sources
-
-
-def sources_of_optimisers() -> list[str]:
-    """Return the kernels of every optimiser."""
-    backend = Emulated()
-    with gd.use_backend(backend):
-        for make in OPTIMISERS.values():
-            step, data, _ = training((6, 3), 10, make)
-            step.plan(*data)
-    return backend.device.sources
-
-
-def sources_of_ops() -> list[str]:
-    """Return the kernels of every op and its derivatives."""
-    backend = Emulated()
-    with gd.use_backend(backend), np.errstate(all="ignore"):
-        for _, function, arguments in CASES:
-            jacobian = gd.jacobian(function, every(arguments), mode="reverse")
-            gd.compile(jacobian).plan(*map(gd.constant, arguments))
-    return backend.device.sources
-
-
-@pytest.mark.parametrize(
-    ("sources", "architecture", "least"),
-    [
-        (sources_of_networks, "sm_90", 10),
-        (sources_of_optimisers, "sm_90", 10),
-        (sources_of_ops, "sm_80", 150),
-    ],
-)
-def test_every_kernel_compiles_for_a_gpu(sources: Any, architecture: str, least: int) -> None:
+@pytest.mark.skipif(COMPILER is None, reason=WHY_NOT)
+def test_what_runs_on_the_cpu_is_also_compiled_for_gpus() -> None:
     pytest.importorskip("cuda.core", reason="cuda-core, which reaches the CUDA compiler, is not installed")
-    distinct = sorted({apart(source, "{}") for source in sources()})
-    text = "\n".join(kernels.replace("{}", f"m{place}_") for place, kernels in enumerate(distinct))
-    assert text.count("__global__") >= least
-    assert compile_source(PREAMBLE + text, architecture).startswith(b"\x7fELF")
+    backend = Emulated()
+    trained(backend, 1, *NETWORKS["A"])
+    assert set(backend.device.sources) <= Functions.for_gpus
+    broken = Functions('extern "C" __global__ void k(float* x) { x[0] = __builtin_sqrt(x[0]); }')
+    with pytest.raises(errors.BackendError, match=r"(?s)does not compile for sm_80.*__builtin_sqrt"):
+        broken.function("k")
 
 
 def test_a_source_that_does_not_compile_says_so() -> None:

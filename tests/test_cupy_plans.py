@@ -115,7 +115,7 @@ def test_a_sign_before_a_sign_is_no_decrement(emulated: Any) -> None:
     np.testing.assert_array_equal(twice(np.array([1.0, -2.0])).numpy(), [2.0, -4.0])
 
 
-@pytest.mark.parametrize("threads", [1, 2, 16])
+@pytest.mark.parametrize("threads", [1, 2, 16, 128])
 @pytest.mark.parametrize(("shape", "axis"), [((20, 90), 1), ((90, 20), 0), ((4, 10, 12), (0, 2)), ((3000,), None)])
 def test_sums_by_any_number_of_threads(threads: int, shape: Any, axis: Any) -> None:
     x = np.random.default_rng(0).normal(size=shape)
@@ -138,7 +138,7 @@ def test_a_long_sum_is_made_by_several_blocks_in_two_stages(size: int, emulated:
     assert max(blocks) >= 8
 
 
-@pytest.mark.parametrize("threads", [1, 4])
+@pytest.mark.parametrize("threads", [1, 4, 64])
 def test_rows_share_a_kernel_where_each_needs_only_itself(threads: int) -> None:
     x = np.random.default_rng(0).normal(size=(40, 1000)).astype("float32")
     with gd.use_backend(Emulated(threads=threads, blocks=7)):

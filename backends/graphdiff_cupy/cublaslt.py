@@ -18,10 +18,12 @@ from graphdiff.errors import BackendError
 from graphdiff.plan.schedule import View
 from graphdiff_cupy.units import Product
 
-__all__ = ["Multiplier"]
+__all__ = ["Multiplier", "Workspace"]
 
 WORKSPACE = 32 << 20
-"""Bytes; what NVIDIA advises for Hopper."""
+"""The most bytes that an algorithm may work in; what NVIDIA advises for Hopper."""
+ALIGNMENT = 64
+"""Bytes in steps of which plans lay their memory out; within it a part of an arena begins anywhere."""
 _R_32F, _R_64F, _R_16F, _R_16BF = 0, 1, 2, 14
 """cudaDataType_t."""
 _KINDS = {
@@ -32,6 +34,36 @@ _KINDS = {
     "fp16": ("COMPUTE_32F", _R_16F, _R_32F),
 }
 """By precision: how sums are kept, and the types of the operands and of the result."""
+
+
+class Workspace:
+    """Memory in which products work that never run at the same time: as much as the neediest of them asks for.
+
+    Parameters
+    ----------
+    cupy : module
+
+    Attributes
+    ----------
+    nbytes : int
+        What has been asked for; it is reserved when it is first needed.
+    """
+
+    def __init__(self, cupy: Any) -> None:
+        self.cupy, self.nbytes = cupy, 0
+        self._memory: Any = None
+
+    def ask(self, nbytes: int) -> None:
+        """Ask for at least so much."""
+        if nbytes > self.nbytes:
+            self.nbytes, self._memory = nbytes, None
+
+    @property
+    def pointer(self) -> int:
+        """The address, 0 where nothing was asked for."""
+        if self._memory is None and self.nbytes:
+            self._memory = self.cupy.empty(self.nbytes, self.cupy.uint8)
+        return int(self._memory.data.ptr) if self.nbytes else 0
 
 
 class Multiplier:
@@ -51,16 +83,13 @@ class Multiplier:
             ) from error
         self.cupy, self.library, self.types = cupy, cublasLt, cublas.ComputeType
         self.handle = cublasLt.create()
-        self.workspace = cupy.empty(WORKSPACE, cupy.uint8)
         self._supported: dict[Any, bool] = {}
 
     def supports(self, product: Product) -> bool:
         """Whether there is an algorithm for a product and its epilog."""
-        # Addresses with the alignment that the operands will have: plans lay their memory out in steps of 64 bytes, and
-        # within it a part of an arena begins anywhere.
-        base = int(self.workspace.data.ptr) + 64
+        # Addresses that are aligned as those of the operands will be.
         addresses = {
-            name: 0 if view is None else base + view.place()[1] * view.dtype.itemsize
+            name: 0 if view is None else ALIGNMENT + view.place()[1] * view.dtype.itemsize
             for name, view in product.operands.items()
         }
         layouts = map(_layout_of, (product.x, product.y, product.out))
@@ -70,8 +99,8 @@ class Multiplier:
             found = self._supported[key] = _Problem(self, product, addresses).algorithm is not None
         return found
 
-    def launch(self, product: Product, arrays: dict[str, Any]) -> Callable[[], None]:
-        """Return the launch of a product over arrays, run once so that everything is loaded."""
+    def launch(self, product: Product, arrays: dict[str, Any], workspace: Workspace) -> Callable[[], None]:
+        """Return the launch of a product over arrays; it must run once before it is recorded, to load everything."""
         addresses = {name: 0 if array is None else int(array.data.ptr) for name, array in arrays.items()}
         problem = _Problem(self, product, addresses)
         if problem.algorithm is None:
@@ -80,9 +109,7 @@ class Multiplier:
                 f"cuBLASLt has no algorithm for {rows}×{inner} @ {inner}×{columns} in {product.compute} with "
                 f'{product.epilog}. Switch epilogs off: compile(disable=["epilog"])'
             )
-        run = problem.launch()
-        run()
-        return run
+        return problem.launch(workspace)
 
 
 class _Problem:
@@ -159,7 +186,9 @@ class _Problem:
             library.matmul_preference_destroy(preference)
         return found if count[0] and found["state"][0] == 0 else None
 
-    def launch(self) -> Callable[[], None]:
+    def launch(self, workspace: Workspace) -> Callable[[], None]:
+        """Return the launch of the product in a workspace that it may share with others."""
+        workspace.ask(int(self.algorithm["workspace_size"][0]))
         one, zero = np.array(1, self.scale), np.array(0, self.scale)
         owner, algorithm, addresses = self.owner, self.algorithm, self.addresses
         current = owner.cupy.cuda.get_current_stream
@@ -167,12 +196,12 @@ class _Problem:
             owner.library.matmul, owner.handle, self.descriptor, one.ctypes.data,
             addresses["y"], self.a, addresses["x"], self.b, zero.ctypes.data,
             addresses["out"], self.d, addresses["out"], self.d,
-            algorithm["algo"].ctypes.data, int(owner.workspace.data.ptr), WORKSPACE,
+            algorithm["algo"].ctypes.data,
         )  # fmt: skip
         kept = (self, one, zero)  # cuBLASLt reads the descriptors and these numbers at every launch
 
         def run(kept: Any = kept) -> None:
-            multiply(current().ptr)
+            multiply(workspace.pointer, workspace.nbytes, current().ptr)
 
         return run
 

@@ -9,8 +9,9 @@ from functools import cache
 from typing import Any
 
 from graphdiff.errors import DeviceMemoryError
-from graphdiff_cupy.cublaslt import Multiplier
+from graphdiff_cupy.cublaslt import Multiplier, Workspace
 from graphdiff_cupy.nvrtc import compiled
+from graphdiff_cupy.ordering import LANES, Launch, waits
 from graphdiff_cupy.units import Product
 
 __all__ = ["CupyDevice", "exhausted"]
@@ -36,7 +37,7 @@ def refusals() -> tuple[type[Exception], ...]:
 
 
 class CupyDevice:
-    """The current GPU through CuPy. Plans share one, with one handle and workspace for products."""
+    """The current GPU through CuPy. Plans share one, with one handle for products."""
 
     def __init__(self) -> None:
         import cupy
@@ -44,8 +45,8 @@ class CupyDevice:
         self.cupy = cupy
         self.out_of_memory = cupy.cuda.memory.OutOfMemoryError
         self.refusals = refusals()
-        # Recording needs a stream that does not wait for the default one; graphs are launched on the user's.
-        self._recording = cupy.cuda.Stream(non_blocking=True)
+        # Recording needs streams that do not wait for the default one; graphs are launched on the user's.
+        self._streams = [cupy.cuda.Stream(non_blocking=True) for _ in range(LANES)]
         self._multiplier = Multiplier(cupy)
         self.architecture = f"sm_{cupy.cuda.Device().compute_capability}"
 
@@ -130,36 +131,60 @@ class CupyDevice:
         arguments = tuple(map(uint64, pointers))
         return lambda: function((blocks,), (threads,), arguments)
 
-    def product(self, product: Product, arrays: dict[str, Any]) -> Callable[[], None]:
-        """Return the launch of a product; its algorithm is chosen, and run once, now."""
-        return self._multiplier.launch(product, arrays)
+    def workspace(self) -> Workspace:
+        """Return memory in which products of one lane can work."""
+        return Workspace(self.cupy)
 
-    def record(self, launches: Sequence[Callable[[], None]]) -> Callable[[], None]:
+    def product(self, product: Product, arrays: dict[str, Any], workspace: Workspace) -> Callable[[], None]:
+        """Return the launch of a product, its algorithm chosen; it must run once before it is recorded."""
+        return self._multiplier.launch(product, arrays, workspace)
+
+    def record(self, launches: Sequence[Launch]) -> Callable[[], None]:
         """Return launches as one CUDA graph, launched on whatever stream is current then.
 
-        The garbage collector is off meanwhile: freeing memory of CuPy may make calls that end the recording.
+        Every lane is recorded on a stream of its own. The garbage collector is off meanwhile: freeing memory of CuPy
+        may make calls that end the recording.
 
         Raises
         ------
         Exception
             One of `refusals`: something among the launches cannot be recorded.
         """
+        first, *others = (self._streams[lane] for lane in sorted({0, *(launch.lane for launch in launches)}))
         collecting = gc.isenabled()
         gc.disable()
         try:
-            with self._recording:
-                self._recording.begin_capture()
+            with first:
+                first.begin_capture()
                 try:
-                    for launch in launches:
-                        launch()
+                    begun = first.record()
+                    for stream in others:  # only so are they recorded, too
+                        stream.wait_event(begun)
+                    events = self._launch_in_lanes(launches)
+                    for stream in others:
+                        events.append(stream.record())
+                        first.wait_event(events[-1])
                 except BaseException:
                     # A recording that failed is ended all the same, and says only that it failed.
                     with contextlib.suppress(*self.refusals):
-                        self._recording.end_capture()
+                        first.end_capture()
                     raise
-                graph = self._recording.end_capture()
+                graph = first.end_capture()
         finally:
             if collecting:
                 gc.enable()
         graph.upload()
         return lambda: graph.launch(stream=self.cupy.cuda.get_current_stream())
+
+    def _launch_in_lanes(self, launches: Sequence[Launch]) -> list[Any]:
+        """Launch each on its lane's stream; return the events between streams, which must outlive the recording."""
+        done: dict[int, Any] = {}
+        for place, (launch, before) in enumerate(zip(launches, waits([launch.touches for launch in launches]))):
+            stream = self._streams[launch.lane]
+            for earlier in before:
+                if launches[earlier].lane != launch.lane:
+                    stream.wait_event(done[earlier])
+            with stream:
+                launch.run()
+            done[place] = stream.record()
+        return list(done.values())

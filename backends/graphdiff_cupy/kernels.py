@@ -16,6 +16,7 @@ from graphdiff.plan.schedule import Storage, View
 from graphdiff_cupy.emit import Body, Index
 from graphdiff_cupy.expressions import CASTS, IDENTITIES, REDUCTIONS, TYPES, cast, number
 from graphdiff_cupy.grouping import Group
+from graphdiff_cupy.ordering import Access, accesses
 from graphdiff_cupy.sizes import BLOCKS, axes_of, launch_size, sums_rows, threads_for_one
 from graphdiff_cupy.units import Copied, Output, Unit
 
@@ -23,6 +24,8 @@ __all__ = ["Kernel", "write_kernel"]
 
 WIDTH = 16
 """Bytes that a thread reads at once where the layout allows."""
+WARP = 32
+"""Threads that can hand values on to each other."""
 _WORDS = re.compile(r"[A-Za-z_]\w*")
 
 
@@ -37,6 +40,10 @@ class Kernel:
         What each pointer points to: memory, or the state of the random generator of that id; and its C++ type.
     blocks, threads : int
     group : Group
+    vectorised : bool
+        Whether threads read several elements at once.
+    shared : bool
+        Whether threads meet in shared memory.
     """
 
     name: str
@@ -46,6 +53,7 @@ class Kernel:
     text: str = ""
     parameters: list[tuple[Storage | int, str]] = field(default_factory=list)
     vectorised: bool = False
+    shared: bool = False
 
     def pointer(self, target: Storage | int, kind: str) -> str:
         """Return the parameter that points to memory, by its type."""
@@ -60,10 +68,8 @@ def write_kernel(name: str, group: Group, draws: dict[int, list[Tensor]]) -> Ker
     kernel = Kernel(name, group, *launch_size(group))
     writer = _Writer(kernel, draws)
     lines = writer.rows() if group.rows else writer.block() if len(group.units) > 1 else writer.grid(group.units[0])
-    head = []
-    if any(unit.reduced is not None for unit in group.units):
-        # One piece of memory for all sums of the kernel: they are made one after the other.
-        head = [f"__shared__ double shared[{kernel.threads}];"]
+    # One piece of memory for all sums of the kernel: they are made one after the other.
+    head = [f"__shared__ double shared[{kernel.threads}];"] if kernel.shared else []
     parameters = ", ".join(f"{kind}* p{place}" for place, (_, kind) in enumerate(kernel.parameters))
     opening = f'extern "C" __global__ void __launch_bounds__({kernel.threads}) {name}({parameters}) {{'
     kernel.text = "\n".join([opening, *_indented([*head, *lines]), "}"])
@@ -100,6 +106,17 @@ def _after(once: list[str], loop: list[str]) -> list[str]:
     return ["{", *once, *loop, "}"] if once else loop
 
 
+def _barriers(units: list[Unit]) -> list[bool]:
+    """Return for every unit of a block whether its threads must first wait for each other."""
+    found: list[bool] = []
+    since: list[Access] = []
+    for unit in units:
+        own = accesses(unit.reads, unit.writes)
+        found.append(any(each.meets(other) for each in own for other in since))
+        since = own if found[-1] else since + own
+    return found
+
+
 class _Writer:
     def __init__(self, kernel: Kernel, draws: dict[int, list[Tensor]]) -> None:
         self.kernel, self.draws, self.views = kernel, draws, kernel.group.views
@@ -119,8 +136,8 @@ class _Writer:
     def block(self) -> list[str]:
         """Small units one after the other, by one block."""
         lines: list[str] = ["if (blockIdx.x > 0) return;"]
-        for place, unit in enumerate(self.kernel.group.units):
-            lines += ["__syncthreads();"] if place else []
+        for unit, waiting in zip(self.kernel.group.units, _barriers(self.kernel.group.units), strict=True):
+            lines += ["__syncthreads();"] if waiting else []
             if unit.reduced is not None:
                 lines += self.reduction(unit, unit.size, "0", str(unit.size), "lanes")
             else:
@@ -131,14 +148,14 @@ class _Writer:
         """Units one after the other for each row, every row by one block."""
         rows = self.kernel.group.rows
         lines = [f"for (Count row = blockIdx.x; row < {rows}; row += gridDim.x) {{"]
-        for unit in self.kernel.group.units:
+        for unit, waiting in zip(self.kernel.group.units, _barriers(self.kernel.group.units), strict=True):
+            lines += ["__syncthreads();"] if waiting else []
             length = unit.size // rows
             if unit.reduced is not None:
                 lines += self.reduction(unit, length, f"row * {length}", f"(row + 1) * {length}", "lanes")
             else:
                 lines += self.loop(unit, f"row * {length} + threadIdx.x", f"(row + 1) * {length}", "blockDim.x")
-            lines.append("__syncthreads();")
-        return [*lines, "}"]
+        return [*lines, "__syncthreads();", "}"]
 
     # Loops ------------------------------------------------------------------------------------------------------------
 
@@ -251,13 +268,10 @@ class _Writer:
         neighbours = sums_rows(unit)
         # Neighbouring threads read neighbouring elements.
         part, lane = ("% parts", "/ parts") if neighbours else ("/ lanes", "% lanes")
-        gap = "1" if neighbours else "lanes"
         body = self.body(unit, self.load)
         item = self.item(unit, body)
         merge = REDUCTIONS[name]
-        shared = f"{kind}_shared".replace(" ", "_")
-        own = f"{shared}[threadIdx.x]"
-        result = own if unit.chunk else self.result(node, own)
+        result = "total" if unit.chunk else self.result(node, "total")
         bound = f"k < {unit.inner}"
         if unit.chunk:
             bound += f" && i * {unit.chunk} + k < {node.inputs[0].size}"
@@ -266,7 +280,6 @@ class _Writer:
             "{",
             f"const int parts = blockDim.x < {parts} ? blockDim.x : {parts}, lanes = blockDim.x / parts;",
             f"const int part = threadIdx.x {part}, lane = threadIdx.x {lane};",
-            f"{kind}* {shared} = ({kind}*)shared;",
             f"for (Count begin = {first}; begin < {end}; begin += {step}) {{",
             "const Count i = begin + lane;",
             f"{kind} total = {_identity(node)};",
@@ -276,17 +289,41 @@ class _Writer:
             f"total = {merge.format('total', item)};",
             "}",
             "}",
-            f"{own} = total;",
-            "__syncthreads();",
-            "for (int half = parts / 2; half > 0; half /= 2) {",
-            f"if (part < half) {own} = {merge.format(own, f'{shared}[threadIdx.x + half * {gap}]')};",
-            "__syncthreads();",
-            "}",
+            *self.meeting(kind, merge, parts, neighbours),
             f"if (part == 0 && i < {end}) {self.element(output.view, 'i')} = {result};",
-            "__syncthreads();",
             "}",
             "}",
         ]
+        return lines
+
+    def meeting(self, kind: str, merge: str, parts: int, neighbours: bool) -> list[str]:
+        """Put together what the threads of one result have; the first of them has it then.
+
+        Threads of a warp hand their values on to each other; others meet in shared memory.
+        """
+        last = WARP if neighbours else 1
+        lines = []
+        if parts > last:
+            self.kernel.shared = True
+            other = f"shared_values[threadIdx.x + half * {'1' if neighbours else 'lanes'}]"
+            lines = [
+                f"{kind}* shared_values = ({kind}*)shared;",
+                "__syncthreads();",  # what another result has left there has been read
+                "shared_values[threadIdx.x] = total;",
+                "__syncthreads();",
+                f"for (int half = parts / 2; half >= {last}; half /= 2) {{",
+                f"if (part < half) shared_values[threadIdx.x] = {merge.format('shared_values[threadIdx.x]', other)};",
+                "__syncthreads();",
+                "}",
+                "total = shared_values[threadIdx.x];",
+            ]
+        if neighbours and parts > 1:
+            lines += [
+                f"for (int half = parts < {WARP} ? parts / 2 : {WARP // 2}; half > 0; half /= 2) {{",
+                f"const {kind} next = from_lane(total, half);",
+                f"total = {merge.format('total', 'next')};",
+                "}",
+            ]
         return lines
 
     def item(self, unit: Unit, body: Body) -> str:

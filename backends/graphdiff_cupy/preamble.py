@@ -14,6 +14,12 @@ template <class T> __device__ T nan_of();
 template <> __device__ float nan_of<float>() { return __int_as_float(0x7fc00000); }
 template <> __device__ double nan_of<double>() { return __longlong_as_double(0x7ff8000000000000LL); }
 
+// The value that the thread some places on in the same warp has.
+template <class T> __device__ T from_lane(T x, int distance) {
+    if constexpr (sizeof(T) < 4) return (T)__shfl_down_sync(0xffffffffu, (int)x, distance);
+    else return __shfl_down_sync(0xffffffffu, x, distance);
+}
+
 // A NaN in either operand is the result, as in NumPy.
 template <class T> __device__ T greater_of(T x, T y) { return x >= y || x != x ? x : y; }
 template <class T> __device__ T lesser_of(T x, T y) { return x <= y || x != x ? x : y; }

@@ -13,6 +13,7 @@ from graphdiff.plan.schedule import Call, Instruction, Schedule, Storage, View
 from graphdiff_cupy.grouping import Group, grouped
 from graphdiff_cupy.kernels import WIDTH, Kernel, write_kernel
 from graphdiff_cupy.lowering import Lowering
+from graphdiff_cupy.ordering import Access, Launch, accesses, lanes, waits
 from graphdiff_cupy.preamble import PREAMBLE
 from graphdiff_cupy.streams import WORDS, advance, words_of
 from graphdiff_cupy.units import Copied, Fallback, Product
@@ -21,6 +22,10 @@ __all__ = ["Runner"]
 
 TOGETHER = 8
 """Steps that `many` puts into one launch."""
+LINGER = 2
+"""For how many more launches a value keeps its memory, so that they can run side by side with those that read it."""
+SIDE_BY_SIDE = 64 << 20
+"""Bytes of values up to which that is worth its memory: larger steps have launches that fill the device alone."""
 Part = Kernel | Product | Fallback
 
 
@@ -51,7 +56,9 @@ class Runner:
         groups = grouped(lowered.steps, lowered.views, "fuse" not in disable)
         kept = [*lowered.outputs, *(view for _, view in lowered.gradients)]
         calls = [Call(str, (*each.reads, *each.writes)) for each in groups]
-        schedule = Schedule(calls, [], kept)
+        schedule = Schedule(calls, [], kept, linger=LINGER)
+        if schedule.workspace > SIDE_BY_SIDE:
+            schedule = Schedule(calls, [], kept)
         self.parts: list[Part] = [
             write_kernel(_name(place, each), each, lowered.draws) if isinstance(each, Group) else each
             for place, each in enumerate(groups)
@@ -65,11 +72,14 @@ class Runner:
             [_count_type(groups), PREAMBLE, *(kernel.text for kernel in self.kernels), *self._turns()]
         )
         self._schedule = schedule
+        self._touches = [_touched(part) for part in self.parts]
+        self._lanes = lanes(waits(self._touches))
         self._capture = "capture" not in disable
         self.notes = self._noted(disable, precision, schedule)
         self._functions = device.module(self.source, [*[kernel.name for kernel in self.kernels], *self._turn_names()])
         self._memory: dict[Storage, Any] = {}
         self._streams: dict[int, Any] = {}
+        self._workspaces: dict[int, Any] = {}
         self._moved = -1
         self._segments: list[Callable[[], None]] = []
         self._together: Callable[[], None] | None = None
@@ -88,7 +98,8 @@ class Runner:
         for view in [*views, *self._lowered.arguments]:
             roots.setdefault(view.place()[0], view.label or "argument")
         own = [(f"{root.kind} {label}", root.nbytes) for root, label in roots.items() if _is_apart(root)]
-        return [("workspace of the step's values", self._schedule.workspace), *own]
+        products = sum(workspace.nbytes for workspace in self._workspaces.values())
+        return [("workspace of the step's values", self._schedule.workspace), ("workspace of products", products), *own]
 
     def _allocate(self) -> None:
         """Reserve all memory, once."""
@@ -134,7 +145,11 @@ class Runner:
         self._arguments = [self._array(view) for view in self._lowered.arguments]
         self._outputs = [self._array(view) for view in self._lowered.outputs]
         self._gradients = [(variable, self._array(view)) for variable, view in self._lowered.gradients]
-        self._launches = [self._launch_of(part) for part in self.parts]
+        self._launches = [
+            Launch(self._launch_of(part, lane), lane, touches)
+            for part, lane, touches in zip(self.parts, self._lanes, self._touches, strict=True)
+        ]
+        self._warm_up()
         self._segments = self._recorded()
         self._together = None
         self._moved = MOVES[0]
@@ -145,13 +160,26 @@ class Runner:
             variable._value = self.device.ready(variable.backend.copy(variable._value))
             variable.pinned = True
 
-    def _launch_of(self, part: Part) -> Callable[[], None]:
+    def _warm_up(self) -> None:
+        """Run every product once: cuBLASLt loads what it needs, and a recording would forbid that.
+
+        Nothing is there yet for them to read; what they write is written again before anybody reads it.
+        """
+        try:
+            for part, launch in zip(self.parts, self._launches, strict=True):
+                if isinstance(part, Product):
+                    launch.run()
+        except self.device.out_of_memory as error:
+            raise self.device.exhausted(self._buffers(), error) from error
+
+    def _launch_of(self, part: Part, lane: int) -> Callable[[], None]:
         if isinstance(part, Kernel):
             pointers = [self._pointer(target) for target, _ in part.parameters]
             return self.device.launch(self._functions[part.name], part.blocks, part.threads, pointers)
         if isinstance(part, Product):
             arrays = {name: None if view is None else self._array(view) for name, view in part.operands.items()}
-            return self.device.product(part, arrays)  # type: ignore[no-any-return]
+            workspace = self._workspaces.setdefault(lane, self.device.workspace())
+            return self.device.product(part, arrays, workspace)  # type: ignore[no-any-return]
         operands, out, kernel = [self._array(view) for view in part.reads], self._array(part.out), part.kernel
 
         def call() -> None:
@@ -168,17 +196,17 @@ class Runner:
     def _recorded(self) -> list[Callable[[], None]]:
         """Return the step as few launches: what lies between two fallbacks is one CUDA graph."""
         segments: list[Callable[[], None]] = []
-        run: list[Callable[[], None]] = []
+        run: list[Launch] = []
         for part, launch in zip(self.parts, self._launches, strict=True):
             if isinstance(part, Fallback):
-                segments += [self._graph(run), launch] if run else [launch]
+                segments += [self._graph(run), launch.run] if run else [launch.run]
                 run = []
             else:
                 run.append(launch)
-        turns = self._turn_launches()
-        return [*segments, *([self._graph([*run, *turns])] if run or turns else [])]
+        run += self._turn_launches()
+        return [*segments, self._graph(run)] if run else segments
 
-    def _graph(self, launches: list[Callable[[], None]]) -> Callable[[], None]:
+    def _graph(self, launches: list[Launch]) -> Callable[[], None]:
         if self._capture:
             try:
                 return self.device.record(launches)  # type: ignore[no-any-return]
@@ -188,7 +216,7 @@ class Runner:
 
         def one_by_one() -> None:
             for launch in launches:
-                launch()
+                launch.run()
 
         return one_by_one
 
@@ -205,11 +233,12 @@ class Runner:
             for name, (_, count) in zip(self._turn_names(), self._draws.values(), strict=True)
         ]
 
-    def _turn_launches(self) -> list[Callable[[], None]]:
-        return [
-            self.device.launch(self._functions[name], 1, 1, [self._pointer(generator)])
-            for name, generator in zip(self._turn_names(), self._draws, strict=True)
-        ]
+    def _turn_launches(self) -> list[Launch]:
+        launches = []
+        for name, generator in zip(self._turn_names(), self._draws, strict=True):
+            run = self.device.launch(self._functions[name], 1, 1, [self._pointer(generator)])
+            launches.append(Launch(run, 0, [_stream_access(generator, writes=True)]))
+        return launches
 
     # Running ----------------------------------------------------------------------------------------------------------
 
@@ -260,11 +289,11 @@ class Runner:
         start = perf_counter_ns()
         marks = [start]
         for launch in self._launches:
-            launch()
+            launch.run()
             self.device.synchronize()
             marks.append(perf_counter_ns())
         for launch in self._turn_launches():
-            launch()
+            launch.run()
         self._end(1)
         self.device.synchronize()
         each = [after - before for before, after in zip(marks, marks[1:], strict=False)]
@@ -282,8 +311,8 @@ class Runner:
             "fuse": f"{units} loops in {len(self.kernels)} kernels, {wide} of them reading {WIDTH} bytes at once; "
             f"{self._lowered.in_place} variables computed in place",
             "epilog": f"{len(products)} products in {precision}: {', '.join(ends) or 'nothing besides'}",
-            "capture": f"{self._launch_count()} a step; values of {schedule.unshared:,} bytes share "
-            f"{schedule.workspace:,} bytes",
+            "capture": f"{self._launch_count()} a step, in {max(self._lanes, default=0) + 1} lanes; "
+            f"values of {schedule.unshared:,} bytes share {schedule.workspace:,} bytes",
         }
         notes = [(name, "switched off" if name in disable else text) for name, text in told.items()]
         return notes + [
@@ -316,6 +345,19 @@ def _count_type(groups: list[Any]) -> str:
     views = [view for each in groups for view in (*each.reads, *each.writes)]
     large = any(view.place()[0].size >= 1 << 30 for view in views)
     return f"typedef {'long long' if large else 'int'} Count;"
+
+
+def _touched(part: Part) -> list[Access]:
+    """Return what a launch reads and writes."""
+    if not isinstance(part, Kernel):
+        return accesses(part.reads, part.writes)
+    streams = [target for target, _ in part.parameters if isinstance(target, int)]
+    own = accesses(part.group.reads, part.group.writes)
+    return [*own, *(_stream_access(stream, writes=False) for stream in streams)]
+
+
+def _stream_access(generator: int, writes: bool) -> Access:
+    return Access(("generator", generator), 0, 1, writes)
 
 
 def _is_apart(root: Storage) -> bool:

@@ -341,6 +341,8 @@ class Schedule:
     returned : sequence of View
         Results that the step gives away. One that fills its storage is made afresh by every run, of kind "fresh",
         instead of being copied out of the workspace.
+    linger : int
+        For how many more calls memory is not given to other results: these calls then need not wait for its readers.
 
     Attributes
     ----------
@@ -357,6 +359,7 @@ class Schedule:
         kept: Iterable[Operand],
         reuse: bool = True,
         returned: Sequence[View] = (),
+        linger: int = 0,
     ) -> None:
         self.compute = compute
         self.commit = commit
@@ -364,7 +367,7 @@ class Schedule:
         self.unshared = sum(-(-root.nbytes // ALIGNMENT) * ALIGNMENT for root in self._scratch())
         self.overwritten = self._write_over_operands() if reuse else 0
         self._give_away(returned)
-        self.workspace = self._place(reuse)
+        self.workspace = self._place(reuse, linger)
 
     def _give_away(self, returned: Sequence[View]) -> None:
         """Let results that are returned, and that nothing else needs memory within, have memory of their own."""
@@ -436,7 +439,7 @@ class Schedule:
         inner.become(outer, shift)
         return True
 
-    def _place(self, reuse: bool) -> int:
+    def _place(self, reuse: bool, linger: int) -> int:
         """Give every scratch storage an offset in the workspace; return its size in bytes.
 
         Largest first, each at the lowest offset that is free as long as it lives.
@@ -449,7 +452,7 @@ class Schedule:
             size = -(-storage.nbytes // ALIGNMENT) * ALIGNMENT
             offset = 0
             for begin, end, other_first, other_last in placed:
-                if reuse and (other_last < first or last < other_first):
+                if reuse and (other_last + linger < first or last + linger < other_first):
                     continue
                 if begin >= offset + size:
                     break
