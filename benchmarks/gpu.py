@@ -10,7 +10,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -27,10 +28,12 @@ BUDGET = 460.0
 """Seconds for everything."""
 TESTS = 200
 """Seconds that the tests may take."""
+EXAMPLES = 60_000
+"""Of an epoch."""
 ROUNDS, BLOCK = 15, 0.02
 """Rounds of every contender, and seconds of a round's block of steps."""
-AGREE = 0.02
-"""Largest relative distance of losses after ten steps."""
+AGREED, AGREE = 16, 0.02
+"""Steps after which losses are compared, and their largest relative distance."""
 
 
 @dataclass(frozen=True)
@@ -82,54 +85,101 @@ def run_tests(folder: Path) -> bool:
     return done.returncode == 0
 
 
-def timed(step: Callable[[], Any], wait: Callable[[], Any]) -> list[float]:
-    """Return seconds per step on the device, a sample per round.
+@dataclass
+class Contender:
+    """One system's training step, ready to be timed.
 
-    CUDA events of the default stream around a block of steps; the host waits for the system's own streams before the
-    second, so that whatever they have been given is counted.
+    Attributes
+    ----------
+    call, wait : callable
+        What gives the device `steps` steps to do, and what waits until they are done.
+    loss : float
+        After `AGREED` steps.
+    calls : int
+        So many make a block.
+    samples : list of float
+        Seconds per step on the device, a block each.
     """
-    import cupy
 
-    step()
-    wait()
-    start = perf_counter()
-    step()
-    wait()
-    count = max(1, min(2000, round(BLOCK / max(perf_counter() - start, 1e-6))))
-    samples = []
-    for _ in range(ROUNDS):
+    call: Callable[[], Any]
+    wait: Callable[[], Any]
+    steps: int
+    loss: float = 0.0
+    calls: int = 1
+    samples: list[float] = field(default_factory=list)
+
+    def prepare(self) -> None:
+        """Train until the losses are compared, and see how many calls make a block."""
+        for _ in range(AGREED // self.steps):
+            self.loss = float(self.call())
+        self.wait()
+        start = perf_counter()
+        self.call()
+        self.wait()
+        self.calls = max(1, min(2000, round(BLOCK / max(perf_counter() - start, 1e-6))))
+
+    def time(self) -> None:
+        """Take a sample.
+
+        CUDA events of the default stream around a block; the host waits for the system's own streams before the second,
+        so that whatever they have been given is counted.
+        """
+        import cupy
+
         begin, end = cupy.cuda.Event(), cupy.cuda.Event()
-        wait()
+        self.wait()
         cupy.cuda.Device().synchronize()
         begin.record()
-        for _ in range(count):
-            step()
-        wait()
+        for _ in range(self.calls):
+            self.call()
+        self.wait()
         end.record()
         end.synchronize()
-        samples.append(1e-3 * cupy.cuda.get_elapsed_time(begin, end) / count)
-    return samples
+        self.samples.append(1e-3 * cupy.cuda.get_elapsed_time(begin, end) / (self.calls * self.steps))
 
 
 def measure(case: Case) -> dict[str, Any]:
-    """Measure every contender that is installed on one case."""
+    """Measure every system that is installed on one case, in turns."""
     from benchmarks.gpu_peers import CONTENDERS
 
     weights, (x, y) = initial_weights(case.config), data(case.config)
     found: dict[str, Any] = {}
-    for name, (package, make) in CONTENDERS.items():
+    ready: dict[str, Contender] = {}
+    for name, (package, make, steps) in CONTENDERS.items():
         if find_spec(package) is None:
             found[name] = {"missing": f"{package} is not installed"}
             continue
         try:
-            step, wait = make(case.config, weights, x, y, case.precision)
-            losses = [float(step()) for _ in range(10)]
-            samples = timed(step, wait)
+            contender = Contender(*make(case.config, weights, x, y, case.precision), steps)
+            contender.prepare()
         except Exception as error:  # one system's failure must not cost the others' figures
             found[name] = {"missing": f"{type(error).__name__}: {error}"[:300]}
             continue
-        found[name] = {"seconds": median(samples), "minimum": min(samples), "loss": losses[-1]}
-    return found
+        ready[name] = contender
+    for _ in range(ROUNDS):
+        for contender in ready.values():
+            contender.time()
+    for name, contender in ready.items():
+        seconds, least = median(contender.samples), min(contender.samples)
+        found[name] = {"seconds": seconds, "minimum": least, "loss": contender.loss}
+    return {name: found[name] for name in CONTENDERS}
+
+
+def launches(case: Case) -> Table:
+    """Return how long the device takes for each launch of our step."""
+    from benchmarks.gpu_peers import graphdiff_step
+
+    step, given, _ = graphdiff_step(case.config, initial_weights(case.config), *data(case.config), case.precision)
+    profile = step.plan(*given).profile(*given, repeats=5)
+    table = Table(
+        f"{case.config}, {case.precision}, launch by launch",
+        ("launch", "µs", "GFLOP/s", "GB/s"),
+        note="Each by itself, many times over: together they can overlap.",
+    )
+    for row in profile.rows():
+        rates = f"{row['gflops']:,.0f}", f"{row['gbytes']:,.0f}"
+        table.rows.append((row["instruction"], f"{row['microseconds']:.2f}", *rates))
+    return table
 
 
 def table_of(case: Case, found: dict[str, Any], device: str) -> Table:
@@ -137,11 +187,11 @@ def table_of(case: Case, found: dict[str, Any], device: str) -> Table:
     least = bound(case.config, case.precision, device)
     table = Table(
         f"{case.config}, {case.precision}, a step with Adam",
-        ("system", "median µs", "minimum µs", "÷ best peer", "% of the bound", "loss after 10 steps"),
+        ("system", "median µs", "minimum µs", "÷ best peer", "% of the bound", f"loss after {AGREED} steps"),
         note=_goal(case) + ("" if least is None else f" Bound by flops and bytes: {microseconds(least)} µs."),
         bold="graphdiff",
     )
-    peers = [entry["seconds"] for name, entry in found.items() if name != "graphdiff" and "seconds" in entry]
+    peers = [entry["seconds"] for name, entry in found.items() if "graphdiff" not in name and "seconds" in entry]
     for name, entry in found.items():
         if "missing" in entry:
             table.rows.append((name, entry["missing"], "", "", "", ""))
@@ -171,10 +221,10 @@ def epochs() -> Table:
 
     config = CONFIGS["C"]
     random = np.random.default_rng(0)
-    x = random.normal(size=(60_000, config.sizes[0])).astype(np.float32)
+    x = random.normal(size=(EXAMPLES, config.sizes[0])).astype(np.float32)
     y = random.integers(0, config.sizes[-1], len(x))
     table = Table(
-        "An epoch of 60,000 × 784 on the device, batches of 64, network C",
+        f"An epoch of {EXAMPLES:,} × 784 on the device, batches of 64, network C",
         ("system", "seconds", "÷ PyTorch eager", "last loss"),
         note="Least of three epochs after a first. Goal: at most 0.1 × PyTorch eager.",
         bold="graphdiff",
@@ -209,6 +259,51 @@ def device_told() -> dict[str, str]:
     }
 
 
+class Report:
+    """The report, written anew whenever something is added: what comes later may fail, or the time be up.
+
+    Parameters
+    ----------
+    folder : Path
+    tables : list of Table
+        What it begins with.
+
+    Attributes
+    ----------
+    figures : dict
+        By case, then by system.
+    complete : bool
+        Whether everything could be measured.
+    """
+
+    def __init__(self, folder: Path, tables: list[Table]) -> None:
+        self.folder, self.tables = folder, tables
+        self.figures: dict[str, Any] = {}
+        self.complete = True
+
+    @property
+    def text(self) -> str:
+        """All tables in Markdown."""
+        return "# Training steps on a GPU\n\n" + "\n".join(table.markdown() for table in self.tables)
+
+    def add(self, table: Table, figures: dict[str, Any] | None = None) -> None:
+        """Add a table and the figures behind it, and write everything."""
+        self.tables.append(table)
+        self.figures |= figures or {}
+        (self.folder / "gpu.md").write_text(self.text)
+        run = dict(row for row in self.tables[0].rows if len(row) == 2)
+        (self.folder / "gpu.json").write_text(json.dumps({"run": run, "figures": self.figures}, indent=1))
+
+    def attempt(self, title: str, make: Callable[[], Table]) -> None:
+        """Add a table if it can be made; else why it cannot."""
+        try:
+            table = make()
+        except Exception as error:  # one table's failure must not cost the others
+            self.complete = False
+            table = Table(f"{title}: {type(error).__name__}: {error}"[:300], ())
+        self.add(table)
+
+
 def main() -> int:
     """Run everything, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -225,25 +320,25 @@ def main() -> int:
     loose()
     options.out.mkdir(parents=True, exist_ok=True)
     passed = options.skip_tests or run_tests(options.out)
-    tables, figures, told = [], {}, device_told()
+    run = environment(["graphdiff", "cupy-cuda13x", "cupy-cuda12x", "nvmath-python", "torch", "jax"])
+    told = device_told()
+    outcome = "skipped" if options.skip_tests else "passed" if passed else "FAILED, see tests.log"
+    run.rows += [*told.items(), ("tests on the GPU", outcome)]
+    report = Report(options.out, [run])
     for case in CASES:
         if perf_counter() - started > BUDGET - 60:
-            tables.append(Table(f"{case.config}: not measured, the time was up", ("",)))
+            report.add(Table(f"{case.config}: not measured, the time was up", ()))
             continue
-        found = figures[str(case.config)] = measure(case)
-        tables.append(table_of(case, found, told["device"]))
-        tables[-1].note += "" if agree(found) else " THE SYSTEMS DISAGREE: these times must not be compared."
+        found = measure(case)
+        table = table_of(case, found, told["device"])
+        table.note += "" if agree(found) else " THE SYSTEMS DISAGREE: these times must not be compared."
+        report.add(table, {str(case.config): found})
+        if "seconds" in found["graphdiff"]:
+            report.attempt(f"{case.config}, launch by launch", partial(launches, case))
     if perf_counter() - started < BUDGET - 60:
-        tables.append(epochs())
-    run = environment(["graphdiff", "cupy-cuda13x", "cupy-cuda12x", "nvmath-python", "torch", "jax"])
-    run.rows += list(told.items())
-    outcome = "skipped" if options.skip_tests else "passed" if passed else "FAILED, see tests.log"
-    run.rows.append(("tests on the GPU", outcome))
-    text = "# Training steps on a GPU\n\n" + "\n".join(table.markdown() for table in [*tables, run])
-    (options.out / "gpu.md").write_text(text)
-    (options.out / "gpu.json").write_text(json.dumps({"run": told, "figures": figures}, indent=1))
-    print(text)
-    return 0 if passed and all(agree(found) for found in figures.values()) else 1
+        report.attempt("An epoch", epochs)
+    print(report.text)
+    return 0 if passed and report.complete and all(map(agree, report.figures.values())) else 1
 
 
 if __name__ == "__main__":

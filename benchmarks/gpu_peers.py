@@ -1,7 +1,7 @@
 """PyTorch and JAX on a GPU: one training step with Adam, the minibatch resident on the device.
 
 Each function takes the network's configuration, its initial weights and a minibatch as NumPy arrays, and the precision
-of products; it returns a step, which does not wait for the device, and a function that does.
+of products; it returns a call of one step or several, which does not wait for the device, and a function that does.
 """
 
 from collections.abc import Callable
@@ -12,11 +12,24 @@ import numpy as np
 
 from benchmarks.problem import Array, Config, Labels, Weights
 
+TOGETHER = 8
 Made = tuple[Callable[[], Any], Callable[[], Any]]
 
 
 def graphdiff(config: Config, weights: Weights, x: Array, y: Labels, precision: str) -> Made:
     """Return the step as one plan."""
+    step, given, backend = graphdiff_step(config, weights, x, y, precision)
+    return partial(step, *given), backend.synchronize
+
+
+def graphdiff_many(config: Config, weights: Weights, x: Array, y: Labels, precision: str) -> Made:
+    """Return the step as one plan, `TOGETHER` of them in one launch."""
+    step, given, backend = graphdiff_step(config, weights, x, y, precision)
+    return partial(step.many, TOGETHER, *given), backend.synchronize
+
+
+def graphdiff_step(config: Config, weights: Weights, x: Array, y: Labels, precision: str) -> tuple[Any, Any, Any]:
+    """Return the compiled step, the minibatch as it takes it, and the backend."""
     from graphdiff_cupy import precision as chosen
 
     import graphdiff as gd
@@ -31,10 +44,10 @@ def graphdiff(config: Config, weights: Weights, x: Array, y: Labels, precision: 
             optimizer.minimize(loss)
             return loss
 
-        features, labels = gd.constant(x).value, gd.constant(y).value
+        given = gd.constant(x).value, gd.constant(y).value
         with chosen(precision):
-            step(features, labels)
-    return partial(step, features, labels), backend.synchronize
+            step.plan(*given)
+    return step, given, backend
 
 
 def torch_eager(config: Config, weights: Weights, x: Array, y: Labels, precision: str) -> Made:
@@ -148,10 +161,11 @@ def torch_epoch(config: Config, weights: Weights, x: Array, y: Labels) -> Epoch:
     return epoch
 
 
-CONTENDERS = {
-    "graphdiff": ("cupy", graphdiff),
-    "PyTorch eager": ("torch", torch_eager),
-    "PyTorch compiled": ("torch", torch_compiled),
-    "JAX jit": ("jax", jax_jit),
+CONTENDERS: dict[str, tuple[str, Callable[..., Made], int]] = {
+    "graphdiff": ("cupy", graphdiff, 1),
+    f"graphdiff, {TOGETHER} steps a launch": ("cupy", graphdiff_many, TOGETHER),
+    "PyTorch eager": ("torch", torch_eager, 1),
+    "PyTorch compiled": ("torch", torch_compiled, 1),
+    "JAX jit": ("jax", jax_jit, 1),
 }
-"""By name: the package it needs, and the function that makes the step."""
+"""By name: the package it needs, the function that makes the call, and how many steps a call is."""

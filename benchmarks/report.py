@@ -59,7 +59,8 @@ class Table:
         """Return the table in Markdown."""
         rule = ["---", *["---" if self.text else "---:"] * (len(self.columns) - 1)]
         rows = [[f"**{row[0]}**" if row[0] == self.bold else row[0], *row[1:]] for row in self.rows]
-        lines = ["| " + " | ".join(cells) + " |" for cells in (self.columns, rule, *rows)]
+        cells = (self.columns, rule, *rows) if self.columns else ()
+        lines = ["| " + " | ".join(row) + " |" for row in cells]
         return "\n".join([f"## {self.title}", "", *lines, *(["", self.note] if self.note else []), ""])
 
 
@@ -74,11 +75,11 @@ def cpu_model() -> str:
 
 
 def package_version(package: str) -> str:
-    """Return the installed version of `package`, or say that it comes from the working directory."""
+    """Return the installed version of `package`, or say why there is none."""
     try:
         return version(package)
     except PackageNotFoundError:
-        return "from the source tree"
+        return "from the source tree" if package == "graphdiff" else "not installed"
 
 
 def blas() -> str:

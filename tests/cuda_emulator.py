@@ -14,6 +14,7 @@ from collections.abc import Callable
 from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
+from time import perf_counter_ns
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -264,9 +265,6 @@ class Emulator:
     def upload(self, base: Any, words: Any) -> None:
         base[...] = words.view(np.uint8)
 
-    def synchronize(self) -> None:
-        pass
-
     # Launches
 
     def module(self, source: str, names: list[str]) -> dict[str, Any]:
@@ -292,6 +290,11 @@ class Emulator:
                 run()
 
         return replay
+
+    def duration(self, launch: Launch, recordable: bool) -> int:
+        start = perf_counter_ns()
+        launch.run()
+        return perf_counter_ns() - start
 
     def workspace(self) -> SimpleNamespace:
         return SimpleNamespace(nbytes=0)

@@ -3,6 +3,7 @@
 import gc
 from types import SimpleNamespace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pytest
@@ -62,6 +63,7 @@ def device() -> Any:
     made.current = []
     made._streams = [Recording(made.notes, made.current) for _ in range(LANES)]
     made.refusals = (RefusedError,)
+    made._repeated = WeakKeyDictionary()
     return made
 
 
@@ -137,6 +139,27 @@ def test_what_was_refused_is_told_not_that_the_recording_failed(device: Any) -> 
 
     with pytest.raises(RefusedError, match="this cannot be recorded"):
         device.record([Launch(refuse, 0, [])])
+
+
+def test_a_launch_is_timed_by_the_device_over_many_of_it(device: Any) -> None:
+    clock = iter([1.0, 1.5, 4.0, 6.0])
+    events: list[Any] = []
+
+    def event() -> Any:
+        made = SimpleNamespace(time=None, synchronize=lambda: None)
+        made.record = lambda: setattr(made, "time", next(clock))
+        events.append(made)
+        return made
+
+    device.cupy.cuda.Event = event
+    device.cupy.cuda.get_elapsed_time = lambda begin, end: end.time - begin.time  # milliseconds
+    timed = launch(device, "a", 0, [])
+    assert device.duration(timed, recordable=True) == 0.5e6 / 50
+    assert [note for note in device.notes if note[0] == "a"] == [("a", set())] + [("a", {"a"})] * 49
+    device.notes.clear()
+    device.current.append(device._streams[0])
+    assert device.duration(timed, recordable=False) == 2e6
+    assert len(device.notes) == 1
 
 
 def test_memory_is_moved_by_its_bytes_and_converted_where_it_must_be(device: Any) -> None:

@@ -1,12 +1,24 @@
-"""The report on training steps on a GPU, from invented times: what is computed of them and how it reads."""
+"""The report on training steps on a GPU: how it is made, on an emulated one, and what it makes of invented times."""
 
 import doctest
+import json
 import os
+import sys
+import time
 import warnings
+from collections.abc import Iterator
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+from cuda_emulator import COMPILER, WHY_NOT
+from cupy_stand_in import Emulated
+from graphdiff_cupy import CupyBackend
+
+import graphdiff as gd
+from graphdiff import backend
 
 
 @pytest.fixture(scope="module")
@@ -46,3 +58,77 @@ def test_a_table_divides_by_the_best_peer_and_by_the_bound(gpu: Any) -> None:
     assert [row[3:5] for row in table.rows] == [("0.50", "50%"), ("1.00", "25%"), ("", "")]
     assert table.rows[2][1] == "torch is not installed"
     assert gpu.table_of(gpu.CASES[3], found, "another GPU").rows[0][4] == ""
+
+
+class Event:
+    """An event of CUDA's, on a device that is never behind."""
+
+    seconds = 0.0
+
+    def record(self) -> None:
+        self.seconds = time.perf_counter()
+
+    def synchronize(self) -> None:
+        pass
+
+
+@pytest.fixture
+def on_an_emulated_gpu(gpu: Any, monkeypatch: Any, tmp_path: Path) -> Iterator[Path]:
+    """Let the script find a GPU, measure little, and write to a folder, which is given."""
+    cupy = ModuleType("cupy")
+    cupy.__spec__ = ModuleSpec("cupy", None)
+    cupy.cuda = SimpleNamespace(  # type: ignore[attr-defined]
+        Event=Event,
+        get_elapsed_time=lambda begin, end: 1e3 * (end.seconds - begin.seconds),
+        Device=lambda: SimpleNamespace(id=0, synchronize=lambda: None),
+        runtime=SimpleNamespace(
+            getDeviceProperties=lambda _: {"name": b"NVIDIA H200"},
+            driverGetVersion=lambda: 13000,
+            runtimeGetVersion=lambda: 13010,
+        ),
+    )
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    emulated = Emulated()
+    monkeypatch.setitem(backend._instances, "cupy", emulated)
+    monkeypatch.setattr(CupyBackend, "why_unavailable", staticmethod(lambda: None))
+    monkeypatch.setattr(gpu, "loose", lambda: None)
+    monkeypatch.setattr(gpu, "BLOCK", 1e-4)
+    small = [case for case in gpu.CASES if case.config.name == "B"]
+    monkeypatch.setattr(gpu, "CASES", small)
+    monkeypatch.setattr(sys, "argv", ["gpu", "--out", str(tmp_path), "--skip-tests"])
+    with gd.use_backend(emulated):  # arrays of CuPy's need no word of whose they are
+        yield tmp_path
+
+
+@pytest.mark.skipif(COMPILER is None, reason=WHY_NOT)
+def test_one_command_measures_and_writes_everything(
+    gpu: Any, on_an_emulated_gpu: Path, monkeypatch: Any, capsys: Any
+) -> None:
+    monkeypatch.setattr(gpu, "EXAMPLES", 256)
+    assert gpu.main() == 0
+    text = (on_an_emulated_gpu / "gpu.md").read_text()
+    assert text.strip() == capsys.readouterr().out.strip()
+    for part in ("**graphdiff**", "graphdiff, 8 steps a launch", "cublasLt RELU_AUX_BIAS 64×64", "An epoch of 256"):
+        assert part in text
+    (figures,) = json.loads((on_an_emulated_gpu / "gpu.json").read_text())["figures"].values()
+    from benchmarks.peers.graphdiff_eager import make_step
+    from benchmarks.problem import data, initial_weights
+
+    config = gpu.CASES[0].config
+    with gd.use_backend("numpy"):
+        step = make_step(config, initial_weights(config), *data(config))
+        expected = [step().item() for _ in range(16)][-1]
+    assert figures["graphdiff"]["loss"] == figures["graphdiff, 8 steps a launch"]["loss"]
+    assert figures["graphdiff"]["loss"] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.skipif(COMPILER is None, reason=WHY_NOT)
+def test_what_fails_is_told_and_costs_nothing_else(gpu: Any, on_an_emulated_gpu: Path, monkeypatch: Any) -> None:
+    def fail() -> Any:
+        raise MemoryError("no room for the examples")
+
+    monkeypatch.setattr(gpu, "epochs", fail)
+    assert gpu.main() == 1
+    text = (on_an_emulated_gpu / "gpu.md").read_text()
+    assert "An epoch: MemoryError: no room for the examples" in text
+    assert "cublasLt RELU_AUX_BIAS 64×64" in text

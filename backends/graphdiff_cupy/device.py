@@ -7,6 +7,7 @@ import gc
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from graphdiff.errors import DeviceMemoryError
 from graphdiff_cupy.cublaslt import Multiplier, Workspace
@@ -15,6 +16,9 @@ from graphdiff_cupy.ordering import LANES, Launch, waits
 from graphdiff_cupy.units import Product
 
 __all__ = ["CupyDevice", "exhausted"]
+
+AGAIN = 50
+"""How often a launch is repeated to time it: to launch it takes the host longer than the device needs."""
 
 
 def exhausted(buffers: Sequence[tuple[str, int]], error: Exception) -> DeviceMemoryError:
@@ -48,6 +52,7 @@ class CupyDevice:
         # Recording needs streams that do not wait for the default one; graphs are launched on the user's.
         self._streams = [cupy.cuda.Stream(non_blocking=True) for _ in range(LANES)]
         self._multiplier = Multiplier(cupy)
+        self._repeated: WeakKeyDictionary[Launch, Callable[[], None]] = WeakKeyDictionary()
         self.architecture = f"sm_{cupy.cuda.Device().compute_capability}"
 
     @staticmethod
@@ -106,10 +111,6 @@ class CupyDevice:
     def upload(self, base: Any, words: Any) -> None:
         """Copy a few words from the host, without waiting."""
         base[...] = self.cupy.asarray(words).view(self.cupy.uint8)
-
-    def synchronize(self) -> None:
-        """Wait for the stream."""
-        self.cupy.cuda.get_current_stream().synchronize()
 
     # Launches ---------------------------------------------------------------------------------------------------------
 
@@ -188,3 +189,17 @@ class CupyDevice:
                 launch.run()
             done[place] = stream.record()
         return list(done.values())
+
+    def duration(self, launch: Launch, recordable: bool) -> int:
+        """Return the nanoseconds that the device takes for a launch; what can be recorded is repeated in one graph."""
+        run, count = launch.run, 1
+        if recordable:
+            if launch not in self._repeated:
+                self._repeated[launch] = self.record([launch] * AGAIN)
+            run, count = self._repeated[launch], AGAIN
+        begin, end = self.cupy.cuda.Event(), self.cupy.cuda.Event()
+        begin.record()
+        run()
+        end.record()
+        end.synchronize()
+        return round(1e6 * self.cupy.cuda.get_elapsed_time(begin, end) / count)

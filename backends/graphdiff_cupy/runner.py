@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from time import perf_counter_ns
 from typing import Any
 
 from graphdiff.plan.plan import RetraceError
@@ -283,21 +282,16 @@ class Runner:
         return outputs
 
     def timed(self, *arrays: Any) -> tuple[list[int], int]:
-        """Run once, part by part; return the nanoseconds of every part, and of all."""
+        """Run once, part by part; return the nanoseconds that the device takes for every part, and for all."""
         self._begin(arrays)
-        self.device.synchronize()
-        start = perf_counter_ns()
-        marks = [start]
-        for launch in self._launches:
-            launch.run()
-            self.device.synchronize()
-            marks.append(perf_counter_ns())
+        each = [
+            self.device.duration(launch, recordable=self._capture and not isinstance(part, Fallback))
+            for part, launch in zip(self.parts, self._launches, strict=True)
+        ]
         for launch in self._turn_launches():
             launch.run()
         self._end(1)
-        self.device.synchronize()
-        each = [after - before for before, after in zip(marks, marks[1:], strict=False)]
-        return each, perf_counter_ns() - start
+        return each, sum(each)
 
     # Reports ----------------------------------------------------------------------------------------------------------
 

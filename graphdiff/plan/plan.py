@@ -120,8 +120,10 @@ class Plan:
             runs, plain = [], []
             for _ in range(repeats):
                 runs.append(self._runner.timed(*arrays))
+                self.backend.synchronize()
                 start = perf_counter_ns()
                 self._runner.run(*arrays)
+                self.backend.synchronize()
                 plain.append(perf_counter_ns() - start)
         finally:
             for variable, value in kept:
