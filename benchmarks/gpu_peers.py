@@ -30,23 +30,19 @@ def graphdiff_many(config: Config, weights: Weights, x: Array, y: Labels, precis
 
 def graphdiff_step(config: Config, weights: Weights, x: Array, y: Labels, precision: str) -> tuple[Any, Any, Any]:
     """Return the compiled step, the minibatch as it takes it, and the backend."""
-    from graphdiff_cupy import precision as chosen
-
     import graphdiff as gd
     from benchmarks.peers.graphdiff_eager import make_training
 
     with gd.use_backend("cupy") as backend:
         model, optimizer = make_training(config, weights)
 
-        @gd.compile
+        @gd.compile(precision=precision)
         def step(x: Any, y: Any) -> gd.Tensor:
             loss = gd.nn.softmax_cross_entropy(model(x), y)
             optimizer.minimize(loss)
             return loss
 
         given = gd.constant(x).value, gd.constant(y).value
-        with chosen(precision):
-            step.plan(*given)
     return step, given, backend
 
 

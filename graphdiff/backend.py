@@ -84,9 +84,11 @@ class Backend:
     in_place : bool
         Whether a slice of an array is a view that can be written into.
     planner : callable or None
-        Makes a program ready to run, as ``planner(program, disable)``; None for a plan of plain kernel calls.
+        Makes a program ready to run, as ``planner(program, disable, precision)``; None for a plan of plain calls.
     plan_passes : tuple of str
         What the planner does that can be switched off.
+    precisions : tuple of str
+        Those of `compile` in which the planner can have products of float32 matrices computed.
     """
 
     name: str = ""
@@ -96,6 +98,7 @@ class Backend:
     in_place: bool = False
     planner: Callable[..., Any] | None = None
     plan_passes: tuple[str, ...] = ()
+    precisions: tuple[str, ...] = ("float32",)
 
     def __init__(self) -> None:
         self.numbers = Numbers(self)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from cuda_emulator import Emulator
-from graphdiff_cupy import CupyBackend, current_precision
+from graphdiff_cupy import CupyBackend
 from graphdiff_cupy.runner import Runner
 
 from graphdiff.backend import Backend
@@ -66,5 +66,5 @@ class Emulated(StandIn):
         self.device = Emulator(**device)
         self.planner = self.made  # type: ignore[method-assign]
 
-    def made(self, program: Any, disable: frozenset[str] = frozenset()) -> Runner:
-        return Runner(program, disable, self.device, current_precision())
+    def made(self, program: Any, disable: frozenset[str], precision: str) -> Runner:
+        return Runner(program, disable, self.device, precision)

@@ -630,3 +630,12 @@ def test_interrupts_never_leave_a_compiled_function_locked() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 100
+
+
+def test_a_precision_is_known_or_refused_and_a_backend_without_it_computes_in_float32():
+    with pytest.raises(gd.errors.CompileError, match="'fp8'; there are float32, tf32, bf16, fp16"):
+        gd.compile(lambda x: x @ x, precision="fp8")
+    x = np.random.default_rng(0).normal(size=(20, 20)).astype("float32")
+    rounded = gd.compile(lambda x: x @ x, precision="bf16")
+    np.testing.assert_array_equal(rounded(x).numpy(), gd.compile(lambda x: x @ x)(x).numpy())
+    assert "products are computed in float32: numpy has no bf16" in rounded.plan(x).explain()

@@ -160,3 +160,17 @@ def test_training_on_fed_batches_is_training() -> None:
             )
             losses.append([record["loss"] for record in history])
     assert losses[0] == losses[1]
+
+
+@pytest.mark.skipif(COMPILER is None, reason=WHY_NOT)
+def test_fit_trains_in_the_precision_that_is_asked_for() -> None:
+    r = np.random.default_rng(0)
+    data = r.normal(size=(60, 40)).astype("float32"), r.integers(0, 3, 60)
+    for precision in ("float32", "bf16"):
+        backend = Emulated()
+        with gd.use_backend(backend):
+            model = gd.nn.MLP([64, 3], in_features=40, seed=0)
+            optimizer = gd.optim.SGD(model.parameters(), lr=0.1)
+            loss = gd.nn.softmax_cross_entropy
+            gd.train.fit(model, loss, data, optimizer, epochs=1, batch_size=60, precision=precision, progress=False)
+        assert {product.compute for product in backend.device.products} == {precision}

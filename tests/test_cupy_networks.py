@@ -34,12 +34,12 @@ OPTIMISERS: dict[str, Any] = {
 }
 
 
-def training(sizes: tuple[int, ...], batch: int, make: Any = ADAM, **options: Any) -> Any:
+def training(sizes: tuple[int, ...], batch: int, make: Any = ADAM, precision: str = "float32", **options: Any) -> Any:
     """Return a compiled step, its data and the parameters, on the current backend."""
     model = gd.nn.MLP(list(sizes[1:]), in_features=sizes[0], seed=0, **options)
     optimizer = make(model.parameters())
 
-    @gd.compile
+    @gd.compile(precision=precision)
     def step(x: Any, y: Any) -> gd.Tensor:
         loss = gd.nn.softmax_cross_entropy(model(x), y)
         optimizer.minimize(loss)

@@ -355,14 +355,11 @@ def test_products_of_matrices_that_lie_otherwise(operand: str, emulated: Any) ->
     ("precision", "tolerance"), [("float32", 1e-6), ("tf32", 1e-3), ("bf16", 5e-2), ("fp16", 5e-3)]
 )
 def test_precisions_keep_variables_and_sums_in_float32(precision: str, tolerance: float) -> None:
-    from graphdiff_cupy import precision as chosen
-
     reference = gd.grad(network, argnums=(0, 1, 2, 3))(*layers("float64"))
     with gd.use_backend(Emulated()):
-        compiled = gd.compile(gd.grad(network, argnums=(0, 1, 2, 3)))
+        compiled = gd.compile(gd.grad(network, argnums=(0, 1, 2, 3)), precision=precision)
         leaves = [gd.constant(leaf.numpy()) for leaf in layers()]
-        with chosen(precision):
-            slopes = compiled(*leaves)
+        slopes = compiled(*leaves)
     products = [part for part in compiled.plans[0]._runner.parts if isinstance(part, Product)]
     assert {product.compute for product in products} == {precision}
     assert {product.out.dtype.name for product in products} == {"float32"}
@@ -373,13 +370,11 @@ def test_precisions_keep_variables_and_sums_in_float32(precision: str, tolerance
 
 
 def test_float32_becomes_float16_as_numpy_rounds_it(emulated: Any) -> None:
-    from graphdiff_cupy import precision as chosen
-
     edges = [0.0, 2.0**-24, 2.0**-25, 1.5 * 2.0**-24, 2.0**-14, 1 + 2.0**-11, 1 + 3 * 2.0**-11, 65504, 65519, 65520]
     given = np.array([*edges, 1e-30, 1e30, np.inf, np.nan, *np.geomspace(1e-9, 1e6, 1010)], np.float32)
     given = np.concatenate([given, -given]).reshape(64, 32)
-    with chosen("fp16"), np.errstate(all="ignore"):
-        compiled = gd.compile(lambda x, y: x @ y)
+    with np.errstate(all="ignore"):
+        compiled = gd.compile(lambda x, y: x @ y, precision="fp16")
         compiled(gd.constant(given), gd.constant(np.eye(32, dtype="float32")))
         (product,) = [part for part in compiled.plans[0]._runner.parts if isinstance(part, Product)]
         held = compiled.plans[0]._runner._array(product.x)
@@ -387,8 +382,6 @@ def test_float32_becomes_float16_as_numpy_rounds_it(emulated: Any) -> None:
 
 
 def test_an_overflow_in_float16_leaves_out_the_step_and_lowers_the_factor(emulated: Any) -> None:
-    from graphdiff_cupy import precision as chosen
-
     given, *parameters = layers()
     optimizer = gd.optim.SGD(parameters, lr=1e-6)
     optimizer.scale_loss(2.0**16, interval=3)
@@ -400,9 +393,9 @@ def test_an_overflow_in_float16_leaves_out_the_step_and_lowers_the_factor(emulat
     def loss(x: Any, w: Any, b: Any, v: Any) -> Any:
         return gd.sum((gd.relu(x @ w + b) @ v) ** 2) * 1e-3
 
-    step = gd.compile(lambda x: optimizer.minimize(loss(x, *parameters)))
+    step = gd.compile(lambda x: optimizer.minimize(loss(x, *parameters)), precision="fp16")
     history = []
-    with chosen("fp16"), np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore"):
         for _ in range(12):
             scale, steps = optimizer.loss_scale, optimizer.steps
             before = parameters[0].numpy()

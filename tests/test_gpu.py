@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from graphdiff_cupy import PRECISIONS, CupyBackend, precision
+from graphdiff_cupy import CupyBackend
 from test_cupy_networks import ADAM, NETWORKS, OPTIMISERS, trained, training
 from test_ops import CASES, every
 
@@ -116,7 +116,7 @@ def test_many_steps_are_as_many_calls(cupy: Any) -> None:
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("name", PRECISIONS)
+@pytest.mark.parametrize("name", CupyBackend.precisions)
 def test_every_precision_trains(name: str, cupy: Any) -> None:
     def adam(parameters: Any) -> Any:
         optimizer = ADAM(parameters)
@@ -124,9 +124,8 @@ def test_every_precision_trains(name: str, cupy: Any) -> None:
             optimizer.scale_loss(2.0**24, interval=20)  # the first steps overflow
         return optimizer
 
-    step, data, _ = training((256, 512, 10), 256, adam)
-    with precision(name):
-        losses = [step(*data).item() for _ in range(60)]
+    step, data, _ = training((256, 512, 10), 256, adam, precision=name)
+    losses = [step(*data).item() for _ in range(60)]
     assert losses[-1] < 0.2 * losses[0]
 
 

@@ -5,58 +5,15 @@ Importing this package needs neither CuPy nor a GPU; asking for the backend does
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Mapping
 from functools import cached_property
 from typing import Any
 
 from graphdiff.backend import Backend
-from graphdiff.errors import BackendError
 from graphdiff_cupy.arrays import kernels_for
 
-__all__ = ["PRECISIONS", "CupyBackend", "precision"]
-
-PRECISIONS = ("float32", "tf32", "bf16", "fp16")
-"""What matrix products of float32 may be computed in; sums are kept in float32 in all of them."""
-
-_precision = ["float32"]
-
-
-@contextlib.contextmanager
-def precision(name: str) -> Iterator[None]:
-    """Let plans that are made within the block compute products of float32 matrices in another precision.
-
-    Variables, states of optimisers and everything elementwise stay float32: the weights that are trained are the
-    master weights.
-
-    Parameters
-    ----------
-    name : {"float32", "tf32", "bf16", "fp16"}
-        "fp16" has a small range: call the optimiser's `scale_loss` before the first step.
-
-    Raises
-    ------
-    BackendError
-        No such precision.
-
-    Examples
-    --------
-    >>> with precision("tf32"):
-    ...     pass  # call the compiled step for the first time here
-    """
-    if name not in PRECISIONS:
-        raise BackendError(f"there is no precision {name!r}; there are {', '.join(PRECISIONS)}")
-    _precision.append(name)
-    try:
-        yield
-    finally:
-        _precision.pop()
-
-
-def current_precision() -> str:
-    """Return the precision in which new plans compute products of float32."""
-    return _precision[-1]
+__all__ = ["CupyBackend"]
 
 
 class CupyBackend(Backend):
@@ -66,6 +23,7 @@ class CupyBackend(Backend):
     install = 'Install it: pip install "graphdiff[cuda12]" or, for a driver of CUDA 13, "graphdiff[cuda13]"'
     in_place = True
     plan_passes = ("fuse", "epilog", "capture")
+    precisions = ("float32", "tf32", "bf16", "fp16")
 
     @classmethod
     def why_unavailable(cls) -> str | None:
@@ -102,12 +60,12 @@ class CupyBackend(Backend):
         return {"erf": erf}
 
     @staticmethod
-    def planner(program: Any, disable: frozenset[str] = frozenset()) -> Any:
+    def planner(program: Any, disable: frozenset[str], precision: str) -> Any:
         """Make a program ready to run: as CUDA graphs of generated kernels and products."""
         from graphdiff_cupy.device import CupyDevice
         from graphdiff_cupy.runner import Runner
 
-        return Runner(program, disable, CupyDevice.shared(), current_precision())
+        return Runner(program, disable, CupyDevice.shared(), precision)
 
     def from_host(self, array: Any, dtype: Any = None) -> Any:
         """Return an array on the device. CuPy copies through pinned memory, without waiting."""

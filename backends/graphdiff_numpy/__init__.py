@@ -159,8 +159,8 @@ class NumpyBackend(Backend):
     }
 
     @staticmethod
-    def planner(program: Any, disable: frozenset[str] = frozenset()) -> Any:
-        """Make a program ready to run."""
+    def planner(program: Any, disable: frozenset[str], precision: str) -> Any:
+        """Make a program ready to run; there is one precision."""
         from graphdiff_numpy.runner import NumpyRunner
 
         return NumpyRunner(program, disable)

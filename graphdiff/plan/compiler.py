@@ -21,6 +21,7 @@ from graphdiff.tensor import SWITCHES, TRACES, WATCHES, Tensor
 
 __all__ = ["Compiled", "RetraceWarning", "compile"]
 
+PRECISIONS = ("float32", "tf32", "bf16", "fp16")
 _CACHE_LIMIT = 64
 _WARN_AFTER = 8
 _MISS = object()
@@ -54,14 +55,21 @@ class Compiled:
         static_argnames: Iterable[str] = (),
         disable: Iterable[str] = (),
         memory_limit: int | None = None,
+        precision: str = "float32",
     ) -> None:
         if not callable(function):
             raise CompileError(f"only functions can be compiled, not {function!r}")
+        if precision not in PRECISIONS:
+            raise CompileError(f"there is no precision {precision!r}; there are {', '.join(PRECISIONS)}")
         update_wrapper(self, function)
         self.__name__ = getattr(function, "__name__", type(function).__name__.lower())
         self.function = function
         self._static = frozenset((static_argnames,) if isinstance(static_argnames, str) else static_argnames)
-        self._options: dict[str, Any] = {"disable": frozenset(disable), "memory_limit": memory_limit}
+        self._options: dict[str, Any] = {
+            "disable": frozenset(disable),
+            "memory_limit": memory_limit,
+            "precision": precision,
+        }
         self._parameters = inspect.signature(function) if self._static else None
         if self._parameters is not None:
             for name in self._static:
@@ -341,6 +349,7 @@ def compile(
     *,
     static_argnames: Iterable[str] = (),
     memory_limit: int | None = None,
+    precision: str = "float32",
     disable: Iterable[str] = (),
 ) -> Any:
     """Trace a function once per signature of its arguments, and run it from then on as a plan.
@@ -357,6 +366,10 @@ def compile(
         Arguments that are part of the signature by their value, such as a flag that the body branches on.
     memory_limit : int, optional
         Bytes; values are recomputed instead of kept so that the predicted peak stays below.
+    precision : {"float32", "tf32", "bf16", "fp16"}
+        To what the operands of products of float32 matrices may be rounded; sums, and everything else, stay float32, so
+        that the weights that are trained are the master weights. A backend without it, as NumPy's, computes in float32.
+        "fp16" has a small range: call the optimiser's `scale_loss` before the first step.
     disable : iterable of str
         Passes to leave out, by the names that `Plan.explain` prints.
 
@@ -367,7 +380,7 @@ def compile(
     Raises
     ------
     CompileError
-        The function depends on something that is not known while it is traced.
+        The function depends on something that is not known while it is traced; or there is no such precision.
     NoValueError
         It branches in Python on such a value; `gd.where` chooses between values instead.
 
@@ -390,6 +403,7 @@ def compile(
     options: dict[str, Any] = {
         "static_argnames": static_argnames,
         "memory_limit": memory_limit,
+        "precision": precision,
         "disable": disable,
     }
     if function is None:

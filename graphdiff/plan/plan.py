@@ -48,6 +48,7 @@ class Plan:
         name: str,
         disable: frozenset[str],
         memory_limit: int | None,
+        precision: str,
     ) -> None:
         known = {*PASSES, *backend.plan_passes}
         if disable - known:
@@ -56,8 +57,16 @@ class Plan:
         self.backend = backend
         self.program, self._passes = optimize(program, disable)
 
+        if precision not in backend.precisions:
+            self._passes.append(("precision", f"products are computed in float32: {backend.name} has no {precision}"))
+            precision = "float32"
+
         def made(program: Program) -> Any:
-            return (backend.planner or GenericRunner)(program, disable)
+            return (
+                GenericRunner(program, disable)
+                if backend.planner is None
+                else backend.planner(program, disable, precision)
+            )
 
         if memory_limit is not None:
             disable |= {"keep"}

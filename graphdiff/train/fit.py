@@ -39,6 +39,7 @@ def fit(
     seed: int = 0,
     progress: bool | None = None,
     compiled: bool = True,
+    precision: str = "float32",
     on_epoch: Callable[[Record], None] | None = None,
     shuffle: bool = True,
     drop_last: bool = False,
@@ -73,6 +74,8 @@ def fit(
     compiled : bool
         Trace model, loss and optimiser once per size of batch and run them as plans. Where they cannot be traced, as
         with a loss that branches in Python on a value, a warning says so and every step is run eagerly.
+    precision : {"float32", "tf32", "bf16", "fp16"}
+        As `compile` has it; eager steps compute in float32.
     on_epoch : callable, optional
         Called with each epoch's record.
     shuffle, drop_last : bool
@@ -148,10 +151,10 @@ def fit(
     predict: Callable[..., Tensor] = model
     set_mode(model, training=True)
     if compiled:
-        planned = compile(step)
+        planned = compile(step, precision=precision)
         first = slice(0, min(sizes[0], source.count)) if rows is None else rows[: sizes[0]]
         if _can_trace(planned, X[first], y[first]):
-            step_once, predict = planned, compile(model)
+            step_once, predict = planned, compile(model, precision=precision)
 
     run = Run(model, optimizer)
     if isinstance(early_stopping, int):
