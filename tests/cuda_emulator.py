@@ -327,9 +327,19 @@ def widened(array: Any, compute: str) -> Any:
     return (array.astype(np.uint32) << 16).view(np.float32) if compute == "bf16" else array
 
 
+def narrowed(array: Any, compute: str) -> Any:
+    """Return numbers as a product stores them in 16 bits, rounded to the nearest, halves to even."""
+    if compute == "fp16":
+        return array.astype(np.float16).view(np.uint16)
+    bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
+
+
 def multiply(product: Product, x: Any, y: Any, out: Any, bias: Any, mask: Any, bias_gradient: Any) -> None:
     """Do what a product's epilog says."""
     x, y = widened(x, product.compute), widened(y, product.compute)
+    narrow = out.dtype == np.uint16
+    bias = widened(bias, product.compute) if narrow and bias is not None else bias
     result = (x @ y) if bias is None else x @ y + bias
     columns = out.shape[1]
     if product.relu:
@@ -342,4 +352,4 @@ def multiply(product: Product, x: Any, y: Any, out: Any, bias: Any, mask: Any, b
         result = np.where(np.unpackbits(mask, axis=1)[:, :columns] > 0, result, 0)
     if bias_gradient is not None:
         bias_gradient[...] = (result if mask is not None else y).sum(axis=0)
-    out[...] = result
+    out[...] = narrowed(result, product.compute) if narrow else result

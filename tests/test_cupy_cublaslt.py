@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cuda_emulator import COMPILER, WHY_NOT, Emulator
+from cuda_emulator import COMPILER, WHY_NOT, Emulator, narrowed, widened
 from cupy_stand_in import Emulated
 from graphdiff_cupy.cublaslt import Multiplier, Workspace
 from graphdiff_cupy.units import Product
@@ -15,7 +15,21 @@ from test_cupy_networks import ADAM, NETWORKS, trained
 
 import graphdiff as gd
 
-DTYPES = {0: np.float32, 1: np.float64, 2: np.float16}
+DTYPES = {0: np.float32, 1: np.float64, 2: np.float16, 14: np.uint16}
+"""NumPy's, by cudaDataType_t; it has no bf16, whose bits are kept."""
+
+
+def numbers(stored: Any) -> Any:
+    """Return what is computed with: float32 for what is stored in 16 bits."""
+    if stored.dtype == np.uint16:
+        return widened(stored, "bf16")
+    return stored.astype(np.float32) if stored.dtype == np.float16 else stored
+
+
+def store(target: Any, values: Any) -> None:
+    target[...] = narrowed(values, "bf16") if target.dtype == np.uint16 else values
+
+
 RESULT = [("algo", [("data_", "<u8", (8,))]), ("workspace_size", "<u8"), ("state", "<i4"), ("waves_count", "<f4")]
 
 
@@ -90,12 +104,12 @@ class Library:
         assert memory(beta, 1, self.made[descriptor]["scale"])[0] == 0
         assert stream == 77
         first, second, out = self._matrix(a, a_layout), self._matrix(b, b_layout), self._matrix(d, d_layout)
-        first = (first.T if told["TRANSA"] else first).astype(out.dtype)
-        result = first @ (second.T if told["TRANSB"] else second).astype(out.dtype)
+        first = numbers(first.T if told["TRANSA"] else first)
+        result = first @ numbers(second.T if told["TRANSB"] else second)
         (epilog,) = [name for name, place in self.Epilogue.items() if place == told["EPILOGUE"]]
         rows, columns = out.shape
         if epilog.startswith(("BIAS", "RELU")) and "BIAS" in epilog:
-            result = result + memory(told["BIAS_POINTER"], rows, out.dtype)[:, None]
+            result = result + numbers(memory(told["BIAS_POINTER"], rows, out.dtype))[:, None]
         if "AUX" in epilog or epilog.startswith("DRELU"):
             assert told["EPILOGUE_AUX_LD"] % 128 == 0
             assert told["EPILOGUE_AUX_POINTER"] % 16 == 0
@@ -112,7 +126,7 @@ class Library:
             memory(told["BIAS_POINTER"], rows, out.dtype)[...] = result.sum(axis=1)
         if epilog == "BGRADA":
             memory(told["BIAS_POINTER"], rows, out.dtype)[...] = first.sum(axis=1)
-        out[...] = result
+        store(out, result)
 
 
 class Described(Emulator):
@@ -161,6 +175,22 @@ def test_training_is_numpys(name: str, dtype: str) -> None:
         np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-4 * np.abs(theirs).max())
     assert {"RELU_AUX_BIAS", "BIAS", "DRELU_BGRAD"} <= {product.epilog for product in device.products}
     assert min(device.multiplier.library.alignments) >= 16  # a worse one would be told of fewer algorithms
+
+
+@pytest.mark.skipif(COMPILER is None, reason=WHY_NOT)
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_16_bits_are_described_and_stored(precision: str) -> None:
+    results = []
+    for device in (Described(), Emulator()):
+        backend = Emulated()
+        backend.device = device
+        results.append(trained(backend, 3, (60, 80, 70, 40), 90, ADAM, precision=precision))
+    assert {"RELU_AUX_BIAS", "DRELU", "BGRADA"} <= {product.epilog for product in device.products}
+    assert [product.out.dtype.itemsize for product in device.products].count(2) == 4
+    for mine, theirs in zip(results[0][0], results[1][0]):
+        assert mine == pytest.approx(theirs, rel=1e-3)
+    for one, other in zip(results[0][1], results[1][1]):
+        np.testing.assert_allclose(one, other, rtol=0, atol=3e-3)
 
 
 VIEWS: dict[str, Callable[[Any], Any]] = {

@@ -1,12 +1,15 @@
 """Plans of the CuPy backend, run on the CPU: generated kernels as C++, products by NumPy. What they must mean."""
 
+import ctypes
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
-from cuda_emulator import COMPILER, WHY_NOT
+from cuda_emulator import COMPILER, WHY_NOT, Functions, widened
 from cupy_stand_in import Emulated
+from graphdiff_cupy.preamble import PREAMBLE
 from graphdiff_cupy.units import Fallback, Product
 from test_ops import CASES, every
 
@@ -362,11 +365,59 @@ def test_precisions_keep_variables_and_sums_in_float32(precision: str, tolerance
         slopes = compiled(*leaves)
     products = [part for part in compiled.plans[0]._runner.parts if isinstance(part, Product)]
     assert {product.compute for product in products} == {precision}
-    assert {product.out.dtype.name for product in products} == {"float32"}
     for mine, theirs in zip(slopes, reference):
         assert mine.dtype == "float32"
         # In the norm, since rounding may push single inputs of a ReLU over its kink.
         assert np.linalg.norm(mine.numpy() - theirs.numpy()) <= tolerance * np.linalg.norm(theirs.numpy())
+
+
+def mlp(x: Any, *parameters: Any) -> Any:
+    for weights, bias in zip(parameters[::2], parameters[1::2]):
+        x = gd.relu(x @ weights + bias)
+    return gd.sum(x * x)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+@pytest.mark.parametrize("support", SUPPORT)
+def test_what_only_products_read_is_stored_in_their_precision(precision: str, support: str) -> None:
+    r = np.random.default_rng(0)
+    sizes = (60, 70, 80, 50)
+    arrays = [r.normal(size=(90, 60)).astype("f")]
+    for inputs, outputs in pairwise(sizes):
+        arrays += [
+            (r.normal(size=(inputs, outputs)) / np.sqrt(inputs)).astype("f"),
+            (0.1 * r.normal(size=outputs)).astype("f"),
+        ]
+    slopes = gd.grad(mlp, argnums=tuple(range(1, 7)))
+    reference = slopes(*(gd.variable(array.astype("float64")) for array in arrays))
+    with gd.use_backend(Emulated(epilogs=SUPPORT[support][0])):
+        compiled = gd.compile(slopes, precision=precision)
+        found = compiled(*(gd.constant(array) for array in arrays))
+    (plan,) = compiled.plans
+    products = [part for part in plan._runner.parts if isinstance(part, Product)]
+    stored = [product.out.dtype.name for product in products]
+    if support == "all":
+        assert stored.count("uint16") == 4, "the outputs of two hidden layers, and the adjoints of their sums"
+        assert [product.epilog for product in products].count("BGRADA") == 3
+    for mine, theirs in zip(found, reference):
+        assert mine.dtype == "float32"
+        distance = np.linalg.norm(mine.numpy() - theirs.numpy())
+        assert distance <= {"bf16": 6e-2, "fp16": 1e-2}[precision] * np.linalg.norm(theirs.numpy())
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_16_bits_become_float32_again(precision: str, emulated: Any) -> None:
+    every_one = np.arange(1 << 16, dtype=np.uint32).astype(np.uint16).reshape(256, 256)
+    expected = every_one.view(np.float16).astype("f") if precision == "fp16" else widened(every_one, "bf16")
+    functions = Functions(
+        f"{PREAMBLE}\n"
+        'extern "C" __global__ void k(unsigned short* x, float* y) {'
+        f"for (int i = 0; i < 65536; ++i) y[i] = from_{precision}(x[i]); }}"
+    )
+    found = np.empty((256, 256), np.float32)
+    functions.function("k")(1, 1, (ctypes.c_void_p * 2)(every_one.ctypes.data, found.ctypes.data))
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(np.signbit(found), np.signbit(expected))
 
 
 def test_float32_becomes_float16_as_numpy_rounds_it(emulated: Any) -> None:

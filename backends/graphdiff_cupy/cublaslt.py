@@ -121,6 +121,8 @@ class _Problem:
         compute, given, result = _KINDS[product.compute]
         self.scale = np.float64 if result == _R_64F else np.float32
         descriptor = library.matmul_desc_create(int(owner.types[compute]), result)
+        if product.out.dtype.itemsize == 2:
+            result = given
         self.descriptor = self._owned(descriptor, library.matmul_desc_destroy)
         self.a, turned_a = self._matrix(product.y, given)
         self.b, turned_b = self._matrix(product.x, given)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-__all__ = ["CASTS", "EXPRESSIONS", "IDENTITIES", "REDUCTIONS", "TYPES", "cast", "expression", "number"]
+__all__ = ["CASTS", "EXPRESSIONS", "IDENTITIES", "REDUCTIONS", "TYPES", "WIDENED", "cast", "expression", "number"]
 
 TYPES = {
     "float32": "float",
@@ -24,6 +24,8 @@ TYPES = {
 
 CASTS = {"bf16": "to_bf16({})", "fp16": "to_fp16({})"}
 """How float32 becomes what a product reads, kept as its 16 bits."""
+WIDENED = {"float32 of bf16": "from_bf16({})", "float32 of fp16": "from_fp16({})"}
+"""And back."""
 
 _NAMED_ALIKE = (
     "sqrt exp expm1 log log1p log2 log10 sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh erf "

@@ -14,7 +14,7 @@ from typing import Any
 from graphdiff.plan.program import Tensor
 from graphdiff.plan.schedule import Storage, View
 from graphdiff_cupy.emit import Body, Index
-from graphdiff_cupy.expressions import CASTS, IDENTITIES, REDUCTIONS, TYPES, cast, number
+from graphdiff_cupy.expressions import CASTS, IDENTITIES, REDUCTIONS, TYPES, WIDENED, cast, number
 from graphdiff_cupy.grouping import Group
 from graphdiff_cupy.ordering import Access, accesses
 from graphdiff_cupy.sizes import BLOCKS, axes_of, launch_size, sums_rows, threads_for_one
@@ -182,8 +182,8 @@ class _Writer:
         node = output.node
         text = body.loaded(node.source, index) if isinstance(node, Copied) else body.value(node, index)
         dtype = node.source.dtype if isinstance(node, Copied) else node.dtype
-        kind = "unsigned short" if output.cast else TYPES[dtype.name]
-        return body.let(kind, CASTS[output.cast].format(text) if output.cast else text)
+        kind = TYPES[output.view.dtype.name if output.cast else dtype.name]
+        return body.let(kind, (CASTS | WIDENED)[output.cast].format(text) if output.cast else text)
 
     def element(self, view: View, place: str) -> str:
         root, shift = view.place()

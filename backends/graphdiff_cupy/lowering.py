@@ -15,7 +15,7 @@ from graphdiff.plan.passes import scalar
 from graphdiff.plan.program import Program, Tensor, Variable
 from graphdiff.plan.schedule import Storage, View, dense_strides
 from graphdiff_cupy.emit import INDEXING, can_emit, is_aligned
-from graphdiff_cupy.expressions import REDUCTIONS, TYPES
+from graphdiff_cupy.expressions import CASTS, REDUCTIONS, TYPES
 from graphdiff_cupy.patterns import Epilog, find_epilogs
 from graphdiff_cupy.products import multiply
 from graphdiff_cupy.results import join, place_parts, place_results
@@ -81,6 +81,7 @@ class Lowering:
         self.placed: dict[Tensor, View] = {}
         self.depth: dict[Tensor, int] = {}
         self.masks: dict[Tensor, View] = {}
+        self.narrow: dict[Tensor, View] = {}
         self.casts: dict[tuple[Storage, int, Any, str], View] = {}
         self.epilogs: dict[Tensor, Epilog] = {}
         self.absorbed: set[Tensor] = set()
@@ -93,8 +94,13 @@ class Lowering:
         for node, variable in program.reads.items():
             self.views[node] = self.variable_view(variable)
         if "epilog" not in disable:
-            self.epilogs = find_epilogs(self.order, self.users, self.rooted, is_large_product)
-            self.absorbed.update(node for epilog in self.epilogs.values() for node in epilog.absorbed)
+            # A product whose result is stored in 16 bits would store the sum of its rows so, too.
+            sums_masked = precision not in CASTS
+            self.epilogs = find_epilogs(self.order, self.users, self.rooted, is_large_product, sums_masked)
+            for epilog in self.epilogs.values():
+                self.absorbed.update(epilog.absorbed)
+                if epilog.total is not None and epilog.masked_by is None:
+                    self.absorbed.add(epilog.total)  # it waits for its product
         place_parts(self)
         for node in self.order:
             self.lower(node)
@@ -136,6 +142,9 @@ class Lowering:
 
     def lower(self, node: Tensor) -> None:
         if node in self.views or node in self.absorbed:
+            return
+        if node.op is not None and node.op.name == "permute_dims" and node.inputs[0] in self.narrow:
+            self.narrow[node] = self.narrow[node.inputs[0]].permuted(node.attributes["axes"])
             return
         if node.op is None:
             view = self._constant(node)
@@ -359,6 +368,12 @@ class Lowering:
             out = replace(out, shape=source.shape, strides=dense_strides(source.shape))
         self.add(Unit(source.shape, [Output(Copied(node, source), out, kind)], reads=[source]))
         return out
+
+    def widen(self, node: Tensor) -> None:
+        """Give a value that is stored in the precision of products memory in its own."""
+        if node not in self.views and node in self.narrow:
+            source = self.narrow[node]
+            self.views[node] = self.copied(node, source, self.new(node), f"float32 of {self.precision}")
 
     # Fallbacks ----------------------------------------------------------------------------------------------------
 

@@ -46,8 +46,8 @@ class Epilog:
 
 
 class _Finder:
-    def __init__(self, order: list[Tensor], users: dict[Tensor, list[Tensor]], rooted: set[Tensor]) -> None:
-        self.order, self.users, self.rooted = order, users, rooted
+    def __init__(self, users: dict[Tensor, list[Tensor]], rooted: set[Tensor], sums_masked: bool) -> None:
+        self.users, self.rooted, self.sums_masked = users, rooted, sums_masked
         self.found: dict[Tensor, Epilog] = {}
 
     def only_user(self, node: Tensor) -> Tensor | None:
@@ -86,7 +86,7 @@ class _Finder:
             if self.only_user(factor) is masked:
                 sign = factor.inputs[0]
                 epilog.absorbed += [factor, sign] if self.only_user(sign) is factor else [factor]
-            epilog.total = self.row_sum(masked, epilog.end)
+            epilog.total = self.row_sum(masked, epilog.end) if self.sums_masked else None
 
     def row_sum(self, node: Tensor, product: Tensor) -> Tensor | None:
         """Return the sum of a matrix over its rows that is first needed after the product."""
@@ -102,6 +102,7 @@ def find_epilogs(
     users: dict[Tensor, list[Tensor]],
     rooted: set[Tensor],
     is_product: Callable[[Tensor], bool],
+    sums_masked: bool,
 ) -> dict[Tensor, Epilog]:
     """Return, by the node at which each product ends, what it computes.
 
@@ -115,8 +116,10 @@ def find_epilogs(
         Nodes that somebody outside reads.
     is_product : callable
         Whether a node is a matrix product that cuBLASLt is to compute.
+    sums_masked : bool
+        Whether a product with a mask may sum its rows; else a product that reads them may.
     """
-    finder = _Finder(order, users, rooted)
+    finder = _Finder(users, rooted, sums_masked)
     totals: set[Tensor] = set()
     for node in order:
         if is_product(node):

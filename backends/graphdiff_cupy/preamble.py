@@ -77,6 +77,15 @@ __device__ unsigned short to_fp16(float x) {
     return (unsigned short)(sign | (size - 0x38000000 + 0xfff + (size >> 13 & 1)) >> 13);
 }
 
+__device__ float from_bf16(unsigned short x) { return __int_as_float((int)x << 16); }
+
+__device__ float from_fp16(unsigned short x) {
+    const int sign = (x & 0x8000) << 16, size = x & 0x7fff;
+    if (size >= 0x7c00) return __int_as_float(sign | 0x7f800000 | (size & 0x3ff) << 13);
+    const float magnitude = size < 0x400 ? size * 0x1p-24f : __int_as_float((size << 13) + 0x38000000);
+    return sign ? -magnitude : magnitude;
+}
+
 // Philox4x64-10: Salmon, Moraes, Dror and Shaw, Parallel random numbers: as easy as 1, 2, 3 (SC 2011); and the numbers
 // in [0, 1) that NumPy's generator makes of it. `stream` is key (2), counter (4), values drawn since that counter.
 __device__ double philox_uniform(const unsigned long long* stream, unsigned long long place) {

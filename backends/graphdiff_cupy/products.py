@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["multiply"]
 
 BYTE = np.dtype(np.uint8)
+NARROW = np.dtype(np.uint16)
+"""The bits of bf16 and fp16."""
 
 
 def multiply(lowering: Lowering, epilog: Epilog) -> None:
@@ -26,8 +28,11 @@ def multiply(lowering: Lowering, epilog: Epilog) -> None:
     node = epilog.product
     compute = "float64" if node.dtype.itemsize == 8 else lowering.precision
     x, y = (operand_of(lowering, operand, compute) for operand in node.inputs)
+    narrow = compute in CASTS and only_multiplied(lowering, epilog.end)
     out = lowering.placed.get(epilog.end) or lowering.new(epilog.end)
-    bias = None if epilog.bias is None else vector_of(lowering, epilog.bias)
+    if narrow:
+        out = replace(out, storage=Storage(node.size, NARROW), shift=0, dtype=NARROW)
+    bias = None if epilog.bias is None else vector_of(lowering, epilog.bias, compute if narrow else "")
     product = Product(epilog.end, x, y, out, bias, epilog.relu, compute=compute)
     if epilog.relu and any(other.masked_by is epilog.end for other in lowering.epilogs.values()):
         # A bit per element, rows of multiples of 128 bits.
@@ -47,11 +52,30 @@ def multiply(lowering: Lowering, epilog: Epilog) -> None:
         lowering.masks[epilog.end] = product.mask
     if product.bias_gradient is not None and epilog.total is not None:
         lowering.views[epilog.total] = product.bias_gradient
-    lowering.views[epilog.end] = out
+    (lowering.narrow if narrow else lowering.views)[epilog.end] = out
+
+
+def only_multiplied(lowering: Lowering, node: Tensor) -> bool:
+    """Whether a value is read by nothing but products and what they absorb: then it is stored as they read it."""
+    if node in lowering.rooted or node in lowering.placed:
+        return False
+    return all(
+        user in lowering.absorbed
+        or (user.op is not None and user.op.name == "permute_dims" and only_multiplied(lowering, user))
+        or any(epilog.product is user for epilog in lowering.epilogs.values())
+        for user in lowering.users.get(node, [])
+    )
 
 
 def multiply_apart(lowering: Lowering, epilog: Epilog, wanted: Product) -> None:
     """Compute a product alone, and what would have been its epilog in loops."""
+    for node in (epilog.masked_by, epilog.product.inputs[1] if wanted.bias_gradient is not None else None):
+        if node is not None:
+            lowering.widen(node)
+    if wanted.out.dtype == NARROW:
+        out = lowering.new(epilog.end)
+        bias = None if epilog.bias is None else vector_of(lowering, epilog.bias, "")
+        wanted = replace(wanted, out=out, bias=bias)
     smaller = replace(wanted, mask=None, bias_gradient=None)
     reads_sign = epilog.masked_by is not None
     if (epilog.relu or epilog.bias is not None) and not reads_sign and lowering.supports(smaller):
@@ -66,10 +90,15 @@ def multiply_apart(lowering: Lowering, epilog: Epilog, wanted: Product) -> None:
         del lowering.epilogs[epilog.end]
         for node in sorted({*epilog.absorbed, epilog.end}, key=lambda node: node.serial):
             lowering.lower(node)
+    if epilog.total in lowering.absorbed:
+        lowering.absorbed.remove(epilog.total)
+        lowering.lower(epilog.total)
 
 
 def operand_of(lowering: Lowering, node: Tensor, compute: str) -> View:
     """Return a matrix as a product reads it: with an axis of stride 1, in the precision wanted."""
+    if node in lowering.narrow:
+        return lowering.narrow[node]
     view = lowering.memory(node)
     kind = compute if compute in CASTS else ""
     if not kind and _has_leading_axis(view):
@@ -80,7 +109,7 @@ def operand_of(lowering: Lowering, node: Tensor, compute: str) -> View:
         return found
     turned = view.turned  # the copy lies as the original does, so that neither order costs more
     source = view.T if turned else view
-    dtype = np.dtype(np.uint16) if kind else view.dtype
+    dtype = NARROW if kind else view.dtype
     storage = Storage(view.size, dtype)
     out = View(
         storage, source.shape, dense_strides(source.shape), 0, dtype, f"{view.label or 'operand'}_{kind or 'copy'}"
@@ -90,10 +119,13 @@ def operand_of(lowering: Lowering, node: Tensor, compute: str) -> View:
     return lowering.casts[key]
 
 
-def vector_of(lowering: Lowering, node: Tensor) -> View:
-    """Return a vector as a product reads it."""
+def vector_of(lowering: Lowering, node: Tensor, kind: str) -> View:
+    """Return a vector as a product reads it, cast where `kind` says to what."""
     view = lowering.memory(node)
-    return view if view.by_rows else lowering.copied(node, view)
+    if not kind:
+        return view if view.by_rows else lowering.copied(node, view)
+    out = View(Storage(view.size, NARROW), view.shape, dense_strides(view.shape), 0, NARROW, f"{view.label}_{kind}")
+    return lowering.copied(node, view, out, kind)
 
 
 def _has_leading_axis(view: View) -> bool:

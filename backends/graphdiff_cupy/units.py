@@ -25,7 +25,7 @@ class Copied:
 
 @dataclass(frozen=True)
 class Output:
-    """Where a value is stored, and what it is cast to before: "" for its own dtype, or "bf16" or "fp16"."""
+    """Where a value is stored, and how it is cast before: "" for not at all."""
 
     node: Tensor | Copied
     view: View
@@ -108,7 +108,8 @@ class Product:
     bias_gradient : View or None
         Takes the sums over the rows: of the masked result where there is a mask, else of `y`.
     compute : str
-        "float64", "float32", "tf32", "bf16" or "fp16".
+        "float64", "float32", "tf32", "bf16" or "fp16". In the last two the operands are kept as 16 bits; so may be the
+        result, and the bias with it.
     """
 
     node: Tensor
