@@ -446,7 +446,7 @@ def test_an_overflow_in_float16_leaves_out_the_step_and_lowers_the_factor(emulat
 
     step = gd.compile(lambda x: optimizer.minimize(loss(x, *parameters)), precision="fp16")
     history = []
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         for _ in range(12):
             scale, steps = optimizer.loss_scale, optimizer.steps
             before = parameters[0].numpy()
