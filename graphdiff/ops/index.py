@@ -9,7 +9,7 @@ from typing import Any
 
 from graphdiff import host
 from graphdiff.backend import ARRAY, fill_index
-from graphdiff.errors import BackendError, DTypeError, NoValueError, ShapeError
+from graphdiff.errors import BackendError, DTypeError, IndexOutsideError, NoValueError, ShapeError
 from graphdiff.op import FUNCTIONS, as_tensor, custom, function, linear, sum_to
 from graphdiff.ops.shape import _axis, broadcast_to, moveaxis, reshape
 from graphdiff.tensor import Tensor
@@ -73,9 +73,7 @@ def normalize_index(x: Tensor, index: Any) -> tuple[Template, tuple[Tensor, ...]
 
 
 def _index_error(x: Tensor, index: Any, reason: str) -> ShapeError:
-    from graphdiff.op import _IndexShapeError
-
-    return _IndexShapeError(f"cannot index {x.describe()} (made at {x.source}) with {index!r}: {reason}")
+    return IndexOutsideError(f"cannot index {x.describe()} (made at {x.source}) with {index!r}: {reason}")
 
 
 def _result_shape(shape: host.Shape, template: Template, arrays: Sequence[Any]) -> host.Shape:

@@ -1,16 +1,4 @@
-"""What one op declares, and how calling it makes a node.
-
-An op is declared once. Its kind says how the declaration yields value, shape, dtype, tangent, adjoint and batching:
-
-- `elementwise`: one partial derivative per argument;
-- `linear`: the tangent is the op itself, one transpose per argument;
-- `multilinear`: linear in each argument, one transpose per argument;
-- `composite`: written in other ops, differentiated by opening it;
-- `custom`: both rules by hand.
-
-Rules are called as ``rule(F, ...)``, where `F` has the names of the Python array API standard. Handed a backend's
-namespace they compute numbers; handed graphdiff's functions they build graph.
-"""
+"""The five kinds of op: how a declaration yields value, shape, dtype, tangent and adjoint."""
 
 from __future__ import annotations
 
@@ -19,163 +7,33 @@ from typing import Any, NoReturn
 
 from graphdiff import host
 from graphdiff.backend import Backend, Numbers, current_backend
-from graphdiff.errors import BackendError, DTypeError, GraphDiffError, NotDifferentiableError, OpError, ShapeError
-from graphdiff.tensor import NO_ATTRIBUTES, TRACES, WATCHES, Tensor, Variable, constant
-
-__all__ = [
-    "FUNCTIONS",
-    "OPS",
-    "Composite",
-    "Custom",
-    "Elementwise",
-    "GraphFunctions",
-    "Linear",
-    "Multilinear",
-    "Op",
-    "as_tensor",
-    "as_tensors",
-    "composite",
-    "custom",
-    "elementwise",
-    "function",
-    "linear",
-    "literal",
-    "multilinear",
-    "sum_to",
-]
+from graphdiff.errors import (
+    BackendError,
+    DTypeError,
+    GraphDiffError,
+    IndexOutsideError,
+    NotDifferentiableError,
+    OpError,
+    ShapeError,
+)
+from graphdiff.op.functions import GRAPH
+from graphdiff.op.operands import as_tensors
+from graphdiff.tensor import NO_ATTRIBUTES, TRACES, WATCHES, Tensor
 
 OPS: dict[str, Op] = {}
 """Every op by name."""
-
-FUNCTIONS: dict[str, Callable[..., Any]] = {}
-"""Every public array function by name: the ops', and those written in terms of ops."""
 
 Rule = Callable[..., Any]
 Partial = Rule | int | None
 
 
-class GraphFunctions:
-    """The namespace `F` on which rules build graph: every function of graphdiff under its array-API name."""
-
-    is_graph = True
-
-    def __getattr__(self, name: str) -> Any:
-        found = FUNCTIONS.get(name)
-        if found is None:
-            raise AttributeError(f"graphdiff has no function {name!r}")
-        setattr(self, name, found)
-        return found
-
-
-GRAPH = GraphFunctions()
-
-
-def function(*aliases: str, name: str | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Register a public array function under its own name and `aliases`."""
-
-    def register(body: Callable[..., Any]) -> Callable[..., Any]:
-        for key in (name or body.__name__, *aliases):
-            FUNCTIONS[key] = body
-        return body
-
-    return register
-
-
-# Operands ----------------------------------------------------------------------------------------------------
-
-_literals: dict[tuple[type, Any, host.DType, Backend], Tensor] = {}
-_LITERAL_LIMIT = 1024
-
-
-def as_tensor(value: Any) -> Tensor:
-    """Return `value` as a Tensor: itself, a stack where a sequence holds Tensors, or a constant."""
-    if isinstance(value, Tensor):
-        return TRACES[-1].enter(value) if TRACES else value  # type: ignore[no-any-return]
-    if isinstance(value, (tuple, list)) and _holds_tensor(value):
-        return FUNCTIONS["stack"]([as_tensor(item) for item in value])  # type: ignore[no-any-return]
-    return constant(value)
-
-
-def _holds_tensor(sequence: Any) -> bool:
-    return any(
-        isinstance(item, Tensor) or (isinstance(item, (tuple, list)) and _holds_tensor(item)) for item in sequence
-    )
-
-
-def literal(scalar: Any, kind_of: host.DType, backend: Backend) -> Tensor:
-    """Return the constant for a Python number beside a tensor of dtype `kind_of`.
-
-    Literals are kept: a loop that says ``x * 0.5`` makes one constant, not one per turn. Zeros are not, since
-    -0.0 == 0.0, nor is NaN, which equals nothing.
-    """
-    key = (scalar.__class__, scalar, kind_of, backend)
-    found = _literals.get(key)
-    if found is None:
-        weak = host.weak_dtype(scalar, kind_of)
-        value = backend.normalize(backend.from_host(scalar, weak))
-        found = Tensor(None, (), NO_ATTRIBUTES, value, backend, False)
-        if scalar and scalar == scalar and len(_literals) < _LITERAL_LIMIT:
-            _literals[key] = found
-    return found
-
-
-class Number(Tensor):
-    """A Python number whose value is not known yet: an argument of a traced function.
-
-    Like a literal it takes its dtype from the tensor beside it, and is float64 or int64 on its own.
-    """
-
-    __slots__ = ()
-
-    def beside(self, kind_of: host.DType) -> Tensor:
-        """Return this number in the dtype that a literal has beside a tensor of dtype `kind_of`."""
-        wanted = host.weak_dtype(self.dtype.type(1).item(), kind_of)
-        return self if wanted == self.dtype else FUNCTIONS["astype"](self, wanted)  # type: ignore[no-any-return]
-
-
-def _operand(value: Any, other: Any) -> Tensor:
-    """Return an operand that is no plain Tensor as one, beside the operand `other`."""
-    if isinstance(other, Tensor):
-        if isinstance(value, host.PYTHON_SCALARS):
-            return literal(value, other.dtype, other.backend)
-        if value.__class__ is Number and other.__class__ is not Number:
-            return value.beside(other.dtype)  # type: ignore[no-any-return]
-    return as_tensor(value)
-
-
-def as_tensors(operands: Sequence[Any]) -> tuple[Tensor, ...]:
-    """Return operands as Tensors, Python numbers taking their dtype from the tensors and arrays beside them."""
-    strong: list[host.DType] = []
-    backend: Backend | None = None
-    made: list[Any] = []
-    for value in operands:
-        if not isinstance(value, host.PYTHON_SCALARS):
-            value = as_tensor(value)
-        if isinstance(value, Tensor):
-            if value.__class__ is not Number:
-                strong.append(value.dtype)
-            backend = backend or value.backend
-        made.append(value)
-    if not strong:
-        return tuple(map(as_tensor, made))
-    joined = host.result_dtype(*strong)
-    assert backend is not None
-    return tuple(_settle(value, joined, backend) for value in made)
-
-
-def _settle(value: Any, joined: host.DType, backend: Backend) -> Tensor:
-    """Return a Tensor, or a Python number in the dtype that it has beside the others."""
-    if value.__class__ is Number:
-        return value.beside(joined)  # type: ignore[no-any-return]
-    return value if isinstance(value, Tensor) else literal(value, joined, backend)
-
-
-def _raise_mixed(op: Op, operands: Iterable[Tensor]) -> NoReturn:
+def raise_mixed(op: Op, operands: Iterable[Tensor]) -> NoReturn:
+    """Raise the error for operands that are not all on one backend."""
     placed = ", ".join(f"{operand.describe()} on {operand.backend.name}" for operand in operands)
     raise BackendError(f"{op.name}: tensors of two backends are mixed: {placed}. Move one with tensor.to(backend).")
 
 
-def _explain(
+def explained(
     op: Op, operands: Sequence[Tensor], error: Exception, attributes: dict[str, Any] = NO_ATTRIBUTES
 ) -> GraphDiffError:
     """Turn an array library's error into one that names the operands, in the words of the op's own shape rule."""
@@ -188,16 +46,9 @@ def _explain(
     listed = ", ".join(operand.describe() for operand in operands)
     made = "; ".join(f"{operand.name or operand.describe()} was made at {operand.source}" for operand in operands)
     if isinstance(error, IndexError):
-        return _IndexShapeError(f"{op.name}({listed}): {error} ({made})")
+        return IndexOutsideError(f"{op.name}({listed}): {error} ({made})")
     kind = DTypeError if isinstance(error, TypeError) else ShapeError
     return kind(f"{op.name}({listed}): {error} ({made})")
-
-
-class _IndexShapeError(ShapeError, IndexError):
-    """An index outside its axis."""
-
-
-# The kinds ---------------------------------------------------------------------------------------------------
 
 
 class Op:
@@ -292,7 +143,7 @@ class Op:
         recorded = pure = False
         for operand in operands:
             if operand.backend is not backend:
-                _raise_mixed(self, operands)
+                raise_mixed(self, operands)
             recorded = recorded or operand.recorded
             pure = pure or operand._value is None
         attributes = attributes or NO_ATTRIBUTES
@@ -306,7 +157,7 @@ class Op:
         except GraphDiffError:
             raise
         except (ValueError, TypeError, IndexError, ArithmeticError) as error:
-            raise _explain(self, operands, error, attributes) from error
+            raise explained(self, operands, error, attributes) from error
         if recorded:
             made = Tensor(self, operands, attributes, value, backend, True)
         else:
@@ -354,15 +205,6 @@ class Op:
 
 def _kinds(operands: Sequence[Tensor]) -> tuple[Any, ...]:
     return tuple((operand.ndim, operand.dtype) for operand in operands)
-
-
-def sum_to(F: Any, array: Any, shape: host.Shape) -> Any:
-    """Sum an array down to a shape that broadcasts to the array's: the transpose of broadcasting."""
-    lead = len(array.shape) - len(shape)
-    stretched = [lead + axis for axis, length in enumerate(shape) if length == 1 and array.shape[lead + axis] != 1]
-    axes = (*range(lead), *stretched)
-    summed = F.sum(array, axis=axes) if axes else array
-    return summed if tuple(summed.shape) == tuple(shape) else F.reshape(summed, shape)
 
 
 class Elementwise(Op):
@@ -508,190 +350,6 @@ def _op_named(name: str) -> Op:
     if name not in OPS:
         raise OpError(f"there is no op {name!r} here: import the module that declares it before loading what uses it")
     return OPS[name]
-
-
-# Declaring ---------------------------------------------------------------------------------------------------
-
-
-def _register_function(op: Op, call: Callable[..., Any], doc: str | None) -> Callable[..., Any]:
-    call.__name__ = call.__qualname__ = op.name
-    call.__module__ = "graphdiff"  # where pickle finds it
-    call.__doc__ = doc or f"Apply the {op.kind} op `{op.name}`."
-    call.op = op  # type: ignore[attr-defined]
-    FUNCTIONS[op.name] = call
-    return call
-
-
-def _unary(op: Elementwise) -> Callable[[Any], Tensor]:
-    kernels: dict[Backend, Callable[..., Any]] = {}
-
-    def call(x: Any, /) -> Tensor:
-        kind = x.__class__
-        if kind is not Tensor and (kind is not Variable or TRACES):
-            x = as_tensor(x)
-        backend = x.backend
-        kernel = kernels.get(backend)
-        if kernel is None:
-            kernel = kernels[backend] = _elementwise_kernel(op, backend)
-        value = x._value
-        if value is None:
-            return Tensor(op, (x,), NO_ATTRIBUTES, None, backend, True, op.infer((x,), NO_ATTRIBUTES))
-        if WATCHES:
-            return op.node((x,), NO_ATTRIBUTES)
-        try:
-            value = kernel(value)
-        except (ValueError, TypeError) as error:
-            raise _explain(op, (x,), error) from error
-        if x.recorded:
-            return Tensor(op, (x,), NO_ATTRIBUTES, value, backend, True)
-        return Tensor(None, (), NO_ATTRIBUTES, value, backend, False)
-
-    return call
-
-
-def _binary(op: Elementwise) -> Callable[[Any, Any], Tensor]:
-    kernels: dict[Backend, Callable[..., Any]] = {}
-
-    def call(x: Any, y: Any, /) -> Tensor:
-        kind = x.__class__
-        if kind is not Tensor and (kind is not Variable or TRACES):
-            x = _operand(x, y)
-        kind = y.__class__
-        if kind is not Tensor and (kind is not Variable or TRACES):
-            y = _operand(y, x)
-        backend = x.backend
-        if backend is not y.backend:
-            _raise_mixed(op, (x, y))
-        kernel = kernels.get(backend)
-        if kernel is None:
-            kernel = kernels[backend] = _elementwise_kernel(op, backend)
-        if WATCHES:
-            return op.node((x, y), NO_ATTRIBUTES)
-        left, right = x._value, y._value
-        try:
-            if left is None or right is None:
-                return Tensor(op, (x, y), NO_ATTRIBUTES, None, backend, True, op.infer((x, y), NO_ATTRIBUTES))
-            value = kernel(left, right)
-        except (ValueError, TypeError) as error:
-            raise _explain(op, (x, y), error) from error
-        if x.recorded or y.recorded:
-            return Tensor(op, (x, y), NO_ATTRIBUTES, value, backend, True)
-        return Tensor(None, (), NO_ATTRIBUTES, value, backend, False)
-
-    return call
-
-
-def _elementwise_kernel(op: Op, backend: Backend) -> Callable[..., Any]:
-    """Return the backend's own function where there is one: elementwise functions give normal 0-d values already."""
-    plain = backend.kernels.get(op.name)
-    if plain is None and op.evaluate is None:
-        plain = getattr(backend.namespace, op.function, None)
-    return plain or op.kernel(backend)
-
-
-def elementwise(
-    name: str, *partials: Partial, dtype: str = "same", doc: str | None = None, **declared: Any
-) -> Callable[..., Any]:
-    """Declare an op that works element by element.
-
-    Parameters
-    ----------
-    name : str
-    *partials : callable, 1, -1 or None
-        One partial derivative per argument, called as ``partial(F, out, *inputs, **attributes)``. 1 and -1 cost
-        nothing; None means exactly zero everywhere.
-    dtype : {"same", "number", "float", "quotient", "bool"}
-        The dtype of the result: the promoted one, the same but int8 for booleans, a float, that of a true division,
-        or bool.
-    doc : str, optional
-        The docstring of the resulting function.
-    **declared
-        ``evaluate(F, *inputs)`` where the array API has no function of that name, ``function`` where it has one
-        under another name, ``flops`` per element, ``symbol`` for drawings.
-
-    Returns
-    -------
-    callable
-        The function that applies the op.
-
-    Examples
-    --------
-    >>> import graphdiff as gd
-    >>> cube = gd.op.elementwise("cube_example", lambda F, out, x: 3 * x * x, evaluate=lambda F, x: x * x * x)
-    >>> gd.grad(cube)(2.0).item()
-    12.0
-    """
-    if not partials:
-        raise OpError(f"op {name!r} declares no argument")
-    op = Elementwise(name, partials, dtype=dtype, **declared)
-    takes_attributes = op.evaluate is not None and bool(_keyword_only(op.evaluate))
-    if len(partials) == 1 and not takes_attributes:
-        return _register_function(op, _unary(op), doc)
-    if len(partials) == 2 and not takes_attributes:
-        return _register_function(op, _binary(op), doc)
-    return _register_general(op, doc)
-
-
-def _keyword_only(rule: Rule) -> list[str]:
-    code = getattr(rule, "__code__", None)
-    if code is None:
-        return []
-    start = code.co_argcount
-    return list(code.co_varnames[start : start + code.co_kwonlyargcount])
-
-
-def _register_general(op: Op, doc: str | None) -> Callable[..., Any]:
-    def call(*operands: Any, **attributes: Any) -> Tensor:
-        for operand in operands:
-            kind = operand.__class__
-            if kind is not Tensor and (kind is not Variable or TRACES):
-                return op.node(as_tensors(operands), attributes)
-        return op.node(operands, attributes)
-
-    return _register_function(op, call, doc)
-
-
-def linear(
-    name: str, *transposes: Rule | None, each: Rule | None = None, doc: str | None = None, **declared: Any
-) -> Any:
-    """Declare an op that is linear in its leading arguments; later ones (indices) carry no derivative.
-
-    Parameters
-    ----------
-    *transposes : callable
-        One per linear argument, called as ``transpose(F, cotangent, *inputs, **attributes)``.
-    each : callable, optional
-        Instead, one for any number of arguments: ``each(F, cotangent, position, *inputs, **attributes)``.
-    """
-    return _register_general(Linear(name, each or transposes, **declared), doc)
-
-
-def multilinear(name: str, each: Rule, *, doc: str | None = None, **declared: Any) -> Any:
-    """Declare an op that is linear in each argument; ``each(F, cotangent, position, *inputs, **attributes)``."""
-    return _register_general(Multilinear(name, each, **declared), doc)
-
-
-def composite(name: str, body: Rule, *, doc: str | None = None, **declared: Any) -> Any:
-    """Declare an op by the ops it stands for: ``body(F, *inputs, **attributes)``.
-
-    ``evaluate`` may name a quicker way to the same numbers, ``infer`` one to the shape and dtype.
-    """
-    return _register_general(Composite(name, body, **declared), doc)
-
-
-def custom(
-    name: str, *, tangent: Rule | None = None, adjoint: Rule | None = None, doc: str | None = None, **declared: Any
-) -> Any:
-    """Declare an op with both rules by hand.
-
-    Parameters
-    ----------
-    tangent : callable
-        ``tangent(F, tangents, out, *inputs, **attributes)``; tangents are None where zero.
-    adjoint : callable
-        ``adjoint(F, cotangent, position, out, *inputs, **attributes)`` for the input at `position`.
-    """
-    return _register_general(Custom(name, tangent=tangent, adjoint=adjoint, **declared), doc)
 
 
 def _fall_back(numbers: Numbers, name: str) -> Any:
