@@ -10,7 +10,8 @@ from typing import Any
 
 from graphdiff.differentiate import adjoints
 from graphdiff.errors import GraphError, ShapeError
-from graphdiff.nn.layers import Activation, Sequential
+from graphdiff.nn.containers import Sequential
+from graphdiff.nn.layers import Activation
 from graphdiff.nn.module import OBSERVERS, Module
 from graphdiff.op import as_tensor
 from graphdiff.tensor import Tensor, Variable, placeholder

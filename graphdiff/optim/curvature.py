@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from graphdiff.backend import use_backend, working_on
-from graphdiff.differentiate.functions import hessian_of
+from graphdiff.differentiate.jacobians import hessian_of
 from graphdiff.differentiate.reverse import gradients_of
 from graphdiff.errors import BackendError, CompileError, DTypeError, GraphError, OpError, ShapeError
 from graphdiff.host import is_real_floating
