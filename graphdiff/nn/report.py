@@ -116,13 +116,6 @@ def _title(path: str, module: Module) -> str:
 # Summary ---------------------------------------------------------------------------------------------------------
 
 
-def _flops(node: Tensor) -> int:
-    if node.op is None:
-        return 0
-    declared = node.op.flops
-    return int(declared(node, *node.inputs)) if callable(declared) else int(declared * node.size)
-
-
 def _own_flops(given: Tensor, output: Tensor, counted: set[Tensor]) -> int:
     """Return the flops of what lies between input and output and is not counted yet; it is from then on."""
     flops, pending, seen = 0, [output], {given}
@@ -133,7 +126,7 @@ def _own_flops(given: Tensor, output: Tensor, counted: set[Tensor]) -> int:
         seen.add(node)
         if node not in counted:
             counted.add(node)
-            flops += _flops(node)
+            flops += node.op.flops_of(node) if node.op is not None else 0
         pending.extend(node.inputs)
     return flops
 

@@ -16,6 +16,7 @@ from graphdiff.op.declare import composite, custom, elementwise, linear, multili
 from graphdiff.op.functions import FUNCTIONS, GRAPH, GraphFunctions, function, sum_to
 from graphdiff.op.kinds import OPS, Composite, Custom, Elementwise, Linear, Multilinear, Op
 from graphdiff.op.operands import Number, as_tensor, as_tensors, literal
+from graphdiff.op.work import Work, summing
 
 __all__ = [
     "FUNCTIONS",
@@ -29,6 +30,7 @@ __all__ = [
     "Multilinear",
     "Number",
     "Op",
+    "Work",
     "as_tensor",
     "as_tensors",
     "composite",
@@ -39,4 +41,5 @@ __all__ = [
     "literal",
     "multilinear",
     "sum_to",
+    "summing",
 ]

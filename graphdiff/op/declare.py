@@ -118,7 +118,7 @@ def elementwise(
         The docstring of the resulting function.
     **declared
         ``evaluate(F, *inputs)`` where the array API has no function of that name, ``function`` where it has one
-        under another name, ``flops`` per element, ``symbol`` for drawings.
+        under another name, ``work`` for counts of costs, ``symbol`` for drawings: see `Op`.
 
     Returns
     -------

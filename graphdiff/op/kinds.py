@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from graphdiff import host
 from graphdiff.backend import Backend, Numbers, current_backend
@@ -16,8 +16,10 @@ from graphdiff.errors import (
     OpError,
     ShapeError,
 )
+from graphdiff.graph import topological_order
 from graphdiff.op.functions import GRAPH
 from graphdiff.op.operands import as_tensors
+from graphdiff.op.work import SORTS, Sort, Work
 from graphdiff.tensor import NO_ATTRIBUTES, TRACES, WATCHES, Tensor
 
 OPS: dict[str, Op] = {}
@@ -60,12 +62,24 @@ class Op:
     symbol : str
         How drawings write it.
     flops : callable or number
-        Floating-point operations per element of the output, or a function of (output shape, input shapes).
+        Operations of any sort per element of the output, or a function ``flops(out, *inputs)``.
+    work : str, callable or None
+        What one evaluation does: per element of the output one "multiplication" (or division), "addition" (or
+        subtraction) or "transcendental" function (or root, or power), a change of "sign", or a "comparison"; it may
+        "move" elements, or make a "view" of them where it has one operand. Else a function ``work(out, *inputs)`` that
+        returns a `Work`. None counts what the evaluation is written in and, where it is not written in ops, `flops`.
     calls : int
         What one evaluation costs however small the arrays are, in calls of an array function.
+    keeps : {"places", "elements"} or None
+        "elements" if every element of the result is an element of an operand, "places" if each stays in its place too.
+    pure : bool
+        Whether two calls with the same operands are one and the same: of random numbers they are not.
     """
 
     kind = ""
+    work: Sort | Callable[..., Work] | None = None
+    keeps: Literal["places", "elements"] | None = None
+    pure = True
 
     def __init__(
         self,
@@ -76,21 +90,31 @@ class Op:
         infer: Rule | None = None,
         batch: Rule | None = None,
         flops: Any = 1,
+        work: Sort | Callable[..., Work] | None = None,
         calls: int = 1,
+        keeps: Literal["places", "elements"] | None = None,
+        pure: bool = True,
         symbol: str | None = None,
     ) -> None:
         if name in OPS:
             raise OpError(f"there already is an op {name!r}")
+        if work is not None and not callable(work) and work not in SORTS:
+            raise OpError(f"the work of op {name!r} is a function or one of {', '.join(SORTS)}, not {work!r}")
+        if keeps not in (None, "places", "elements"):
+            raise OpError(f'op {name!r} keeps "places", "elements" or None, not {keeps!r}')
         self.name = name
         self.evaluate = evaluate
         self.function = function or name
         self.infer_rule = infer
         self.batch_rule = batch
         self.flops = flops
+        self.work = work
         self.calls = calls
+        self.keeps = keeps
+        self.pure = pure
         self.symbol = symbol or name
         self._kernels: dict[Backend, Callable[..., Any]] = {}
-        self._unwritten: set[Any] = set()  # kinds of operands for which the evaluation is no graph
+        self._is_written: dict[Any, bool] = {}  # by kinds of operands, whether the evaluation is graph of other ops
         OPS[name] = self
 
     def __repr__(self) -> str:
@@ -175,21 +199,30 @@ class Op:
 
     def may_be_written(self, operands: Sequence[Tensor]) -> bool:
         """Whether there is an evaluation that is not known to be none of `written`."""
-        return self.evaluate is not None and _kinds(operands) not in self._unwritten
+        return self.evaluate is not None and self._is_written.get(_kinds(operands), True)
 
     def written(self, node: Tensor, operands: Sequence[Tensor]) -> Tensor | None:
         """Return a node's evaluation as graph of other ops, over other operands; None if it cannot be written so."""
-        if self.evaluate is None or not self.may_be_written(operands):
+        kinds = _kinds(operands)
+        known = self._is_written.get(kinds)
+        if self.evaluate is None or known is False:
             return None
         try:
             made = self.evaluate(GRAPH, *operands, **node.attributes)
         except (AttributeError, TypeError, ValueError):
             made = None
         fits = isinstance(made, Tensor) and (made.shape, made.dtype) == (node.shape, node.dtype)
-        if fits and made.op is not self:
-            return made  # type: ignore[no-any-return]
-        self._unwritten.add(_kinds(operands))
-        return None
+        self._is_written[kinds] = fits and (known or not self._occurs(made, frozenset(operands)))
+        return made if self._is_written[kinds] else None
+
+    def _occurs(self, output: Tensor, operands: frozenset[Tensor]) -> bool:
+        """Whether this op is among what lies between operands and output: then opening it would never end."""
+        between = topological_order([output], boundary=operands)
+        return any(node.op is self and node not in operands for node in between)
+
+    def flops_of(self, node: Tensor) -> int:
+        """Return the operations of one evaluation, all sorts alike."""
+        return int(self.flops(node, *node.inputs) if callable(self.flops) else self.flops * node.size)
 
     def adjoint(self, F: Any, cotangent: Any, position: int, out: Any, inputs: Any, attributes: Any) -> Any:
         """Return the contribution of the output's adjoint to the adjoint of one input; None if exactly zero."""
@@ -213,6 +246,8 @@ class Elementwise(Op):
     kind = "elementwise"
 
     def __init__(self, name: str, partials: tuple[Partial, ...], *, dtype: str = "same", **declared: Any) -> None:
+        if dtype == "bool":
+            declared.setdefault("work", "comparison")
         super().__init__(name, **declared)
         self.partials = partials
         rules: dict[str, Callable[..., host.DType]] = {

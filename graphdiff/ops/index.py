@@ -10,7 +10,7 @@ from typing import Any
 from graphdiff import host
 from graphdiff.backend import ARRAY, fill_index
 from graphdiff.errors import BackendError, DTypeError, IndexOutsideError, NoValueError, ShapeError
-from graphdiff.op import FUNCTIONS, as_tensor, custom, function, linear, sum_to
+from graphdiff.op import FUNCTIONS, as_tensor, custom, function, linear, sum_to, summing
 from graphdiff.ops.shape import _axis, broadcast_to, moveaxis, reshape
 from graphdiff.tensor import Tensor
 
@@ -145,6 +145,8 @@ _getitem: Any = linear(
     batch=_getitem_batch,
     symbol="[·]",
     flops=0,
+    work="view",
+    keeps="elements",
 )
 
 
@@ -175,7 +177,7 @@ _scatter_add: Any = linear(
     evaluate=_scatter_evaluate,
     infer=lambda values, *arrays, shape, template: (shape, values.dtype),
     batch=_scatter_batch,
-    flops=1,
+    work=lambda out, values, *arrays: summing(out, values)._replace(by_rows=False),
 )
 
 
@@ -238,6 +240,7 @@ _index_set: Any = custom(
     infer=lambda x, values, *arrays, template: (x.shape, x.dtype),
     batch=_set_batch,
     flops=0,
+    work="move",
 )
 
 
@@ -342,6 +345,7 @@ label_weights: Any = linear(
     evaluate=_label_weights,
     infer=lambda labels, *, classes, value, dtype: ((*labels.shape, classes), dtype),
     batch=lambda F, operands, flags, size, **attributes: label_weights(operands[0], **attributes),
+    work="move",
     doc="A row per label: `value` at the label, 0 elsewhere; NaN for a label outside the classes.",
 )
 
@@ -385,6 +389,7 @@ def _triangle(name: str) -> Any:
         infer=lambda x, *, k: (x.shape, x.dtype),
         batch=batch,
         flops=0,
+        work="move",
     )
     return op
 
@@ -418,6 +423,7 @@ _argsort: Any = linear(
     evaluate=lambda F, x, *, axis: F.astype(F.array_namespace.argsort(x, axis=axis, stable=True), F.int64),
     infer=lambda x, *, axis: (x.shape, host.int64),
     batch=lambda F, operands, flags, size, *, axis: _argsort(operands[0], axis=axis + 1),
+    work="move",
 )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from graphdiff import host
 from graphdiff.errors import ShapeError
-from graphdiff.op import FUNCTIONS, as_tensor, as_tensors, function, multilinear, sum_to
+from graphdiff.op import FUNCTIONS, Work, as_tensor, as_tensors, function, multilinear, sum_to
 from graphdiff.ops.index import diagonal
 from graphdiff.ops.shape import _axis, moveaxis, reshape
 from graphdiff.tensor import Tensor
@@ -79,6 +79,12 @@ def _matmul_batch(F: Any, operands: Any, flags: Any, size: int) -> Tensor:
     return reshape(product, tuple(shape))
 
 
+def _matmul_work(out: Tensor, x: Tensor, y: Tensor) -> Work:
+    inner = x.shape[-1]
+    multiplications, additions = out.size * inner, out.size * max(0, inner - 1)
+    return Work(multiplications, additions, products=multiplications + additions, by_rows=False)
+
+
 _matmul: Any = multilinear(
     "matmul",
     _matmul_transpose,
@@ -86,6 +92,7 @@ _matmul: Any = multilinear(
     batch=_matmul_batch,
     symbol="@",
     flops=lambda out, x, y: out.size * max(0, 2 * x.shape[-1] - 1),
+    work=_matmul_work,
 )
 
 
