@@ -6,11 +6,13 @@ algorithmic differentiation, in Advances in Automatic Differentiation (2008).
 
 from __future__ import annotations
 
+import math
+from numbers import Real
 from types import SimpleNamespace
 from typing import Any
 
 from graphdiff import host
-from graphdiff.errors import ShapeError
+from graphdiff.errors import OpError, ShapeError
 from graphdiff.op import FUNCTIONS, as_tensor, custom, function, sum_to
 from graphdiff.ops.products import turned
 from graphdiff.ops.shape import _axis, expand_dims, reshape
@@ -313,8 +315,10 @@ _norm: Any = custom(
 def norm(x: Any, /, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Tensor:
     """Vector norm over axes (all by default): Euclidean, or of order 1, inf, -inf or p. Its derivative at 0 is 0.
 
-    Over two axes, `ord` "fro" or None is the Frobenius norm.
+    Over two axes, `ord` "fro" or None is the Frobenius norm. Order 0 counts the elements that are not 0.
     """
+    if ord is not None and ord != "fro" and (not isinstance(ord, Real) or math.isnan(ord)):
+        raise OpError(f'norm: an order is a number, "fro" or None, not {ord!r}')
     x = as_tensor(x)
     x = x if x.dtype.kind == "f" else x.astype("float64")
     axes = (
@@ -329,6 +333,8 @@ def norm(x: Any, /, ord: Any = None, axis: Any = None, keepdims: bool = False) -
     size = FUNCTIONS["abs"](x)
     if ord in (host.inf, -host.inf):
         return FUNCTIONS["max" if ord > 0 else "min"](size, axis=axes, keepdims=keepdims)
+    if ord == 0:
+        return FUNCTIONS["sum"]((size != 0).astype(x.dtype), axis=axes, keepdims=keepdims)
     if ord == 1:
         return FUNCTIONS["sum"](size, axis=axes, keepdims=keepdims)
     return FUNCTIONS["sum"](size**ord, axis=axes, keepdims=keepdims) ** (1 / ord)

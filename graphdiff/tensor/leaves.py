@@ -156,8 +156,9 @@ def _leaf_value(value: Any, dtype: Any, backend: Backend, copy: bool) -> Any:
             value = host.as_host(value)
         except ValueError as error:
             raise ShapeError(f"cannot make a tensor of this: {error}") from error
-        if value.dtype.kind not in "biufc":
-            raise DTypeError(f"cannot make a tensor of {value.dtype} data: numbers and booleans only")
+        host.require_numeric(value.dtype)
+    elif adopted is None:
+        host.require_numeric(backend.host_dtype(value))
     array = backend.from_host(value, wanted)
     return backend.normalize(backend.copy(array) if copy else array)
 
