@@ -1,7 +1,8 @@
 """Optimisers: how parameters follow their gradients."""
 
 from graphdiff.optim import schedules
-from graphdiff.optim.adaptive import LAMB, AdaDelta, AdaGrad, Adam, AdamW, NAdam, RMSProp
+from graphdiff.optim.adam import LAMB, Adam, AdamW, NAdam
+from graphdiff.optim.adaptive import AdaDelta, AdaGrad, RMSProp
 from graphdiff.optim.curvature import LBFGS, Newton
 from graphdiff.optim.descent import LARS, SGD, Rprop
 from graphdiff.optim.optimizers import Optimizer, ParameterGroup
