@@ -109,6 +109,14 @@ def broadcast_shapes(*shapes: Shape) -> Shape:
     return first
 
 
+def broadcasts_to(shape: Shape, wanted: Shape) -> bool:
+    """Whether an array of one shape can be broadcast to the other."""
+    try:
+        return broadcast_shapes(shape, wanted) == wanted
+    except ValueError:
+        return False
+
+
 def normalize_axes(axis: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:
     """Return axes as a sorted tuple of non-negative integers; None means all."""
     if axis is None:

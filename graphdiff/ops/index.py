@@ -260,11 +260,7 @@ class At:
     def _values(self, values: Any) -> Tensor:
         tensor = as_tensor(values)
         indexed = _result_shape(self._x.shape, self._template, self._arrays)
-        try:
-            fits = host.broadcast_shapes(tensor.shape, indexed) == indexed
-        except ValueError:
-            fits = False
-        if not fits:
+        if not host.broadcasts_to(tensor.shape, indexed):
             raise ShapeError(f"{tensor.describe()} does not fit the indexed part of {self._x.describe()}, {indexed}")
         return tensor.astype(self._x.dtype)  # type: ignore[no-any-return]
 

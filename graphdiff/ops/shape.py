@@ -186,11 +186,7 @@ def broadcast_to(x: Any, /, shape: int | Sequence[int]) -> Tensor:
     """Repeat x along new axes and axes of length 1, up to `shape`."""
     x = as_tensor(x)
     lengths = tuple(operator.index(n) for n in (shape if isinstance(shape, (tuple, list)) else (shape,)))
-    try:
-        fits = host.broadcast_shapes(x.shape, lengths) == lengths
-    except ValueError:
-        fits = False
-    if not fits:
+    if not host.broadcasts_to(x.shape, lengths):
         raise ShapeError(f"broadcast_to: {x.describe()} does not broadcast to {lengths}")
     return _broadcast_to(x, shape=lengths)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from graphdiff.optim.optimizers import Optimizer, Parameters, Rate, require
+from graphdiff.optim.groups import Parameters, Rate, require
+from graphdiff.optim.optimizers import Optimizer
 
 __all__ = ["AdaDelta", "AdaGrad", "RMSProp"]
 

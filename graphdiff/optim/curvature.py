@@ -9,11 +9,10 @@ from typing import Any, NamedTuple
 from graphdiff.backend import use_backend, working_on
 from graphdiff.differentiate.jacobians import hessian_of
 from graphdiff.differentiate.reverse import gradients_of
-from graphdiff.errors import BackendError, CompileError, DTypeError, GraphError, OpError, ShapeError
-from graphdiff.host import is_real_floating
+from graphdiff.errors import CompileError, DTypeError, OpError, ShapeError
 from graphdiff.op import FUNCTIONS, as_tensor
 from graphdiff.optim.arena import arena_of
-from graphdiff.optim.optimizers import require
+from graphdiff.optim.groups import require, require_parameters
 from graphdiff.plan import Compiled, compile
 from graphdiff.tensor import TRACES, Tensor, Variable
 
@@ -27,18 +26,11 @@ class _Flat:
 
     def __init__(self, parameters: Iterable[Variable]) -> None:
         self.parameters = list(parameters)
-        if not self.parameters:
-            raise GraphError("an optimiser needs at least one parameter")
+        require_parameters(self.parameters)
         first = self.parameters[0]
         for parameter in self.parameters:
-            if not isinstance(parameter, Variable) or not is_real_floating(parameter.dtype):
-                raise DTypeError(f"an optimiser moves real floating variables, not {parameter!r}")
-            if parameter.backend is not first.backend:
-                raise BackendError("the parameters of an optimiser are on one backend")
             if parameter.dtype != first.dtype:
                 raise DTypeError(f"the parameters are of one dtype here, not {first.dtype} and {parameter.dtype}")
-        if len(set(self.parameters)) != len(self.parameters):
-            raise GraphError("a parameter was given twice")
         self.backend = first.backend
 
     @property

@@ -52,6 +52,8 @@ def require(name: str, value: Any, ok: bool = True) -> None:
         raise OpError(f"{name} cannot be {value!r}")
 
 
-def require_number(name: str, value: Any, least: float = -math.inf, above: float = -math.inf) -> None:
-    """Raise OpError where a value is no finite number that is at least `least` and greater than `above`."""
-    require(name, value, isinstance(value, Real) and float(value) >= least and float(value) > above)
+def require_number(
+    name: str, value: Any, least: float = -math.inf, above: float = -math.inf, below: float = math.inf
+) -> None:
+    """Raise OpError where a value is no finite number that is at least `least`, above `above` and below `below`."""
+    require(name, value, isinstance(value, Real) and least <= float(value) < below and float(value) > above)
