@@ -43,12 +43,14 @@ Functions without a kind are written in ops.
 
 FAMILIES = {
     "elementwise": "Element by element",
-    "reduce": "Reductions",
-    "linalg": "Products and linear algebra",
     "shape": "Shape",
     "index": "Indexing and sorting",
+    "reduce": "Reductions",
+    "products": "Products",
+    "linalg": "Linear algebra",
     "create": "Making arrays",
 }
+"""The modules, each after those that it imports ops from."""
 
 
 def family(function: Callable[..., Any]) -> str | None:

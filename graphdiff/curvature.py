@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from graphdiff.differentiate.eliminate import ScalarGraph
-from graphdiff.differentiate.functions import grad, hessian, hvp, jvp, vmap
+from graphdiff.differentiate.functions import grad, hvp, jvp, vmap
+from graphdiff.differentiate.jacobians import hessian
 from graphdiff.errors import CompileError, GraphError, NoValueError, ShapeError
 from graphdiff.op import as_tensor
 from graphdiff.ops.shape import reshape

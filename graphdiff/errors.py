@@ -10,13 +10,14 @@ __all__ = [
     "BackendNotInstalledError",
     "CompileError",
     "DTypeError",
-    "DeviceMemoryError",
     "DataError",
+    "DeviceMemoryError",
     "ExpressionError",
     "GradientCheckError",
     "GraphDiffError",
     "GraphError",
     "ImmutableError",
+    "IndexOutsideError",
     "NoValueError",
     "NonScalarError",
     "NotDifferentiableError",
@@ -32,6 +33,10 @@ class GraphDiffError(Exception):
 
 class ShapeError(GraphDiffError, ValueError):
     """Shapes, axes or indices that do not fit together."""
+
+
+class IndexOutsideError(ShapeError, IndexError):
+    """An index outside its axis, or more indices than axes."""
 
 
 class DTypeError(GraphDiffError, TypeError):

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from graphdiff.errors import DTypeError
+
 DType = np.dtype[Any]
 Shape = tuple[int, ...]
 
@@ -33,10 +35,28 @@ _WEAK_RANK = {"b": 0, "u": 1, "i": 1, "f": 2, "c": 3}
 
 
 def dtype(spec: Any) -> DType:
-    """Return the NumPy dtype that `spec` (a name, a type or a dtype of any array library) stands for."""
+    """Return the NumPy dtype that `spec` (a name, a type or a dtype of any array library) stands for.
+
+    Raises
+    ------
+    DTypeError
+        It is none that NumPy knows, or one of other things than numbers and booleans.
+    """
+    named = spec
     if spec.__class__ is not str and not isinstance(spec, (type, np.dtype)):
-        spec = getattr(spec, "name", None) or str(spec).rsplit(".", 1)[-1]
-    return np.dtype(spec)
+        named = getattr(spec, "name", None) or str(spec).rsplit(".", 1)[-1]
+    try:
+        found = np.dtype(named)
+    except TypeError as error:
+        raise DTypeError(f"{spec!r} is no dtype that tensors can have: {error}") from None
+    require_numeric(found)
+    return found
+
+
+def require_numeric(kind_of: DType) -> None:
+    """Raise DTypeError for text, dates, objects and structures: tensors are of numbers and booleans."""
+    if kind_of.kind not in _WEAK_RANK:
+        raise DTypeError(f"cannot make a tensor of {kind_of} data: numbers and booleans only")
 
 
 def is_real_floating(kind_of: DType) -> bool:
@@ -87,6 +107,14 @@ def broadcast_shapes(*shapes: Shape) -> Shape:
         if shape != first:
             return np.broadcast_shapes(*shapes)
     return first
+
+
+def broadcasts_to(shape: Shape, wanted: Shape) -> bool:
+    """Whether an array of one shape can be broadcast to the other."""
+    try:
+        return broadcast_shapes(shape, wanted) == wanted
+    except ValueError:
+        return False
 
 
 def normalize_axes(axis: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:

@@ -7,26 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 
 from graphdiff.graph import topological_order
-from graphdiff.op import Composite
+from graphdiff.op import Composite, Op
 from graphdiff.rates import current
 from graphdiff.tensor import Tensor, placeholder
 
 __all__ = ["Cost", "nbytes", "node_cost", "opened"]
 
-MULTIPLICATIONS = frozenset({"multiply", "divide", "reciprocal", "square", "floor_divide", "remainder"})
-ADDITIONS = frozenset({"add", "subtract"})
-_TRANSCENDENTAL = (
-    "acos acosh asin asinh atan atan2 atanh cos cosh elu erf exp expm1 gelu hypot log log10 log1p log2 "
-    "logaddexp power sigmoid sin sinh softplus sqrt tan tanh"
-)
-TRANSCENDENTAL = frozenset(_TRANSCENDENTAL.split())
-_MOVES = (
-    "argsort astype barrier broadcast_to concatenate flip getitem index_set label_weights negative pad "
-    "permute_dims positive random_draw reshape roll stop_gradient tril triu where"
-)
-MOVES = frozenset(_MOVES.split())
-VIEWS = frozenset({"barrier", "broadcast_to", "getitem", "permute_dims", "positive", "reshape", "stop_gradient"})
-"""Of the moves, those that a plan makes without touching an element, if nothing but an array's strides changes."""
+_COUNTED = {"multiplication": "multiplications", "addition": "additions", "transcendental": "transcendental"}
+"""The sorts of work that are operations, by what counts them."""
+_ARITHMETIC = ("multiplication", "addition", "sign")
+"""Those that plans do on single numbers without calling NumPy."""
 
 
 @dataclass(frozen=True)
@@ -132,43 +122,31 @@ def node_cost(node: Tensor) -> Cost:
     op = node.op
     if op is None:
         return Cost()
-    name, size = op.name, node.size
     moved = nbytes(node) + sum(map(nbytes, node.inputs))
-    if name in VIEWS and len(node.inputs) == 1:
+    if op.work is None:
+        return _undeclared_cost(op, node, moved)
+    if op.work == "view" and len(node.inputs) == 1:
         return Cost(calls=1, views=1)
-    if name in MOVES:
-        return Cost(calls=1, nbytes=moved, numbers=1 if name == "negative" and not node.shape else 0)
-    if op.kind == "elementwise":
-        return replace(_elementwise_cost(node), turns=_turns(node))
-    if name in ("sum", "sum_wide", "mean", "scatter_add", "cumsum"):
-        additions = max(0, node.inputs[0].size - size)
-        turns = 0 if name == "scatter_add" else _turns(node)
-        return Cost(size if name == "mean" else 0, additions, 0, 1, moved, turns=turns)
-    if name in ("max", "min"):
-        return Cost(calls=1, nbytes=moved, turns=_turns(node))  # comparisons, as in maximum
-    if name == "matmul":
-        inner = node.inputs[0].shape[-1]
-        whole = size * inner + size * max(0, inner - 1)
-        return Cost(size * inner, whole - size * inner, 0, 1, moved, products=whole)
+    if op.work in ("view", "move"):
+        return Cost(calls=1, nbytes=moved)
+    if callable(op.work):
+        work = op.work(node, *node.inputs)
+        turns = _turns(node) if work.by_rows else 0
+        return Cost(work.multiplications, work.additions, 0, 1, moved, products=work.products, turns=turns)
+    numbers = 1 if op.work in _ARITHMETIC and not node.shape else 0
+    counted = {_COUNTED[op.work]: node.size} if op.work in _COUNTED else {}
+    return Cost(**counted, calls=1, nbytes=moved, numbers=numbers, turns=_turns(node))
+
+
+def _undeclared_cost(op: Op, node: Tensor, moved: int) -> Cost:
+    """Return what the ops cost that the evaluation is written in; if there are none, the declared operations."""
     operands = [placeholder(each.shape, each.dtype) for each in node.inputs]
     written = op.written(node, operands)
     if written is not None:
         boundary = frozenset(operands)
         return sum(map(node_cost, opened(topological_order([written], boundary=boundary), boundary)[0]), Cost())
-    declared = int(op.flops * size if isinstance(op.flops, (int, float)) else op.flops(node, *node.inputs))
+    declared = op.flops_of(node)
     return Cost(declared - declared // 2, declared // 2, 0, op.calls, moved, turns=_turns(node))
-
-
-def _elementwise_cost(node: Tensor) -> Cost:
-    name, size = node.op.name, node.size  # type: ignore[union-attr]
-    moved, numbers = nbytes(node) + sum(map(nbytes, node.inputs)), 0 if node.shape else 1
-    if name in MULTIPLICATIONS:
-        return Cost(size, 0, 0, 1, moved, numbers=numbers)
-    if name in ADDITIONS:
-        return Cost(0, size, 0, 1, moved, numbers=numbers)
-    if name in TRANSCENDENTAL:
-        return Cost(0, 0, size, 1, moved)
-    return Cost(calls=1, nbytes=moved)  # abs, sign, floor, relu, maximum …: comparisons
 
 
 def _turns(node: Tensor) -> int:

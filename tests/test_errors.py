@@ -102,6 +102,56 @@ def test_wrong_dtypes(apply: Callable[..., Any]) -> None:
     assert any(word in str(caught.value) for word in ("float64", "<U", "object", "bool"))
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.array("text"),
+        np.array(["one", "two"]),
+        np.array([1, None], dtype=object),
+        np.array("2026-01-01", dtype="datetime64[D]"),
+        np.timedelta64(3, "s"),
+        np.zeros(2, dtype=[("x", "f8"), ("y", "f8")]),
+        np.bytes_(b"raw"),
+    ],
+    ids=["text", "texts", "object", "date", "duration", "structure", "bytes"],
+)
+def test_tensors_are_of_numbers(values: Any) -> None:
+    x = gd.variable(1.0)
+    for make in (gd.variable, gd.constant, gd.op.as_tensor):
+        with pytest.raises(errors.DTypeError, match=r"cannot make a tensor of .* data: numbers and booleans only"):
+            make(values)
+    with pytest.raises(errors.DTypeError, match="numbers and booleans only"):
+        x + values
+    with pytest.raises(errors.DTypeError):
+        x.value = values
+    assert x.item() == 1.0
+
+
+@pytest.mark.parametrize("dtype", ["U5", "O", "datetime64[s]", "S3", [("x", "f8")]])
+def test_dtypes_are_those_of_numbers(dtype: Any) -> None:
+    kind_of = np.dtype(dtype)
+    for make in (
+        lambda: gd.variable(1.0, dtype=kind_of),
+        lambda: gd.placeholder((), dtype=kind_of),
+        lambda: gd.constant(1.0).astype(kind_of),
+        lambda: gd.zeros(2, dtype=kind_of),
+    ):
+        with pytest.raises(errors.DTypeError, match="numbers and booleans only"):
+            make()
+
+
+def test_a_misspelt_dtype_is_named() -> None:
+    for make in (lambda: gd.variable(1.0, dtype="flaot32"), lambda: gd.nn.Linear(2, in_features=1, dtype="flaot32")):
+        with pytest.raises(errors.DTypeError, match="'flaot32' is no dtype that tensors can have"):
+            make()
+
+
+@pytest.mark.parametrize("order", ["nuc", float("nan"), 1j, [2]])
+def test_an_order_of_a_norm_is_a_number(order: Any) -> None:
+    with pytest.raises(errors.OpError, match=r'norm: an order is a number, "fro" or None, not'):
+        gd.linalg.norm(gd.variable(np.ones(3)), order)
+
+
 def test_an_index_outside_its_axis_is_an_index_error_too() -> None:
     x = gd.variable(np.zeros((2, 3)), name="table")
     for index in (2, (0, 3), (0, 0, 0)):

@@ -142,6 +142,31 @@ def test_lbfgs_finds_the_minimum_that_scikit_learn_finds(kind: str) -> None:
         assert own.score(inputs, y) > peer.score(inputs, y) - 0.03
 
 
+@pytest.mark.parametrize("kind", ["multiclass", "regression", "outputs"])
+def test_lbfgs_has_a_loss_for_every_iteration(kind: str) -> None:
+    inputs, y = (part[:200] for part in targets(kind))
+    estimator = MLPRegressor if kind != "multiclass" else MLPClassifier
+    network: Any = estimator((8,), solver="lbfgs", alpha=1.0, max_iter=25, random_state=0, warm_start=True)
+    for fits in (1, 2):
+        with pytest.warns(ConvergenceWarning):
+            network.fit(inputs, y)
+        assert network.n_iter_ == 25
+        assert len(network.loss_curve_) == 25 * fits  # it goes on where fits do, as after "sgd"
+    assert network.loss_curve_[-1] == network.loss_
+    if kind != "outputs":
+        assert network.loss_curve_ == sorted(network.loss_curve_, reverse=True)
+    else:  # the sum over the outputs is descended, and their mean reported
+        squares = sum((weights**2).sum() for weights in network.coefs_)
+        expected = 0.5 * np.mean((network.predict(inputs) - y) ** 2) + 0.5 * squares / len(inputs)
+        assert network.loss_ == pytest.approx(expected, rel=1e-10)
+
+
+def test_lbfgs_that_has_nothing_to_do_still_has_a_loss() -> None:
+    network = MLPRegressor((), solver="lbfgs", alpha=0.0, tol=1e9, random_state=0).fit(Z, T)
+    assert (network.n_iter_, network.loss_curve_) == (0, [])
+    assert network.loss_ == pytest.approx(0.5 * np.mean((network.predict(Z) - T) ** 2), rel=1e-10)
+
+
 def test_lbfgs_is_warned_of_goes_on_and_has_no_partial_fit() -> None:
     with pytest.warns(ConvergenceWarning, match="lbfgs has not converged after 3 iterations"):
         network = MLPClassifier((8,), solver="lbfgs", max_iter=3, random_state=0, warm_start=True).fit(X, Y)

@@ -431,7 +431,7 @@ square("eigh", lambda x: (np.linalg.eigh(x)[0], abs(np.linalg.eigh(x)[1])), symm
        lambda x: (gd.linalg.eigh(x)[0], abs(gd.linalg.eigh(x)[1])))  # fmt: skip
 for _left, _right in (((3, 3), (3,)), ((3, 3), (3, 2)), ((2, 3, 3), (3, 2)), ((3, 3), (2, 3, 1)), ((2, 2), (2, 0))):
     row("solve", gd.linalg.solve, np.linalg.solve, _left, _right, make=regular, kinds=REAL, rtol=1e-9)
-for _order in (None, 1, 2, 3, 0.5, np.inf, -np.inf):
+for _order in (None, 0, 1, 2, 3, 0.5, -1, np.inf, -np.inf):
     row(
         "norm",
         lambda x, o=_order: gd.linalg.norm(x, o),

@@ -294,6 +294,14 @@ w0 = gd.variable([1.0, 2.0], name="w")
 
 
 @pytest.mark.parametrize(
+    "name", sorted({name for name in O.__all__ if hasattr(getattr(O, name), "minimize")} - {"Optimizer"})
+)
+def test_a_misspelt_setting_is_refused(name: str) -> None:
+    with pytest.raises((TypeError, errors.OpError), match=r"wieght_decay"):
+        getattr(O, name)([w0], lr=0.1, wieght_decay=0.1)
+
+
+@pytest.mark.parametrize(
     ("make", "error", "message"),
     [
         (lambda: O.SGD([{"params": [w0], "beta": 1.0}], 0.1), errors.OpError, "SGD has no setting 'beta'; .* momentum"),

@@ -20,6 +20,7 @@ import numpy as np
 from graphdiff.plan.plan import RetraceError
 from graphdiff.plan.program import MOVES, Program, Variable, next_serial
 from graphdiff.plan.schedule import ALIGNMENT, Call, Instruction, Local, Operand, Storage, View, dense_strides
+from graphdiff.plan.streams import Streams
 from graphdiff_numpy.planner import Planner
 from graphdiff_numpy.tiles import Tiled, tiled
 
@@ -37,9 +38,11 @@ _HELPERS: dict[str, Any] = {
     "chain": chain,
     "clock": perf_counter_ns,
     "float64": np.float64,
+    "forget": None,
     "commit": (),
     "empty": np.empty,
     "inf": math.inf,
+    "mark": None,
     "marks": [],
     "moved": 0,
     "nan": math.nan,
@@ -49,6 +52,7 @@ _HELPERS: dict[str, Any] = {
     "outputs": None,
     "partial": partial,
     "rebind": None,
+    "rewind": None,
     "root": np.sqrt,
     "run": None,
     "run_all": _run_all,
@@ -74,6 +78,7 @@ class NumpyRunner:
     def __init__(self, program: Program, disable: frozenset[str] = frozenset()) -> None:
         self._program = program
         self._plan = Planner(program, disable)
+        self._streams = Streams(program)
         schedule = self._plan.schedule
         cut = "tile" not in disable
         self.compute = tiled(schedule.compute) if cut else schedule.compute
@@ -101,7 +106,9 @@ class NumpyRunner:
                 if not isinstance(part.function, (str, tuple)):
                     self._function_name(part)
         self.source = self._write(timed=False)
+        streams = self._streams
         self._scope |= _HELPERS | {"rebind": self._bind}
+        self._scope |= {"mark": streams.mark, "forget": streams.forget, "rewind": streams.rewind}
         self._bind()
         self._context = contextvars.copy_context()
         self._context.run(np.seterr, all="ignore")
@@ -327,13 +334,20 @@ class NumpyRunner:
             "if MOVES[0] != moved:",
             "    rebind()",
         ]
-        if not any("number(" in line for line in lines):
-            return "\n    ".join([f"def run({', '.join(names)}):", *head, *lines]) + "\n"
-        # Python's own numbers are the quickest, but raise where NumPy's give an infinity: then those take over.
-        again = f"return run({', '.join([*names, 'float64'])})"
-        guarded = ["try:", *(f"    {line}" for line in lines), "except (ArithmeticError, TypeError):"]
-        guarded += ["    if number is float64:", "        raise", f"    {again}"]
-        return "\n    ".join([f"def run({', '.join([*names, 'number=float'])}):", *head, *guarded]) + "\n"
+        handlers: list[str] = []
+        if any("number(" in line for line in lines):
+            # Python's own numbers are the quickest, but raise where NumPy's give an infinity: then those take over.
+            again = f"return run({', '.join([*names, 'float64'])})"
+            rewound = ["    rewind()"] if self._streams else []
+            handlers += ["except (ArithmeticError, TypeError):", *rewound]
+            handlers += ["    if number is float64:", "        raise", f"    {again}"]
+            names = [*names, "number=float"]
+        if self._streams:
+            head.append("mark()")
+            handlers += ["except BaseException:", "    rewind()", "    raise"]
+        if handlers:
+            lines = ["try:", *(f"    {line}" for line in lines), *handlers]
+        return "\n    ".join([f"def run({', '.join(names)}):", *head, *lines]) + "\n"
 
     def _is_late(self, operand: Operand) -> bool:
         if not isinstance(operand, View):
@@ -359,6 +373,8 @@ class NumpyRunner:
             f"partial(setattr, {self._holder(variable)}, '_value', {operand.text})"
             for variable, operand in self._plan.numbers
         ]
+        if self._streams:  # what was drawn is used now
+            numbers.insert(0, "forget")
         if timed:
             return lines + self._timed_commit() + [f"{number}()" for number in numbers]
         described = [f"#   {self._line(call)}" for call in self.commit]

@@ -17,7 +17,8 @@ from graphdiff.compare.results import Comparison, ModeResult
 from graphdiff.compare.terms import MODES
 from graphdiff.differentiate.choose import computed, is_of_numbers, predicted
 from graphdiff.differentiate.elimination_order import EliminationOrder
-from graphdiff.differentiate.functions import jacobian, jvp, vjp
+from graphdiff.differentiate.functions import jvp, vjp
+from graphdiff.differentiate.jacobians import jacobian
 from graphdiff.errors import DTypeError, GraphDiffError, GraphError
 from graphdiff.graph import Graph
 from graphdiff.op import as_tensor

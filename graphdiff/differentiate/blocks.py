@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from graphdiff.differentiate.batch import batch
-from graphdiff.differentiate.eliminate import MOVES, SAME, still, whole_partial
+from graphdiff.differentiate.eliminate import still, whole_partial
 from graphdiff.host import is_real_floating
 from graphdiff.node_costs import Cost, node_cost
 from graphdiff.op import GRAPH, OPS, Elementwise, Linear, Multilinear, sum_to
@@ -152,9 +152,9 @@ class Local:
         node, op = self.node, self.node.op
         if isinstance(op, Elementwise) or op is OPS["where"]:
             return range(node.size), places(_spread(self.operand, node.shape))
-        if op.name in SAME:  # type: ignore[union-attr]
+        if op.keeps == "places":  # type: ignore[union-attr]
             return range(node.size), range(node.size)
-        if op.name in MOVES:  # type: ignore[union-attr]
+        if op.keeps == "elements":  # type: ignore[union-attr]
             return self._moved()
         if op.name in ("sum", "mean"):  # type: ignore[union-attr]
             kept = tuple(1 if axis in node.attributes["axis"] else n for axis, n in enumerate(self.operand.shape))

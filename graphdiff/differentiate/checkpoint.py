@@ -22,6 +22,9 @@ barrier: Any = linear(
     infer=lambda x: (x.shape, x.dtype),
     batch=lambda F, operands, flags, size: barrier(operands[0]),
     flops=0,
+    work="view",
+    keeps="places",
+    pure=False,
     doc="Return x, as something that is not to be merged with what is computed from x elsewhere.",
 )
 

@@ -83,10 +83,8 @@ def computed(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> list[Tensor
 
 def is_of_numbers(nodes: Sequence[Tensor]) -> bool:
     """Whether a function is written in numbers: every op but those that move elements works on single ones."""
-    from graphdiff.differentiate.eliminate import MOVES, SAME
-
     return all(
-        node.op.name in MOVES | SAME or all(each.size == 1 for each in (node, *node.inputs))  # type: ignore[union-attr]
+        node.op.keeps is not None or all(each.size == 1 for each in (node, *node.inputs))  # type: ignore[union-attr]
         for node in nodes
     )
 

@@ -27,9 +27,6 @@ __all__ = ["ScalarGraph", "best_order", "check_fits", "eliminate"]
 LIMIT = 50_000
 """Elements of all tensors together; beyond, a scalar graph is no sensible way."""
 
-SAME = frozenset({"astype", "barrier", "positive"})
-MOVES = frozenset({"reshape", "permute_dims", "flip", "roll", "broadcast_to", "getitem", "concatenate"})
-
 Term = Any
 """1, -1, another number, or (node, position, element): where to find a partial derivative."""
 
@@ -104,9 +101,9 @@ class ScalarGraph:
                 self._walk(topological_order([opened], boundary=frozenset(node.inputs)))
                 if opened in self._elements:
                     self._elements[node] = self._elements[opened]
-            elif op.name in SAME:
+            elif op.keeps == "places":
                 self._elements[node] = self._elements[node.inputs[0]]
-            elif op.name in MOVES:
+            elif op.keeps == "elements":
                 self._elements[node] = self._moved(node)
             elif op is OPS["where"] and node.inputs[0].has_value:
                 self._elements[node] = self._chosen(node)

@@ -1,9 +1,8 @@
-"""grad, vjp, jvp, jacobian, hessian, hvp and vmap: derivatives of Python functions, over the three walks."""
+"""grad, vjp, jvp, hvp and vmap: derivatives of Python functions, over the three walks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import wraps
 from typing import Any
 
@@ -18,7 +17,8 @@ from graphdiff.op import FUNCTIONS, GRAPH, as_tensor
 from graphdiff.structure import Structure, flatten, map_leaves, unflatten
 from graphdiff.tensor import NO_ATTRIBUTES, Tensor, placeholder
 
-__all__ = ["grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp", "vmap"]
+__all__ = ["grad", "hvp", "jvp", "value_and_grad", "vjp", "vmap"]
+
 
 ArgNums = int | Sequence[int]
 
@@ -39,13 +39,14 @@ def _fresh_leaf(value: Any) -> Tensor:
     return Tensor(None, (), NO_ATTRIBUTES, tensor._value, tensor.backend, True)
 
 
-def _output(value: Any) -> Tensor:
+def as_output(value: Any) -> Tensor:
+    """Return what a differentiated function returned as a Tensor, if it can be one."""
     if isinstance(value, (Tensor, *host.PYTHON_SCALARS)) or host.is_host_array(value):
         return as_tensor(value)
     raise GraphError(f"a differentiated function returns tensors, not {type(value).__name__}")
 
 
-class _Differentiated:
+class Differentiated:
     """The arguments of one call: which leaves are differentiated by, and how to put results back."""
 
     def __init__(self, arguments: Sequence[Any], argnums: ArgNums) -> None:
@@ -75,7 +76,7 @@ class _Differentiated:
         return restored[0] if self.single else tuple(restored)
 
 
-def _ends_here(order: Sequence[Tensor], sources: frozenset[Tensor]) -> bool:
+def stands_alone(order: Sequence[Tensor], sources: frozenset[Tensor]) -> bool:
     """Whether the graph hangs on `sources` alone, each made for this call: then nobody can differentiate the result.
 
     Plain numbers will do in that case, and they are quicker than graph.
@@ -83,13 +84,13 @@ def _ends_here(order: Sequence[Tensor], sources: frozenset[Tensor]) -> bool:
     return all(node.has_value and (node.op is None) == (node in sources) for node in order)
 
 
-def _pulled(output: Tensor, leaves: Sequence[Tensor], seed: Tensor) -> list[Tensor]:
+def pulled_back(output: Tensor, leaves: Sequence[Tensor], seed: Tensor) -> list[Tensor]:
     """Return the adjoints of `leaves`: as graph where something below is recorded, else as plain numbers."""
     sources = frozenset(leaves)
     order = topological_order([output], boundary=sources)
     found: dict[Tensor, Any] = {output: seed}
     backend = output.backend
-    numeric = not seed.recorded and _ends_here(order, sources)
+    numeric = not seed.recorded and stands_alone(order, sources)
     with working_on(backend):
         needed = below(order, sources)
         if numeric:
@@ -142,9 +143,9 @@ def value_and_grad(function: Callable[..., Any], argnums: ArgNums = 0) -> Callab
 
     @wraps(function)
     def evaluated(*arguments: Any, **options: Any) -> tuple[Tensor, Any]:
-        call = _Differentiated(arguments, argnums)
-        output = _output(function(*call.arguments, **options))
-        gradients = _pulled(output, call.leaves, seed_for(output))
+        call = Differentiated(arguments, argnums)
+        output = as_output(function(*call.arguments, **options))
+        gradients = pulled_back(output, call.leaves, seed_for(output))
         return output, call.restore(gradients)
 
     return evaluated
@@ -178,10 +179,10 @@ def vjp(function: Callable[..., Any], *arguments: Any) -> tuple[Any, Callable[[A
     >>> [adjoint.item() for adjoint in pull(1.0)]
     [3.0, 2.0]
     """
-    call = _Differentiated(arguments, tuple(range(len(arguments))))
+    call = Differentiated(arguments, tuple(range(len(arguments))))
     result = function(*call.arguments)
     outputs, structure = flatten(result)
-    outputs = [_output(output) for output in outputs]
+    outputs = [as_output(output) for output in outputs]
 
     def pull(cotangents: Any) -> tuple[Any, ...]:
         seeds, _ = flatten(cotangents)
@@ -189,7 +190,7 @@ def vjp(function: Callable[..., Any], *arguments: Any) -> tuple[Any, Callable[[A
             raise ShapeError(f"{len(outputs)} outputs need as many adjoints, not {len(seeds)}")
         totals: list[Any] = [None] * len(call.leaves)
         for output, seed in zip(outputs, seeds, strict=True):
-            for index, part in enumerate(_pulled(output, call.leaves, seed_for(output, seed))):
+            for index, part in enumerate(pulled_back(output, call.leaves, seed_for(output, seed))):
                 totals[index] = part if totals[index] is None else totals[index] + part
         return call.restore(totals)  # type: ignore[no-any-return]
 
@@ -214,7 +215,7 @@ def jvp(function: Callable[..., Any], arguments: Sequence[Any], tangents: Sequen
     """
     if len(arguments) != len(tangents):
         raise ShapeError(f"jvp: {len(arguments)} arguments and {len(tangents)} tangents")
-    call = _Differentiated(arguments, tuple(range(len(arguments))))
+    call = Differentiated(arguments, tuple(range(len(arguments))))
     seeds = flatten(list(tangents))[0]
     if len(seeds) != len(call.leaves):
         raise ShapeError(f"jvp: the arguments have {len(call.leaves)} leaves and the tangents {len(seeds)}")
@@ -226,216 +227,17 @@ def jvp(function: Callable[..., Any], arguments: Sequence[Any], tangents: Sequen
             raise ShapeError(f"jvp: the tangent {start.describe()} does not have the shape of {leaf.describe()}")
         started[leaf] = start.astype(leaf.dtype)
     outputs, structure = flatten(function(*call.arguments))
-    outputs = [_output(output) for output in outputs]
-    moved = _pushed(outputs, started)
+    outputs = [as_output(output) for output in outputs]
+    moved = pushed_forward(outputs, started)
     return unflatten(structure, outputs), unflatten(structure, moved)
 
 
-def _pushed(outputs: Sequence[Tensor], started: dict[Tensor, Any]) -> list[Tensor]:
+def pushed_forward(outputs: Sequence[Tensor], started: dict[Tensor, Any]) -> list[Tensor]:
+    """Return the tangents of `outputs` as graph, from those of the leaves."""
     found = dict(started)
     with working_on(outputs[0].backend):
         push_forward(topological_order(outputs, boundary=frozenset(started)), found, GRAPH)
     return [found[output] if output in found else GRAPH.zeros_like(output) for output in outputs]
-
-
-def _identity_rows(leaves: Sequence[Tensor]) -> tuple[list[Tensor], int]:
-    """Return, for each leaf, a batch of unit directions through all leaves together: rows of the identity."""
-    size = sum(leaf.size for leaf in leaves)
-    rows, start = [], 0
-    for leaf in leaves:
-        block = GRAPH.eye(size, leaf.size, k=-start, dtype=leaf.dtype)
-        rows.append(GRAPH.reshape(block, (size, *leaf.shape)))
-        start += leaf.size
-    return rows, size
-
-
-def _forward_columns(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> list[list[Tensor]]:
-    """Return the Jacobian by pushing all unit tangents at once; entry [output][leaf]."""
-    seeds = {leaf: placeholder(leaf.shape, leaf.dtype) for leaf in leaves}
-    moved = _pushed(outputs, dict(seeds))
-    rows, size = _identity_rows(leaves)
-    wide = batch(moved, {seeds[leaf]: row for leaf, row in zip(leaves, rows, strict=True)}, size)
-    table = []
-    for output, tangent in zip(outputs, wide, strict=True):
-        last = GRAPH.moveaxis(tangent, 0, -1)
-        parts, start = [], 0
-        for leaf in leaves:
-            parts.append(GRAPH.reshape(last[..., start : start + leaf.size], (*output.shape, *leaf.shape)))
-            start += leaf.size
-        table.append(parts)
-    return table
-
-
-def _reverse_rows(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> list[list[Tensor]]:
-    """Return the Jacobian by pulling all unit adjoints back at once; entry [output][leaf]."""
-    table = []
-    for output in outputs:
-        seed = placeholder(output.shape, output.dtype)
-        pulled = _pulled(output, leaves, seed)
-        row, size = _identity_rows([output])
-        wide = batch(pulled, {seed: row[0]}, size)
-        table.append(
-            [GRAPH.reshape(part, (*output.shape, *leaf.shape)) for part, leaf in zip(wide, leaves, strict=True)]
-        )
-    return table
-
-
-MODES = ("auto", "forward", "reverse", "elimination")
-
-
-def _eliminated(
-    outputs: Sequence[Tensor], leaves: Sequence[Tensor], order: Any, blocks: Sequence[int] | None = None
-) -> list[list[Tensor]]:
-    """Return the Jacobian by elimination: of numbers if an order says so or there is nothing else, else of blocks."""
-    from graphdiff.differentiate.accumulate import accumulate
-    from graphdiff.differentiate.choose import computed, is_of_numbers
-    from graphdiff.differentiate.eliminate import eliminate
-
-    if order is None and not is_of_numbers(computed(outputs, leaves)):
-        return accumulate(outputs, leaves, blocks)
-    sources = frozenset(leaves)
-    return eliminate(outputs, leaves, order, _ends_here(topological_order(outputs, boundary=sources), sources))
-
-
-def jacobian(function: Callable[..., Any], argnums: ArgNums = 0, mode: Any = "auto") -> Callable[..., Any]:
-    """Return a function that gives the whole Jacobian in one batched pass.
-
-    Parameters
-    ----------
-    function : callable
-        Returns a Tensor, or a nested tuple, list or dict of them.
-    argnums : int or sequence of int
-    mode : {"auto", "forward", "reverse", "elimination"} or EliminationOrder
-        ``"auto"`` takes what costs least as counted from the graph: ``.explain(*arguments)`` of the function
-        returned says which that is, and what the others cost;
-        ``"elimination"`` accumulates the Jacobian by eliminating the nodes in between, in the best order found: of a
-        function written in numbers on the graph of numbers, else block by block, choosing per segment between tangents
-        and adjoints. An order from `elimination_order` of the function's graph accumulates it in that one.
-
-    Returns
-    -------
-    callable
-        For each output and each leaf of the arguments a Tensor of shape ``output.shape + leaf.shape``, nested as the
-        outputs, then as the arguments.
-
-    Examples
-    --------
-    >>> import graphdiff as gd
-    >>> f = lambda x: gd.stack([x[0] ** 2 + x[1] ** 2, x[1] ** 2 + x[2] ** 2 * x[1]])
-    >>> gd.jacobian(f)(gd.constant([1.0, 2.0, 3.0])).tolist()
-    [[2.0, 4.0, 0.0], [0.0, 13.0, 12.0]]
-    """
-    if isinstance(mode, str) and mode not in MODES:
-        raise GraphError(f"the modes of jacobian are {', '.join(MODES)} and an elimination order, not {mode!r}")
-    if not isinstance(mode, str) and not hasattr(mode, "numbers"):
-        raise GraphError(f"a mode is a name or an order from elimination_order, not {type(mode).__name__}")
-
-    chosen: dict[Any, Any] = {}
-
-    def begun(arguments: Sequence[Any], options: dict[str, Any]) -> tuple[_Differentiated, list[Tensor], Structure]:
-        call = _Differentiated(arguments, argnums)
-        outputs, structure = flatten(function(*call.arguments, **options))
-        outputs = [_output(output) for output in outputs]
-        for output in outputs:
-            if not host.is_real_floating(output.dtype):
-                raise DTypeError(f"{output.describe()} has no Jacobian: it is not real floating")
-        return call, outputs, structure
-
-    def cheapest(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> Any:
-        from graphdiff.differentiate.choose import choose
-
-        length = len(topological_order(outputs, boundary=frozenset(leaves)))
-        key = length, tuple(leaf.shape for leaf in leaves), tuple(output.shape for output in outputs)
-        if key not in chosen:
-            if len(chosen) >= 256:
-                chosen.clear()
-            with working_on(outputs[0].backend):
-                chosen[key] = choose(outputs, leaves)
-        return chosen[key]
-
-    @wraps(function)
-    def evaluated(*arguments: Any, **options: Any) -> Any:
-        call, outputs, structure = begun(arguments, options)
-        choice = cheapest(outputs, call.leaves) if isinstance(mode, str) and mode == "auto" else None
-        way = mode if choice is None else choice.mode
-        with working_on(outputs[0].backend):
-            if way == "forward":
-                table = _forward_columns(outputs, call.leaves)
-            elif way == "reverse":
-                table = _reverse_rows(outputs, call.leaves)
-            else:
-                order = None if isinstance(way, str) else way
-                table = _eliminated(outputs, call.leaves, order, choice.order if choice is not None else None)
-        return unflatten(structure, [call.restore(row) for row in table])
-
-    def explain(*arguments: Any, **options: Any) -> Any:
-        """Return the choice that mode "auto" makes at these arguments, with what each mode costs; prints as a table."""
-        call, outputs, _ = begun(arguments, options)
-        return cheapest(outputs, call.leaves)
-
-    evaluated.explain = explain  # type: ignore[attr-defined]
-    return evaluated
-
-
-def hessian(function: Callable[..., Any], argnums: ArgNums = 0, mode: Any = "auto") -> Callable[..., Any]:
-    """Return a function that gives the Hessian of a scalar function: the Jacobian of its gradient.
-
-    Parameters
-    ----------
-    function : callable
-        Returns a scalar Tensor.
-    argnums : int or sequence of int
-    mode : {"auto", "forward", "reverse", "elimination"}
-        How the gradient, which reverse mode gives, is differentiated: ``"forward"`` is forward over reverse,
-        ``"reverse"`` reverse over reverse, and ``"elimination"`` accumulates block by block, which leaves out what is
-        known to be zero. ``"auto"`` takes what costs least as counted from the graph; ``.explain(*arguments)`` of the
-        function returned says which that is.
-
-    Returns
-    -------
-    callable
-        For each two leaves of the arguments a Tensor of both shapes, nested as the arguments, twice.
-
-    Examples
-    --------
-    >>> import graphdiff as gd
-    >>> gd.hessian(lambda t: t[0] ** 2 - t[1] ** 2)(gd.constant([0.0, 0.0])).tolist()
-    [[2.0, 0.0], [0.0, -2.0]]
-    """
-    evaluated = jacobian(grad(function, argnums), argnums, mode)
-    explained = evaluated.explain  # type: ignore[attr-defined]
-
-    def explain(*arguments: Any, **options: Any) -> Any:
-        """Return the choice that mode "auto" makes at these arguments, with what each mode costs; prints as a table."""
-        return replace(explained(*arguments, **options), title="Hessian, as the Jacobian of the gradient,")
-
-    evaluated.explain = explain  # type: ignore[attr-defined]
-    return evaluated
-
-
-def hessian_of(output: Tensor, leaves: Sequence[Tensor]) -> Tensor:
-    """Return the Hessian of a scalar graph by leaves below it, laid flat one behind the other: a square matrix.
-
-    Examples
-    --------
-    >>> import graphdiff as gd
-    >>> a, b = gd.variable(2.0), gd.variable([1.0, 3.0])
-    >>> gd.differentiate.functions.hessian_of(a * gd.sum(b**2), [a, b]).tolist()
-    [[0.0, 2.0, 6.0], [2.0, 4.0, 0.0], [6.0, 0.0, 4.0]]
-    """
-    with working_on(output.backend):
-        sources = frozenset(leaves)
-        order = topological_order([output], boundary=sources)
-        found: dict[Tensor, Any] = {output: seed_for(output, None)}
-        pull_back(order, found, GRAPH, below(order, sources), boundary=sources)
-        slopes = [found[leaf] if leaf in found else GRAPH.zeros_like(leaf) for leaf in leaves]
-        flat = [GRAPH.reshape(slope, (-1,)) for slope in slopes]
-        rows = _forward_columns(flat, leaves)
-        blocks = [
-            GRAPH.concat([GRAPH.reshape(block, (slope.size, -1)) for block in row], axis=1)
-            for slope, row in zip(flat, rows, strict=True)
-        ]
-        return GRAPH.concat(blocks, axis=0)  # type: ignore[no-any-return]
 
 
 def hvp(function: Callable[..., Any], arguments: Any, vector: Any) -> Any:
@@ -488,7 +290,7 @@ def vmap(function: Callable[..., Any], in_axes: Any = 0, out_axes: int = 0) -> C
             raise ShapeError(f"vmap: the mapped axes must have one common length, and have {sorted(sizes)}")
         outputs, structure = flatten(function(*inner))
         with use_backend(next(iter(wide)).backend):
-            batched = batch([_output(output) for output in outputs], wide, sizes.pop())
+            batched = batch([as_output(output) for output in outputs], wide, sizes.pop())
             moved = [GRAPH.moveaxis(output, 0, out_axes) if out_axes else output for output in batched]
         return unflatten(structure, moved)
 

@@ -1,19 +1,8 @@
 """Layers, losses and initialisers."""
 
 from graphdiff.nn import init
-from graphdiff.nn.layers import (
-    MLP,
-    Activation,
-    Embedding,
-    Flatten,
-    Highway,
-    Linear,
-    Maxout,
-    Module,
-    PReLU,
-    Residual,
-    Sequential,
-)
+from graphdiff.nn.containers import MLP, Highway, Residual, Sequential
+from graphdiff.nn.layers import Activation, Embedding, Flatten, Linear, Maxout, PReLU
 from graphdiff.nn.losses import (
     absolute_error,
     accuracy,
@@ -26,6 +15,7 @@ from graphdiff.nn.losses import (
     softmax_cross_entropy,
     squared_error,
 )
+from graphdiff.nn.module import Module
 from graphdiff.nn.regularize import BatchNorm, Dropout, LayerNorm
 from graphdiff.nn.report import Table, statistics, summary
 

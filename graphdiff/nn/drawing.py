@@ -12,7 +12,8 @@ from graphdiff.draw.dot import Drawing, draw_graph
 from graphdiff.draw.options import Options
 from graphdiff.draw.picture import Scope
 from graphdiff.errors import GraphError, ShapeError
-from graphdiff.nn.layers import Activation, Embedding, Sequential
+from graphdiff.nn.containers import Sequential
+from graphdiff.nn.layers import Activation, Embedding
 from graphdiff.nn.module import Module
 from graphdiff.nn.report import observed
 from graphdiff.tensor import Tensor, Variable, placeholder

@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from graphdiff.errors import DataError, DTypeError, GraphError, OpError, ShapeError
-from graphdiff.nn.init import Initialiser, constant, find, normal
+from graphdiff.nn.init import Initialiser, find, normal
 from graphdiff.nn.module import Module
 from graphdiff.op import FUNCTIONS, as_tensor
 from graphdiff.ops import random
-from graphdiff.tensor import Tensor, Variable, name_scope, untraced, variable
+from graphdiff.tensor import Tensor, Variable, untraced, variable
 
-__all__ = [
-    "MLP",
-    "Activation",
-    "Embedding",
-    "Flatten",
-    "Highway",
-    "Linear",
-    "Maxout",
-    "Module",
-    "PReLU",
-    "Residual",
-    "Sequential",
-]
+__all__ = ["Activation", "Embedding", "Flatten", "Linear", "Maxout", "PReLU"]
+
 
 ACTIVATIONS: dict[str, tuple[str, ...]] = {
     "relu": (),
@@ -324,184 +312,3 @@ class Embedding(Module):
         if x.has_value and x.size and not 0 <= int(FUNCTIONS["min"](x)) <= int(FUNCTIONS["max"](x)) < self.count:
             raise DataError(f"an embedding of {self.count} rows was given {x.describe()} with numbers outside them")
         return FUNCTIONS["take"](self.weight, x, axis=0)  # type: ignore[no-any-return]
-
-
-class Sequential(Module):
-    """Modules one after the other, each in a name scope of its own."""
-
-    def __init__(self, *layers: Module) -> None:
-        for layer in layers:
-            if not isinstance(layer, Module):
-                raise GraphError(f"the layers of Sequential are modules, not {type(layer).__name__}")
-        self.layers = list(layers)
-
-    def forward(self, x: Any) -> Tensor:
-        for index, layer in enumerate(self.layers):
-            with name_scope(f"{layer.kind}{index}"):
-                x = layer(x)
-        return as_tensor(x)
-
-    def config(self) -> dict[str, Any]:
-        return {"layers": self.layers}
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Any:
-        made = cls.__new__(cls)
-        Sequential.__init__(made, *config["layers"])
-        return made
-
-
-class Residual(Module):
-    """The input plus what layers make of it: x + f(x).
-
-    He et al., Deep residual learning for image recognition, 2016, equations 1 and 2.
-
-    Parameters
-    ----------
-    *layers : Module
-        f, one after the other.
-    shortcut : Module, optional
-        Applied to the input that is added, where f changes its shape.
-
-    Raises
-    ------
-    ShapeError
-        When called: the two differ in shape.
-
-    Examples
-    --------
-    >>> import graphdiff as gd
-    >>> layer = gd.nn.Residual(gd.nn.Linear(2, in_features=2, init="zeros", dtype="float64"), gd.nn.Activation("relu"))
-    >>> layer([[1.0, 2.0]]).tolist()
-    [[1.0, 2.0]]
-    """
-
-    def __init__(self, *layers: Module, shortcut: Module | None = None) -> None:
-        self.inner = Sequential(*layers)
-        self.shortcut = shortcut
-
-    def forward(self, x: Any) -> Tensor:
-        x = as_tensor(x)
-        changed = self.inner(x)
-        kept = x if self.shortcut is None else self.shortcut(x)
-        if changed.shape != kept.shape:
-            raise ShapeError(
-                f"a residual layer cannot add {changed.describe()}, made by its layers, to {kept.describe()}; "
-                "give shortcut=gd.nn.Linear(…) to change the latter's shape"
-            )
-        return kept + changed
-
-
-class Highway(Module):
-    """A gated mixture of the input and a layer of it: t·h(x) + (1 - t)·x with t = sigmoid(x @ W + b).
-
-    Srivastava, Greff and Schmidhuber, Highway networks, 2015, equation 3.
-
-    Parameters
-    ----------
-    width : int, optional
-        Inferred at the first call if not given.
-    activation : str
-        Of h, a linear layer.
-    gate_bias : float
-        What b begins with; negative, so that at first the input is carried through.
-    seed, init, dtype
-        As in `Linear`.
-
-    Examples
-    --------
-    >>> import graphdiff as gd
-    >>> gd.nn.Highway(3)(gd.ones((5, 3), dtype="float32")).shape
-    (5, 3)
-    """
-
-    def __init__(
-        self,
-        width: int | None = None,
-        activation: str = "relu",
-        *,
-        gate_bias: float = -2.0,
-        seed: Any = None,
-        init: str | Initialiser = "he_uniform",
-        dtype: Any = "float32",
-    ) -> None:
-        self.width = width
-        self.activation = Activation(activation)
-        stream = random.generator(seed)
-        self._options: Any = {"seed": stream, "init": find(init), "dtype": dtype, "gate_bias": gate_bias}
-        if width is not None:
-            self._make(width)
-
-    def _make(self, width: int) -> None:
-        options = dict(self._options)
-        gate_bias = partial(constant, value=options.pop("gate_bias"))
-        self.transform = Linear(width, width, **options)
-        self.gate = Linear(width, width, bias_init=gate_bias, **options)
-        self.width = width
-        self._options = None
-
-    def _require_made(self) -> None:
-        if self.width is None:
-            raise GraphError("a highway layer without width has no parameters before its first call")
-
-    def forward(self, x: Any) -> Tensor:
-        x = as_tensor(x)
-        if self.width is None and x.ndim:
-            self._make(x.shape[-1])
-        if not x.ndim or x.shape[-1] != self.width:
-            raise ShapeError(f"a highway layer of width {self.width or 'unknown'} was given {x.describe()}")
-        share = FUNCTIONS["sigmoid"](self.gate(x))
-        return x + share * (self.activation(self.transform(x)) - x)
-
-
-class MLP(Sequential):
-    """Linear layers with an activation between them.
-
-    Parameters
-    ----------
-    sizes : sequence of int
-        The width of each layer; the last is the output, which has no activation.
-    activation : str
-        "relu", "tanh", "sigmoid", "gelu", "elu", "leaky_relu", "softplus" or "hard_tanh".
-    in_features : int, optional
-        Inferred at the first call if not given.
-    seed : int or random stream, optional
-        For the initial weights; by default a stream of its own, as in `Linear`.
-    init : str or callable, optional
-        Of the weights of every layer, as `Linear` takes it. By default uniform with the variance 2 / inputs (He), or
-        1 / inputs (LeCun) for the last layer and where the activation saturates.
-    dtype : dtype-like
-
-    Examples
-    --------
-    >>> import graphdiff as gd
-    >>> model = gd.nn.MLP([16, 3], in_features=4)
-    >>> [parameter.shape for parameter in model.parameters()]
-    [(4, 16), (16,), (16, 3), (3,)]
-    """
-
-    def __init__(
-        self,
-        sizes: Sequence[int],
-        activation: str = "relu",
-        *,
-        in_features: int | None = None,
-        seed: Any = None,
-        init: str | Initialiser | None = None,
-        dtype: Any = "float32",
-    ) -> None:
-        if not sizes:
-            raise ShapeError("an MLP has at least one layer")
-        stream = random.generator(seed)
-        # Saturating activations want Glorot's smaller weights; half of He's variance is theirs for equal widths.
-        gain = 1.0 if activation not in ("tanh", "sigmoid", "hard_tanh") else math.sqrt(0.5)
-        layers: list[Module] = []
-        width = in_features
-        for index, size in enumerate(sizes):
-            last = index == len(sizes) - 1
-            factor = 1.0 if init is not None else math.sqrt(0.5) if last else gain
-            layers.append(Linear(size, width, seed=stream, gain=factor, init=init or "he_uniform", dtype=dtype))
-            if not last:
-                layers.append(Activation(activation))
-            width = size
-        super().__init__(*layers)

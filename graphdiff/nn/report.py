@@ -10,7 +10,8 @@ from typing import Any
 
 from graphdiff.differentiate import adjoints
 from graphdiff.errors import GraphError, ShapeError
-from graphdiff.nn.layers import Activation, Sequential
+from graphdiff.nn.containers import Sequential
+from graphdiff.nn.layers import Activation
 from graphdiff.nn.module import OBSERVERS, Module
 from graphdiff.op import as_tensor
 from graphdiff.tensor import Tensor, Variable, placeholder
@@ -115,13 +116,6 @@ def _title(path: str, module: Module) -> str:
 # Summary ---------------------------------------------------------------------------------------------------------
 
 
-def _flops(node: Tensor) -> int:
-    if node.op is None:
-        return 0
-    declared = node.op.flops
-    return int(declared(node, *node.inputs)) if callable(declared) else int(declared * node.size)
-
-
 def _own_flops(given: Tensor, output: Tensor, counted: set[Tensor]) -> int:
     """Return the flops of what lies between input and output and is not counted yet; it is from then on."""
     flops, pending, seen = 0, [output], {given}
@@ -132,7 +126,7 @@ def _own_flops(given: Tensor, output: Tensor, counted: set[Tensor]) -> int:
         seen.add(node)
         if node not in counted:
             counted.add(node)
-            flops += _flops(node)
+            flops += node.op.flops_of(node) if node.op is not None else 0
         pending.extend(node.inputs)
     return flops
 

@@ -7,6 +7,7 @@ derivative 1 at its bounds, and hypot, norm and std have derivative 0 where they
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 from graphdiff import host
@@ -26,47 +27,50 @@ def _zero(F: Any, x: Any) -> Any:
     return F.zeros((), dtype=x.dtype)
 
 
+transcendental = partial(elementwise, dtype="float", work="transcendental")
+"""Declare an elementary function, a root or a power."""
+
+
 # One argument ------------------------------------------------------------------------------------------------
 
-negative = elementwise("negative", -1, symbol="−", doc="Return -x.")
-positive = elementwise("positive", 1, symbol="+", doc="Return +x.")
-abs = elementwise("abs", lambda F, out, x: F.sign(x), symbol="|·|", doc="Absolute value; derivative 0 at 0.")
-sign = elementwise("sign", None, doc="Sign of x: -1, 0 or 1; derivative 0 everywhere.")
-square = elementwise("square", lambda F, out, x: 2 * x, dtype="number", symbol="²", doc="Return x².")
-sqrt = elementwise("sqrt", lambda F, out, x: 0.5 / out, dtype="float", symbol="√", doc="Square root.")
+negative = elementwise("negative", -1, symbol="−", work="sign", doc="Return -x.")
+positive = elementwise("positive", 1, symbol="+", work="view", keeps="places", doc="Return +x.")
+abs = elementwise(
+    "abs", lambda F, out, x: F.sign(x), symbol="|·|", work="comparison", doc="Absolute value; derivative 0 at 0."
+)
+sign = elementwise("sign", None, work="comparison", doc="Sign of x: -1, 0 or 1; derivative 0 everywhere.")
+square = elementwise(
+    "square", lambda F, out, x: 2 * x, dtype="number", symbol="²", work="multiplication", doc="Return x²."
+)
+sqrt = transcendental("sqrt", lambda F, out, x: 0.5 / out, symbol="√", doc="Square root.")
 reciprocal = elementwise(
     "reciprocal",
     lambda F, out, x: -out * out,
     dtype="quotient",
     evaluate=lambda F, x: 1 / x,
     symbol="1/·",
+    work="multiplication",
     doc="Return 1/x.",
 )
-exp = elementwise("exp", lambda F, out, x: out, dtype="float", doc="Exponential.")
-expm1 = elementwise("expm1", lambda F, out, x: out + 1, dtype="float", doc="exp(x) - 1, accurate near 0.")
-log = elementwise("log", lambda F, out, x: 1 / x, dtype="float", doc="Natural logarithm.")
-log1p = elementwise("log1p", lambda F, out, x: 1 / (1 + x), dtype="float", doc="log(1 + x), accurate near 0.")
-log2 = elementwise("log2", lambda F, out, x: (1 / _LN2) / x, dtype="float", doc="Logarithm to base 2.")
-log10 = elementwise("log10", lambda F, out, x: (1 / _LN10) / x, dtype="float", doc="Logarithm to base 10.")
-sin = elementwise("sin", lambda F, out, x: F.cos(x), dtype="float", doc="Sine of radians.")
-cos = elementwise("cos", lambda F, out, x: -F.sin(x), dtype="float", doc="Cosine of radians.")
-tan = elementwise("tan", lambda F, out, x: 1 + out * out, dtype="float", doc="Tangent of radians.")
-asin = elementwise("asin", lambda F, out, x: 1 / F.sqrt((1 - x) * (1 + x)), dtype="float", doc="Inverse sine.")
-acos = elementwise("acos", lambda F, out, x: -1 / F.sqrt((1 - x) * (1 + x)), dtype="float", doc="Inverse cosine.")
-atan = elementwise("atan", lambda F, out, x: 1 / (1 + x * x), dtype="float", doc="Inverse tangent.")
-sinh = elementwise("sinh", lambda F, out, x: F.cosh(x), dtype="float", doc="Hyperbolic sine.")
-cosh = elementwise("cosh", lambda F, out, x: F.sinh(x), dtype="float", doc="Hyperbolic cosine.")
-tanh = elementwise("tanh", lambda F, out, x: 1 - out * out, dtype="float", doc="Hyperbolic tangent.")
+exp = transcendental("exp", lambda F, out, x: out, doc="Exponential.")
+expm1 = transcendental("expm1", lambda F, out, x: out + 1, doc="exp(x) - 1, accurate near 0.")
+log = transcendental("log", lambda F, out, x: 1 / x, doc="Natural logarithm.")
+log1p = transcendental("log1p", lambda F, out, x: 1 / (1 + x), doc="log(1 + x), accurate near 0.")
+log2 = transcendental("log2", lambda F, out, x: (1 / _LN2) / x, doc="Logarithm to base 2.")
+log10 = transcendental("log10", lambda F, out, x: (1 / _LN10) / x, doc="Logarithm to base 10.")
+sin = transcendental("sin", lambda F, out, x: F.cos(x), doc="Sine of radians.")
+cos = transcendental("cos", lambda F, out, x: -F.sin(x), doc="Cosine of radians.")
+tan = transcendental("tan", lambda F, out, x: 1 + out * out, doc="Tangent of radians.")
+asin = transcendental("asin", lambda F, out, x: 1 / F.sqrt((1 - x) * (1 + x)), doc="Inverse sine.")
+acos = transcendental("acos", lambda F, out, x: -1 / F.sqrt((1 - x) * (1 + x)), doc="Inverse cosine.")
+atan = transcendental("atan", lambda F, out, x: 1 / (1 + x * x), doc="Inverse tangent.")
+sinh = transcendental("sinh", lambda F, out, x: F.cosh(x), doc="Hyperbolic sine.")
+cosh = transcendental("cosh", lambda F, out, x: F.sinh(x), doc="Hyperbolic cosine.")
+tanh = transcendental("tanh", lambda F, out, x: 1 - out * out, doc="Hyperbolic tangent.")
 # 1 / hypot(1, x), not 1 / sqrt(1 + x²): the square overflows where the quotient does not.
-asinh = elementwise(
-    "asinh", lambda F, out, x: 1 / F.hypot(F.ones_like(x), x), dtype="float", doc="Inverse hyperbolic sine."
-)
-acosh = elementwise(
-    "acosh", lambda F, out, x: 1 / (F.sqrt(x - 1) * F.sqrt(x + 1)), dtype="float", doc="Inverse hyperbolic cosine."
-)
-atanh = elementwise(
-    "atanh", lambda F, out, x: 1 / ((1 - x) * (1 + x)), dtype="float", doc="Inverse hyperbolic tangent."
-)
+asinh = transcendental("asinh", lambda F, out, x: 1 / F.hypot(F.ones_like(x), x), doc="Inverse hyperbolic sine.")
+acosh = transcendental("acosh", lambda F, out, x: 1 / (F.sqrt(x - 1) * F.sqrt(x + 1)), doc="Inverse hyperbolic cosine.")
+atanh = transcendental("atanh", lambda F, out, x: 1 / ((1 - x) * (1 + x)), doc="Inverse hyperbolic tangent.")
 
 # Rational approximations of erf and erfc on three intervals: W. J. Cody, Rational Chebyshev approximation for the error
 # function, Math. Comp. 23 (1969), relative error below 6e-19 before rounding.
@@ -125,10 +129,9 @@ def _erf(F: Any, x: Any) -> Any:
     return F.where(F.isnan(x), x, F.where(size <= 0.5, inner, outer))
 
 
-erf = elementwise(
+erf = transcendental(
     "erf",
     lambda F, out, x: _TWO_OVER_SQRT_PI * F.exp(-x * x),
-    dtype="float",
     evaluate=_erf,
     doc="Error function, after Cody (1969); accurate to rounding.",
 )
@@ -147,18 +150,16 @@ def _sigmoid(F: Any, x: Any) -> Any:
     return 1 / (1 + F.exp(F.minimum(-x, _zero(F, x) + bound)))
 
 
-sigmoid = elementwise(
+sigmoid = transcendental(
     "sigmoid",
     lambda F, out, x: out * (1 - out),
-    dtype="float",
     evaluate=_sigmoid,
     symbol="σ",
     doc="Logistic function 1 / (1 + exp(-x)).",
 )
-softplus = elementwise(
+softplus = transcendental(
     "softplus",
     lambda F, out, x: F.sigmoid(x),
-    dtype="float",
     evaluate=lambda F, x: F.logaddexp(x, F.zeros_like(x)),
     doc="log(1 + exp(x)), without overflow.",
 )
@@ -166,6 +167,7 @@ relu = elementwise(
     "relu",
     lambda F, out, x: _mask(F, out > 0, out),
     evaluate=lambda F, x: F.maximum(x, _zero(F, x)),
+    work="comparison",
     doc="max(x, 0); derivative 0 at 0.",
 )
 leaky_relu = elementwise(
@@ -173,19 +175,18 @@ leaky_relu = elementwise(
     lambda F, out, x, slope=0.01: _mask(F, x > 0, out) * (1 - slope) + slope,
     dtype="float",
     evaluate=lambda F, x, *, slope=0.01: F.where(x > 0, x, slope * x),
+    work="comparison",
     doc="x for x > 0, slope·x elsewhere (slope 0.01).",
 )
-elu = elementwise(
+elu = transcendental(
     "elu",
     lambda F, out, x, alpha=1.0: F.where(x > 0, F.ones_like(x), out + alpha),
-    dtype="float",
     evaluate=lambda F, x, *, alpha=1.0: F.where(x > 0, x, alpha * F.expm1(F.minimum(x, _zero(F, x)))),
     doc="x for x > 0, alpha·(exp(x) - 1) elsewhere.",
 )
-gelu = elementwise(
+gelu = transcendental(
     "gelu",
     lambda F, out, x: 0.5 * (1 + F.erf(_SQRT_HALF * x)) + x * (_INV_SQRT_2PI * F.exp(-0.5 * x * x)),
-    dtype="float",
     evaluate=lambda F, x: 0.5 * x * (1 + F.erf(_SQRT_HALF * x)),
     doc="x·Φ(x), Φ the normal distribution function (Hendrycks and Gimpel, 2016), the exact form.",
 )
@@ -193,28 +194,44 @@ hard_tanh = elementwise(
     "hard_tanh",
     lambda F, out, x: _mask(F, (x > -1) & (x < 1), out),
     evaluate=lambda F, x: F.minimum(F.maximum(x, _zero(F, x) - 1), _zero(F, x) + 1),
+    work="comparison",
     doc="x clipped to [-1, 1]; derivative 0 at ±1, as PyTorch's hardtanh has it.",
 )
-floor = elementwise("floor", None, doc="Greatest integer not above x; derivative 0.")
-ceil = elementwise("ceil", None, doc="Least integer not below x; derivative 0.")
-round = elementwise("round", None, doc="Nearest integer, halves to even; derivative 0.")
-trunc = elementwise("trunc", None, doc="Integer part; derivative 0.")
+floor = elementwise("floor", None, work="comparison", doc="Greatest integer not above x; derivative 0.")
+ceil = elementwise("ceil", None, work="comparison", doc="Least integer not below x; derivative 0.")
+round = elementwise("round", None, work="comparison", doc="Nearest integer, halves to even; derivative 0.")
+trunc = elementwise("trunc", None, work="comparison", doc="Integer part; derivative 0.")
 isnan = elementwise("isnan", None, dtype="bool", doc="Whether x is NaN.")
 isfinite = elementwise("isfinite", None, dtype="bool", doc="Whether x is neither NaN nor infinite.")
 isinf = elementwise("isinf", None, dtype="bool", doc="Whether x is infinite.")
 stop_gradient = elementwise(
-    "stop_gradient", None, evaluate=lambda F, x: x, flops=0, doc="Return x, through which no derivative flows."
+    "stop_gradient",
+    None,
+    evaluate=lambda F, x: x,
+    flops=0,
+    work="view",
+    doc="Return x, through which no derivative flows.",
 )
 logical_not = elementwise("logical_not", None, dtype="bool", symbol="¬", doc="Not.")
-bitwise_invert = elementwise("bitwise_invert", None, symbol="~", doc="Bitwise not; on booleans, not.")
+bitwise_invert = elementwise(
+    "bitwise_invert", None, symbol="~", work="comparison", doc="Bitwise not; on booleans, not."
+)
 
 # Two arguments -----------------------------------------------------------------------------------------------
 
-add = elementwise("add", 1, 1, symbol="+", doc="x + y.")
-subtract = elementwise("subtract", 1, -1, symbol="−", doc="x - y.")
-multiply = elementwise("multiply", lambda F, out, x, y: y, lambda F, out, x, y: x, symbol="×", doc="x · y.")
+add = elementwise("add", 1, 1, symbol="+", work="addition", doc="x + y.")
+subtract = elementwise("subtract", 1, -1, symbol="−", work="addition", doc="x - y.")
+multiply = elementwise(
+    "multiply", lambda F, out, x, y: y, lambda F, out, x, y: x, symbol="×", work="multiplication", doc="x · y."
+)
 divide = elementwise(
-    "divide", lambda F, out, x, y: 1 / y, lambda F, out, x, y: -out / y, dtype="quotient", symbol="÷", doc="x / y."
+    "divide",
+    lambda F, out, x, y: 1 / y,
+    lambda F, out, x, y: -out / y,
+    dtype="quotient",
+    symbol="÷",
+    work="multiplication",
+    doc="x / y.",
 )
 
 
@@ -246,6 +263,7 @@ _power = elementwise(
     _power_base,
     _power_exponent,
     dtype="number",
+    work="transcendental",
     function="pow",
     symbol="**",
     doc="x to the power y; the derivative of x**0 is 0 at 0 too.",
@@ -261,6 +279,7 @@ maximum = elementwise(
     lambda F, out, x, y: _share(F, x > y, x == y, out),
     lambda F, out, x, y: _share(F, y > x, x == y, out),
     symbol="max",
+    work="comparison",
     doc="The greater of x and y; ties share the gradient equally.",
 )
 minimum = elementwise(
@@ -268,6 +287,7 @@ minimum = elementwise(
     lambda F, out, x, y: _share(F, x < y, x == y, out),
     lambda F, out, x, y: _share(F, y < x, x == y, out),
     symbol="min",
+    work="comparison",
     doc="The lesser of x and y; ties share the gradient equally.",
 )
 
@@ -279,11 +299,10 @@ def _over_square_of_hypot(F: Any, numerator: Any, x: Any, y: Any) -> Any:
     return numerator / safe / safe
 
 
-atan2 = elementwise(
+atan2 = transcendental(
     "atan2",
     lambda F, out, y, x: _over_square_of_hypot(F, x, x, y),
     lambda F, out, y, x: _over_square_of_hypot(F, -y, x, y),
-    dtype="float",
     doc="The angle of the point (x, y), called as atan2(y, x); derivative 0 at the origin.",
 )
 
@@ -292,27 +311,28 @@ def _over_hypot(F: Any, numerator: Any, out: Any) -> Any:
     return numerator / F.where(out == 0, F.ones_like(out), out)
 
 
-hypot = elementwise(
+hypot = transcendental(
     "hypot",
     lambda F, out, x, y: _over_hypot(F, x, out),
     lambda F, out, x, y: _over_hypot(F, y, out),
-    dtype="float",
     doc="sqrt(x² + y²) without overflow; derivative 0 at (0, 0).",
 )
-logaddexp = elementwise(
+logaddexp = transcendental(
     "logaddexp",
     lambda F, out, x, y: F.sigmoid(x - y),
     lambda F, out, x, y: F.sigmoid(y - x),
-    dtype="float",
     doc="log(exp(x) + exp(y)) without overflow.",
 )
-floor_divide = elementwise("floor_divide", None, None, dtype="number", symbol="//", doc="floor(x / y); derivative 0.")
+floor_divide = elementwise(
+    "floor_divide", None, None, dtype="number", symbol="//", work="multiplication", doc="floor(x / y); derivative 0."
+)
 remainder = elementwise(
     "remainder",
     1,
     lambda F, out, x, y: -F.floor(x / y),
     dtype="number",
     symbol="%",
+    work="multiplication",
     doc="x - floor(x / y)·y: Python's %.",
 )
 
@@ -325,9 +345,9 @@ greater_equal = elementwise("greater_equal", None, None, dtype="bool", symbol="�
 logical_and = elementwise("logical_and", None, None, dtype="bool", symbol="∧", doc="x and y.")
 logical_or = elementwise("logical_or", None, None, dtype="bool", symbol="∨", doc="x or y.")
 logical_xor = elementwise("logical_xor", None, None, dtype="bool", symbol="⊻", doc="Either x or y.")
-bitwise_and = elementwise("bitwise_and", None, None, symbol="&", doc="Bitwise and.")
-bitwise_or = elementwise("bitwise_or", None, None, symbol="|", doc="Bitwise or.")
-bitwise_xor = elementwise("bitwise_xor", None, None, symbol="^", doc="Bitwise exclusive or.")
+bitwise_and = elementwise("bitwise_and", None, None, symbol="&", work="comparison", doc="Bitwise and.")
+bitwise_or = elementwise("bitwise_or", None, None, symbol="|", work="comparison", doc="Bitwise or.")
+bitwise_xor = elementwise("bitwise_xor", None, None, symbol="^", work="comparison", doc="Bitwise exclusive or.")
 
 
 @function("pow", name="power")
@@ -364,6 +384,7 @@ where = custom(
         host.broadcast_shapes(condition.shape, x.shape, y.shape),
         host.result_dtype(x.dtype, y.dtype),
     ),
+    work="move",
     doc="x where the condition holds, y elsewhere. The branch not taken contributes exactly zero to every derivative.",
 )
 
@@ -374,6 +395,7 @@ _clip = elementwise(
     lambda F, out, x, lower, upper: _mask(F, (x < lower) & (lower <= upper), out),
     lambda F, out, x, lower, upper: _mask(F, F.maximum(x, lower) > upper, out),
     evaluate=lambda F, x, lower, upper: F.minimum(F.maximum(x, lower), upper),
+    work="comparison",
     doc="x limited to [lower, upper]; derivative 1 at the bounds.",
 )
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from graphdiff import host
 from graphdiff.backend import ARRAY, fill_index
-from graphdiff.errors import BackendError, DTypeError, NoValueError, ShapeError
-from graphdiff.op import FUNCTIONS, as_tensor, custom, function, linear, sum_to
+from graphdiff.errors import BackendError, DTypeError, IndexOutsideError, NoValueError, ShapeError
+from graphdiff.op import FUNCTIONS, as_tensor, custom, function, linear, sum_to, summing
 from graphdiff.ops.shape import _axis, broadcast_to, moveaxis, reshape
 from graphdiff.tensor import Tensor
 
@@ -73,9 +73,7 @@ def normalize_index(x: Tensor, index: Any) -> tuple[Template, tuple[Tensor, ...]
 
 
 def _index_error(x: Tensor, index: Any, reason: str) -> ShapeError:
-    from graphdiff.op import _IndexShapeError
-
-    return _IndexShapeError(f"cannot index {x.describe()} (made at {x.source}) with {index!r}: {reason}")
+    return IndexOutsideError(f"cannot index {x.describe()} (made at {x.source}) with {index!r}: {reason}")
 
 
 def _result_shape(shape: host.Shape, template: Template, arrays: Sequence[Any]) -> host.Shape:
@@ -147,6 +145,8 @@ _getitem: Any = linear(
     batch=_getitem_batch,
     symbol="[·]",
     flops=0,
+    work="view",
+    keeps="elements",
 )
 
 
@@ -177,7 +177,7 @@ _scatter_add: Any = linear(
     evaluate=_scatter_evaluate,
     infer=lambda values, *arrays, shape, template: (shape, values.dtype),
     batch=_scatter_batch,
-    flops=1,
+    work=lambda out, values, *arrays: summing(out, values)._replace(by_rows=False),
 )
 
 
@@ -240,6 +240,7 @@ _index_set: Any = custom(
     infer=lambda x, values, *arrays, template: (x.shape, x.dtype),
     batch=_set_batch,
     flops=0,
+    work="move",
 )
 
 
@@ -259,11 +260,7 @@ class At:
     def _values(self, values: Any) -> Tensor:
         tensor = as_tensor(values)
         indexed = _result_shape(self._x.shape, self._template, self._arrays)
-        try:
-            fits = host.broadcast_shapes(tensor.shape, indexed) == indexed
-        except ValueError:
-            fits = False
-        if not fits:
+        if not host.broadcasts_to(tensor.shape, indexed):
             raise ShapeError(f"{tensor.describe()} does not fit the indexed part of {self._x.describe()}, {indexed}")
         return tensor.astype(self._x.dtype)  # type: ignore[no-any-return]
 
@@ -344,6 +341,7 @@ label_weights: Any = linear(
     evaluate=_label_weights,
     infer=lambda labels, *, classes, value, dtype: ((*labels.shape, classes), dtype),
     batch=lambda F, operands, flags, size, **attributes: label_weights(operands[0], **attributes),
+    work="move",
     doc="A row per label: `value` at the label, 0 elsewhere; NaN for a label outside the classes.",
 )
 
@@ -387,6 +385,7 @@ def _triangle(name: str) -> Any:
         infer=lambda x, *, k: (x.shape, x.dtype),
         batch=batch,
         flops=0,
+        work="move",
     )
     return op
 
@@ -420,6 +419,7 @@ _argsort: Any = linear(
     evaluate=lambda F, x, *, axis: F.astype(F.array_namespace.argsort(x, axis=axis, stable=True), F.int64),
     infer=lambda x, *, axis: (x.shape, host.int64),
     batch=lambda F, operands, flags, size, *, axis: _argsort(operands[0], axis=axis + 1),
+    work="move",
 )
 
 

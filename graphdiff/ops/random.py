@@ -80,6 +80,8 @@ random_draw: Any = linear(
     evaluate=_draw_evaluate,
     infer=lambda **attributes: (attributes["shape"], attributes["dtype"]),
     symbol="random",
+    work="move",
+    pure=False,
     doc="Numbers drawn from a stream each time a plan runs.",
 )
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from graphdiff import host
 from graphdiff.errors import ShapeError
-from graphdiff.op import as_tensor, composite, custom, function, linear
+from graphdiff.op import Work, as_tensor, composite, custom, function, linear, summing
 from graphdiff.tensor import Tensor
 
 Axis = int | tuple[int, ...] | None
@@ -77,8 +77,13 @@ def _spread(F: Any, cotangent: Any, x: Any, *, axis: tuple[int, ...], keepdims: 
 
 _ELEMENTS_IN: dict[str, Any] = {"flops": lambda out, x: x.size}
 
+
+def _averaging(out: Tensor, x: Tensor) -> Work:
+    return summing(out, x)._replace(multiplications=out.size)
+
+
 _sum: Any = linear(
-    "sum", _spread, infer=_infer(host.accumulator_dtype), batch=_batch("sum"), symbol="Σ", **_ELEMENTS_IN
+    "sum", _spread, infer=_infer(host.accumulator_dtype), batch=_batch("sum"), symbol="Σ", work=summing, **_ELEMENTS_IN
 )
 
 
@@ -86,7 +91,9 @@ def _mean_transpose(F: Any, cotangent: Any, x: Any, *, axis: tuple[int, ...], ke
     return _spread(F, cotangent / _count(x, axis), x, axis=axis, keepdims=keepdims)
 
 
-_mean: Any = linear("mean", _mean_transpose, infer=_infer(host.quotient_dtype), batch=_batch("mean"), **_ELEMENTS_IN)
+_mean: Any = linear(
+    "mean", _mean_transpose, infer=_infer(host.quotient_dtype), batch=_batch("mean"), work=_averaging, **_ELEMENTS_IN
+)
 
 
 sum_wide: Any = linear(
@@ -96,6 +103,7 @@ sum_wide: Any = linear(
     infer=lambda x, *, scale: (x.shape, x.dtype),
     batch=lambda F, operands, flags, size, *, scale: F.sum_wide(operands[0], scale=scale),
     doc="The sum along the last axis times a number, repeated along the axis.",
+    work=summing,
     **_ELEMENTS_IN,
 )
 
@@ -188,6 +196,7 @@ _cumsum: Any = linear(
     function="cumulative_sum",
     infer=_same_shape(host.accumulator_dtype),
     batch=_batch("cumulative_sum"),
+    work=summing,
 )
 
 
@@ -257,6 +266,7 @@ def _extreme(name: str) -> Any:
         adjoint=_extreme_adjoint,
         infer=_infer(lambda dtype: dtype),
         batch=_batch(name),
+        work="comparison",
         **_ELEMENTS_IN,
     )
 

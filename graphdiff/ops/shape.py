@@ -36,6 +36,8 @@ _reshape: Any = linear(
     infer=lambda x, *, shape: (shape, x.dtype),
     batch=lambda F, operands, flags, size, *, shape: _reshape(operands[0], shape=(size, *shape)),
     flops=0,
+    work="view",
+    keeps="elements",
 )
 
 
@@ -107,6 +109,8 @@ _permute: Any = linear(
     batch=lambda F, operands, flags, size, *, axes: _permute(operands[0], axes=(0, *(place + 1 for place in axes))),
     symbol="ᵀ",
     flops=0,
+    work="view",
+    keeps="elements",
 )
 
 
@@ -172,6 +176,8 @@ _broadcast_to: Any = linear(
     infer=lambda x, *, shape: (shape, x.dtype),
     batch=_broadcast_batch,
     flops=0,
+    work="view",
+    keeps="elements",
 )
 
 
@@ -180,11 +186,7 @@ def broadcast_to(x: Any, /, shape: int | Sequence[int]) -> Tensor:
     """Repeat x along new axes and axes of length 1, up to `shape`."""
     x = as_tensor(x)
     lengths = tuple(operator.index(n) for n in (shape if isinstance(shape, (tuple, list)) else (shape,)))
-    try:
-        fits = host.broadcast_shapes(x.shape, lengths) == lengths
-    except ValueError:
-        fits = False
-    if not fits:
+    if not host.broadcasts_to(x.shape, lengths):
         raise ShapeError(f"broadcast_to: {x.describe()} does not broadcast to {lengths}")
     return _broadcast_to(x, shape=lengths)
 
@@ -218,6 +220,8 @@ _concatenate: Any = linear(
     infer=_concatenate_infer,
     batch=_concatenate_batch,
     flops=0,
+    work="move",
+    keeps="elements",
 )
 
 
@@ -292,6 +296,8 @@ _flip: Any = linear(
     infer=lambda x, *, axis: (x.shape, x.dtype),
     batch=lambda F, operands, flags, size, *, axis: _flip(operands[0], axis=tuple(place + 1 for place in axis)),
     flops=0,
+    work="move",
+    keeps="elements",
 )
 
 
@@ -311,6 +317,8 @@ _roll: Any = linear(
         operands[0], shift=shift, axis=tuple(place + 1 for place in axis)
     ),
     flops=0,
+    work="move",
+    keeps="elements",
 )
 
 
@@ -346,6 +354,7 @@ _pad: Any = linear(
     infer=lambda x, *, widths: (tuple(n + sum(pair) for n, pair in zip(x.shape, widths, strict=True)), x.dtype),
     batch=lambda F, operands, flags, size, *, widths: _pad(operands[0], widths=((0, 0), *widths)),
     flops=0,
+    work="move",
 )
 
 
@@ -399,6 +408,8 @@ _astype: Any = linear(
     infer=lambda x, *, dtype: (x.shape, dtype),
     batch=lambda F, operands, flags, size, *, dtype: _astype(operands[0], dtype=dtype),
     flops=0,
+    work="move",
+    keeps="places",
 )
 
 

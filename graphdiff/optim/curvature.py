@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from graphdiff.backend import use_backend, working_on
-from graphdiff.differentiate.functions import hessian_of
+from graphdiff.differentiate.jacobians import hessian_of
 from graphdiff.differentiate.reverse import gradients_of
-from graphdiff.errors import BackendError, CompileError, DTypeError, GraphError, OpError, ShapeError
-from graphdiff.host import is_real_floating
+from graphdiff.errors import CompileError, DTypeError, OpError, ShapeError
 from graphdiff.op import FUNCTIONS, as_tensor
 from graphdiff.optim.arena import arena_of
-from graphdiff.optim.optimizers import require
+from graphdiff.optim.groups import require, require_parameters
 from graphdiff.plan import Compiled, compile
 from graphdiff.tensor import TRACES, Tensor, Variable
 
@@ -27,18 +26,11 @@ class _Flat:
 
     def __init__(self, parameters: Iterable[Variable]) -> None:
         self.parameters = list(parameters)
-        if not self.parameters:
-            raise GraphError("an optimiser needs at least one parameter")
+        require_parameters(self.parameters)
         first = self.parameters[0]
         for parameter in self.parameters:
-            if not isinstance(parameter, Variable) or not is_real_floating(parameter.dtype):
-                raise DTypeError(f"an optimiser moves real floating variables, not {parameter!r}")
-            if parameter.backend is not first.backend:
-                raise BackendError("the parameters of an optimiser are on one backend")
             if parameter.dtype != first.dtype:
                 raise DTypeError(f"the parameters are of one dtype here, not {first.dtype} and {parameter.dtype}")
-        if len(set(self.parameters)) != len(self.parameters):
-            raise GraphError("a parameter was given twice")
         self.backend = first.backend
 
     @property
@@ -183,7 +175,7 @@ class LBFGS:
         self._scale = 1.0
         self._last: tuple[Any, Any] | None = None
 
-    def minimize(self, closure: Closure) -> Tensor:
+    def minimize(self, closure: Closure, each: Callable[[float], Any] | None = None) -> Tensor:
         """Lower a loss, evaluated as often as needed; return what it was at the start.
 
         Parameters
@@ -192,19 +184,29 @@ class LBFGS:
             Without arguments; returns the loss, made of the parameters as they are then. `.grad` is left alone. If it
             fails, parameters and memory are as before the call. One made by `gd.compile` is traced once in this call,
             together with its gradient, which pays from some ten evaluations on.
+        each : callable, optional
+            Called after every iteration with the loss there, while the parameters have the values that give it.
+
+        Examples
+        --------
+        >>> import graphdiff as gd
+        >>> x, losses = gd.variable(3.0), []
+        >>> loss = gd.optim.LBFGS([x]).minimize(lambda: x * x, losses.append)
+        >>> losses[-1] < 1e-12 < losses[0] < loss.item()
+        True
         """
         flat = self._flat
         evaluate = flat.evaluator(closure)
         before = flat.read()
         memory = self.steps, self.evaluations_made, self.converged, list(self._pairs), self._scale, self._last
         try:
-            return self._minimize(evaluate)
+            return self._minimize(evaluate, each or (lambda loss: None))
         except BaseException:
             self.steps, self.evaluations_made, self.converged, self._pairs, self._scale, self._last = memory
             flat.write(before)
             raise
 
-    def _minimize(self, evaluate: Callable[[], tuple[Tensor, Any]]) -> Tensor:
+    def _minimize(self, evaluate: Callable[[], tuple[Tensor, Any]], each: Callable[[float], Any]) -> Tensor:
         flat = self._flat
         first, gradient = evaluate()
         loss, used = float(first), 1
@@ -220,6 +222,7 @@ class LBFGS:
             self.steps += 1
             if slope > -self.tolerance_change:
                 self.converged, self._last = True, None
+                each(loss)
                 break
             total = float(flat.F.sum(flat.F.abs(gradient)))
             trial = self.lr * (min(1.0, 1.0 / total) if not self._pairs and self._last is None else 1.0)
@@ -243,6 +246,7 @@ class LBFGS:
                 or found.step * reach <= self.tolerance_change
                 or change < self.tolerance_change
             )
+            each(loss)
         return first
 
     def _direction(self, gradient: Any) -> Any:

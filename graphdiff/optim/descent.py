@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from graphdiff.errors import OpError
-from graphdiff.optim.optimizers import Optimizer, Parameters, Rate, require
+from graphdiff.optim.groups import Parameters, Rate, require
+from graphdiff.optim.optimizers import Optimizer
 
 __all__ = ["LARS", "SGD", "Rprop"]
 

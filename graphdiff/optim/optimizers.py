@@ -6,56 +6,29 @@ what all rules share; the rules are beside it, by family.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
-from numbers import Real
+from collections.abc import Mapping
 from typing import Any
 
 from graphdiff.backend import use_backend
 from graphdiff.differentiate.reverse import gradients_of
-from graphdiff.errors import BackendError, DTypeError, GraphError, OpError
-from graphdiff.host import is_real_floating
+from graphdiff.errors import OpError
 from graphdiff.op import GRAPH, as_tensor
-from graphdiff.optim.arena import Arena, arena_of
+from graphdiff.optim.groups import (
+    ArenaGroup,
+    ParameterGroup,
+    Parameters,
+    Rate,
+    groups_of,
+    rate_of,
+    require,
+    require_parameters,
+)
 from graphdiff.optim.loss_scaling import LossScaling
 from graphdiff.optim.schedules import Schedule
 from graphdiff.plan import RetraceError, compile
 from graphdiff.tensor import TRACES, Tensor, Variable, variable
 
-__all__ = ["Optimizer", "ParameterGroup", "require"]
-
-Parameters = Iterable[Variable] | Iterable[Mapping[str, Any]]
-Rate = float | Schedule
-
-
-class ParameterGroup:
-    """Parameters that share their settings; made by an optimiser, see its `groups`.
-
-    Attributes
-    ----------
-    parameters : list of Variable
-    settings : dict
-        All settings of the rule but the learning rate.
-    """
-
-    def __init__(self, parameters: list[Variable], rate: Variable | Schedule, settings: dict[str, Any]) -> None:
-        self.parameters = parameters
-        self.settings = settings
-        self.rate = rate
-
-    @property
-    def lr(self) -> float:
-        """The learning rate; a number can be assigned at any time, unless it is a schedule."""
-        if isinstance(self.rate, Schedule):
-            raise OpError("the learning rate is a schedule: ask it for its value at a step, as schedule(step)")
-        return float(self.rate._value)
-
-    @lr.setter
-    def lr(self, value: float) -> None:
-        require("lr", value)
-        if isinstance(self.rate, Schedule) or isinstance(value, Schedule):
-            raise OpError("lr cannot be assigned where it is a schedule: give one when the optimiser is made")
-        self.rate.assign(float(value))
+__all__ = ["Optimizer"]
 
 
 class Optimizer:
@@ -120,7 +93,7 @@ class Optimizer:
         for name, value in (("clip_norm", clip_norm), ("clip_value", clip_value)):
             if value is not None:
                 require(name, value, above=0)
-        given = _groups_of(parameters)
+        given = groups_of(parameters)
         checked = []
         for members, own in given:
             unknown = own.keys() - settings.keys() - {"lr"}
@@ -132,30 +105,19 @@ class Optimizer:
             _require_settings(self, lr if rate is None else rate, merged)
             checked.append((members, rate, merged))
         self.parameters: list[Variable] = [parameter for members, _, _ in checked for parameter in members]
-        self._require_parameters()
+        require_parameters(self.parameters)
         self.backend = self.parameters[0].backend
         self.clip_norm, self.clip_value = clip_norm, clip_value
         self._scaling: LossScaling | None = None
         self.__dict__.update(settings)
         with use_backend(self.backend):
             self._steps = variable(0.0, name="steps")
-            self._lr = _rate(lr)
+            self._lr = rate_of(lr)
             self.groups = [
-                ParameterGroup(members, self._lr if rate is None else _rate(rate), merged)
+                ParameterGroup(members, self._lr if rate is None else rate_of(rate), merged)
                 for members, rate, merged in checked
             ]
         self._join()
-
-    def _require_parameters(self) -> None:
-        if not self.parameters:
-            raise GraphError("an optimiser needs at least one parameter")
-        for parameter in self.parameters:
-            if not isinstance(parameter, Variable) or not is_real_floating(parameter.dtype):
-                raise DTypeError(f"an optimiser moves real floating variables, not {parameter!r}")
-            if parameter.backend is not self.parameters[0].backend:
-                raise BackendError("the parameters of an optimiser are on one backend")
-        if len(set(self.parameters)) != len(self.parameters):
-            raise GraphError("a parameter was given twice")
 
     @classmethod
     def check(cls, settings: Mapping[str, Any]) -> None:
@@ -240,14 +202,14 @@ class Optimizer:
 
     def _join(self) -> None:
         """Lay the parameters out in arenas, one per group and dtype."""
-        self._groups: list[_Group] = []
+        self._groups: list[ArenaGroup] = []
         with use_backend(self.backend):
             for group in self.groups:
                 members: dict[Any, list[Variable]] = {}
                 for parameter in group.parameters:
                     members.setdefault(parameter.dtype, []).append(parameter)
                 view = self._with_settings(group)
-                self._groups += [_Group(same, group, view.states, view.numbers) for same in members.values()]
+                self._groups += [ArenaGroup(same, group, view.states, view.numbers) for same in members.values()]
         self._steps.clock = self._groups[0].arena.flat.clock  # assigned together, counted together
         self._update = compile(self._trace_update)
 
@@ -405,72 +367,9 @@ class Optimizer:
         return found
 
 
-class _Group:
-    """The parameters of one group and dtype: their arena, the state of the rule and a buffer for the gradient."""
-
-    def __init__(self, members: list[Variable], owner: ParameterGroup, states: int, numbers: int) -> None:
-        self.members = members
-        self.owner = owner
-        self.arena: Arena = arena_of(members)
-        F = members[0].backend.numbers
-        self.states = [variable(F.zeros_like(self.arena.flat._value), name=f"state {k}") for k in range(states)]
-        self.states += [variable(0.0, name=f"state {states + k}") for k in range(numbers)]
-        for state in self.states:
-            state.pin()
-            state.clock = self.arena.flat.clock
-        self._buffer: Any = None
-
-    def settle(self) -> bool:
-        """Have an arena with these members, and the flat array up to date; return whether there was one."""
-        intact = self.arena.intact
-        if not intact:
-            self.arena = arena_of(self.members)
-            self._buffer = None
-        self.arena.gather()
-        return intact
-
-    def spread(self) -> None:
-        """Show the members what the flat array holds, where their values are no views of it."""
-        if not self.arena.backend.in_place:
-            self.arena.show()
-
-    def gradient(self, gradients: dict[Variable, Any]) -> Any:
-        """Return the flat gradient."""
-        F = self.arena.backend.numbers
-        if not self.arena.backend.in_place:
-            given = [gradients.get(member) for member in self.members]
-            parts = [F.zeros_like(m._value) if g is None else g for m, g in zip(self.members, given, strict=True)]
-            return F.concat([F.reshape(part, (-1,)) for part in parts])
-        if self._buffer is None:
-            self._buffer = F.zeros_like(self.arena.flat._value)
-            self._views = [F.reshape(self._buffer[self.arena.place(m)], m.shape) for m in self.members]
-        for member, view in zip(self.members, self._views, strict=True):
-            gradient = gradients.get(member)
-            view[...] = 0 if gradient is None else gradient
-        return self._buffer
-
-    def traced_gradient(self, gradients: dict[Variable, Any]) -> Tensor:
-        """Return the flat gradient as graph."""
-        parts = []
-        for member in self.members:
-            given = gradients.get(member)
-            part = GRAPH.zeros_like(member) if given is None else as_tensor(given)
-            parts.append(GRAPH.reshape(part, (-1,)))
-        return GRAPH.concat(parts, axis=0)  # type: ignore[no-any-return]
-
-
 def _assign_if(sound: Tensor | None, changing: Variable, value: Any) -> None:
     """Assign a variable where a condition holds, or without one."""
     changing.assign(value if sound is None else GRAPH.where(sound, value, as_tensor(changing)))
-
-
-def require(name: str, value: Any, *, least: float = 0.0, above: float = -math.inf, below: float = math.inf) -> None:
-    """Raise OpError unless a setting is a finite number within limits; a schedule is taken as it is."""
-    if isinstance(value, Schedule):
-        return
-    ok = isinstance(value, Real) and math.isfinite(value)
-    if not ok or not least <= float(value) < below or float(value) <= above:
-        raise OpError(f"{name} cannot be {value!r}")
 
 
 def _require_settings(optimizer: Optimizer, lr: Any, settings: Mapping[str, Any]) -> None:
@@ -479,22 +378,3 @@ def _require_settings(optimizer: Optimizer, lr: Any, settings: Mapping[str, Any]
         raise OpError("weight_decay cannot be a schedule")
     require("weight_decay", settings["weight_decay"])
     optimizer.check(settings)
-
-
-def _rate(lr: Rate) -> Variable | Schedule:
-    return lr if isinstance(lr, Schedule) else variable(float(lr), name="lr")
-
-
-def _groups_of(parameters: Parameters) -> list[tuple[list[Any], dict[str, Any]]]:
-    """Return the groups of parameters, each with the settings it was given."""
-    given = list(parameters)
-    if not any(isinstance(entry, Mapping) for entry in given):
-        return [(given, {})]
-    groups = []
-    for entry in given:
-        if not isinstance(entry, Mapping) or "params" not in entry:
-            raise GraphError(f'a group of parameters is a dict with "params" among its keys, not {entry!r}')
-        own = dict(entry)
-        members = own.pop("params")
-        groups.append(([members] if isinstance(members, Variable) else list(members), own))
-    return groups

@@ -13,7 +13,8 @@ from typing import Any
 from graphdiff.atomic import write_atomically
 from graphdiff.errors import CompileError, DataError, NoValueError, OpError
 from graphdiff.figures import FIRST, SECOND, figure_for, rendered, styled
-from graphdiff.optim.optimizers import Optimizer, require
+from graphdiff.optim.groups import require
+from graphdiff.optim.optimizers import Optimizer
 from graphdiff.optim.schedules import Schedule
 from graphdiff.plan import compile
 from graphdiff.tensor import Tensor, Variable

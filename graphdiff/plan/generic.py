@@ -9,6 +9,7 @@ from typing import Any
 
 from graphdiff.plan.program import Program, counted_flops
 from graphdiff.plan.schedule import Instruction
+from graphdiff.plan.streams import Streams
 from graphdiff.tensor import Tensor
 
 __all__ = ["GenericRunner"]
@@ -24,6 +25,7 @@ class GenericRunner:
         self.instructions = [_instruction(node) for node in computed]
         self.source = "\n".join(instruction.text for instruction in self.instructions)
         self.notes: list[tuple[str, str]] = []
+        self._streams = Streams(program)
         self.memory = sum(math.prod(node.shape) * node.dtype.itemsize for node in computed)
 
     def run(self, *arrays: Any) -> list[Any]:
@@ -39,6 +41,26 @@ class GenericRunner:
         return [after - before for before, after in pairwise(marks)], end - start
 
     def _run(self, arrays: tuple[Any, ...], marks: list[int] | None) -> list[Any]:
+        program = self.program
+        self._streams.mark()
+        try:
+            values = self._computed(arrays, marks)
+        except BaseException:
+            self._streams.rewind()
+            raise
+        outputs = [values[node] for node in program.outputs]
+        assigned = [(variable, values[node]) for variable, node in program.updates.items()]
+        gradients = [(variable, values[node]) for variable, node in program.gradients.items()]
+        for variable, value in assigned:
+            variable._replace(variable.backend.copy(value))
+            if variable.home is not None and not variable.backend.in_place:
+                variable.home.show()
+        for variable, value in gradients:
+            variable.grad = value
+        return outputs
+
+    def _computed(self, arrays: tuple[Any, ...], marks: list[int] | None) -> dict[Tensor, Any]:
+        """Return the value of every node; with `marks`, note the time after each."""
         program = self.program
         values: dict[Tensor, Any] = dict(zip(program.arguments, arrays, strict=True))
         for symbol, variable in program.reads.items():
@@ -57,16 +79,7 @@ class GenericRunner:
             if marks is not None:
                 node.backend.synchronize()
                 marks.append(perf_counter_ns())
-        outputs = [values[node] for node in program.outputs]
-        assigned = [(variable, values[node]) for variable, node in program.updates.items()]
-        gradients = [(variable, values[node]) for variable, node in program.gradients.items()]
-        for variable, value in assigned:
-            variable._replace(variable.backend.copy(value))
-            if variable.home is not None and not variable.backend.in_place:
-                variable.home.show()
-        for variable, value in gradients:
-            variable.grad = value
-        return outputs
+        return values
 
 
 def _instruction(node: Tensor) -> Instruction:

@@ -33,12 +33,12 @@ def open_ops(program: Program) -> Program:
 
 def _can_open(node: Tensor) -> bool:
     op = node.op
-    if op is None or op.name in node.backend.kernels or op.name in _KEPT:
+    if op is None or not op.pure or op.name in node.backend.kernels or op.name in _KEPT:
         return False
     return isinstance(op, Composite) or op.may_be_written(node.inputs)
 
 
-_KEPT = {"barrier", "label_weights", "random_draw", "sum_wide"}
+_KEPT = {"label_weights", "sum_wide"}
 """Ops that planners know how to run better than what they stand for."""
 
 
@@ -265,7 +265,7 @@ def fold_constants(program: Program) -> Program:
 
 def _folded(node: Tensor, operands: tuple[Tensor, ...]) -> Tensor | None:
     assert node.op is not None
-    if not operands or node.op.name in IMPURE or any(operand.recorded for operand in operands):
+    if not operands or not node.op.pure or any(operand.recorded for operand in operands):
         return None
     return node.op.node(operands, node.attributes)
 
@@ -295,7 +295,7 @@ def merge_common(program: Program) -> Program:
 
     def merged(node: Tensor, operands: tuple[Tensor, ...]) -> Tensor | None:
         assert node.op is not None
-        if node.op.name in IMPURE:
+        if not node.op.pure:
             return None
         key = (node.op.name, tuple(identity(operand) for operand in operands), attribute_key(node.attributes))
         found = seen.get(key)
@@ -304,10 +304,6 @@ def merge_common(program: Program) -> Program:
         return found
 
     return rewrite(program, merged)
-
-
-IMPURE = {"random_draw", "barrier"}
-"""Ops of which two calls are two things: they draw random numbers, or keep a recomputation apart."""
 
 
 def attribute_key(value: Any) -> Any:

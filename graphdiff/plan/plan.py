@@ -17,6 +17,7 @@ from graphdiff.plan.program import Program
 from graphdiff.plan.recompute import fit_memory
 from graphdiff.plan.report import Cost, Profile, counted, explanation
 from graphdiff.plan.schedule import Instruction
+from graphdiff.plan.streams import Streams
 from graphdiff.structure import Structure, unflatten
 from graphdiff.tensor import NO_ATTRIBUTES, Tensor, next_serial
 
@@ -113,7 +114,7 @@ class Plan:
         Parameters
         ----------
         *arguments : array, number or Tensor
-            As the compiled function was called with, flat. Variables are as before when it returns.
+            As the compiled function was called with, flat. Variables and random streams are as before when it returns.
         repeats : int
             Medians are taken over so many runs.
 
@@ -124,6 +125,8 @@ class Plan:
         arrays = [a.value if isinstance(a, Tensor) else self.backend.from_host(a) for a in arguments]
         kept = [(variable, variable.backend.copy(variable._value)) for variable in self.program.updates]
         gradients = [(variable, variable.grad) for variable in self.program.gradients]
+        streams = Streams(self.program)
+        streams.mark()
         try:
             self._runner.timed(*arrays)
             runs, plain = [], []
@@ -139,6 +142,7 @@ class Plan:
                 variable._replace(self.backend.normalize(value))
             for variable, gradient in gradients:
                 variable.grad = gradient
+            streams.rewind()
         # One run that was interrupted must not make the parts disagree with the whole: the median run gives both.
         each, total = sorted(runs, key=lambda run: run[1])[len(runs) // 2]
         seconds = [1e-9 * nanoseconds for nanoseconds in each]

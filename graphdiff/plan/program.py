@@ -118,5 +118,4 @@ def rewrite(program: Program, rule: Rule) -> Program:
 def counted_flops(node: Tensor) -> int:
     """Return the floating-point operations of a node, as its op declares them."""
     assert node.op is not None
-    declared = node.op.flops
-    return declared * node.size if isinstance(declared, int) else int(declared(node, *node.inputs))
+    return node.op.flops_of(node)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphdiff.errors import CompileError
-from graphdiff.plan.passes import IMPURE
 from graphdiff.plan.program import Program, clone, counted_flops
 from graphdiff.tensor import Tensor
 
@@ -106,7 +105,7 @@ def _choices(program: Program, refused: set[tuple[Tensor, int]]) -> Iterator[_Ch
                 held[index] += _nbytes(node)
     peak = max(range(len(held)), key=held.__getitem__)
     for node in order:
-        if not _is_held(node) or node not in uses or node.op is None or node.op.name in IMPURE:
+        if not _is_held(node) or node not in uses or node.op is None or not node.op.pure:
             continue
         later = [use for use in uses[node] if use > peak]
         if place[node] < peak and later and peak not in uses[node] and len(order) not in later:
@@ -137,7 +136,7 @@ def _chain(node: Tensor, late: int, place: dict[Tensor, int], uses: dict[Tensor,
             continue
         if current.op is None:
             continue
-        if current.op.name in IMPURE - {"barrier"}:
+        if not current.op.pure and current.op.name not in _FREE:
             return None
         chain[current] = None
         pending.extend(current.inputs)

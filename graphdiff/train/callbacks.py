@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from graphdiff.errors import DataError
-from graphdiff.nn.layers import Module
+from graphdiff.nn.module import Module
 from graphdiff.optim.optimizers import Optimizer
 from graphdiff.train.history import History, Record
 

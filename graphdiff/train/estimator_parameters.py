@@ -153,7 +153,7 @@ _ATTRIBUTES = """n_features_in_, n_iter_, n_layers_, n_outputs_ : int
         Weights and biases, layer by layer.
     loss_, best_loss_ : float
     loss_curve_ : list of float
-        The loss of each epoch; empty after "lbfgs".
+        The loss of each epoch; of each iteration of "lbfgs", where scikit-learn's estimators have no such attribute.
     validation_scores_, best_validation_score_
         With early stopping: of each epoch, and the best.
     out_activation_ : str"""

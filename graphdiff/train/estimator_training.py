@@ -144,7 +144,9 @@ class TrainedMLP(MLPParameters):
         trainer, optimizer = self._trainer, self._trainer.optimizer
         _, arrays = self._step_and_arrays(examples)
         with use_backend(trainer.backend):
-            self.loss_ = self.best_loss_ = trainer.descend_whole(*map(trainer.backend.from_host, arrays))
+            curve, self.loss_ = trainer.descend_whole(*map(trainer.backend.from_host, arrays))
+        self.loss_curve_ += curve
+        self.best_loss_ = self.loss_
         self.n_iter_ = optimizer.steps
         if self.verbose:
             print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")

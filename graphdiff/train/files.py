@@ -10,7 +10,7 @@ from typing import Any
 
 from graphdiff.atomic import write_atomically
 from graphdiff.errors import DataError, GraphDiffError
-from graphdiff.nn.layers import Module
+from graphdiff.nn.module import Module
 from graphdiff.train.scaling import Scaler, scaler_from_config
 from graphdiff.train.tensorfile import pack, unpack
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from graphdiff.errors import CompileError, DataError, GraphDiffError, NoValueError
-from graphdiff.nn.layers import Module
 from graphdiff.nn.losses import check_labels
+from graphdiff.nn.module import Module
 from graphdiff.op import as_tensor
 from graphdiff.optim.optimizers import Optimizer
 from graphdiff.plan import Compiled, compile

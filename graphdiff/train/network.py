@@ -105,11 +105,16 @@ class Trainer:
             rows = 0.5 * FUNCTIONS["square"](raw - y)
         return FUNCTIONS["sum"](rows, axis=1)  # type: ignore[no-any-return]
 
+    @property
+    def _reports_mean(self) -> bool:
+        """Whether what is descended is the sum over the outputs, and what is reported their mean."""
+        return self.output == "identity" and self.biases[-1].size > 1
+
     def _penalised(self, loss: Tensor, weight: Any) -> tuple[Tensor, Tensor]:
         """Return the loss plus the penalty, as it is descended and as scikit-learn reports it."""
         objective = reported = loss
-        if self.output == "identity" and self.biases[-1].size > 1:
-            reported = loss / float(self.biases[-1].size)  # descends the sum over the outputs, reports their mean
+        if self._reports_mean:
+            reported = loss / float(self.biases[-1].size)
         if self.alpha:
             squares = [FUNCTIONS["sum"](FUNCTIONS["square"](matrix)) for matrix in self.weights]
             penalty = (0.5 * self.alpha) * sum(squares[1:], squares[0]) / weight
@@ -134,10 +139,16 @@ class Trainer:
         self.optimizer.minimize(objective)
         return reported
 
-    def descend_whole(self, *arrays: Any) -> float:
-        """Have L-BFGS lower the objective, on all examples; return what is reported then."""
-        self.optimizer.minimize(compile(lambda: self._objective(*arrays)[0]))
-        return float(self._objective(*arrays)[1])
+    def descend_whole(self, *arrays: Any) -> tuple[list[float], float]:
+        """Have L-BFGS lower the objective, on all examples; return what is reported after each iteration, and then."""
+        curve: list[float] = []
+        measure = compile(lambda: self._objective(*arrays)[1])
+
+        def each(loss: float) -> None:
+            curve.append(float(measure()) if self._reports_mean else loss)
+
+        self.optimizer.minimize(compile(lambda: self._objective(*arrays)[0]), each)
+        return curve, curve[-1] if curve else float(measure())
 
     def padded(self, rows: int, most: int) -> int:
         """Return how many rows to hand to a step of `partial_fit`, so that only two sizes are ever traced.

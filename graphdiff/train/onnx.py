@@ -15,7 +15,7 @@ from graphdiff.atomic import write_atomically
 from graphdiff.backend import current_backend, use_backend
 from graphdiff.errors import GraphError, OpError, ShapeError
 from graphdiff.graph import Graph
-from graphdiff.nn.layers import Module
+from graphdiff.nn.module import Module
 from graphdiff.tensor import Tensor, placeholder
 from graphdiff.train.files import Saved
 from graphdiff.train.scaling import Scaler

@@ -1,75 +1,21 @@
-"""Tensor: one node of the graph, and its leaves `variable`, `constant` and `placeholder`.
-
-A node has a value as soon as its inputs have values. Nodes carry a serial number, and inputs always have smaller
-ones, so that sorting by serial is a topological order. Operators and methods are attached in `graphdiff._links`.
-"""
+"""Tensor: one node of the graph."""
 
 from __future__ import annotations
 
-import gc
 import itertools
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from graphdiff import host
-from graphdiff.backend import Backend, current_backend, get_backend
-from graphdiff.errors import BackendError, DTypeError, ImmutableError, NoValueError, ShapeError
+from graphdiff.backend import Backend, get_backend
+from graphdiff.errors import DTypeError, ImmutableError, NoValueError, ShapeError
+from graphdiff.tensor.recording import NO_ATTRIBUTES, SCOPES, next_serial
 
 if TYPE_CHECKING:
     from types import CodeType
 
     from graphdiff.op import Op
-
-__all__ = ["Tensor", "Variable", "constant", "name_scope", "placeholder", "variable"]
-
-
-def _let_graphs_grow() -> None:
-    """Make Python's garbage collector look at young objects less often, unless the user has set it already.
-
-    A graph is a great many small objects that live as long as each other. With the interpreter's default of 700 or
-    2,000 new objects between two looks, a chain of a million nodes spends two thirds of its time in the collector.
-    """
-    young, middle, old = gc.get_threshold()
-    if 0 < young <= 2_000:
-        gc.set_threshold(50_000, max(middle, 100), old)
-
-
-_let_graphs_grow()
-
-NO_ATTRIBUTES: dict[str, Any] = {}
-next_serial = itertools.count(1).__next__
-_scope: list[str] = [""]
-TRACES: list[Any] = []
-"""The functions being traced by `graphdiff.compile`, innermost last. While there is one, variables have no value."""
-WATCHES: list[Any] = []
-"""The watches of `graphdiff.watch` that are open, and told of every value, adjoint and tangent."""
-MOVES = [0]
-"""Counts how often arrays of pinned variables were moved; plans that hold on to them look here."""
-
-
-class untraced:
-    """Compute at once within the block, in a function under trace too: for what is made once, such as parameters."""
-
-    __slots__ = ("_suspended",)
-
-    def __enter__(self) -> None:
-        self._suspended = TRACES[:]
-        TRACES.clear()
-
-    def __exit__(self, *exception: object) -> None:
-        TRACES[:] = self._suspended
-
-
-SWITCHES = [0]
-"""Counts the changes of switches; compiled functions that have read one look here."""
-
-
-def read_switch(owner: Any, name: str) -> Any:
-    """Return an attribute that Python code branches on, and make it part of the signature of what is being traced."""
-    for trace in TRACES:
-        trace.switches[id(owner), name] = owner
-    return getattr(owner, name)
 
 
 class Tensor:
@@ -130,7 +76,7 @@ class Tensor:
         self._signature = signature
         self.serial = next_serial()
         self.name: str | None = None
-        self.scope = _scope[-1]
+        self.scope = SCOPES[-1]
         # The line is kept as a code object and an offset: a frame would keep the user's locals alive.
         frame = sys._getframe(2)
         while frame.f_globals.get("__name__", "")[:10] == "graphdiff." and frame.f_back is not None:
@@ -391,250 +337,3 @@ class Tensor:
         def __eq__(self, other: Any) -> Tensor: ...  # type: ignore[override]
         def __ne__(self, other: Any) -> Tensor: ...  # type: ignore[override]
         def __getitem__(self, index: Any) -> Tensor: ...
-
-
-class Variable(Tensor):
-    """A leaf that can be assigned and receives a gradient; made by `variable`.
-
-    Attributes
-    ----------
-    grad : array of the backend or None
-        Set by `Tensor.backward`.
-    version : int
-        Grows with every assignment. A graph built before an assignment is stale, and using it raises StaleError.
-    """
-
-    __slots__ = ("clock", "grad", "home", "pinned")
-    clock: list[int]
-    """[serial of the last assignment, number of assignments]; shared by variables that are assigned together."""
-    grad: Any
-    home: Any
-    """The arena that holds the value, or None."""
-    pinned: bool
-    """Whether assignments write into the same array: arenas and compiled plans hold on to it."""
-
-    def __init_subclass__(cls) -> NoReturn:
-        raise TypeError("Variable is final")
-
-    @property
-    def version(self) -> int:
-        """Grows with every assignment."""
-        return self.clock[1]
-
-    @property
-    def value(self) -> Any:
-        """The present value, a copy where assignments write in place; assigning checks shape and dtype."""
-        if TRACES:
-            raise NoValueError(
-                f"the value of {self.describe()} is not known while a function is traced by gd.compile; "
-                "compute with the variable itself, and choose between values with gd.where"
-            )
-        return self.backend.normalize(self.backend.copy(self._value)) if self.pinned else self._value
-
-    @value.setter
-    def value(self, new: Any) -> None:
-        self.assign(new)
-
-    def assign(self, new: Any) -> Variable:
-        """Replace the value by a copy of `new`, of the same shape, cast to the variable's dtype.
-
-        Raises
-        ------
-        ShapeError, DTypeError
-            `new` does not fit; the variable is left as it was.
-
-        Examples
-        --------
-        >>> import graphdiff as gd
-        >>> w = gd.variable([1.0, 2.0], name="w")
-        >>> w.assign([3.0, 4.0]).version
-        1
-        """
-        if TRACES:
-            if isinstance(new, Tensor) and new.backend is not self.backend:
-                raise BackendError(f"{self.describe()} is on {self.backend.name}, the new value on {new.backend.name}")
-            TRACES[-1].assign(self, new)
-            return self
-        value = value_for(self, new, "assigned")
-        self._replace(self.backend.normalize(value if self.pinned else self.backend.copy(value)))
-        return self
-
-    def require_fit(self, shape: host.Shape, given: host.DType) -> None:
-        """Raise an error where an array of this shape and dtype cannot be assigned."""
-        _require_fit(self, shape, given, "assigned")
-
-    def _replace(self, array: Any) -> None:
-        """Take over `array`, known to fit and to be nobody else's."""
-        if self.pinned:
-            self._value[...] = array
-        else:
-            self._value = array
-        self.clock[0] = next_serial()
-        self.clock[1] += 1
-
-    def pin(self) -> None:
-        """Write later assignments into the same array, on backends whose arrays can be written into."""
-        if self.shape and self.backend.in_place:
-            self.pinned = True
-
-    def __iadd__(self, other: Any) -> Variable:
-        return self.assign(self + other)
-
-    def __isub__(self, other: Any) -> Variable:
-        return self.assign(self - other)
-
-    def __imul__(self, other: Any) -> Variable:
-        return self.assign(self * other)
-
-    def __itruediv__(self, other: Any) -> Variable:
-        return self.assign(self / other)
-
-
-TENSOR_TYPES = (Tensor, Variable)
-
-
-def _require_fit(node: Tensor, shape: host.Shape, given: host.DType, verb: str) -> None:
-    if given.kind not in "biufc" or "biufc".index(given.kind) > "biufc".index(node.dtype.kind):
-        raise DTypeError(f"{node.describe()} cannot be {verb} a value of dtype {given}")
-    if shape != node.shape:
-        raise ShapeError(f"{node.describe()} cannot be {verb} a value of shape {list(shape)}")
-
-
-def value_for(node: Tensor, new: Any, verb: str) -> Any:
-    """Return `new` as an array of the node's backend, shape and dtype, not copied unless it must be.
-
-    Raises
-    ------
-    ShapeError, DTypeError, BackendError
-        `new` does not fit the node; the message says that it cannot be `verb` ("assigned", "fed") such a value.
-    """
-    backend = node.backend
-    if isinstance(new, Tensor):
-        if new.backend is not backend:
-            raise BackendError(
-                f"{node.describe()} on {backend.name} cannot be {verb} {new.describe()} on {new.backend.name}. "
-                "Move it with tensor.to(backend)."
-            )
-        new = new.value
-    if not backend.owns(new):
-        adopted = backend.adopt(new)
-        try:
-            new = host.as_host(new) if adopted is None else adopted
-        except ValueError as error:
-            raise ShapeError(f"{node.describe()} cannot be {verb} a value that is no array: {error}") from error
-        if adopted is None and new.dtype.kind in "biufc":
-            new = backend.from_host(new)
-    given = backend.host_dtype(new)
-    _require_fit(node, tuple(new.shape), given, verb)
-    return new if given == node.dtype else backend.numbers.astype(new, backend.native_dtype(node.dtype))
-
-
-def _leaf_value(value: Any, dtype: Any, backend: Backend, copy: bool) -> Any:
-    if isinstance(value, Tensor):
-        value = value.backend.to_host(value.value)
-    wanted = None if dtype is None else host.dtype(dtype)
-    adopted = None if backend.owns(value) else backend.adopt(value)
-    if adopted is not None:
-        value = adopted
-    if not backend.owns(value):
-        try:
-            value = host.as_host(value)
-        except ValueError as error:
-            raise ShapeError(f"cannot make a tensor of this: {error}") from error
-        if value.dtype.kind not in "biufc":
-            raise DTypeError(f"cannot make a tensor of {value.dtype} data: numbers and booleans only")
-    array = backend.from_host(value, wanted)
-    return backend.normalize(backend.copy(array) if copy else array)
-
-
-def variable(value: Any, *, name: str | None = None, dtype: Any = None) -> Variable:
-    """Make a leaf that can be assigned and receives a gradient.
-
-    Parameters
-    ----------
-    value : number, array, Tensor or nested sequence
-        Copied. A Python float becomes float64.
-    name : str, optional
-        Shown in drawings, tables and errors.
-    dtype : dtype-like, optional
-        float64 and float32 carry gradients; integers and booleans do not.
-
-    Returns
-    -------
-    Variable
-
-    Examples
-    --------
-    >>> import graphdiff as gd
-    >>> a = gd.variable(2.0, name="a")
-    >>> (a * a).backward()
-    >>> a.grad.item()
-    4.0
-    """
-    backend = current_backend()
-    leaf = Variable(None, (), NO_ATTRIBUTES, _leaf_value(value, dtype, backend, copy=True), backend, True)
-    leaf.name = name
-    leaf.grad = None
-    leaf.clock = [leaf.serial, 0]
-    leaf.home = None
-    leaf.pinned = False
-    return leaf
-
-
-def constant(value: Any, *, name: str | None = None, dtype: Any = None) -> Tensor:
-    """Make a leaf without a gradient. An array of the right dtype is not copied: do not change it afterwards.
-
-    Examples
-    --------
-    >>> import graphdiff as gd
-    >>> gd.constant([1, 2, 3]).dtype
-    dtype('int64')
-    """
-    backend = current_backend()
-    leaf = Tensor(None, (), NO_ATTRIBUTES, _leaf_value(value, dtype, backend, copy=False), backend, False)
-    leaf.name = name
-    return leaf
-
-
-def placeholder(shape: int | tuple[int, ...] = (), dtype: Any = "float64", *, name: str | None = None) -> Tensor:
-    """Make a leaf without a value: expressions over it are pure graph, evaluated by feeding it.
-
-    Examples
-    --------
-    >>> import graphdiff as gd
-    >>> x = gd.placeholder((), name="x")
-    >>> gd.Graph(x * x).evaluate({x: 3.0}).item()
-    9.0
-    """
-    lengths = (shape,) if isinstance(shape, int) else tuple(shape)
-    if any(not host.is_integer(length) or length < 0 for length in lengths):
-        raise ShapeError(f"a shape is non-negative integers, not {shape!r}")
-    leaf = Tensor(None, (), NO_ATTRIBUTES, None, current_backend(), True, (lengths, host.dtype(dtype)))
-    leaf.name = name
-    return leaf
-
-
-class name_scope:
-    """Give every node made within the block the scope `name`, nested scopes joined by ``/``.
-
-    Examples
-    --------
-    >>> import graphdiff as gd
-    >>> with gd.name_scope("layer1"):
-    ...     y = gd.variable(1.0) * 2.0
-    >>> y.scope
-    'layer1'
-    """
-
-    __slots__ = ("name",)
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __enter__(self) -> str:
-        outer = _scope[-1]
-        _scope.append(f"{outer}/{self.name}" if outer else self.name)
-        return _scope[-1]
-
-    def __exit__(self, *exception: object) -> None:
-        _scope.pop()

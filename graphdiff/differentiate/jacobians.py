@@ -1,0 +1,230 @@
+"""jacobian and hessian: whole matrices of derivatives, batched from the walks or accumulated by elimination."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any
+
+from graphdiff import host
+from graphdiff.backend import working_on
+from graphdiff.differentiate.batch import batch
+from graphdiff.differentiate.functions import (
+    ArgNums,
+    Differentiated,
+    as_output,
+    grad,
+    pulled_back,
+    pushed_forward,
+    stands_alone,
+)
+from graphdiff.differentiate.reverse import below, pull_back, seed_for
+from graphdiff.errors import DTypeError, GraphError
+from graphdiff.graph import topological_order
+from graphdiff.op import GRAPH
+from graphdiff.structure import Structure, flatten, unflatten
+from graphdiff.tensor import Tensor, placeholder
+
+__all__ = ["hessian", "hessian_of", "jacobian"]
+
+
+def _identity_rows(leaves: Sequence[Tensor]) -> tuple[list[Tensor], int]:
+    """Return, for each leaf, a batch of unit directions through all leaves together: rows of the identity."""
+    size = sum(leaf.size for leaf in leaves)
+    rows, start = [], 0
+    for leaf in leaves:
+        block = GRAPH.eye(size, leaf.size, k=-start, dtype=leaf.dtype)
+        rows.append(GRAPH.reshape(block, (size, *leaf.shape)))
+        start += leaf.size
+    return rows, size
+
+
+def _forward_columns(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> list[list[Tensor]]:
+    """Return the Jacobian by pushing all unit tangents at once; entry [output][leaf]."""
+    seeds = {leaf: placeholder(leaf.shape, leaf.dtype) for leaf in leaves}
+    moved = pushed_forward(outputs, dict(seeds))
+    rows, size = _identity_rows(leaves)
+    wide = batch(moved, {seeds[leaf]: row for leaf, row in zip(leaves, rows, strict=True)}, size)
+    table = []
+    for output, tangent in zip(outputs, wide, strict=True):
+        last = GRAPH.moveaxis(tangent, 0, -1)
+        parts, start = [], 0
+        for leaf in leaves:
+            parts.append(GRAPH.reshape(last[..., start : start + leaf.size], (*output.shape, *leaf.shape)))
+            start += leaf.size
+        table.append(parts)
+    return table
+
+
+def _reverse_rows(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> list[list[Tensor]]:
+    """Return the Jacobian by pulling all unit adjoints back at once; entry [output][leaf]."""
+    table = []
+    for output in outputs:
+        seed = placeholder(output.shape, output.dtype)
+        pulled = pulled_back(output, leaves, seed)
+        row, size = _identity_rows([output])
+        wide = batch(pulled, {seed: row[0]}, size)
+        table.append(
+            [GRAPH.reshape(part, (*output.shape, *leaf.shape)) for part, leaf in zip(wide, leaves, strict=True)]
+        )
+    return table
+
+
+MODES = ("auto", "forward", "reverse", "elimination")
+
+
+def _eliminated(
+    outputs: Sequence[Tensor], leaves: Sequence[Tensor], order: Any, blocks: Sequence[int] | None = None
+) -> list[list[Tensor]]:
+    """Return the Jacobian by elimination: of numbers if an order says so or there is nothing else, else of blocks."""
+    from graphdiff.differentiate.accumulate import accumulate
+    from graphdiff.differentiate.choose import computed, is_of_numbers
+    from graphdiff.differentiate.eliminate import eliminate
+
+    if order is None and not is_of_numbers(computed(outputs, leaves)):
+        return accumulate(outputs, leaves, blocks)
+    sources = frozenset(leaves)
+    return eliminate(outputs, leaves, order, stands_alone(topological_order(outputs, boundary=sources), sources))
+
+
+def jacobian(function: Callable[..., Any], argnums: ArgNums = 0, mode: Any = "auto") -> Callable[..., Any]:
+    """Return a function that gives the whole Jacobian in one batched pass.
+
+    Parameters
+    ----------
+    function : callable
+        Returns a Tensor, or a nested tuple, list or dict of them.
+    argnums : int or sequence of int
+    mode : {"auto", "forward", "reverse", "elimination"} or EliminationOrder
+        ``"auto"`` takes what costs least as counted from the graph: ``.explain(*arguments)`` of the function
+        returned says which that is, and what the others cost;
+        ``"elimination"`` accumulates the Jacobian by eliminating the nodes in between, in the best order found: of a
+        function written in numbers on the graph of numbers, else block by block, choosing per segment between tangents
+        and adjoints. An order from `elimination_order` of the function's graph accumulates it in that one.
+
+    Returns
+    -------
+    callable
+        For each output and each leaf of the arguments a Tensor of shape ``output.shape + leaf.shape``, nested as the
+        outputs, then as the arguments.
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> f = lambda x: gd.stack([x[0] ** 2 + x[1] ** 2, x[1] ** 2 + x[2] ** 2 * x[1]])
+    >>> gd.jacobian(f)(gd.constant([1.0, 2.0, 3.0])).tolist()
+    [[2.0, 4.0, 0.0], [0.0, 13.0, 12.0]]
+    """
+    if isinstance(mode, str) and mode not in MODES:
+        raise GraphError(f"the modes of jacobian are {', '.join(MODES)} and an elimination order, not {mode!r}")
+    if not isinstance(mode, str) and not hasattr(mode, "numbers"):
+        raise GraphError(f"a mode is a name or an order from elimination_order, not {type(mode).__name__}")
+
+    chosen: dict[Any, Any] = {}
+
+    def begun(arguments: Sequence[Any], options: dict[str, Any]) -> tuple[Differentiated, list[Tensor], Structure]:
+        call = Differentiated(arguments, argnums)
+        outputs, structure = flatten(function(*call.arguments, **options))
+        outputs = [as_output(output) for output in outputs]
+        for output in outputs:
+            if not host.is_real_floating(output.dtype):
+                raise DTypeError(f"{output.describe()} has no Jacobian: it is not real floating")
+        return call, outputs, structure
+
+    def cheapest(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> Any:
+        from graphdiff.differentiate.choose import choose
+
+        length = len(topological_order(outputs, boundary=frozenset(leaves)))
+        key = length, tuple(leaf.shape for leaf in leaves), tuple(output.shape for output in outputs)
+        if key not in chosen:
+            if len(chosen) >= 256:
+                chosen.clear()
+            with working_on(outputs[0].backend):
+                chosen[key] = choose(outputs, leaves)
+        return chosen[key]
+
+    @wraps(function)
+    def evaluated(*arguments: Any, **options: Any) -> Any:
+        call, outputs, structure = begun(arguments, options)
+        choice = cheapest(outputs, call.leaves) if isinstance(mode, str) and mode == "auto" else None
+        way = mode if choice is None else choice.mode
+        with working_on(outputs[0].backend):
+            if way == "forward":
+                table = _forward_columns(outputs, call.leaves)
+            elif way == "reverse":
+                table = _reverse_rows(outputs, call.leaves)
+            else:
+                order = None if isinstance(way, str) else way
+                table = _eliminated(outputs, call.leaves, order, choice.order if choice is not None else None)
+        return unflatten(structure, [call.restore(row) for row in table])
+
+    def explain(*arguments: Any, **options: Any) -> Any:
+        """Return the choice that mode "auto" makes at these arguments, with what each mode costs; prints as a table."""
+        call, outputs, _ = begun(arguments, options)
+        return cheapest(outputs, call.leaves)
+
+    evaluated.explain = explain  # type: ignore[attr-defined]
+    return evaluated
+
+
+def hessian(function: Callable[..., Any], argnums: ArgNums = 0, mode: Any = "auto") -> Callable[..., Any]:
+    """Return a function that gives the Hessian of a scalar function: the Jacobian of its gradient.
+
+    Parameters
+    ----------
+    function : callable
+        Returns a scalar Tensor.
+    argnums : int or sequence of int
+    mode : {"auto", "forward", "reverse", "elimination"}
+        How the gradient, which reverse mode gives, is differentiated: ``"forward"`` is forward over reverse,
+        ``"reverse"`` reverse over reverse, and ``"elimination"`` accumulates block by block, which leaves out what is
+        known to be zero. ``"auto"`` takes what costs least as counted from the graph; ``.explain(*arguments)`` of the
+        function returned says which that is.
+
+    Returns
+    -------
+    callable
+        For each two leaves of the arguments a Tensor of both shapes, nested as the arguments, twice.
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> gd.hessian(lambda t: t[0] ** 2 - t[1] ** 2)(gd.constant([0.0, 0.0])).tolist()
+    [[2.0, 0.0], [0.0, -2.0]]
+    """
+    evaluated = jacobian(grad(function, argnums), argnums, mode)
+    explained = evaluated.explain  # type: ignore[attr-defined]
+
+    def explain(*arguments: Any, **options: Any) -> Any:
+        """Return the choice that mode "auto" makes at these arguments, with what each mode costs; prints as a table."""
+        from dataclasses import replace  # costs a tenth of `import graphdiff`
+
+        return replace(explained(*arguments, **options), title="Hessian, as the Jacobian of the gradient,")
+
+    evaluated.explain = explain  # type: ignore[attr-defined]
+    return evaluated
+
+
+def hessian_of(output: Tensor, leaves: Sequence[Tensor]) -> Tensor:
+    """Return the Hessian of a scalar graph by leaves below it, laid flat one behind the other: a square matrix.
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> a, b = gd.variable(2.0), gd.variable([1.0, 3.0])
+    >>> gd.differentiate.jacobians.hessian_of(a * gd.sum(b**2), [a, b]).tolist()
+    [[0.0, 2.0, 6.0], [2.0, 4.0, 0.0], [6.0, 0.0, 4.0]]
+    """
+    with working_on(output.backend):
+        sources = frozenset(leaves)
+        order = topological_order([output], boundary=sources)
+        found: dict[Tensor, Any] = {output: seed_for(output, None)}
+        pull_back(order, found, GRAPH, below(order, sources), boundary=sources)
+        slopes = [found[leaf] if leaf in found else GRAPH.zeros_like(leaf) for leaf in leaves]
+        flat = [GRAPH.reshape(slope, (-1,)) for slope in slopes]
+        rows = _forward_columns(flat, leaves)
+        blocks = [
+            GRAPH.concat([GRAPH.reshape(block, (slope.size, -1)) for block in row], axis=1)
+            for slope, row in zip(flat, rows, strict=True)
+        ]
+        return GRAPH.concat(blocks, axis=0)  # type: ignore[no-any-return]

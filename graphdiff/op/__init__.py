@@ -1,0 +1,45 @@
+"""What one op declares, and how calling it makes a node.
+
+An op is declared once. Its kind says how the declaration yields value, shape, dtype, tangent, adjoint and batching:
+
+- `elementwise`: one partial derivative per argument;
+- `linear`: the tangent is the op itself, one transpose per argument;
+- `multilinear`: linear in each argument, one transpose per argument;
+- `composite`: written in other ops, differentiated by opening it;
+- `custom`: both rules by hand.
+
+Rules are called as ``rule(F, ...)``, where `F` has the names of the Python array API standard. Handed a backend's
+namespace they compute numbers; handed graphdiff's functions they build graph.
+"""
+
+from graphdiff.op.declare import composite, custom, elementwise, linear, multilinear
+from graphdiff.op.functions import FUNCTIONS, GRAPH, GraphFunctions, function, sum_to
+from graphdiff.op.kinds import OPS, Composite, Custom, Elementwise, Linear, Multilinear, Op
+from graphdiff.op.operands import Number, as_tensor, as_tensors, literal
+from graphdiff.op.work import Work, summing
+
+__all__ = [
+    "FUNCTIONS",
+    "GRAPH",
+    "OPS",
+    "Composite",
+    "Custom",
+    "Elementwise",
+    "GraphFunctions",
+    "Linear",
+    "Multilinear",
+    "Number",
+    "Op",
+    "Work",
+    "as_tensor",
+    "as_tensors",
+    "composite",
+    "custom",
+    "elementwise",
+    "function",
+    "linear",
+    "literal",
+    "multilinear",
+    "sum_to",
+    "summing",
+]

@@ -1,0 +1,205 @@
+"""Declaring an op: what makes it, and the function that applies it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from graphdiff.backend import Backend
+from graphdiff.errors import OpError
+from graphdiff.op.functions import FUNCTIONS
+from graphdiff.op.kinds import (
+    Composite,
+    Custom,
+    Elementwise,
+    Linear,
+    Multilinear,
+    Op,
+    Partial,
+    Rule,
+    explained,
+    raise_mixed,
+)
+from graphdiff.op.operands import as_tensor, as_tensors, operand_beside
+from graphdiff.tensor import NO_ATTRIBUTES, TRACES, WATCHES, Tensor, Variable
+
+
+def _register_function(op: Op, call: Callable[..., Any], doc: str | None) -> Callable[..., Any]:
+    call.__name__ = call.__qualname__ = op.name
+    call.__module__ = "graphdiff"  # where pickle finds it
+    call.__doc__ = doc or f"Apply the {op.kind} op `{op.name}`."
+    call.op = op  # type: ignore[attr-defined]
+    FUNCTIONS[op.name] = call
+    return call
+
+
+def _unary(op: Elementwise) -> Callable[[Any], Tensor]:
+    kernels: dict[Backend, Callable[..., Any]] = {}
+
+    def call(x: Any, /) -> Tensor:
+        kind = x.__class__
+        if kind is not Tensor and (kind is not Variable or TRACES):
+            x = as_tensor(x)
+        backend = x.backend
+        kernel = kernels.get(backend)
+        if kernel is None:
+            kernel = kernels[backend] = _elementwise_kernel(op, backend)
+        value = x._value
+        if value is None:
+            return Tensor(op, (x,), NO_ATTRIBUTES, None, backend, True, op.infer((x,), NO_ATTRIBUTES))
+        if WATCHES:
+            return op.node((x,), NO_ATTRIBUTES)
+        try:
+            value = kernel(value)
+        except (ValueError, TypeError) as error:
+            raise explained(op, (x,), error) from error
+        if x.recorded:
+            return Tensor(op, (x,), NO_ATTRIBUTES, value, backend, True)
+        return Tensor(None, (), NO_ATTRIBUTES, value, backend, False)
+
+    return call
+
+
+def _binary(op: Elementwise) -> Callable[[Any, Any], Tensor]:
+    kernels: dict[Backend, Callable[..., Any]] = {}
+
+    def call(x: Any, y: Any, /) -> Tensor:
+        kind = x.__class__
+        if kind is not Tensor and (kind is not Variable or TRACES):
+            x = operand_beside(x, y)
+        kind = y.__class__
+        if kind is not Tensor and (kind is not Variable or TRACES):
+            y = operand_beside(y, x)
+        backend = x.backend
+        if backend is not y.backend:
+            raise_mixed(op, (x, y))
+        kernel = kernels.get(backend)
+        if kernel is None:
+            kernel = kernels[backend] = _elementwise_kernel(op, backend)
+        if WATCHES:
+            return op.node((x, y), NO_ATTRIBUTES)
+        left, right = x._value, y._value
+        try:
+            if left is None or right is None:
+                return Tensor(op, (x, y), NO_ATTRIBUTES, None, backend, True, op.infer((x, y), NO_ATTRIBUTES))
+            value = kernel(left, right)
+        except (ValueError, TypeError) as error:
+            raise explained(op, (x, y), error) from error
+        if x.recorded or y.recorded:
+            return Tensor(op, (x, y), NO_ATTRIBUTES, value, backend, True)
+        return Tensor(None, (), NO_ATTRIBUTES, value, backend, False)
+
+    return call
+
+
+def _elementwise_kernel(op: Op, backend: Backend) -> Callable[..., Any]:
+    """Return the backend's own function where there is one: elementwise functions give normal 0-d values already."""
+    plain = backend.kernels.get(op.name)
+    if plain is None and op.evaluate is None:
+        plain = getattr(backend.namespace, op.function, None)
+    return plain or op.kernel(backend)
+
+
+def elementwise(
+    name: str, *partials: Partial, dtype: str = "same", doc: str | None = None, **declared: Any
+) -> Callable[..., Any]:
+    """Declare an op that works element by element.
+
+    Parameters
+    ----------
+    name : str
+    *partials : callable, 1, -1 or None
+        One partial derivative per argument, called as ``partial(F, out, *inputs, **attributes)``. 1 and -1 cost
+        nothing; None means exactly zero everywhere.
+    dtype : {"same", "number", "float", "quotient", "bool"}
+        The dtype of the result: the promoted one, the same but int8 for booleans, a float, that of a true division,
+        or bool.
+    doc : str, optional
+        The docstring of the resulting function.
+    **declared
+        ``evaluate(F, *inputs)`` where the array API has no function of that name, ``function`` where it has one
+        under another name, ``work`` for counts of costs, ``symbol`` for drawings: see `Op`.
+
+    Returns
+    -------
+    callable
+        The function that applies the op.
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> cube = gd.op.elementwise("cube_example", lambda F, out, x: 3 * x * x, evaluate=lambda F, x: x * x * x)
+    >>> gd.grad(cube)(2.0).item()
+    12.0
+    """
+    if not partials:
+        raise OpError(f"op {name!r} declares no argument")
+    op = Elementwise(name, partials, dtype=dtype, **declared)
+    takes_attributes = op.evaluate is not None and bool(_keyword_only(op.evaluate))
+    if len(partials) == 1 and not takes_attributes:
+        return _register_function(op, _unary(op), doc)
+    if len(partials) == 2 and not takes_attributes:
+        return _register_function(op, _binary(op), doc)
+    return _register_general(op, doc)
+
+
+def _keyword_only(rule: Rule) -> list[str]:
+    code = getattr(rule, "__code__", None)
+    if code is None:
+        return []
+    start = code.co_argcount
+    return list(code.co_varnames[start : start + code.co_kwonlyargcount])
+
+
+def _register_general(op: Op, doc: str | None) -> Callable[..., Any]:
+    def call(*operands: Any, **attributes: Any) -> Tensor:
+        for operand in operands:
+            kind = operand.__class__
+            if kind is not Tensor and (kind is not Variable or TRACES):
+                return op.node(as_tensors(operands), attributes)
+        return op.node(operands, attributes)
+
+    return _register_function(op, call, doc)
+
+
+def linear(
+    name: str, *transposes: Rule | None, each: Rule | None = None, doc: str | None = None, **declared: Any
+) -> Any:
+    """Declare an op that is linear in its leading arguments; later ones (indices) carry no derivative.
+
+    Parameters
+    ----------
+    *transposes : callable
+        One per linear argument, called as ``transpose(F, cotangent, *inputs, **attributes)``.
+    each : callable, optional
+        Instead, one for any number of arguments: ``each(F, cotangent, position, *inputs, **attributes)``.
+    """
+    return _register_general(Linear(name, each or transposes, **declared), doc)
+
+
+def multilinear(name: str, each: Rule, *, doc: str | None = None, **declared: Any) -> Any:
+    """Declare an op that is linear in each argument; ``each(F, cotangent, position, *inputs, **attributes)``."""
+    return _register_general(Multilinear(name, each, **declared), doc)
+
+
+def composite(name: str, body: Rule, *, doc: str | None = None, **declared: Any) -> Any:
+    """Declare an op by the ops it stands for: ``body(F, *inputs, **attributes)``.
+
+    ``evaluate`` may name a quicker way to the same numbers, ``infer`` one to the shape and dtype.
+    """
+    return _register_general(Composite(name, body, **declared), doc)
+
+
+def custom(
+    name: str, *, tangent: Rule | None = None, adjoint: Rule | None = None, doc: str | None = None, **declared: Any
+) -> Any:
+    """Declare an op with both rules by hand.
+
+    Parameters
+    ----------
+    tangent : callable
+        ``tangent(F, tangents, out, *inputs, **attributes)``; tangents are None where zero.
+    adjoint : callable
+        ``adjoint(F, cotangent, position, out, *inputs, **attributes)`` for the input at `position`.
+    """
+    return _register_general(Custom(name, tangent=tangent, adjoint=adjoint, **declared), doc)

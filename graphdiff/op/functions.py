@@ -1,0 +1,47 @@
+"""The array functions by name, and the namespace `F` on which rules build graph of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from graphdiff import host
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {}
+"""Every public array function by name: the ops', and those written in terms of ops."""
+
+
+class GraphFunctions:
+    """The namespace `F` on which rules build graph: every function of graphdiff under its array-API name."""
+
+    is_graph = True
+
+    def __getattr__(self, name: str) -> Any:
+        found = FUNCTIONS.get(name)
+        if found is None:
+            raise AttributeError(f"graphdiff has no function {name!r}")
+        setattr(self, name, found)
+        return found
+
+
+GRAPH = GraphFunctions()
+
+
+def function(*aliases: str, name: str | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a public array function under its own name and `aliases`."""
+
+    def register(body: Callable[..., Any]) -> Callable[..., Any]:
+        for key in (name or body.__name__, *aliases):
+            FUNCTIONS[key] = body
+        return body
+
+    return register
+
+
+def sum_to(F: Any, array: Any, shape: host.Shape) -> Any:
+    """Sum an array down to a shape that broadcasts to the array's: the transpose of broadcasting."""
+    lead = len(array.shape) - len(shape)
+    stretched = [lead + axis for axis, length in enumerate(shape) if length == 1 and array.shape[lead + axis] != 1]
+    axes = (*range(lead), *stretched)
+    summed = F.sum(array, axis=axes) if axes else array
+    return summed if tuple(summed.shape) == tuple(shape) else F.reshape(summed, shape)

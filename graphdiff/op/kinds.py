@@ -1,0 +1,396 @@
+"""The five kinds of op: how a declaration yields value, shape, dtype, tangent and adjoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal, NoReturn
+
+from graphdiff import host
+from graphdiff.backend import Backend, Numbers, current_backend
+from graphdiff.errors import (
+    BackendError,
+    DTypeError,
+    GraphDiffError,
+    IndexOutsideError,
+    NotDifferentiableError,
+    OpError,
+    ShapeError,
+)
+from graphdiff.graph import topological_order
+from graphdiff.op.functions import GRAPH
+from graphdiff.op.operands import as_tensors
+from graphdiff.op.work import SORTS, Sort, Work
+from graphdiff.tensor import NO_ATTRIBUTES, TRACES, WATCHES, Tensor
+
+OPS: dict[str, Op] = {}
+"""Every op by name."""
+
+Rule = Callable[..., Any]
+Partial = Rule | int | None
+
+
+def raise_mixed(op: Op, operands: Iterable[Tensor]) -> NoReturn:
+    """Raise the error for operands that are not all on one backend."""
+    placed = ", ".join(f"{operand.describe()} on {operand.backend.name}" for operand in operands)
+    raise BackendError(f"{op.name}: tensors of two backends are mixed: {placed}. Move one with tensor.to(backend).")
+
+
+def explained(
+    op: Op, operands: Sequence[Tensor], error: Exception, attributes: dict[str, Any] = NO_ATTRIBUTES
+) -> GraphDiffError:
+    """Turn an array library's error into one that names the operands, in the words of the op's own shape rule."""
+    try:
+        op.infer(operands, attributes)
+    except (ValueError, TypeError, IndexError) as own:
+        error = own if type(own) is type(error) else error
+    except Exception:  # the rule has nothing to say of this
+        pass
+    listed = ", ".join(operand.describe() for operand in operands)
+    made = "; ".join(f"{operand.name or operand.describe()} was made at {operand.source}" for operand in operands)
+    if isinstance(error, IndexError):
+        return IndexOutsideError(f"{op.name}({listed}): {error} ({made})")
+    kind = DTypeError if isinstance(error, TypeError) else ShapeError
+    return kind(f"{op.name}({listed}): {error} ({made})")
+
+
+class Op:
+    """What every kind of op has. Made by `elementwise`, `linear`, `multilinear`, `composite` and `custom`.
+
+    Attributes
+    ----------
+    name : str
+    symbol : str
+        How drawings write it.
+    flops : callable or number
+        Operations of any sort per element of the output, or a function ``flops(out, *inputs)``.
+    work : str, callable or None
+        What one evaluation does: per element of the output one "multiplication" (or division), "addition" (or
+        subtraction) or "transcendental" function (or root, or power), a change of "sign", or a "comparison"; it may
+        "move" elements, or make a "view" of them where it has one operand. Else a function ``work(out, *inputs)`` that
+        returns a `Work`. None counts what the evaluation is written in and, where it is not written in ops, `flops`.
+    calls : int
+        What one evaluation costs however small the arrays are, in calls of an array function.
+    keeps : {"places", "elements"} or None
+        "elements" if every element of the result is an element of an operand, "places" if each stays in its place too.
+    pure : bool
+        Whether two calls with the same operands are one and the same: of random numbers they are not.
+    """
+
+    kind = ""
+    work: Sort | Callable[..., Work] | None = None
+    keeps: Literal["places", "elements"] | None = None
+    pure = True
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        evaluate: Rule | None = None,
+        function: str | None = None,
+        infer: Rule | None = None,
+        batch: Rule | None = None,
+        flops: Any = 1,
+        work: Sort | Callable[..., Work] | None = None,
+        calls: int = 1,
+        keeps: Literal["places", "elements"] | None = None,
+        pure: bool = True,
+        symbol: str | None = None,
+    ) -> None:
+        if name in OPS:
+            raise OpError(f"there already is an op {name!r}")
+        if work is not None and not callable(work) and work not in SORTS:
+            raise OpError(f"the work of op {name!r} is a function or one of {', '.join(SORTS)}, not {work!r}")
+        if keeps not in (None, "places", "elements"):
+            raise OpError(f'op {name!r} keeps "places", "elements" or None, not {keeps!r}')
+        self.name = name
+        self.evaluate = evaluate
+        self.function = function or name
+        self.infer_rule = infer
+        self.batch_rule = batch
+        self.flops = flops
+        self.work = work
+        self.calls = calls
+        self.keeps = keeps
+        self.pure = pure
+        self.symbol = symbol or name
+        self._kernels: dict[Backend, Callable[..., Any]] = {}
+        self._is_written: dict[Any, bool] = {}  # by kinds of operands, whether the evaluation is graph of other ops
+        OPS[name] = self
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} op {self.name}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _op_named, (self.name,)
+
+    def kernel(self, backend: Backend) -> Callable[..., Any]:
+        """Return the function that computes this op on a backend, its result normalised.
+
+        Raises
+        ------
+        BackendError
+            The backend's namespace cannot express the op.
+        """
+        found = self._kernels.get(backend)
+        if found is None:
+            found = self._kernels[backend] = self._make_kernel(backend)
+        return found
+
+    def _make_kernel(self, backend: Backend) -> Callable[..., Any]:
+        plain = backend.kernels.get(self.name)
+        if plain is None and self.evaluate is not None:
+            evaluate, namespace = self.evaluate, backend.numbers
+
+            def plain(*arrays: Any, **attributes: Any) -> Any:
+                return evaluate(namespace, *arrays, **attributes)
+
+        if plain is None:
+            plain = getattr(backend.namespace, self.function, None)
+        if plain is None:
+            raise BackendError(f"backend {backend.name!r} cannot express the op {self.name!r}")
+        compute, normalize = plain, backend.normalize
+
+        def kernel(*arrays: Any, **attributes: Any) -> Any:
+            return normalize(compute(*arrays, **attributes))
+
+        return kernel
+
+    def __call__(self, *operands: Any, **attributes: Any) -> Tensor:
+        """Make a node, with a value if the operands have values."""
+        return self.node(as_tensors(operands), attributes)
+
+    def node(self, operands: tuple[Tensor, ...], attributes: dict[str, Any]) -> Tensor:
+        """Make a node of operands that are Tensors already."""
+        if TRACES:
+            operands = tuple(map(TRACES[-1].enter, operands))
+        backend = operands[0].backend if operands else current_backend()
+        recorded = pure = False
+        for operand in operands:
+            if operand.backend is not backend:
+                raise_mixed(self, operands)
+            recorded = recorded or operand.recorded
+            pure = pure or operand._value is None
+        attributes = attributes or NO_ATTRIBUTES
+        try:
+            if pure:
+                signature = self.infer(operands, attributes)
+                return Tensor(self, operands, attributes, None, backend, True, signature)
+            for watch in WATCHES:
+                watch.before(self, operands)
+            value = self.kernel(backend)(*[operand._value for operand in operands], **attributes)
+        except GraphDiffError:
+            raise
+        except (ValueError, TypeError, IndexError, ArithmeticError) as error:
+            raise explained(self, operands, error, attributes) from error
+        if recorded:
+            made = Tensor(self, operands, attributes, value, backend, True)
+        else:
+            made = Tensor(None, (), NO_ATTRIBUTES, value, backend, False)
+        for watch in WATCHES:
+            watch.value(self, operands, made)
+        return made
+
+    def infer(self, operands: Sequence[Tensor], attributes: dict[str, Any]) -> tuple[host.Shape, host.DType]:
+        """Return the shape and dtype of the output from those of the operands."""
+        if self.infer_rule is None:
+            raise OpError(f"op {self.name!r} declares no shape rule")
+        shape, dtype = self.infer_rule(*operands, **attributes)
+        return tuple(shape), dtype
+
+    def may_be_written(self, operands: Sequence[Tensor]) -> bool:
+        """Whether there is an evaluation that is not known to be none of `written`."""
+        return self.evaluate is not None and self._is_written.get(_kinds(operands), True)
+
+    def written(self, node: Tensor, operands: Sequence[Tensor]) -> Tensor | None:
+        """Return a node's evaluation as graph of other ops, over other operands; None if it cannot be written so."""
+        kinds = _kinds(operands)
+        known = self._is_written.get(kinds)
+        if self.evaluate is None or known is False:
+            return None
+        try:
+            made = self.evaluate(GRAPH, *operands, **node.attributes)
+        except (AttributeError, TypeError, ValueError):
+            made = None
+        fits = isinstance(made, Tensor) and (made.shape, made.dtype) == (node.shape, node.dtype)
+        self._is_written[kinds] = fits and (known or not self._occurs(made, frozenset(operands)))
+        return made if self._is_written[kinds] else None
+
+    def _occurs(self, output: Tensor, operands: frozenset[Tensor]) -> bool:
+        """Whether this op is among what lies between operands and output: then opening it would never end."""
+        between = topological_order([output], boundary=operands)
+        return any(node.op is self and node not in operands for node in between)
+
+    def flops_of(self, node: Tensor) -> int:
+        """Return the operations of one evaluation, all sorts alike."""
+        return int(self.flops(node, *node.inputs) if callable(self.flops) else self.flops * node.size)
+
+    def adjoint(self, F: Any, cotangent: Any, position: int, out: Any, inputs: Any, attributes: Any) -> Any:
+        """Return the contribution of the output's adjoint to the adjoint of one input; None if exactly zero."""
+        raise NotImplementedError
+
+    def tangent(self, F: Any, tangents: Sequence[Any], out: Any, inputs: Any, attributes: Any) -> Any:
+        """Return the output's tangent from the inputs' (None where zero); None if exactly zero."""
+        raise NotImplementedError
+
+    def _raise_undefined(self, what: str) -> NoReturn:
+        raise NotDifferentiableError(f"op {self.name!r} defines no {what}")
+
+
+def _kinds(operands: Sequence[Tensor]) -> tuple[Any, ...]:
+    return tuple((operand.ndim, operand.dtype) for operand in operands)
+
+
+class Elementwise(Op):
+    """An op that works element by element, with one partial derivative per argument."""
+
+    kind = "elementwise"
+
+    def __init__(self, name: str, partials: tuple[Partial, ...], *, dtype: str = "same", **declared: Any) -> None:
+        if dtype == "bool":
+            declared.setdefault("work", "comparison")
+        super().__init__(name, **declared)
+        self.partials = partials
+        rules: dict[str, Callable[..., host.DType]] = {
+            "same": host.result_dtype,
+            "number": host.number_dtype,
+            "float": host.float_result,
+            "quotient": host.quotient_dtype,
+            "bool": lambda *dtypes: host.boolean,
+        }
+        self.dtype_rule = rules[dtype]
+
+    def infer(self, operands: Sequence[Tensor], attributes: dict[str, Any]) -> tuple[host.Shape, host.DType]:
+        return host.broadcast_shapes(*[o.shape for o in operands]), self.dtype_rule(*[o.dtype for o in operands])
+
+    def adjoint(self, F: Any, cotangent: Any, position: int, out: Any, inputs: Any, attributes: Any) -> Any:
+        return self._scale(self.partials[position], F, cotangent, out, inputs, attributes)
+
+    def tangent(self, F: Any, tangents: Sequence[Any], out: Any, inputs: Any, attributes: Any) -> Any:
+        total = None
+        for partial, tangent in zip(self.partials, tangents, strict=True):
+            if tangent is not None:
+                term = self._scale(partial, F, tangent, out, inputs, attributes)
+                total = term if total is None else total if term is None else total + term
+        return total
+
+    def _scale(self, partial: Partial, F: Any, vector: Any, out: Any, inputs: Any, attributes: Any) -> Any:
+        if partial is None:
+            return None
+        if partial.__class__ is int:
+            return vector if partial == 1 else -vector
+        return vector * partial(F, out, *inputs, **attributes)  # type: ignore[operator]
+
+
+class Linear(Op):
+    """An op that is linear in all its differentiable arguments together: its tangent is itself."""
+
+    kind = "linear"
+
+    def __init__(self, name: str, transposes: tuple[Rule | None, ...] | Rule, **declared: Any) -> None:
+        super().__init__(name, **declared)
+        self.transposes = transposes
+
+    def adjoint(self, F: Any, cotangent: Any, position: int, out: Any, inputs: Any, attributes: Any) -> Any:
+        if callable(self.transposes):
+            return self.transposes(F, cotangent, position, *inputs, **attributes)
+        transpose = self.transposes[position] if position < len(self.transposes) else None
+        return None if transpose is None else transpose(F, cotangent, *inputs, **attributes)
+
+    def tangent(self, F: Any, tangents: Sequence[Any], out: Any, inputs: Any, attributes: Any) -> Any:
+        if all(tangent is None for tangent in tangents):
+            return None
+        moved = []
+        for position, (tangent, operand) in enumerate(zip(tangents, inputs, strict=True)):
+            varies = callable(self.transposes) or position < len(self.transposes)
+            zero = F.zeros_like(operand) if varies and tangent is None else operand
+            moved.append(tangent if tangent is not None else zero)
+        return self(*moved, **attributes) if F.is_graph else self.kernel(F.backend)(*moved, **attributes)
+
+
+class Multilinear(Op):
+    """An op that is linear in each argument: the tangent is a sum, one transpose per argument."""
+
+    kind = "multilinear"
+
+    def __init__(self, name: str, transposes: Rule, **declared: Any) -> None:
+        super().__init__(name, **declared)
+        self.transposes = transposes
+
+    def adjoint(self, F: Any, cotangent: Any, position: int, out: Any, inputs: Any, attributes: Any) -> Any:
+        return self.transposes(F, cotangent, position, *inputs, **attributes)
+
+    def tangent(self, F: Any, tangents: Sequence[Any], out: Any, inputs: Any, attributes: Any) -> Any:
+        total = None
+        for position, tangent in enumerate(tangents):
+            if tangent is not None:
+                operands = (*inputs[:position], tangent, *inputs[position + 1 :])
+                term = self(*operands, **attributes) if F.is_graph else self.kernel(F.backend)(*operands, **attributes)
+                total = term if total is None else total + term
+        return total
+
+
+class Composite(Op):
+    """An op written in other ops. It has no rule of its own, and is drawn as one node that opens.
+
+    Differentiation opens it: `body` is run on the operands, and what it builds is differentiated.
+    """
+
+    kind = "composite"
+
+    def __init__(self, name: str, body: Rule, **declared: Any) -> None:
+        declared.setdefault("evaluate", body)
+        super().__init__(name, **declared)
+        self.body = body
+
+    def open(self, operands: Sequence[Tensor], attributes: dict[str, Any]) -> Tensor:
+        """Return the output of the ops that this one stands for."""
+        return self.body(GRAPH, *operands, **attributes)  # type: ignore[no-any-return]
+
+    def again(self, operands: Sequence[Tensor], attributes: dict[str, Any]) -> Tensor:
+        """Return the same for a backward pass."""
+        return self.open(operands, attributes)
+
+    def infer(self, operands: Sequence[Tensor], attributes: dict[str, Any]) -> tuple[host.Shape, host.DType]:
+        if self.infer_rule is not None:
+            return super().infer(operands, attributes)
+        opened = self.open(operands, attributes)
+        return opened.shape, opened.dtype
+
+
+class Custom(Op):
+    """An op with both rules given by hand."""
+
+    kind = "custom"
+
+    def __init__(self, name: str, *, tangent: Rule | None, adjoint: Rule | None, **declared: Any) -> None:
+        super().__init__(name, **declared)
+        self.tangent_rule = tangent
+        self.adjoint_rule = adjoint
+
+    def adjoint(self, F: Any, cotangent: Any, position: int, out: Any, inputs: Any, attributes: Any) -> Any:
+        if self.adjoint_rule is None:
+            self._raise_undefined("adjoint")
+        return self.adjoint_rule(F, cotangent, position, out, *inputs, **attributes)
+
+    def tangent(self, F: Any, tangents: Sequence[Any], out: Any, inputs: Any, attributes: Any) -> Any:
+        if all(tangent is None for tangent in tangents):
+            return None
+        if self.tangent_rule is None:
+            self._raise_undefined("tangent")
+        return self.tangent_rule(F, tangents, out, *inputs, **attributes)
+
+
+def _op_named(name: str) -> Op:
+    """Return the op of that name, for a pickle that uses it."""
+    if name not in OPS:
+        raise OpError(f"there is no op {name!r} here: import the module that declares it before loading what uses it")
+    return OPS[name]
+
+
+def _fall_back(numbers: Numbers, name: str) -> Any:
+    if name not in OPS:
+        raise AttributeError(f"neither backend {numbers.backend.name!r} nor graphdiff has a function {name!r}")
+    return OPS[name].kernel(numbers.backend)
+
+
+Numbers.fallback = _fall_back  # type: ignore[method-assign,assignment]

@@ -1,0 +1,97 @@
+"""What an op is applied to: whatever can be made a Tensor; numbers take their dtype from the tensors beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from graphdiff import host
+from graphdiff.backend import Backend
+from graphdiff.op.functions import FUNCTIONS
+from graphdiff.tensor import NO_ATTRIBUTES, TRACES, Tensor, constant
+
+_literals: dict[tuple[type, Any, host.DType, Backend], Tensor] = {}
+_LITERAL_LIMIT = 1024
+
+
+def as_tensor(value: Any) -> Tensor:
+    """Return `value` as a Tensor: itself, a stack where a sequence holds Tensors, or a constant."""
+    if isinstance(value, Tensor):
+        return TRACES[-1].enter(value) if TRACES else value  # type: ignore[no-any-return]
+    if isinstance(value, (tuple, list)) and _holds_tensor(value):
+        return FUNCTIONS["stack"]([as_tensor(item) for item in value])  # type: ignore[no-any-return]
+    return constant(value)
+
+
+def _holds_tensor(sequence: Any) -> bool:
+    return any(
+        isinstance(item, Tensor) or (isinstance(item, (tuple, list)) and _holds_tensor(item)) for item in sequence
+    )
+
+
+def literal(scalar: Any, kind_of: host.DType, backend: Backend) -> Tensor:
+    """Return the constant for a Python number beside a tensor of dtype `kind_of`.
+
+    Literals are kept: a loop that says ``x * 0.5`` makes one constant, not one per turn. Zeros are not, since
+    -0.0 == 0.0, nor is NaN, which equals nothing.
+    """
+    key = (scalar.__class__, scalar, kind_of, backend)
+    found = _literals.get(key)
+    if found is None:
+        weak = host.weak_dtype(scalar, kind_of)
+        value = backend.normalize(backend.from_host(scalar, weak))
+        found = Tensor(None, (), NO_ATTRIBUTES, value, backend, False)
+        if scalar and scalar == scalar and len(_literals) < _LITERAL_LIMIT:
+            _literals[key] = found
+    return found
+
+
+class Number(Tensor):
+    """A Python number whose value is not known yet: an argument of a traced function.
+
+    Like a literal it takes its dtype from the tensor beside it, and is float64 or int64 on its own.
+    """
+
+    __slots__ = ()
+
+    def beside(self, kind_of: host.DType) -> Tensor:
+        """Return this number in the dtype that a literal has beside a tensor of dtype `kind_of`."""
+        wanted = host.weak_dtype(self.dtype.type(1).item(), kind_of)
+        return self if wanted == self.dtype else FUNCTIONS["astype"](self, wanted)  # type: ignore[no-any-return]
+
+
+def operand_beside(value: Any, other: Any) -> Tensor:
+    """Return an operand that is no plain Tensor as one, beside the operand `other`."""
+    if isinstance(other, Tensor):
+        if isinstance(value, host.PYTHON_SCALARS):
+            return literal(value, other.dtype, other.backend)
+        if value.__class__ is Number and other.__class__ is not Number:
+            return value.beside(other.dtype)  # type: ignore[no-any-return]
+    return as_tensor(value)
+
+
+def as_tensors(operands: Sequence[Any]) -> tuple[Tensor, ...]:
+    """Return operands as Tensors, Python numbers taking their dtype from the tensors and arrays beside them."""
+    strong: list[host.DType] = []
+    backend: Backend | None = None
+    made: list[Any] = []
+    for value in operands:
+        if not isinstance(value, host.PYTHON_SCALARS):
+            value = as_tensor(value)
+        if isinstance(value, Tensor):
+            if value.__class__ is not Number:
+                strong.append(value.dtype)
+            backend = backend or value.backend
+        made.append(value)
+    if not strong:
+        return tuple(map(as_tensor, made))
+    joined = host.result_dtype(*strong)
+    assert backend is not None
+    return tuple(_settle(value, joined, backend) for value in made)
+
+
+def _settle(value: Any, joined: host.DType, backend: Backend) -> Tensor:
+    """Return a Tensor, or a Python number in the dtype that it has beside the others."""
+    if value.__class__ is Number:
+        return value.beside(joined)  # type: ignore[no-any-return]
+    return value if isinstance(value, Tensor) else literal(value, joined, backend)

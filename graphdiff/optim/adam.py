@@ -1,0 +1,272 @@
+"""Adam and its kin: steps along the mean of the gradient, by the root of the mean of its square."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from graphdiff.optim.adaptive import root_of
+from graphdiff.optim.groups import Parameters, Rate, require
+from graphdiff.optim.optimizers import Optimizer
+
+__all__ = ["LAMB", "Adam", "AdamW", "NAdam"]
+
+
+class Moments(Optimizer):
+    """What Adam and its kin share: the means of the gradient and of its square, their decay and ε."""
+
+    states = 2
+    betas: tuple[float, float]
+    eps: float
+    eps_inside_sqrt: bool
+
+    @classmethod
+    def check(cls, settings: Mapping[str, Any]) -> None:
+        require("eps", settings["eps"])
+        for beta in settings["betas"]:
+            require("a beta", beta, below=1)
+
+    def means(self, F: Any, gradient: Any, state: tuple[Any, ...], steps: Any) -> tuple[Any, Any, Any, Any]:
+        """Return the new means and what m̂ / (sqrt(v̂) + ε) is: a 0-d float64 factor and a flat array.
+
+        The means are kept divided by 1 - β₁ and 1 - β₂, which saves two passes over all parameters; the factor makes
+        up for it.
+        """
+        first, second = self.betas
+        mean = first * state[0] + gradient
+        square = second * state[1] + gradient * gradient
+        # All factors that are the same for every parameter are drawn into two numbers.
+        root = F.sqrt((1 - second**steps) / (1 - second))
+        factor = (1 - first) * root / (1 - first**steps)
+        epsilon = F.astype(self.eps * (root * root if self.eps_inside_sqrt else root), gradient.dtype)
+        return mean, square, factor, mean / root_of(F, square, epsilon, self.eps_inside_sqrt)
+
+
+class Adam(Moments):
+    """Adam with bias correction (Kingma and Ba, 2015): θ ← θ - lr·m̂ / (sqrt(v̂) + ε).
+
+    Parameters
+    ----------
+    parameters : iterable of Variable or of dict
+    lr : float or Schedule
+        Learning rate.
+    betas : (float, float)
+        Decay of the means of the gradient and of its square.
+    eps : float
+    eps_inside_sqrt : bool
+        Divide by sqrt(v̂ + ε).
+    weight_decay, clip_norm, clip_value : float
+        As for every optimiser.
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> w = gd.variable([1.0, -2.0])
+    >>> gd.optim.Adam([w], lr=0.1).minimize(gd.sum(w * w))
+    >>> [round(x, 6) for x in w.tolist()]
+    [0.9, -1.9]
+    """
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        lr: Rate = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        eps_inside_sqrt: bool = False,
+        weight_decay: float = 0.0,
+        *,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+    ) -> None:
+        super().__init__(
+            parameters,
+            lr,
+            weight_decay=weight_decay,
+            clip_norm=clip_norm,
+            clip_value=clip_value,
+            betas=betas,
+            eps=eps,
+            eps_inside_sqrt=eps_inside_sqrt,
+        )
+
+    def rule(self, F: Any, value: Any, gradient: Any, state: tuple[Any, ...], steps: Any, lr: Any) -> tuple[Any, ...]:
+        mean, square, factor, along = self.means(F, gradient, state, steps)
+        return value - F.astype(lr * factor, value.dtype) * along, mean, square
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019): θ ← (1 - lr·weight_decay)·θ before the step.
+
+    Parameters
+    ----------
+    parameters, lr, betas, eps, eps_inside_sqrt, clip_norm, clip_value
+        As for Adam.
+    weight_decay : float
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> w = gd.variable([1.0, -2.0])
+    >>> gd.optim.AdamW([w], lr=0.1, weight_decay=0.5).minimize(gd.sum(w * w))
+    >>> [round(x, 6) for x in w.tolist()]
+    [0.85, -1.8]
+    """
+
+    decays_itself = True
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        lr: Rate = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        eps_inside_sqrt: bool = False,
+        weight_decay: float = 1e-2,
+        *,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+    ) -> None:
+        super().__init__(
+            parameters, lr, betas, eps, eps_inside_sqrt, weight_decay, clip_norm=clip_norm, clip_value=clip_value
+        )
+
+    def rule(self, F: Any, value: Any, gradient: Any, state: tuple[Any, ...], steps: Any, lr: Any) -> tuple[Any, ...]:
+        shrunk = F.astype(1 - lr * self.weight_decay, value.dtype) * value if self.weight_decay else value
+        return super().rule(F, shrunk, gradient, state, steps, lr)
+
+
+class NAdam(Moments):
+    """Adam with Nesterov's momentum (Dozat, 2016), as PyTorch has it.
+
+    With μₜ = β₁·(1 - 0.96^(t·momentum_decay) / 2), the mean of the gradient is replaced by
+    μₜ₊₁·m / (1 - μ₁⋯μₜ₊₁) + (1 - μₜ)·g / (1 - μ₁⋯μₜ).
+
+    Parameters
+    ----------
+    parameters, lr, betas, eps, eps_inside_sqrt, weight_decay, clip_norm, clip_value
+        As for Adam.
+    momentum_decay : float
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> w = gd.variable([1.0, -2.0])
+    >>> gd.optim.NAdam([w], lr=0.1).minimize(gd.sum(w * w))
+    >>> [round(x, 3) for x in w.tolist()]
+    [0.894, -1.894]
+    """
+
+    numbers = 1
+    momentum_decay: float
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        lr: Rate = 2e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        eps_inside_sqrt: bool = False,
+        weight_decay: float = 0.0,
+        momentum_decay: float = 4e-3,
+        *,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+    ) -> None:
+        super().__init__(
+            parameters,
+            lr,
+            weight_decay=weight_decay,
+            clip_norm=clip_norm,
+            clip_value=clip_value,
+            betas=betas,
+            eps=eps,
+            eps_inside_sqrt=eps_inside_sqrt,
+            momentum_decay=momentum_decay,
+        )
+
+    @classmethod
+    def check(cls, settings: Mapping[str, Any]) -> None:
+        super().check(settings)
+        require("momentum_decay", settings["momentum_decay"])
+
+    def rule(self, F: Any, value: Any, gradient: Any, state: tuple[Any, ...], steps: Any, lr: Any) -> tuple[Any, ...]:
+        first, second = self.betas
+        mean = first * state[0] + (1 - first) * gradient
+        square = second * state[1] + (1 - second) * (gradient * gradient)
+        now = first * (1 - 0.5 * 0.96 ** (steps * self.momentum_decay))
+        following = first * (1 - 0.5 * 0.96 ** ((steps + 1) * self.momentum_decay))
+        product = F.where(steps == 1, 1.0, state[2]) * now
+        scaled = square / F.astype(1 - second**steps, value.dtype)
+        of_gradient = F.astype(lr * (1 - now) / (1 - product), value.dtype)
+        of_mean = F.astype(lr * following / (1 - product * following), value.dtype)
+        root = root_of(F, scaled, self.eps, self.eps_inside_sqrt)
+        return value - (of_gradient * gradient + of_mean * mean) / root, mean, square, product
+
+
+class LAMB(Moments):
+    """Adam's direction, with steps in proportion to each parameter's own norm (You et al., 2020).
+
+    r = m̂ / (sqrt(v̂) + ε) + weight_decay·θ, and for every parameter θ ← θ - lr·min(‖θ‖ / ‖r‖, most)·r; where a norm is
+    0 the ratio is 1.
+
+    Parameters
+    ----------
+    parameters, lr, betas, eps, eps_inside_sqrt, clip_norm, clip_value
+        As for Adam.
+    weight_decay : float
+    most : float
+        Where the trust ratio is clipped.
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> w, b = gd.variable([3.0, 4.0]), gd.variable(0.0)
+    >>> gd.optim.LAMB([w, b], lr=0.1).minimize(2 * w[1] + b)
+    >>> [round(x, 4) for x in w.tolist()], round(b.item(), 4)
+    ([3.0, 3.5], -0.1)
+    """
+
+    decays_itself = True
+    most: float
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        lr: Rate = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-6,
+        eps_inside_sqrt: bool = False,
+        weight_decay: float = 0.0,
+        most: float = 10.0,
+        *,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+    ) -> None:
+        super().__init__(
+            parameters,
+            lr,
+            weight_decay=weight_decay,
+            clip_norm=clip_norm,
+            clip_value=clip_value,
+            betas=betas,
+            eps=eps,
+            eps_inside_sqrt=eps_inside_sqrt,
+            most=most,
+        )
+
+    @classmethod
+    def check(cls, settings: Mapping[str, Any]) -> None:
+        super().check(settings)
+        require("most", settings["most"], above=0)
+
+    def rule(self, F: Any, value: Any, gradient: Any, state: tuple[Any, ...], steps: Any, lr: Any) -> tuple[Any, ...]:
+        mean, square, factor, along = self.means(F, gradient, state, steps)
+        along = F.astype(factor, value.dtype) * along
+        if self.weight_decay:
+            along = along + self.weight_decay * value
+        sizes, lengths = self.norms(F, value), self.norms(F, along)
+        usable = F.logical_and(sizes > 0, lengths > 0)
+        one = F.ones_like(sizes)
+        ratios = F.where(usable, F.minimum(sizes / F.where(usable, lengths, one), self.most), one)
+        return value - self.scaled(F, F.astype(lr, value.dtype) * ratios, along), mean, square

@@ -1,0 +1,153 @@
+"""The parameters of an optimiser in groups: as they are given, each with settings, and as they lie in arenas."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from graphdiff.errors import BackendError, DTypeError, GraphError, OpError
+from graphdiff.host import is_real_floating
+from graphdiff.op import GRAPH, as_tensor
+from graphdiff.optim.arena import Arena, arena_of
+from graphdiff.optim.schedules import Schedule
+from graphdiff.optim.schedules.schedule import require_number
+from graphdiff.tensor import Tensor, Variable, variable
+
+__all__ = [
+    "ArenaGroup",
+    "ParameterGroup",
+    "Parameters",
+    "Rate",
+    "groups_of",
+    "rate_of",
+    "require",
+    "require_parameters",
+]
+
+
+Parameters = Iterable[Variable] | Iterable[Mapping[str, Any]]
+Rate = float | Schedule
+
+
+class ParameterGroup:
+    """Parameters that share their settings; made by an optimiser, see its `groups`.
+
+    Attributes
+    ----------
+    parameters : list of Variable
+    settings : dict
+        All settings of the rule but the learning rate.
+    """
+
+    def __init__(self, parameters: list[Variable], rate: Variable | Schedule, settings: dict[str, Any]) -> None:
+        self.parameters = parameters
+        self.settings = settings
+        self.rate = rate
+
+    @property
+    def lr(self) -> float:
+        """The learning rate; a number can be assigned at any time, unless it is a schedule."""
+        if isinstance(self.rate, Schedule):
+            raise OpError("the learning rate is a schedule: ask it for its value at a step, as schedule(step)")
+        return float(self.rate._value)
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        require("lr", value)
+        if isinstance(self.rate, Schedule) or isinstance(value, Schedule):
+            raise OpError("lr cannot be assigned where it is a schedule: give one when the optimiser is made")
+        self.rate.assign(float(value))
+
+
+def require_parameters(parameters: Sequence[Variable]) -> None:
+    """Raise an error unless these are parameters that one optimiser can move."""
+    if not parameters:
+        raise GraphError("an optimiser needs at least one parameter")
+    for parameter in parameters:
+        if not isinstance(parameter, Variable) or not is_real_floating(parameter.dtype):
+            raise DTypeError(f"an optimiser moves real floating variables, not {parameter!r}")
+        if parameter.backend is not parameters[0].backend:
+            raise BackendError("the parameters of an optimiser are on one backend")
+    if len(set(parameters)) != len(parameters):
+        raise GraphError("a parameter was given twice")
+
+
+class ArenaGroup:
+    """The parameters of one group and dtype: their arena, the state of the rule and a buffer for the gradient."""
+
+    def __init__(self, members: list[Variable], owner: ParameterGroup, states: int, numbers: int) -> None:
+        self.members = members
+        self.owner = owner
+        self.arena: Arena = arena_of(members)
+        F = members[0].backend.numbers
+        self.states = [variable(F.zeros_like(self.arena.flat._value), name=f"state {k}") for k in range(states)]
+        self.states += [variable(0.0, name=f"state {states + k}") for k in range(numbers)]
+        for state in self.states:
+            state.pin()
+            state.clock = self.arena.flat.clock
+        self._buffer: Any = None
+
+    def settle(self) -> bool:
+        """Have an arena with these members, and the flat array up to date; return whether there was one."""
+        intact = self.arena.intact
+        if not intact:
+            self.arena = arena_of(self.members)
+            self._buffer = None
+        self.arena.gather()
+        return intact
+
+    def spread(self) -> None:
+        """Show the members what the flat array holds, where their values are no views of it."""
+        if not self.arena.backend.in_place:
+            self.arena.show()
+
+    def gradient(self, gradients: dict[Variable, Any]) -> Any:
+        """Return the flat gradient."""
+        F = self.arena.backend.numbers
+        if not self.arena.backend.in_place:
+            given = [gradients.get(member) for member in self.members]
+            parts = [F.zeros_like(m._value) if g is None else g for m, g in zip(self.members, given, strict=True)]
+            return F.concat([F.reshape(part, (-1,)) for part in parts])
+        if self._buffer is None:
+            self._buffer = F.zeros_like(self.arena.flat._value)
+            self._views = [F.reshape(self._buffer[self.arena.place(m)], m.shape) for m in self.members]
+        for member, view in zip(self.members, self._views, strict=True):
+            gradient = gradients.get(member)
+            view[...] = 0 if gradient is None else gradient
+        return self._buffer
+
+    def traced_gradient(self, gradients: dict[Variable, Any]) -> Tensor:
+        """Return the flat gradient as graph."""
+        parts = []
+        for member in self.members:
+            given = gradients.get(member)
+            part = GRAPH.zeros_like(member) if given is None else as_tensor(given)
+            parts.append(GRAPH.reshape(part, (-1,)))
+        return GRAPH.concat(parts, axis=0)  # type: ignore[no-any-return]
+
+
+def require(name: str, value: Any, *, least: float = 0.0, above: float = -math.inf, below: float = math.inf) -> None:
+    """Raise OpError unless a setting is a finite number within limits; a schedule is taken as it is."""
+    if not isinstance(value, Schedule):
+        require_number(name, value, least, above, below)
+
+
+def rate_of(lr: Rate) -> Variable | Schedule:
+    """Return a learning rate as what steps read: a variable, or the schedule itself."""
+    return lr if isinstance(lr, Schedule) else variable(float(lr), name="lr")
+
+
+def groups_of(parameters: Parameters) -> list[tuple[list[Any], dict[str, Any]]]:
+    """Return the groups of parameters, each with the settings it was given."""
+    given = list(parameters)
+    if not any(isinstance(entry, Mapping) for entry in given):
+        return [(given, {})]
+    groups = []
+    for entry in given:
+        if not isinstance(entry, Mapping) or "params" not in entry:
+            raise GraphError(f'a group of parameters is a dict with "params" among its keys, not {entry!r}')
+        own = dict(entry)
+        members = own.pop("params")
+        groups.append(([members] if isinstance(members, Variable) else list(members), own))
+    return groups

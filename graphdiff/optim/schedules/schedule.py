@@ -1,0 +1,59 @@
+"""What every schedule has, and what every schedule asks of its numbers."""
+
+from __future__ import annotations
+
+import math
+from numbers import Real
+from typing import Any
+
+from graphdiff.errors import OpError
+from graphdiff.op import as_tensor
+from graphdiff.tensor import Tensor, Variable, constant
+
+
+class Schedule:
+    """What every schedule has; subclasses define `at`.
+
+    Examples
+    --------
+    A schedule of one's own:
+
+    >>> import graphdiff as gd
+    >>> class halved(gd.optim.Schedule):
+    ...     def at(self, steps):
+    ...         return 0.5**steps
+    >>> halved()(3)
+    0.125
+    """
+
+    def at(self, steps: Tensor) -> Any:
+        """Return the value after so many steps, a 0-d float64 Tensor made by graph functions."""
+        raise NotImplementedError
+
+    def variables(self) -> list[Variable]:
+        """Return what the schedule remembers beyond the number of steps."""
+        found = []
+        for value in vars(self).values():
+            for part in value if isinstance(value, tuple) else (value,):
+                if isinstance(part, Schedule):
+                    found += part.variables()
+        return found
+
+    def __call__(self, steps: Any) -> Any:
+        """Return the value after so many steps: of a Tensor a Tensor, of a number a number."""
+        if isinstance(steps, Tensor):
+            return as_tensor(self.at(steps))
+        return float(as_tensor(self.at(constant(float(steps)))))
+
+
+def require(name: str, value: Any, ok: bool = True) -> None:
+    """Raise OpError where a value is no finite number, or not `ok` otherwise."""
+    if not isinstance(value, Real) or not math.isfinite(value) or not ok:
+        raise OpError(f"{name} cannot be {value!r}")
+
+
+def require_number(
+    name: str, value: Any, least: float = -math.inf, above: float = -math.inf, below: float = math.inf
+) -> None:
+    """Raise OpError where a value is no finite number that is at least `least`, above `above` and below `below`."""
+    require(name, value, isinstance(value, Real) and least <= float(value) < below and float(value) > above)
