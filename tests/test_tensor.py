@@ -536,3 +536,13 @@ def test_properties() -> None:
     y = x + 1
     assert y.serial > x.serial
     assert y.backend is x.backend is gd.current_backend()
+
+
+def test_a_number_in_a_loop_is_one_constant_however_many_numbers_came_before():
+    x = gd.variable(0.5)
+    for number in range(1, 3000):
+        x * (number / 7)
+    y = x
+    for _ in range(10):
+        y = y * 0.123456789
+    assert len(gd.Graph(y)) == 1 + 1 + 10

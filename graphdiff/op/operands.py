@@ -41,7 +41,9 @@ def literal(scalar: Any, kind_of: host.DType, backend: Backend) -> Tensor:
         weak = host.weak_dtype(scalar, kind_of)
         value = backend.normalize(backend.from_host(scalar, weak))
         found = Tensor(None, (), NO_ATTRIBUTES, value, backend, False)
-        if scalar and scalar == scalar and len(_literals) < _LITERAL_LIMIT:
+        if scalar and scalar == scalar:
+            if len(_literals) >= _LITERAL_LIMIT:
+                _literals.clear()
             _literals[key] = found
     return found
 
