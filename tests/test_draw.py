@@ -13,7 +13,7 @@ from drawings import labels, texts
 
 import graphdiff as gd
 from graphdiff.draw import Drawing
-from graphdiff.draw.table import clean, fit
+from graphdiff.draw.columns import clean, fit
 from graphdiff.errors import DataError, GraphError, NonScalarError
 
 

@@ -7,12 +7,12 @@ from typing import Any
 
 from graphdiff.differentiate.forward import tangents
 from graphdiff.differentiate.reverse import adjoints
+from graphdiff.draw.columns import clean, fit
 from graphdiff.draw.measure import flops_of, seconds_of
 from graphdiff.draw.options import Options
 from graphdiff.draw.partials import local_symbol
 from graphdiff.draw.picture import Line
 from graphdiff.draw.symbols import expression, local_derivatives, names_of, number, shown, symbol_of
-from graphdiff.draw.table import clean, fit
 from graphdiff.draw.text import known_adjoints
 from graphdiff.errors import GraphError
 from graphdiff.graph import Graph

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from graphdiff.draw.annotate import Annotations, seconds_text, symbol_line
 from graphdiff.draw.colours import shade, swatches
+from graphdiff.draw.columns import clean, fit
 from graphdiff.draw.measure import flops_of
 from graphdiff.draw.options import Options
 from graphdiff.draw.picture import Arrow, Box, Line, Picture, Scope
 from graphdiff.draw.scopes import collapsed_scopes, enclosing, scopes_of
 from graphdiff.draw.symbols import number
-from graphdiff.draw.table import clean, fit
 from graphdiff.graph import Graph
 from graphdiff.node_costs import nbytes
 from graphdiff.op import Composite

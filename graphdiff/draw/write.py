@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from graphdiff.draw.colours import ARROWS, STYLES, TONES
+from graphdiff.draw.columns import clean, fit
 from graphdiff.draw.layout import place, too_slow
 from graphdiff.draw.picture import Box, Line, Picture, Scope
-from graphdiff.draw.table import clean, fit
 
 __all__ = ["to_dot"]
 
