@@ -7,12 +7,13 @@ from typing import Any
 
 from graphdiff.differentiate.forward import tangents
 from graphdiff.differentiate.reverse import adjoints
-from graphdiff.draw.columns import clean, fit
+from graphdiff.draw.columns import clean, fit, shape_text, text_width
 from graphdiff.draw.measure import flops_of, seconds_of
+from graphdiff.draw.names import names_of
 from graphdiff.draw.options import Options
 from graphdiff.draw.partials import local_symbol
 from graphdiff.draw.picture import Line
-from graphdiff.draw.symbols import expression, local_derivatives, names_of, number, shown, symbol_of
+from graphdiff.draw.symbols import expression, local_derivatives, number, shown, symbol_of
 from graphdiff.draw.text import known_adjoints
 from graphdiff.errors import GraphError
 from graphdiff.graph import Graph
@@ -45,6 +46,7 @@ class Annotations:
 
     def __init__(self, graph: Graph, options: Options, batch: int | None = None) -> None:
         self.graph, self.options, self.batch = graph, options, batch
+        self.sources = set(graph.inputs)
         self.names = {node: fit(clean(title), _NAME) for node, title in names_of(graph.nodes).items()}
         self.adjoint = _adjoints(graph, options)
         self.wrt = _followed(graph, options) if options.tangents else None
@@ -54,7 +56,7 @@ class Annotations:
         self._parts: dict[Tensor, list[Any]] = {}
         self._written: dict[str, Callable[[Tensor], str]] = {
             "op": symbol_line,
-            "name": lambda node: clean(node.name or ""),
+            "name": lambda node: self.names[node] if node.name else "",
             "expression": self.expression,
             "shape": self.shape,
             "dtype": lambda node: str(node.dtype),
@@ -89,11 +91,7 @@ class Annotations:
         elif self.options.mode is not None:
             made = self._lecture_lines(node)
         else:
-            title = symbol_line(node)
-            if node.name:
-                name = fit(clean(node.name), _NAME)
-                title = f"{name} = {title}" if title else name
-            made = [("title", title), ("shape", self.shape(node))]
+            made = [("title", self.title(node)), ("shape", self.shape(node))]
             if self.options.colour is None:
                 made.append(("value", self.value(node)))
             if node in self.adjoint and self.options.backward is None and self.options.colour is None:
@@ -122,12 +120,24 @@ class Annotations:
         name, value = self.names.get(node, ""), self.value(node)
         return [Line(" = ".join(filter(None, (name, value if not node.shape else ""))), "title")]
 
+    def title(self, node: Tensor) -> str:
+        """Return ``c = a + b`` where a reader knows all three, otherwise ``L = cross_entropy``, or the op alone."""
+        if node.op is None or node in self.sources:
+            return self.names[node] if node.name else symbol_line(node)
+        if not node.name:
+            return symbol_line(node)
+        if all(operand.name or operand not in self.names for operand in node.inputs):
+            written = self.expression(node)
+            if text_width(written) <= _NAME:
+                return written
+        return f"{self.names[node]} = {symbol_line(node)}"
+
     def shape(self, node: Tensor) -> str:
-        """Return ``3 × 4``; the axis of examples of a model is n."""
-        lengths = [str(length) for length in node.shape]
+        """Return the shape; the axis of examples of a model is n."""
+        lengths: list[int | str] = [*node.shape]
         if lengths and node.shape[0] == self.batch and node.__class__ is not Variable:
             lengths[0] = "n"
-        return " × ".join(lengths)
+        return shape_text(lengths)
 
     def value(self, node: Tensor) -> str:
         """Return a value: a number, a small array in full, a large one as mean and range."""
@@ -135,7 +145,7 @@ class Annotations:
 
     def expression(self, node: Tensor) -> str:
         """Return ``c = a + b``; for a leaf its name."""
-        if node.op is None:
+        if node.op is None or node in self.sources:
             return self.names.get(node, "")
         written = expression(node, [symbol_of(each, self.names) for each in node.inputs]).text
         return f"{self.names[node]} = {written}"
@@ -148,10 +158,7 @@ class Annotations:
             return str(node.item())
         if node.shape == () and float(node).is_integer() and abs(float(node)) < 10**6:
             return number(float(node), 7)
-        text = shown(node.numpy(), self.options.digits)
-        for padded, plain in (("[ ", "["), (" ,", ","), (" ]", "]")):  # NumPy pads numbers to one width
-            text = text.replace(padded, plain)
-        return text
+        return shown(node.numpy(), self.options.digits)
 
     def adjoint_text(self, node: Tensor) -> str:
         """Return ``∂e/∂c = 2``."""

@@ -9,7 +9,7 @@ from graphdiff import host
 from graphdiff.backend import use_backend, working_on
 from graphdiff.differentiate.reverse import adjoints, fitted
 from graphdiff.op import OPS, Composite
-from graphdiff.tensor import Tensor, Variable, variable
+from graphdiff.tensor import Tensor, variable
 
 __all__ = [
     "Number",
@@ -17,7 +17,6 @@ __all__ = [
     "escape_latex",
     "expression",
     "local_derivatives",
-    "names_of",
     "number",
     "shown",
     "symbol_of",
@@ -185,41 +184,18 @@ def number(value: Any, digits: int = 8) -> str:
     return f"{value:.{digits}g}".replace("-", "−") if not isinstance(value, (bool, str)) else str(value)
 
 
+_PADDING = (("[ ", "["), (" ,", ","), (" ]", "]"))
+"""NumPy pads numbers to one width, for rows that stand below each other."""
+
+
 def shown(array: Any, digits: int = 8, width: int = 40) -> str:
     """Return an array as text: a scalar as a number, a small one in full, a large one as its range."""
     if array.shape == ():
         return number(array.item(), digits)
-    return host.describe(array, width=width).replace("-", "−")
-
-
-def names_of(nodes: Sequence[Tensor], outputs: Sequence[Tensor] = ()) -> dict[Tensor, str]:
-    """Return a short name for every node that is no unnamed literal: its own, or v1, v2, … where that is free."""
-    taken: set[str] = {node.name for node in nodes if node.name}
-    used: set[str] = set()
-    found: dict[Tensor, str] = {}
-    count = 0
-    for node in nodes:
-        if node.name:
-            title, copy = node.name, 2
-            while title in used:
-                title, copy = f"{node.name}′{copy}", copy + 1
-        elif node.op is None and not node.recorded and node.size == 1:
-            continue
-        else:
-            count += 1
-            title = f"{_stem(node)}{count}"
-            while title in taken:
-                count += 1
-                title = f"{_stem(node)}{count}"
-        used.add(title)
-        found[node] = title
-    return found
-
-
-def _stem(node: Tensor) -> str:
-    if node.op is not None:
-        return "v"
-    return "x" if node.__class__ is Variable or node.recorded else "k"
+    text = host.describe(array, width=width).replace("-", "−")
+    for padded, plain in _PADDING:
+        text = text.replace(padded, plain)
+    return text
 
 
 def symbol_of(node: Tensor, names: Mapping[Tensor, str]) -> Symbol:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from graphdiff.differentiate.reverse import adjoints as adjoints_of
-from graphdiff.draw.columns import align, clean, fit, text_width
-from graphdiff.draw.symbols import expression, names_of, shown, symbol_of
+from graphdiff.draw.columns import align, clean, fit, shape_text, text_width
+from graphdiff.draw.names import names_of
+from graphdiff.draw.symbols import expression, shown, symbol_of
 from graphdiff.errors import GraphError, StaleError
 from graphdiff.graph import Graph
 from graphdiff.tensor import Tensor, Variable
@@ -149,7 +150,7 @@ def _tree(
         else:
             seen.add(node)
             line = f"{own}{_written(node, names)}"
-            details = [" × ".join(map(str, node.shape)), _value(node) if node in names else ""]
+            details = [shape_text(node.shape), _value(node) if node in names else ""]
             if node in adjoint:
                 details.append(f"adjoint {_value(adjoint[node])}")
             if users.get(node, 0) > 1 and node in names:
@@ -182,7 +183,7 @@ def _table(
     limit = max(16, width // 3)
     columns: dict[str, Callable[[Tensor], str]] = {
         "node": lambda node: fit(_written(node, names), limit),
-        "shape": lambda node: " × ".join(map(str, node.shape)) or "scalar",
+        "shape": lambda node: shape_text(node.shape) or "scalar",
         "dtype": lambda node: str(node.dtype),
         "value": _value,
         "adjoint": lambda node: _value(adjoint[node]) if node in adjoint else "",

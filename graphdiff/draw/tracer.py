@@ -9,6 +9,7 @@ from graphdiff import host
 from graphdiff.differentiate.forward import tangents
 from graphdiff.differentiate.reverse import adjoints, below
 from graphdiff.draw.columns import clean
+from graphdiff.draw.names import names_of
 from graphdiff.draw.partials import local_symbol
 from graphdiff.draw.symbols import (
     Number,
@@ -16,7 +17,6 @@ from graphdiff.draw.symbols import (
     escape_latex,
     expression,
     local_derivatives,
-    names_of,
     number,
     shown,
     symbol_of,
@@ -28,6 +28,9 @@ from graphdiff.op import GRAPH, Elementwise
 from graphdiff.tensor import Tensor
 
 __all__ = ["trace"]
+
+_IN_FULL = 24
+"""So long may an array be that stands in a formula by its elements."""
 
 
 def trace(
@@ -106,10 +109,9 @@ class _Tracer:
             kept = [node for node in kept if node in self.dependent]
         if named:
             kept = [node for node in kept if node.name or node.op is None or node is output]
-        self.names = {node: clean(title) for node, title in names_of(kept).items()}
+        self.names = {node: clean(title) for node, title in names_of(graph.nodes).items()}
         self.rows = set(kept)
         self.kept = kept
-        self.others = {node: clean(title) for node, title in names_of([n for n in graph.nodes if n.name]).items()}
         self.derivative: Mapping[Tensor, Any]
         if mode == "forward":
             assert wrt is not None
@@ -121,7 +123,11 @@ class _Tracer:
             self.derivative = adjoints(output, seed, None if wrt is None else [wrt])
 
     def symbol(self, node: Tensor) -> Symbol:
-        return symbol_of(node, self.names if node in self.names else self.others)
+        if node in self.rows or node.name:
+            return symbol_of(node, self.names)
+        # What has no row to look it up in is written out, where that is short.
+        text = shown(node.numpy(), self.digits) if node.has_value else ""
+        return _figure(text) if 0 < len(text) <= _IN_FULL else symbol_of(node, self.names)
 
     def figure(self, node: Tensor) -> Symbol:
         """Return a node's number, to stand in its name's place."""
@@ -214,8 +220,11 @@ class _Tracer:
         derived, derived_latex = [], []
         for operand, (symbol, figure) in parts.items():
             by = self.symbol(operand)
-            text = f"∂{name.text}/∂{by.text} = {symbol.text}"
-            latex = rf"\partial {name.latex}/\partial {by.latex} = {symbol.latex}"
+            text = f"∂{name.text}/∂{by.text}"
+            latex = rf"\partial {name.latex}/\partial {by.latex}"
+            if symbol.text != text:  # an op whose rule no formula tells
+                text += f" = {symbol.text}"
+                latex += f" = {symbol.latex}"
             if figure is not None and symbol.uses:
                 value = host.as_host(figure)
                 tail = shown(value, self.digits)
