@@ -72,8 +72,8 @@ def test_a_graph_without_values_is_drawn_in_symbols() -> None:
 def test_seeds() -> None:
     x = gd.variable([1.0, 2.0], name="x")
     y = (x * x).named("y")
-    assert "tangent = [2., 0.]" in texts(gd.draw(y, mode="forward", seed=[1.0, 0.0]))
-    assert "adjoint = [2., 4.]" in texts(gd.draw(y, mode="reverse", seed=[1.0, 1.0]))
+    assert "tangent = [2, 0]" in texts(gd.draw(y, mode="forward", seed=[1.0, 0.0]))
+    assert "adjoint = [2, 4]" in texts(gd.draw(y, mode="reverse", seed=[1.0, 1.0]))
 
 
 def test_a_graph_is_drawn_from_its_inputs_on() -> None:
@@ -191,7 +191,7 @@ def test_composites_are_one_node_that_opens() -> None:
     assert "peripheries=2" in closed.source
     opened = gd.draw(y + 1, expand="prod", mode="reverse", labels=["name", "op", "value"])
     assert clusters(opened) == ["Π"]
-    assert "×\n[24.]" in labels(opened)
+    assert "×\n[24]" in labels(opened)
     assert "<b>x</b>" not in opened.source[opened.source.index("subgraph") : opened.source.rindex("\t}")]
     assert "peripheries" not in opened.source
     twice = gd.draw(gd.prod(x) + gd.prod(x), expand=True)
@@ -201,7 +201,7 @@ def test_composites_are_one_node_that_opens() -> None:
 def test_derivatives_within_an_opened_composite_are_those_of_the_whole() -> None:
     x = gd.variable([1.0, 2.0, 3.0, 4.0], name="x")
     found = texts(gd.draw(gd.prod(x).named("y"), expand=True, mode="reverse"))
-    assert "∂y/∂x = [24., 12., 8., 6.]" in found
+    assert "∂y/∂x = [24, 12, 8, 6]" in found
 
 
 def test_expanding_what_is_not_there_says_what_is() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from graphdiff import host
@@ -12,6 +14,7 @@ from graphdiff.op import OPS, Composite
 from graphdiff.tensor import Tensor, variable
 
 __all__ = [
+    "DIGITS",
     "Number",
     "Symbol",
     "escape_latex",
@@ -23,6 +26,8 @@ __all__ = [
     "written",
 ]
 
+DIGITS = 6
+"""Significant digits of a number, where no other are asked for."""
 ATOM, POWER, PRODUCT, SUM, LOOSE = 5, 4, 3, 2, 1
 
 
@@ -139,6 +144,15 @@ _ESCAPES = {
     "×": r"\ensuremath{\times}",
     "∂": r"\ensuremath{\partial}",
     "ᵀ": r"\ensuremath{^\top}",
+    "ℓ": r"\ensuremath{\ell}",
+    "∇": r"\ensuremath{\nabla}",
+    "′": r"\ensuremath{'}",
+    "″": r"\ensuremath{''}",
+    "‖": r"\ensuremath{\|}",
+    "√": r"\ensuremath{\surd}",
+    "≤": r"\ensuremath{\leq}",
+    "≥": r"\ensuremath{\geq}",
+    "→": r"\ensuremath{\rightarrow}",
 }
 _LETTERS = (
     "alpha beta gamma delta varepsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon varphi chi "
@@ -167,35 +181,39 @@ def escape_latex(text: str) -> str:
     return "".join(made)
 
 
+_ACCENTS = {"\u0302": "hat", "\u0304": "bar", "\u0303": "tilde", "\u0307": "dot", "\u0308": "ddot", "\u20d7": "vec"}
+_NAME = re.compile(r"(.)([\u0302\u0304\u0303\u0307\u0308\u20d7]?)(?:_?([0-9]+)|_([A-Za-z]+))?([′″']*)")
+"""A letter, perhaps with an accent, an index and primes."""
+
+
 def _name_symbol(name: str, uses: Iterable[Tensor] = ()) -> Symbol:
-    """Return a name: in LaTeX a letter with an index where it reads as one, upright text otherwise."""
-    plain = name.translate(_SUBSCRIPTS)
-    head = plain.rstrip("0123456789").rstrip("_")
-    tail = plain[len(head) :].lstrip("_")
-    if len(head) == 1 and (head in _GREEK or (head.isalpha() and head.isascii())):
-        latex = _GREEK.get(head, head) + (f"_{{{tail}}}" if tail else "")
-    else:
-        latex = rf"\text{{{escape_latex(name)}}}"
+    """Return a name: in LaTeX a letter with accent, index and primes where it reads as one, upright text otherwise."""
+    latex = rf"\text{{{escape_latex(name)}}}"
+    parts = _NAME.fullmatch(unicodedata.normalize("NFD", name.translate(_SUBSCRIPTS)))
+    if parts is not None:
+        letter, accent, number, word, primes = parts.groups()
+        if letter in _GREEK or letter == "ℓ" or (letter.isalpha() and letter.isascii()):
+            latex = r"\ell" if letter == "ℓ" else _GREEK.get(letter, letter)
+            latex = rf"\{_ACCENTS[accent]}{{{latex}}}" if accent else latex
+            index = number or (rf"\text{{{word}}}" if word else "")
+            latex += (f"_{{{index}}}" if index else "") + primes.replace("″", "''").replace("′", "'")
     return Symbol(name, latex, ATOM, uses)
 
 
-def number(value: Any, digits: int = 8) -> str:
+def number(value: Any, digits: int = DIGITS) -> str:
     """Return a number with `digits` significant digits and a proper minus sign."""
     return f"{value:.{digits}g}".replace("-", "−") if not isinstance(value, (bool, str)) else str(value)
 
 
-_PADDING = (("[ ", "["), (" ,", ","), (" ]", "]"))
-"""NumPy pads numbers to one width, for rows that stand below each other."""
+_PADDING = re.compile(r"(?<=\[) +| +(?=[,\]])|(?<=\d)\.(?=[ ,\]])")
+"""What NumPy adds to numbers that they stand below each other in rows: blanks, and the points of whole numbers."""
 
 
-def shown(array: Any, digits: int = 8, width: int = 40) -> str:
+def shown(array: Any, digits: int = DIGITS, width: int = 40) -> str:
     """Return an array as text: a scalar as a number, a small one in full, a large one as its range."""
     if array.shape == ():
         return number(array.item(), digits)
-    text = host.describe(array, width=width).replace("-", "−")
-    for padded, plain in _PADDING:
-        text = text.replace(padded, plain)
-    return text
+    return _PADDING.sub("", host.describe(array, width=width).replace("-", "−"))
 
 
 def symbol_of(node: Tensor, names: Mapping[Tensor, str]) -> Symbol:
@@ -256,11 +274,26 @@ def expression(node: Tensor, operands: Sequence[Symbol]) -> Symbol:
     assert node.op is not None
     made = written(node.op.name, operands)
     if node.op.name not in _WRITTEN and node.attributes:
-        told = {key: value for key, value in node.attributes.items() if value is not None and value is not False}
-        extra = ", ".join(f"{key}={_brief(value)}" for key, value in told.items())
+        extra = ", ".join(f"{key}={text}" for key, text in _told(node))
         if extra:
-            made = Symbol(f"{made.text[:-1]}, {extra})", None, ATOM, made.uses)
+            latex = rf"{made.latex.removesuffix(_CLOSING)},\ \text{{{escape_latex(extra)}}}{_CLOSING}"
+            made = Symbol(f"{made.text[:-1]}, {extra})", latex, ATOM, made.uses)
     return made
+
+
+_CLOSING = r"\right)"
+
+
+def _told(node: Tensor) -> Iterator[tuple[str, str]]:
+    """Yield the attributes that say something: not those that are off, nor the axes of a reduction over all."""
+    for key, value in node.attributes.items():
+        if value is None or value is False:
+            continue
+        if key == "axis" and isinstance(value, tuple):
+            if len(value) == node.inputs[0].ndim and not node.ndim:
+                continue
+            value = value[0] if len(value) == 1 else value
+        yield key, _brief(value)
 
 
 def _brief(value: Any) -> str:

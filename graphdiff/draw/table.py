@@ -143,7 +143,7 @@ class Trace:
         for row in self.rows:
             if row.name == name:
                 return row
-        raise KeyError(name)
+        raise KeyError(f"the table has no row {name!r}; its rows are {', '.join(row.name for row in self.rows)}"[:400])
 
     def html(self) -> str:
         """Return the table as HTML, every text escaped."""

@@ -122,7 +122,7 @@ def _written(node: Tensor, names: Mapping[Tensor, str]) -> str:
 def _value(node: Tensor) -> str:
     if not node.has_value:
         return ""
-    return shown(node.numpy(), digits=6)
+    return shown(node.numpy())
 
 
 def _tree(

@@ -12,6 +12,7 @@ from graphdiff.draw.columns import clean
 from graphdiff.draw.names import names_of
 from graphdiff.draw.partials import local_symbol
 from graphdiff.draw.symbols import (
+    DIGITS,
     Number,
     Symbol,
     escape_latex,
@@ -40,7 +41,7 @@ def trace(
     wrt: Tensor | None = None,
     seed: Any = None,
     named: bool = False,
-    digits: int = 8,
+    digits: int = DIGITS,
 ) -> Trace:
     """Return the evaluation trace table of an expression.
 
@@ -131,10 +132,10 @@ class _Tracer:
 
     def figure(self, node: Tensor) -> Symbol:
         """Return a node's number, to stand in its name's place."""
-        if not node.has_value or node.size != 1 or node.shape:
+        if not node.has_value:
             return self.symbol(node)
-        text = number(node.item(), self.digits)
-        return _figure(text)
+        text = shown(node.numpy(), self.digits)
+        return self.symbol(node) if node.shape and len(text) > _IN_FULL else _figure(text)
 
     def group(self, node: Tensor) -> list[Tensor]:
         """Return the nodes that a row stands for, in topological order: itself and unnamed ones below it."""
@@ -225,8 +226,9 @@ class _Tracer:
             if symbol.text != text:  # an op whose rule no formula tells
                 text += f" = {symbol.text}"
                 latex += f" = {symbol.latex}"
-            if figure is not None and symbol.uses:
-                value = host.as_host(figure)
+            value = None if figure is None else host.as_host(figure)
+            # Of an operand that is broadcast only the sum of the derivatives is known.
+            if value is not None and symbol.uses and (node.size == 1 or value.shape == node.shape):
                 tail = shown(value, self.digits)
                 text += f" = {tail}"
                 latex += f" = {_plain_latex(tail)}"
@@ -313,7 +315,8 @@ def _plain_latex(text: str) -> str:
     made = text.replace("−", "-").replace("inf", r"\infty").replace("nan", r"\text{nan}")
     if "e" in made and not made.startswith("[") and "mean" not in made and "float" not in made:
         head, _, tail = made.partition("e")
-        return rf"{head} \cdot 10^{{{int(tail)}}}"
+        power = f"10^{{{int(tail)}}}"
+        return f"{head[:-1]}{power}" if head in ("1", "-1") else rf"{head} \cdot {power}"
     return made if made.lstrip("[").lstrip("-")[:1].isdigit() or "infty" in made else rf"\text{{{escape_latex(text)}}}"
 
 
