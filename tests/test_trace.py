@@ -291,3 +291,23 @@ def test_a_row_that_is_not_there_is_told_with_those_that_are() -> None:
 def test_powers_of_ten_in_latex_have_no_factor_of_one() -> None:
     x = gd.variable(1e-30, name="x")
     assert "& $10^{-30}$ &" in gd.trace((x * 2.0).named("q")).latex()
+
+
+def test_the_factors_of_products_of_matrices_stand_in_the_order_in_which_their_shapes_fit() -> None:
+    x, w = gd.variable(np.ones((5, 2)), name="x"), gd.variable(np.ones((2, 3)), name="W")
+    loss = gd.sum((x @ w).named("h")).named("L")
+    reverse = gd.trace(loss)
+    assert reverse["x"].running_derivative[0].startswith("∂L/∂h·Wᵀ")
+    assert reverse["W"].running_derivative[0].startswith("xᵀ·∂L/∂h")
+    for leaf, term in ((x, "∂x/∂x·W ="), (w, "x·∂W/∂W =")):
+        forward = gd.trace(loss, mode="forward", wrt=leaf, seed=np.ones(leaf.shape) / 3)
+        assert forward["h"].running_derivative[0].startswith(term)
+    square = gd.variable(np.ones((2, 2)), name="A")
+    table = gd.trace(gd.sum((square @ square).named("h")).named("L"))
+    assert table["A"].running_derivative[0].startswith("∂L/∂h·Aᵀ + Aᵀ·∂L/∂h = ")
+
+
+def test_a_direction_is_what_the_pass_begins_with() -> None:
+    w = gd.variable([1.0, 2.0], name="w")
+    table = gd.trace((w * 3.0).named("h"), mode="forward", wrt=w, seed=[0.0, 1.0])
+    assert table["h"].running_derivative == ("3·[0, 1] = [0, 3]",)

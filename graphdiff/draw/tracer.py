@@ -25,7 +25,7 @@ from graphdiff.draw.symbols import (
 from graphdiff.draw.table import Row, Trace
 from graphdiff.errors import GraphError
 from graphdiff.graph import Graph, topological_order
-from graphdiff.op import GRAPH, Elementwise
+from graphdiff.op import GRAPH, OPS, Elementwise
 from graphdiff.tensor import Tensor
 
 __all__ = ["trace"]
@@ -260,6 +260,28 @@ class _Tracer:
             ),
         )
 
+    def start(self, carried: Tensor | None) -> Symbol | None:
+        """Return what the pass begins with: 1, or the direction that is followed where it is short."""
+        if carried is None or not carried.has_value:
+            return Number(1)
+        text = shown(carried.numpy(), self.digits)
+        return _figure(text) if len(text) <= _IN_FULL else None
+
+    def of_matrices(self, user: Tensor, operand: Tensor, carried: Symbol) -> Symbol | None:
+        """Return what a product of matrices passes on, its factors in the order in which their shapes fit."""
+        if user.op is not OPS["matmul"]:
+            return None
+        total: Symbol | None = None
+        symbols = [self.symbol(each) for each in user.inputs]
+        for position in (0, 1):
+            if user.inputs[position] is operand:
+                part = symbols[1 - position]  # in forward mode an operand's tangent takes its place
+                if self.mode == "reverse":
+                    part = local_symbol(user, position, self.symbol(user), symbols)
+                term = _product(*((carried, part) if position == 0 else (part, carried)))
+                total = term if total is None else total + term
+        return total
+
     def running(
         self,
         node: Tensor,
@@ -296,14 +318,20 @@ class _Tracer:
                     f"∂{above.text}/∂{under.text}", rf"\frac{{\partial {above.latex}}}{{\partial {under.latex}}}"
                 )
                 if above is under or above.text == under.text:
-                    two = Symbol("1")
-            first, second = (one, two) if self.mode == "forward" else (two, one)
-            term = first.join(second, ("·", r" \cdot "), 3)
+                    two = self.start(carried) or two
+            term = _product(*((one, two) if self.mode == "forward" else (two, one)))
+            if not scalar:
+                user, operand = (node, other) if self.mode == "forward" else (other, node)
+                term = self.of_matrices(user, operand, two) or term
             total = term if total is None else total.join(term, (" + ", " + "), 2)
         assert total is not None
         if not result:
             return total.text, total.latex
         return f"{total.text} = {result}", f"{total.latex} = {_plain_latex(result)}"
+
+
+def _product(left: Symbol, right: Symbol) -> Symbol:
+    return left.join(right, ("·", r" \cdot "), 3)
 
 
 def _figure(text: str) -> Symbol:
