@@ -299,9 +299,9 @@ def test_the_factors_of_products_of_matrices_stand_in_the_order_in_which_their_s
     reverse = gd.trace(loss)
     assert reverse["x"].running_derivative[0].startswith("∂L/∂h·Wᵀ")
     assert reverse["W"].running_derivative[0].startswith("xᵀ·∂L/∂h")
-    for leaf, term in ((x, "∂x/∂x·W ="), (w, "x·∂W/∂W =")):
+    for leaf, term in ((x, "∂x/∂x·W"), (w, "x·∂W/∂W")):
         forward = gd.trace(loss, mode="forward", wrt=leaf, seed=np.ones(leaf.shape) / 3)
-        assert forward["h"].running_derivative[0].startswith(term)
+        assert term in forward["h"].running_derivative[0].partition(" = ")[0].split(" + ")
     square = gd.variable(np.ones((2, 2)), name="A")
     table = gd.trace(gd.sum((square @ square).named("h")).named("L"))
     assert table["A"].running_derivative[0].startswith("∂L/∂h·Aᵀ + Aᵀ·∂L/∂h = ")
