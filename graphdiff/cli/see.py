@@ -168,6 +168,7 @@ def _single(outputs: Any) -> Tensor:
 @click.option("--backward", type=click.Choice(["joined", "beside"]), help="Draw the derivative's graph too.")
 @click.option("--collapse", is_flag=True, help="Name scopes as one box each.")
 @click.option("--expand", is_flag=True, help="Open composites.")
+@click.option("--simplify", is_flag=True, help="Without products with 1 and sums with 0.")
 @click.option("--colour", type=click.Choice(["gradient", "flops", "bytes", "time"]), help="Fill nodes by this.")
 @click.option("--max-nodes", type=click.IntRange(1), help="Fold what is farther from the outputs.")
 @click.option("--rankdir", type=click.Choice(["LR", "TB", "BT", "RL"]), help="From the inputs to the outputs.")

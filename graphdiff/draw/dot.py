@@ -15,6 +15,7 @@ from graphdiff.atomic import write_atomically
 from graphdiff.draw.compose import Layers, compose
 from graphdiff.draw.expand import open_composites
 from graphdiff.draw.options import Options
+from graphdiff.draw.simplify import simplified
 from graphdiff.draw.svg import fitted
 from graphdiff.draw.write import to_dot
 from graphdiff.errors import GraphError
@@ -101,6 +102,7 @@ def draw(
     max_nodes: int | None = 1000,
     digits: int = 4,
     rankdir: str = "LR",
+    simplify: bool = False,
     input_shape: int | Sequence[int] | None = None,
 ) -> Drawing:
     """Draw the graph below `outputs`, or the layers of a model.
@@ -142,6 +144,9 @@ def draw(
         Significant digits of numbers.
     rankdir : {"LR", "BT", "TB", "RL"}
         From the leaves to the outputs: to the right, upwards, downwards, to the left.
+    simplify : bool
+        Draw a simpler graph that computes the same, as planning does: the graph of a derivative without what the chain
+        rule writes as 1·x and x + 0, and what is written twice once.
     input_shape : int or sequence of int, optional
         Of one example: what a model is drawn for, where its first layer does not tell.
 
@@ -165,7 +170,20 @@ def draw(
     b'<?xml'
     """
     options = Options(
-        mode, wrt, seed, labels, adjoints, local, backward, collapse, expand, colour, max_nodes, digits, rankdir
+        mode=mode,
+        wrt=wrt,
+        seed=seed,
+        labels=labels,
+        adjoints=adjoints,
+        local=local,
+        backward=backward,
+        collapse=collapse,
+        expand=expand,
+        colour=colour,
+        max_nodes=max_nodes,
+        digits=digits,
+        rankdir=rankdir,
+        simplify=simplify,
     )
     # A model has a method for this: modules of layers lie above this one, which knows of graphs only.
     draw_layers = getattr(type(outputs), "__graphdiff_draw__", None)
@@ -179,6 +197,10 @@ def draw(
 def draw_graph(outputs: Any, options: Options, layers: Layers | None = None) -> Drawing:
     """Draw a graph, its nodes in the clusters of `layers` or else in their name scopes."""
     graph = outputs if isinstance(outputs, Graph) else Graph(outputs)
+    if options.simplify:
+        simpler = simplified(graph)
+        graph = outputs = simpler.graph
+        options = replace(options, wrt=simpler.of(options.wrt))
     opened: set[str] = set()
     if options.expand is not False:
         stands, opened = open_composites(graph.outputs, options.expand)

@@ -12,6 +12,7 @@ from typing import Any
 from graphdiff.differentiate.reverse import adjoints as adjoints_of
 from graphdiff.draw.columns import align, clean, fit, shape_text, text_width
 from graphdiff.draw.names import names_of
+from graphdiff.draw.simplify import simplified
 from graphdiff.draw.symbols import expression, shown, symbol_of
 from graphdiff.errors import GraphError, StaleError
 from graphdiff.graph import Graph
@@ -48,6 +49,7 @@ def show(
     *,
     style: str = "both",
     adjoints: bool | None = None,
+    simplify: bool = False,
     width: int | None = None,
     max_nodes: int = 200,
     file: Any = None,
@@ -60,6 +62,8 @@ def show(
     style : {"both", "tree", "table"}
     adjoints : bool, optional
         Show ∂output/∂node; by default if `backward` has been called below a single scalar output.
+    simplify : bool
+        Show a simpler graph that computes the same, as `graphdiff.draw` does.
     width : int, optional
         Columns; by default the terminal's, 120 where there is none.
     max_nodes : int
@@ -85,6 +89,7 @@ def show(
     if width is None:
         width = shutil.get_terminal_size((120, 24)).columns if terminal else 120
     coloured = terminal and "NO_COLOR" not in os.environ
+    outputs = simplified(outputs).graph.outputs if simplify else outputs
     made = text(outputs, style=style, adjoints=adjoints, width=width, max_nodes=max_nodes, coloured=coloured)
     stream.write(f"{made}\n")
 

@@ -11,6 +11,7 @@ from graphdiff.differentiate.reverse import adjoints, below
 from graphdiff.draw.columns import clean
 from graphdiff.draw.names import names_of
 from graphdiff.draw.partials import local_symbol
+from graphdiff.draw.simplify import simplified
 from graphdiff.draw.symbols import (
     DIGITS,
     Number,
@@ -41,6 +42,7 @@ def trace(
     wrt: Tensor | None = None,
     seed: Any = None,
     named: bool = False,
+    simplify: bool = False,
     digits: int = DIGITS,
 ) -> Trace:
     """Return the evaluation trace table of an expression.
@@ -57,6 +59,8 @@ def trace(
         The direction of a non-scalar `wrt`, or the adjoint of a non-scalar output.
     named : bool
         One row for each named node only, unnamed ones written out within it.
+    simplify : bool
+        Of a simpler graph that computes the same, as `graphdiff.draw` draws it.
     digits : int
         Significant digits of numbers.
 
@@ -84,6 +88,9 @@ def trace(
         raise GraphError(f"a trace is of a Tensor, not {type(output).__name__}")
     if mode not in ("forward", "reverse"):
         raise GraphError(f"mode is 'forward' or 'reverse', not {mode!r}")
+    if simplify:
+        simpler = simplified(output)
+        output, wrt = simpler.of(output), simpler.of(wrt)
     return _Tracer(output, mode, wrt, seed, named, digits).table()
 
 

@@ -43,6 +43,8 @@ def draw_layers(model: Module, options: Options, input_shape: int | Sequence[int
     """
     if options.expand is not False:
         raise GraphError("expand opens composites of a graph: draw the model's output instead of the model")
+    if options.simplify:
+        raise GraphError("simplify is for a graph: draw the model's output instead of the model")
     model = copy.deepcopy(model)
     shape, dtype = _input(model, input_shape)
     x = placeholder((_EXAMPLES, *shape), dtype, name="x")
