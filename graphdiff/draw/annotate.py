@@ -23,8 +23,8 @@ from graphdiff.tensor import Tensor, Variable
 
 __all__ = ["Annotations", "seconds_text", "symbol_line"]
 
-_NAME, _LINE = 32, 48
-"""The most columns of a name within a formula, and of a line."""
+_NAME, _LINE, _ON_ARROW = 32, 48, 28
+"""The most columns of a name within a formula, of a line, and of a value between two layers."""
 
 
 class Annotations:
@@ -142,6 +142,11 @@ class Annotations:
     def value(self, node: Tensor) -> str:
         """Return a value: a number, a small array in full, a large one as mean and range."""
         return self.figure(node) if node.has_value else ""
+
+    def carried(self, node: Tensor) -> str:
+        """Return what goes from one layer to the next: a value where that is short, or else its shape."""
+        value = self.value(node) if node.size > 1 else ""
+        return value if 0 < len(value) <= _ON_ARROW else self.shape(node)
 
     def expression(self, node: Tensor) -> str:
         """Return ``c = a + b``; for a leaf its name."""

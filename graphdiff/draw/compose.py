@@ -30,10 +30,10 @@ _LEGENDS = {
 
 @dataclass(frozen=True)
 class Layers:
-    """The graph of a model: the clusters that nodes are drawn in, and the length of the axis of examples."""
+    """The graph of a model: the clusters that nodes are drawn in, and the length of its batch if any will do."""
 
     scopes: Mapping[Tensor, Scope]
-    batch: int
+    batch: int | None
 
 
 def compose(graph: Graph, options: Options, layers: Layers | None = None, opened: Collection[str] = ()) -> Picture:
@@ -177,10 +177,10 @@ class _Composer:
                 if origin != target and (origin, target) not in joined:
                     joined.add((origin, target))
                     folded = _FOLDED in (origin, target)
-                    label = "" if folded else self.notes.shape(operand)
+                    label = "" if folded else self.notes.carried(operand)
                     self.picture.arrows.append(Arrow(origin, target, label, "folded" if folded else "plain"))
             else:
-                label = self.notes.edge(operand, node, position) if self.layers is None else self.notes.shape(operand)
+                label = self.notes.edge(operand, node, position) if self.layers is None else self.notes.carried(operand)
                 kind = "plain" if self.options.mode in (None, "both") or not operand.recorded else self.options.mode
                 self.picture.arrows.append(Arrow(origin, target, label, kind))
 

@@ -6,7 +6,7 @@ import contextlib
 import io
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from graphdiff.atomic import write_atomically
 from graphdiff.draw.compose import Layers, compose
 from graphdiff.draw.expand import open_composites
-from graphdiff.draw.options import Options
+from graphdiff.draw.options import Example, Options
 from graphdiff.draw.simplify import simplified
 from graphdiff.draw.svg import fitted
 from graphdiff.draw.write import to_dot
@@ -40,7 +40,7 @@ class Drawing:
     source : str
         The DOT text.
     outputs : Tensor, nested structure of Tensors, or Graph
-        What was drawn; of a model its output for a placeholder.
+        What was drawn; of a model its output, or its loss.
     """
 
     def __init__(self, source: str, outputs: Any = None) -> None:
@@ -104,6 +104,8 @@ def draw(
     rankdir: str = "LR",
     simplify: bool = False,
     input_shape: int | Sequence[int] | None = None,
+    inputs: Any = None,
+    loss: Callable[[Tensor], Tensor] | None = None,
 ) -> Drawing:
     """Draw the graph below `outputs`, or the layers of a model.
 
@@ -149,6 +151,10 @@ def draw(
         rule writes as 1·x and x + 0, and what is written twice once.
     input_shape : int or sequence of int, optional
         Of one example: what a model is drawn for, where its first layer does not tell.
+    inputs : array-like, optional
+        Examples that a model is drawn for: what its layers make of them is known then, on the page too.
+    loss : callable, optional
+        With `inputs`: what is computed of the model's output and drawn behind it, for adjoints to start from.
 
     Returns
     -------
@@ -168,6 +174,9 @@ def draw(
     True
     >>> gd.draw(gd.nn.MLP([16, 3], in_features=4)).render("svg")[:5]
     b'<?xml'
+    >>> model = gd.nn.MLP([3, 2], "tanh", in_features=2)
+    >>> drawing = gd.draw(model, inputs=[[0.5, -1.0]], loss=lambda y: gd.nn.softmax_cross_entropy(y, [1]))
+    >>> drawing.save("loss.html")  # doctest: +SKIP
     """
     options = Options(
         mode=mode,
@@ -185,12 +194,13 @@ def draw(
         rankdir=rankdir,
         simplify=simplify,
     )
+    example = Example(input_shape, inputs, loss)
     # A model has a method for this: modules of layers lie above this one, which knows of graphs only.
     draw_layers = getattr(type(outputs), "__graphdiff_draw__", None)
     if draw_layers is not None:
-        return draw_layers(outputs, options, input_shape)  # type: ignore[no-any-return]
-    if input_shape is not None:
-        raise GraphError("input_shape is for drawing a model; a graph has its shapes")
+        return draw_layers(outputs, options, example)  # type: ignore[no-any-return]
+    if example:
+        raise GraphError("input_shape, inputs and loss are for drawing a model; a graph has its shapes and values")
     return draw_graph(outputs, options)
 
 

@@ -47,7 +47,7 @@ def simplified(outputs: Any) -> Simplified:
     >>> x = gd.variable(2.0, name="x")
     >>> slope = gd.adjoints((x * gd.sin(x)).named("y"))[x]
     >>> len(gd.Graph(slope)), len(simplified(slope).graph)
-    (8, 4)
+    (8, 5)
     """
     made = Simplified(outputs if isinstance(outputs, Graph) else Graph(outputs))
     while True:
