@@ -57,6 +57,13 @@ def test_draw(ending: str, tmp_path: Path) -> None:
         assert {"a", "b", "6", "adjoint 5", "adjoint 2"} <= set(words)
 
 
+def test_without_a_file_draw_prints_the_tree() -> None:
+    result = run("draw", *EXAMPLE, "--adjoints")
+    assert result.stdout == run("show", *EXAMPLE, "--style", "tree", "--adjoints").stdout
+    assert result.stderr == "An .svg, .png, .pdf, .dot or .html file is drawn with -o FILE.\n"
+    assert run("draw", "x * 1.0", "x=2", "--simplify").stdout == "x  2\n"
+
+
 def test_draw_passes_on_what_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[dict[str, Any]] = []
     plain = gd.draw.draw
@@ -96,7 +103,7 @@ def test_without_values_the_graph_has_none() -> None:
 
 def test_trace_has_the_lectures_numbers() -> None:
     table = run("trace", *LOGISTIC, "--wrt", "W").output
-    assert "−0.00037018373" in table
+    assert "−0.000370184" in table
     assert "stored for the backward pass" in table
     forward = run("trace", "c = a + b; d = b + 1; e = c * d", "a=2", "b=1", "--mode", "forward", "--wrt", "b").output
     assert forward.splitlines()[-2].endswith("2·1 + 3·1 = 5")
@@ -162,6 +169,9 @@ def test_explore_saves_the_page_of_the_drawing(tmp_path: Path, model: Path, monk
     assert [path for _, path in saved] == [page, page]
     assert "tanh" in saved[1][0]
     assert opened == [str(page)]
+    monkeypatch.setattr("tempfile.mkdtemp", lambda prefix: str(tmp_path))
+    assert run("explore", *EXAMPLE).output == f"wrote {tmp_path / 'graph.html'}\n"
+    assert opened == [str(page), str(tmp_path / "graph.html")]
 
 
 def test_an_expression_may_begin_with_a_minus_sign(tmp_path: Path) -> None:
@@ -186,7 +196,16 @@ BAD = {
     ("trace", "a + b", "a=1", "b=1", "--wrt", "c"): (2, "no input 'c'; there are a, b"),
     ("trace", "a", "a=1", "-o", "x.doc"): (1, ".html, .tex, .csv, .txt, not '.doc'"),
     ("trace", "a", "a=1", "-o", "missing/x.csv"): (1, "cannot write missing/x.csv"),
-    ("draw", "a", "a=1"): (2, "Missing option '-o'"),
+    ("draw", "a", "a=1", "--mode", "reverse"): (
+        2,
+        "--mode is for a picture: give -o FILE, an .svg",
+    ),
+    ("draw", "a", "a=1", "--wrt", "a"): (2, "--wrt is for a picture"),
+    ("draw", "a", "a=1", "--max-nodes", "3"): (2, "--max-nodes is for a picture"),
+    ("show", "a", "a=1", "--data", "x.csv"): (2, "--data and --row are for MODEL.safetensors"),
+    ("show", "m.safetensors", "a=1"): (2, "give --data instead of values"),
+    ("show", "m.safetensors", "--row", "2"): (2, "give --data too"),
+    ("show", "m.safetensors"): (1, "m.safetensors"),
     ("draw", "a", "a=1", "-o", "x.gif"): (1, "not 'gif'"),
     ("draw", "a", "a=1", "-o", "missing/x.svg"): (1, "cannot write missing/x.svg"),
     ("explore", "a", "a=1", "-o", "x.svg"): (2, "x.svg is no .html file"),

@@ -323,7 +323,7 @@ def test_a_model_that_does_not_tell_its_input_says_how_to() -> None:
         gd.draw(gd.nn.MLP([3, 2], in_features=4), input_shape="x")
     with pytest.raises(GraphError, match=r"draw the model's output"):
         gd.draw(gd.nn.MLP([3, 2], in_features=4), expand=True)
-    with pytest.raises(GraphError, match=r"input_shape is for drawing a model"):
+    with pytest.raises(GraphError, match=r"input_shape, inputs and loss are for drawing a model"):
         gd.draw(lecture()[2], input_shape=3)
 
 

@@ -148,7 +148,10 @@ class _Composer:
             lines.append(Line(f"{sum(map(nbytes, nodes)):,} bytes", "faint"))
         if self.options.asks("time"):
             lines.append(Line(seconds_text(sum(self.notes.seconds.get(node, 0.0) for node in nodes)), "faint"))
-        style = "output" if any(node in self.outputs for node in nodes) else "scope"
+        made = [node for node in nodes if node in self.outputs]
+        if self.layers is not None and self.options.colour is None:
+            lines += [Line(value) for value in map(self.notes.value, made) if value]
+        style = "output" if made else "scope"
         return Box(lines, style, scope[:-1])
 
     def _contents(self, nodes: list[Tensor]) -> list[Line]:
@@ -177,7 +180,8 @@ class _Composer:
                 if origin != target and (origin, target) not in joined:
                     joined.add((origin, target))
                     folded = _FOLDED in (origin, target)
-                    label = "" if folded else self.notes.carried(operand)
+                    told = self.notes.carried if operand in self.boxed else self.notes.shape
+                    label = "" if folded else told(operand)
                     self.picture.arrows.append(Arrow(origin, target, label, "folded" if folded else "plain"))
             else:
                 label = self.notes.edge(operand, node, position) if self.layers is None else self.notes.carried(operand)
