@@ -99,3 +99,22 @@ def test_what_cannot_be_drawn(options: dict[str, Any], told: str) -> None:
 def test_inputs_are_for_models() -> None:
     with pytest.raises(GraphError, match=r"input_shape, inputs and loss are for drawing a model"):
         gd.draw(gd.variable(1.0) * 2, inputs=[1.0])
+
+
+def test_a_model_is_shown_as_text_too(capsys: pytest.CaptureFixture[str]) -> None:
+    gd.show(model(), style="tree")
+    assert capsys.readouterr().out.splitlines()[0] == "v5 = v4 + b₂  1 × 2"
+    gd.show(model(), style="tree", inputs=INPUTS, loss=cross_entropy, adjoints=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("loss = cross_entropy(v5, ")
+    assert [line for line in lines if "x  1 × 2  [[0.5, −1]]  adjoint [[" in line]
+
+
+def test_a_graph_is_shown_as_its_outputs_are(capsys: pytest.CaptureFixture[str]) -> None:
+    y = gd.variable(2.0, name="x") * 3.0
+    gd.show(gd.Graph(y))
+    of_graph = capsys.readouterr().out
+    gd.show(y)
+    assert of_graph == capsys.readouterr().out
+    with pytest.raises(GraphError, match=r"for drawing a model"):
+        gd.show(y, inputs=[1.0])

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from graphdiff.atomic import write_atomically
 from graphdiff.draw.compose import Layers, compose
+from graphdiff.draw.example import Example, drawn_by_itself
 from graphdiff.draw.expand import open_composites
-from graphdiff.draw.options import Example, Options
+from graphdiff.draw.options import Options
 from graphdiff.draw.simplify import simplified
 from graphdiff.draw.svg import fitted
 from graphdiff.draw.write import to_dot
@@ -194,14 +195,8 @@ def draw(
         rankdir=rankdir,
         simplify=simplify,
     )
-    example = Example(input_shape, inputs, loss)
-    # A model has a method for this: modules of layers lie above this one, which knows of graphs only.
-    draw_layers = getattr(type(outputs), "__graphdiff_draw__", None)
-    if draw_layers is not None:
-        return draw_layers(outputs, options, example)  # type: ignore[no-any-return]
-    if example:
-        raise GraphError("input_shape, inputs and loss are for drawing a model; a graph has its shapes and values")
-    return draw_graph(outputs, options)
+    drawn = drawn_by_itself(outputs, options, Example(input_shape, inputs, loss))
+    return draw_graph(outputs, options) if drawn is None else drawn  # type: ignore[no-any-return]
 
 
 def draw_graph(outputs: Any, options: Options, layers: Layers | None = None) -> Drawing:

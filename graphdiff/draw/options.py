@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from graphdiff.errors import GraphError
 from graphdiff.tensor import Tensor
 
-__all__ = ["COLOURS", "LABELS", "Example", "Options"]
+__all__ = ["COLOURS", "LABELS", "Options"]
 
 LABELS = (
     *("op", "name", "expression", "shape", "dtype", "value"),
@@ -85,39 +85,6 @@ class Options:
     def on_edges(self) -> bool:
         """Whether local derivatives stand on the edges."""
         return self.mode is not None if self.local is None else self.local
-
-
-@dataclass(frozen=True)
-class Example:
-    """What a model is drawn for.
-
-    Attributes
-    ----------
-    input_shape : int or sequence of int, optional
-        Of one example, whose values are not known.
-    inputs : array-like, optional
-        Examples, with their values.
-    loss : callable, optional
-        Called with the model's output for the inputs; what it returns is drawn too.
-
-    Raises
-    ------
-    GraphError
-        Two that exclude each other, or a loss of an output that has no value.
-    """
-
-    input_shape: int | Sequence[int] | None = None
-    inputs: Any = None
-    loss: Callable[[Tensor], Tensor] | None = None
-
-    def __post_init__(self) -> None:
-        if self.inputs is not None and self.input_shape is not None:
-            raise GraphError("inputs have a shape: give inputs=… or input_shape=…, not both")
-        if self.loss is not None and self.inputs is None:
-            raise GraphError("a loss is of an output with values: give inputs=… too")
-
-    def __bool__(self) -> bool:
-        return self.inputs is not None or self.input_shape is not None
 
 
 def _listed(known: Iterable[Any]) -> str:

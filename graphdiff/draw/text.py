@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from graphdiff.differentiate.reverse import adjoints as adjoints_of
 from graphdiff.draw.columns import align, clean, fit, shape_text, text_width
+from graphdiff.draw.example import Example, tensors_of
 from graphdiff.draw.names import names_of
 from graphdiff.draw.simplify import simplified
 from graphdiff.draw.symbols import expression, shown, symbol_of
@@ -53,12 +54,15 @@ def show(
     width: int | None = None,
     max_nodes: int = 200,
     file: Any = None,
+    input_shape: int | Sequence[int] | None = None,
+    inputs: Any = None,
+    loss: Callable[[Tensor], Tensor] | None = None,
 ) -> None:
     """Print the graph below `outputs`: as a tree with shared nodes marked, and as a table in topological order.
 
     Parameters
     ----------
-    outputs : Tensor or nested structure of Tensors
+    outputs : Tensor, nested structure of Tensors, Graph, or Module
     style : {"both", "tree", "table"}
     adjoints : bool, optional
         Show ∂output/∂node; by default if `backward` has been called below a single scalar output.
@@ -70,6 +74,8 @@ def show(
         So many lines of each; a note says how many were left out.
     file : text stream, optional
         Standard output by default. Colours are used on a terminal only, and not where NO_COLOR is set.
+    input_shape, inputs, loss
+        What a model is shown for, as in `graphdiff.draw`.
 
     Examples
     --------
@@ -89,7 +95,9 @@ def show(
     if width is None:
         width = shutil.get_terminal_size((120, 24)).columns if terminal else 120
     coloured = terminal and "NO_COLOR" not in os.environ
-    outputs = simplified(outputs).graph.outputs if simplify else outputs
+    outputs = tensors_of(outputs, Example(input_shape, inputs, loss))
+    if simplify:
+        outputs = simplified(outputs).graph
     made = text(outputs, style=style, adjoints=adjoints, width=width, max_nodes=max_nodes, coloured=coloured)
     stream.write(f"{made}\n")
 
@@ -106,7 +114,7 @@ def text(
     """Return what `show` prints."""
     if style not in ("both", "tree", "table"):
         raise GraphError(f"style is 'both', 'tree' or 'table', not {style!r}")
-    graph = Graph(outputs)
+    graph = outputs if isinstance(outputs, Graph) else Graph(outputs)
     found = known_adjoints(graph, adjoints)
     # A long name would leave no room for what else a line says.
     names = {node: fit(clean(title), max(_NAME, width // 3)) for node, title in names_of(graph.nodes).items()}

@@ -9,7 +9,8 @@ from typing import Any
 
 from graphdiff.draw.compose import Layers
 from graphdiff.draw.dot import Drawing, draw_graph
-from graphdiff.draw.options import Example, Options
+from graphdiff.draw.example import Example
+from graphdiff.draw.options import Options
 from graphdiff.draw.picture import Scope
 from graphdiff.errors import GraphError, ShapeError
 from graphdiff.nn.layers import Activation, Embedding, Sequential
