@@ -311,3 +311,30 @@ def test_a_direction_is_what_the_pass_begins_with() -> None:
     w = gd.variable([1.0, 2.0], name="w")
     table = gd.trace((w * 3.0).named("h"), mode="forward", wrt=w, seed=[0.0, 1.0])
     assert table["h"].running_derivative == ("3·[0, 1] = [0, 3]",)
+
+
+def test_comparisons_transposes_and_means_are_written_as_in_mathematics() -> None:
+    x = gd.variable([[1.0, 2.0], [3.0, 4.0]], name="x")
+    table = gd.trace(
+        gd.mean(gd.where((x.T > 2).named("m"), x, 0.0).named("s")).named("L"), mode="forward", wrt=x, seed=x
+    )
+    assert table["m"].expression == "m = v1 > 2"
+    assert table["v1"].expression == "v1 = xᵀ"
+    assert table["L"].local_derivatives == ("∂L/∂s = 1/4",)
+    assert "v_{1} > 2" in table.latex()
+    assert r"x^\top" in table.latex()
+    assert gd.trace(gd.mean(x, axis=0).named("L"), seed=[1.0, 1.0])["L"].local_derivatives == ("∂L/∂x = 1/2",)
+
+
+def test_large_arrays_stand_in_formulas_by_their_names() -> None:
+    x = gd.variable(np.ones((5, 5)), name="x")
+    table = gd.trace(gd.sum((x * 2.0).named("y")).named("L"))
+    assert table["y"].value == "x·2"
+    assert table["y"].numeric_value == "all 2"
+
+
+def test_the_mean_of_what_cancels_is_zero_and_no_rounding() -> None:
+    noise = gd.variable(np.linspace(-2, 2, 200) + 1e-17, name="x")
+    assert "mean 0, min −2, max 2" in gd.trace(gd.sum(noise))["x"].numeric_value
+    small = gd.variable(np.linspace(1e-20, 3e-20, 200), name="x")
+    assert "mean 2e−20" in gd.trace(gd.sum(small))["x"].numeric_value

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from graphdiff import host
 from graphdiff.differentiate.forward import tangents
 from graphdiff.differentiate.reverse import adjoints
 from graphdiff.draw.columns import clean, fit, shape_text, text_width
@@ -13,7 +14,7 @@ from graphdiff.draw.names import names_of
 from graphdiff.draw.options import Options
 from graphdiff.draw.partials import local_symbol
 from graphdiff.draw.picture import Line
-from graphdiff.draw.symbols import expression, local_derivatives, number, shown, symbol_of
+from graphdiff.draw.symbols import Symbol, expression, local_derivatives, number, shown, symbol_of
 from graphdiff.draw.text import known_adjoints
 from graphdiff.errors import GraphError
 from graphdiff.graph import Graph
@@ -152,7 +153,7 @@ class Annotations:
         """Return ``c = a + b``; for a leaf its name."""
         if node.op is None or node in self.sources:
             return self.names.get(node, "")
-        written = expression(node, [symbol_of(each, self.names) for each in node.inputs]).text
+        written = expression(node, self.symbols(node)).text
         return f"{self.names[node]} = {written}"
 
     def figure(self, node: Tensor) -> str:
@@ -175,7 +176,7 @@ class Annotations:
 
     def tangent_text(self, node: Tensor) -> str:
         """Return ``∂c/∂b = 1``."""
-        if self.wrt is None or node not in self.names or not node.recorded:
+        if self.wrt is None or node not in self.names or not node.recorded or not host.is_real_floating(node.dtype):
             return ""
         found = self.tangent.get(node)
         if found is not None and not found.has_value:
@@ -183,13 +184,18 @@ class Annotations:
         left = "tangent" if self.options.seed is not None else f"∂{self.names[node]}/∂{self.names[self.wrt]}"
         return f"{left} = {'0' if found is None else self.figure(found)}"
 
+    def symbols(self, node: Tensor) -> list[Symbol]:
+        """Return how a node's operands are written."""
+        return [symbol_of(each, self.names, self.options.digits) for each in node.inputs]
+
     # Edges -----------------------------------------------------------------------------------------------------
 
     def edge(self, operand: Tensor, node: Tensor, position: int) -> str:
         """Return ``∂e/∂c = d = 2``: a local derivative in symbols where a lecture has them, a scalar's as a number."""
-        if not self.options.on_edges or operand not in self.names or not operand.recorded:
+        smooth = host.is_real_floating(operand.dtype) and host.is_real_floating(node.dtype)
+        if not self.options.on_edges or operand not in self.names or not operand.recorded or not smooth:
             return ""
-        symbols = [symbol_of(each, self.names) for each in node.inputs]
+        symbols = self.symbols(node)
         own = f"∂{self.names[node]}/∂{self.names[operand]}"
         symbol = local_symbol(node, position, symbol_of(node, self.names), symbols)
         parts = [own] if symbol.text == own else [own, symbol.text]

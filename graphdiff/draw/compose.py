@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+from graphdiff import host
 from graphdiff.draw.annotate import Annotations, seconds_text, symbol_line
 from graphdiff.draw.colours import shade, swatches
 from graphdiff.draw.columns import clean, fit
@@ -185,7 +186,8 @@ class _Composer:
                     self.picture.arrows.append(Arrow(origin, target, label, "folded" if folded else "plain"))
             else:
                 label = self.notes.edge(operand, node, position) if self.layers is None else self.notes.carried(operand)
-                kind = "plain" if self.options.mode in (None, "both") or not operand.recorded else self.options.mode
+                carries = operand.recorded and all(host.is_real_floating(each.dtype) for each in (operand, node))
+                kind = "plain" if self.options.mode in (None, "both") or not carries else self.options.mode
                 self.picture.arrows.append(Arrow(origin, target, label, kind))
 
     def _draw_literal(self, literal: Tensor, node: Tensor, position: int) -> None:

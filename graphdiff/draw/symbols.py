@@ -23,6 +23,7 @@ __all__ = [
     "number",
     "shown",
     "symbol_of",
+    "transposed",
     "written",
 ]
 
@@ -216,14 +217,14 @@ def shown(array: Any, digits: int = DIGITS, width: int = 40) -> str:
     return _PADDING.sub("", host.describe(array, width=width).replace("-", "−"))
 
 
-def symbol_of(node: Tensor, names: Mapping[Tensor, str]) -> Symbol:
-    """Return how a node is written where it is used."""
+def symbol_of(node: Tensor, names: Mapping[Tensor, str], digits: int = DIGITS) -> Symbol:
+    """Return how a node is written where it is used; a literal to so many digits."""
     title = names.get(node)
     if title is None:
         if not node.has_value or node.size != 1:
             return Symbol(node.describe())
         # float32 knows seven digits: more would show 1e-5 as 9.9999997e-06.
-        return Symbol(number(node.item(), 6 if node.dtype.itemsize < 8 else 8))
+        return Symbol(number(node.item(), min(digits, 6) if node.dtype.itemsize < 8 else digits))
     return _name_symbol(title, (node,))
 
 
@@ -241,6 +242,16 @@ def _function_of(name: str) -> Symbol:
 def _exponential(x: Symbol) -> Symbol:
     plain = x.level == ATOM or (x.text.startswith("−") and not set(" ·/^") & set(x.text))
     return Symbol(f"e^{x.text}" if plain else f"e^({x.text})", f"e^{{{x.latex}}}", POWER, x.uses)
+
+
+def _compared(sign: str, latex: str) -> Callable[[Symbol, Symbol], Symbol]:
+    return lambda x, y: x.join(y, (f" {sign} ", f" {latex} "), LOOSE, tight=True)
+
+
+def transposed(symbol: Symbol) -> Symbol:
+    """Return a matrix transposed."""
+    text, latex = symbol.inside(ATOM)
+    return Symbol(f"{text}ᵀ", rf"{latex}^\top", POWER, symbol.uses)
 
 
 # How each op is written, of its operands.
@@ -261,6 +272,12 @@ _WRITTEN: dict[str, Callable[..., Symbol]] = {
     "maximum": _call("max"),
     "minimum": _call("min"),
     "matmul": lambda x, y: x.join(y, (" @ ", r"\,"), PRODUCT),
+    "greater": _compared(">", ">"),
+    "greater_equal": _compared("≥", r"\geq"),
+    "less": _compared("<", "<"),
+    "less_equal": _compared("≤", r"\leq"),
+    "equal": _compared("=", "="),
+    "not_equal": _compared("≠", r"\neq"),
 }
 
 
@@ -272,6 +289,8 @@ def written(name: str, operands: Sequence[Symbol]) -> Symbol:
 def expression(node: Tensor, operands: Sequence[Symbol]) -> Symbol:
     """Return the node's op applied to its operands; for a leaf its name is all there is."""
     assert node.op is not None
+    if node.op.name == "permute_dims" and node.attributes["axes"] == (1, 0):
+        return transposed(operands[0])
     made = written(node.op.name, operands)
     if node.op.name not in _WRITTEN and node.attributes:
         extra = ", ".join(f"{key}={text}" for key, text in _told(node))

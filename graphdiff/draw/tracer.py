@@ -132,17 +132,19 @@ class _Tracer:
 
     def symbol(self, node: Tensor) -> Symbol:
         if node in self.rows or node.name:
-            return symbol_of(node, self.names)
+            return symbol_of(node, self.names, self.digits)
         # What has no row to look it up in is written out, where that is short.
-        text = shown(node.numpy(), self.digits) if node.has_value else ""
-        return _figure(text) if 0 < len(text) <= _IN_FULL else symbol_of(node, self.names)
+        return self.in_full(node) or symbol_of(node, self.names, self.digits)
 
     def figure(self, node: Tensor) -> Symbol:
         """Return a node's number, to stand in its name's place."""
-        if not node.has_value:
-            return self.symbol(node)
-        text = shown(node.numpy(), self.digits)
-        return self.symbol(node) if node.shape and len(text) > _IN_FULL else _figure(text)
+        return self.in_full(node) or self.symbol(node)
+
+    def in_full(self, node: Tensor) -> Symbol | None:
+        """Return a number, or a short array by its elements."""
+        text = shown(node.numpy(), self.digits) if node.has_value else ""
+        fits = not node.shape or (text.startswith("[") and len(text) <= _IN_FULL)
+        return _figure(text) if text and fits else None
 
     def group(self, node: Tensor) -> list[Tensor]:
         """Return the nodes that a row stands for, in topological order: itself and unnamed ones below it."""
@@ -269,10 +271,7 @@ class _Tracer:
 
     def start(self, carried: Tensor | None) -> Symbol | None:
         """Return what the pass begins with: 1, or the direction that is followed where it is short."""
-        if carried is None or not carried.has_value:
-            return Number(1)
-        text = shown(carried.numpy(), self.digits)
-        return _figure(text) if len(text) <= _IN_FULL else None
+        return Number(1) if carried is None or not carried.has_value else self.in_full(carried)
 
     def of_matrices(self, user: Tensor, operand: Tensor, carried: Symbol) -> Symbol | None:
         """Return what a product of matrices passes on, its factors in the order in which their shapes fit."""

@@ -151,13 +151,13 @@ def _holds_modules(module: Module) -> bool:
 
 
 def _between(given: Tensor, made: Tensor) -> list[Tensor]:
-    """Return the nodes that a layer makes of its input, with the variables it reads."""
+    """Return the nodes that a layer makes of its input, with the variables and constants that it reads."""
     seen, pending, found = {given}, [made], []
     while pending:
         node = pending.pop()
         if node not in seen:
             seen.add(node)
-            if node.op is not None or node.__class__ is Variable:
+            if node.op is not None or node.__class__ is Variable or not node.recorded:
                 found.append(node)
             pending.extend(node.inputs)
     return found
