@@ -71,9 +71,14 @@ t = gd.variable(2.0, name="x")
 first = gd.adjoints((t * gd.sin(t)).named("y"))[t].named("y′")
 second = gd.adjoints(first)[t].named("y″")
 save("second_order", gd.draw(second, labels=["expression", "value"]))
+save("simplified", gd.draw(second, labels=["expression", "value"], simplify=True))
 
 # Layers of sigmoids: the gradient shrinks by orders of magnitude on its way back from the loss.
 vanishing = nn.MLP([10] * 6 + [1], "sigmoid", in_features=4, seed=0, dtype="float64")
 loss = gd.mean(vanishing(batch) ** 2).named("L")
 save("vanishing", gd.draw(loss, colour="gradient", collapse=True))
 save("flops", gd.draw(probabilities, colour="flops", collapse=True))
+
+# The same network for one example, with its loss: what every layer makes of it.
+example = random.normal(size=(1, 4)).round(2)
+save("values", gd.draw(mlp, inputs=example, loss=lambda y: nn.softmax_cross_entropy(y, [1])))

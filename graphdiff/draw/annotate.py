@@ -147,7 +147,7 @@ class Annotations:
     def carried(self, node: Tensor) -> str:
         """Return what goes from one layer to the next: a value where that is short, or else its shape."""
         value = self.value(node) if node.size > 1 else ""
-        return value if 0 < len(value) <= _ON_ARROW else self.shape(node)
+        return value if value.startswith("[") and len(value) <= _ON_ARROW else self.shape(node)
 
     def expression(self, node: Tensor) -> str:
         """Return ``c = a + b``; for a leaf its name."""
