@@ -79,6 +79,6 @@ loss = gd.mean(vanishing(batch) ** 2).named("L")
 save("vanishing", gd.draw(loss, colour="gradient", collapse=True))
 save("flops", gd.draw(probabilities, colour="flops", collapse=True))
 
-# The same network for one example, with its loss: what every layer makes of it.
-example = random.normal(size=(1, 4)).round(2)
-save("values", gd.draw(mlp, inputs=example, loss=lambda y: nn.softmax_cross_entropy(y, [1])))
+# A network of two layers for one example, with its loss: what every layer makes of it.
+small = nn.MLP([3, 2], "tanh", in_features=2, seed=1)
+save("values", gd.draw(small, inputs=[[0.5, -1.0]], loss=lambda y: nn.softmax_cross_entropy(y, [1])))

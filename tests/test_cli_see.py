@@ -126,8 +126,8 @@ def test_trace_to_files(tmp_path: Path) -> None:
     assert page.startswith("<!doctype html>")
     assert "3·1 + 2·1 = 5" in page
     rows = list(csv.DictReader((tmp_path / "x.csv").open()))
-    assert [row["running derivative ∂v3/∂·"] for row in rows] == ["1", "1·3 = 3", "1·2 = 2", "3·1 + 2·1 = 5"]
-    assert rows[0]["local derivative"] == "∂v3/∂v1 = v2 = 2; ∂v3/∂v2 = v1 = 3"
+    assert [row["running derivative ∂v₃/∂·"] for row in rows] == ["1", "1·3 = 3", "1·2 = 2", "3·1 + 2·1 = 5"]
+    assert rows[0]["local derivative"] == "∂v₃/∂v₁ = v₂ = 2; ∂v₃/∂v₂ = v₁ = 3"
     assert r"\begin{tabular}" in (tmp_path / "x.tex").read_text()
     assert (tmp_path / "x.txt").read_text() == run("trace", *EXAMPLE, "--wrt", "b").output
 
@@ -149,7 +149,7 @@ def test_a_function_of_a_file(model: Path) -> None:
     assert "model.py:3" in result.output
     given = run("show", f"{model}:energy", "x=[1,0]", "w=[0,5]", "--style", "tree")
     assert given.output.splitlines()[1].endswith("ran") or "x @ w" in given.output
-    assert "v1 = x @ w  0" in given.output
+    assert "v₁ = x @ w  0" in given.output
     assert run("show", f"{model}:pair", "x=4", "--style", "tree").output.count("x·") == 2
 
 
@@ -175,7 +175,7 @@ def test_explore_saves_the_page_of_the_drawing(tmp_path: Path, model: Path, monk
 
 
 def test_an_expression_may_begin_with_a_minus_sign(tmp_path: Path) -> None:
-    assert run("show", "-a", "a=1", "--style", "tree").output == "v1 = −a  -1\n└─ a  1\n".replace("-1", "−1")
+    assert run("show", "-a", "a=1", "--style", "tree").output == "v₁ = −a  -1\n└─ a  1\n".replace("-1", "−1")
     assert run("show", "-hypot(a, a)", "a=-3").exit_code == 0
     assert run("show", "-a", "a=1", "-o", "x").exit_code == 2
 

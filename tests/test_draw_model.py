@@ -103,10 +103,10 @@ def test_inputs_are_for_models() -> None:
 
 def test_a_model_is_shown_as_text_too(capsys: pytest.CaptureFixture[str]) -> None:
     gd.show(model(), style="tree")
-    assert capsys.readouterr().out.splitlines()[0] == "v5 = v4 + b₂  1 × 2"
+    assert capsys.readouterr().out.splitlines()[0] == "v₅ = v₄ + b₂  1 × 2"
     gd.show(model(), style="tree", inputs=INPUTS, loss=cross_entropy, adjoints=True)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("loss = cross_entropy(v5, ")
+    assert lines[0].startswith("loss = cross_entropy(v₅, ")
     assert [line for line in lines if "x  1 × 2  [[0.5, −1]]  adjoint [[" in line]
 
 

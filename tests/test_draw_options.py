@@ -412,7 +412,7 @@ def test_what_carries_no_derivative_has_none_written_on_it() -> None:
     [mask] = [label for label in labels(drawing) if label.startswith("m")]
     assert mask == "m = x > 1\n= True"
     told = {(origin, target): label for origin, target, label in edges(drawing)}
-    assert told["m = x > 1", "y = where(m, v1, v2)"] == ""
+    assert told["m = x > 1", "y = where(m, v₁, v₂)"] == ""
     assert told["x = 2", "m = x > 1"] == ""
 
 

@@ -83,8 +83,8 @@ def test_indices_meet_neither_figures_nor_names_that_are_there() -> None:
 
 def test_unnamed_nodes_of_each_kind_are_counted_apart() -> None:
     x, k = gd.variable([1.0, 2.0]), gd.constant([3.0, 4.0])
-    assert list(named(x * k + 1.0)) == ["x1", "k1", "v1", "v2"]
-    assert list(named((gd.variable(1.0, name="v1") * 2) * 3)) == ["v1", "v2", "v3"]
+    assert list(named(x * k + 1.0)) == ["x₁", "k₁", "v₁", "v₂"]
+    assert list(named((gd.variable(1.0, name="v1") * 2) * 3)) == ["v1", "v₂", "v₃"]
 
 
 @pytest.fixture(scope="module")
@@ -95,11 +95,11 @@ def loss() -> Any:
 def test_pictures_tables_traces_and_pages_agree(loss: Any, capsys: pytest.CaptureFixture[str]) -> None:
     expected = {"W₁", "b₁", "W₂", "b₂"}
     assert expected <= set(texts(gd.draw(loss)))
-    assert "v4 = v3 @ W₂" in texts(gd.draw(loss, labels=["expression"]))
+    assert "v₄ = v₃ @ W₂" in texts(gd.draw(loss, labels=["expression"]))
     gd.show(loss, style="table")
     assert expected <= {line.split()[0] for line in capsys.readouterr().out.splitlines()}
     table = gd.trace(loss)
-    assert table["v4"].expression == "v4 = v3 @ W₂"
+    assert table["v4"].expression == "v₄ = v₃ @ W₂"
     assert expected <= {row.name for row in table}
     assert "$v_{4} = v_{3}\\,W_{2}$" in table.latex()
     assert expected <= {node["name"] for node in content(loss)["nodes"]}
@@ -107,4 +107,4 @@ def test_pictures_tables_traces_and_pages_agree(loss: Any, capsys: pytest.Captur
 
 def test_a_trace_by_one_input_keeps_the_names_of_the_whole(loss: Any) -> None:
     weight = named(loss)["W₂"]
-    assert [row.name for row in gd.trace(loss, wrt=weight)] == ["L", "v5", "v4", "W₂"]
+    assert [row.name for row in gd.trace(loss, wrt=weight)] == ["L", "v₅", "v₄", "W₂"]

@@ -232,8 +232,8 @@ def test_a_table_fits_the_width_it_is_given(width: int) -> None:
         assert all(line in made for row in table for cell in row.cells() for line in cell)
     if width < 110:
         assert [line.split() for line in made.splitlines()[:2]] == [
-            ["L", "=", "−v2"],
-            ["local", "derivative", "∂L/∂v2", "=", "−1"],
+            ["L", "=", "−v₂"],
+            ["local", "derivative", "∂L/∂v₂", "=", "−1"],
         ]
 
 
@@ -318,8 +318,8 @@ def test_comparisons_transposes_and_means_are_written_as_in_mathematics() -> Non
     table = gd.trace(
         gd.mean(gd.where((x.T > 2).named("m"), x, 0.0).named("s")).named("L"), mode="forward", wrt=x, seed=x
     )
-    assert table["m"].expression == "m = v1 > 2"
-    assert table["v1"].expression == "v1 = xᵀ"
+    assert table["m"].expression == "m = v₁ > 2"
+    assert table["v1"].expression == "v₁ = xᵀ"
     assert table["L"].local_derivatives == ("∂L/∂s = 1/4",)
     assert "v_{1} > 2" in table.latex()
     assert r"x^\top" in table.latex()

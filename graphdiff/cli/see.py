@@ -9,7 +9,6 @@ import re
 import shutil
 import sys
 import tempfile
-import unicodedata
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,7 +21,7 @@ from graphdiff.atomic import write_atomically
 from graphdiff.cli.common import Names, errors_told, function_of, random_arrays
 from graphdiff.cli.models import model_of, tensors_of
 from graphdiff.draw.export import ENDINGS, document
-from graphdiff.draw.names import names_of
+from graphdiff.draw.names import names_of, plain_name
 from graphdiff.draw.symbols import DIGITS
 from graphdiff.errors import GraphError
 from graphdiff.expression import parse
@@ -173,7 +172,7 @@ def _input_named(name: str | None, outputs: Any) -> Tensor | None:
     names = names_of(graph.nodes)
     leaves = {names[leaf]: leaf for leaf in graph.inputs}
     for title, leaf in leaves.items():
-        if name in (title, unicodedata.normalize("NFKC", title)):  # W₁ is typed as W1
+        if name in (title, plain_name(title)):
             return leaf
     known = ", ".join(sorted(leaves))
     raise click.BadParameter(f"the expression has no input {name!r}; there are {known or 'none'}", param_hint="--wrt")

@@ -7,15 +7,16 @@ from collections.abc import Iterable, Sequence
 
 from graphdiff.tensor import Tensor, Variable
 
-__all__ = ["names_of"]
+__all__ = ["names_of", "plain_name"]
 
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+_PLAIN = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 
 
 def names_of(nodes: Sequence[Tensor]) -> dict[Tensor, str]:
     """Return a short name for every node that is no unnamed literal.
 
-    A node's own name, with an index where several have it; otherwise v1, v2, … for ops, x1, … for inputs and k1, … for
+    A node's own name, with an index where several have it; otherwise v₁, v₂, … for ops, x₁, … for inputs and k₁, … for
     constants. The indices of parameters count the layers, so that W₂ and b₂ belong together.
 
     Parameters
@@ -28,9 +29,9 @@ def names_of(nodes: Sequence[Tensor]) -> dict[Tensor, str]:
     >>> import graphdiff as gd
     >>> model = gd.nn.MLP([3, 2], in_features=4)
     >>> sorted(names_of(gd.Graph(model(gd.placeholder((1, 4), "float32", name="x"))).nodes).values())
-    ['W₁', 'W₂', 'b₁', 'b₂', 'v1', 'v2', 'v3', 'v4', 'v5', 'x']
+    ['W₁', 'W₂', 'b₁', 'b₂', 'v₁', 'v₂', 'v₃', 'v₄', 'v₅', 'x']
     """
-    taken = {node.name for node in nodes if node.name}
+    taken = {plain_name(node.name) for node in nodes if node.name}
     numbers = _numbers_of_repeated(nodes)
     counts: Counter[str] = Counter()
     found: dict[Tensor, str] = {}
@@ -39,16 +40,27 @@ def names_of(nodes: Sequence[Tensor]) -> dict[Tensor, str]:
             found[node] = node.name
             if node in numbers:
                 found[node] = _indexed(node.name, numbers[node])
-                while found[node] in taken:
+                while plain_name(found[node]) in taken:
                     found[node] += "′"
-                taken.add(found[node])
+                taken.add(plain_name(found[node]))
         elif node.op is not None or node.recorded or node.size != 1:
             stem = _stem(node)
             counts[stem] += 1
             while f"{stem}{counts[stem]}" in taken:
                 counts[stem] += 1
-            found[node] = f"{stem}{counts[stem]}"
+            found[node] = _indexed(stem, counts[stem])
     return found
+
+
+def plain_name(name: str) -> str:
+    """Return a name as it is typed, W1 for W₁.
+
+    Examples
+    --------
+    >>> plain_name("W₁₂")
+    'W12'
+    """
+    return name.translate(_PLAIN)
 
 
 def _stem(node: Tensor) -> str:

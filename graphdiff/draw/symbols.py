@@ -10,6 +10,7 @@ from typing import Any
 from graphdiff import host
 from graphdiff.backend import use_backend, working_on
 from graphdiff.differentiate.reverse import adjoints, fitted
+from graphdiff.draw.names import plain_name
 from graphdiff.op import OPS, Composite
 from graphdiff.tensor import Tensor, variable
 
@@ -162,7 +163,6 @@ _LETTERS = (
 _GREEK = {
     letter: f"\\{name}" for letter, name in zip("αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΦΨΩ", _LETTERS.split(), strict=True)
 }
-_SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 
 
 def escape_latex(text: str) -> str:
@@ -174,7 +174,7 @@ def escape_latex(text: str) -> str:
         elif character in _GREEK:
             made.append(rf"\ensuremath{{{_GREEK[character]}}}")
         elif character in "₀₁₂₃₄₅₆₇₈₉":
-            made.append(rf"\ensuremath{{_{character.translate(_SUBSCRIPTS)}}}")
+            made.append(rf"\ensuremath{{_{plain_name(character)}}}")
         elif character.isprintable() and (character < "\u0250"):
             made.append(character)
         else:
@@ -190,7 +190,7 @@ _NAME = re.compile(r"(.)([\u0302\u0304\u0303\u0307\u0308\u20d7]?)(?:_?([0-9]+)|_
 def _name_symbol(name: str, uses: Iterable[Tensor] = ()) -> Symbol:
     """Return a name: in LaTeX a letter with accent, index and primes where it reads as one, upright text otherwise."""
     latex = rf"\text{{{escape_latex(name)}}}"
-    parts = _NAME.fullmatch(unicodedata.normalize("NFD", name.translate(_SUBSCRIPTS)))
+    parts = _NAME.fullmatch(unicodedata.normalize("NFD", plain_name(name)))
     if parts is not None:
         letter, accent, number, word, primes = parts.groups()
         if letter in _GREEK or letter == "ℓ" or (letter.isalpha() and letter.isascii()):

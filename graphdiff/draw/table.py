@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graphdiff.draw.columns import WIDEST, align, fit, text_width
+from graphdiff.draw.names import plain_name
 from graphdiff.draw.symbols import escape_latex
 from graphdiff.tensor import Tensor
 
@@ -141,7 +142,7 @@ class Trace:
         if isinstance(name, int):
             return self.rows[name]
         for row in self.rows:
-            if row.name == name:
+            if name in (row.name, plain_name(row.name)):
                 return row
         raise KeyError(f"the table has no row {name!r}; its rows are {', '.join(row.name for row in self.rows)}"[:400])
 

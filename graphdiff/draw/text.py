@@ -82,11 +82,11 @@ def show(
     >>> import graphdiff as gd
     >>> a, b = gd.variable(2.0, name="a"), gd.variable(1.0, name="b")
     >>> gd.show(((a + b) * (b + 1)).named("e"), style="tree")
-    e = v1·v2  6
-    ├─ v1 = a + b  3
+    e = v₁·v₂  6
+    ├─ v₁ = a + b  3
     │  ├─ a  2
     │  └─ b  1  (shared)
-    └─ v2 = b + 1  2
+    └─ v₂ = b + 1  2
        ├─ b ↑
        └─ 1
     """
