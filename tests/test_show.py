@@ -107,3 +107,10 @@ def test_a_narrow_table_drops_what_it_has_no_room_for() -> None:
     assert heads[0] == ["node", "shape", "dtype", "value", "made", "at"]
     assert [len(head) for head in heads] == sorted((len(head) for head in heads), reverse=True)
     assert heads[-1] == ["node", "value"]
+
+
+def test_a_tree_keeps_its_shape_while_half_the_width_is_left() -> None:
+    x = gd.variable(0.5, name="x")
+    made = text(gd.exp(gd.sin(gd.cos(gd.tanh(x * x)))), style="tree", width=40)
+    assert "            ├─ x" in made
+    assert "deep" not in made

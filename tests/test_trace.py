@@ -338,3 +338,14 @@ def test_the_mean_of_what_cancels_is_zero_and_no_rounding() -> None:
     assert "mean 0, min −2, max 2" in gd.trace(gd.sum(noise))["x"].numeric_value
     small = gd.variable(np.linspace(1e-20, 3e-20, 200), name="x")
     assert "mean 2e−20" in gd.trace(gd.sum(small))["x"].numeric_value
+
+
+def test_a_stacked_table_breaks_lines_and_loses_nothing() -> None:
+    a = gd.variable(1 / 3, name="a")
+    table = gd.trace((gd.sin(a * 7.0) * gd.exp(a)).named("a_rather_long_name"))
+    narrow = table.text(54)
+    assert max(map(len, narrow.splitlines())) <= 54
+    assert "…" not in narrow
+    for row in table:
+        for cell in row.running_derivative:
+            assert cell.replace(" ", "") in narrow.replace(" ", "").replace("\n", "")

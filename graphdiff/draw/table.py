@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -105,7 +106,7 @@ class Trace:
         while width is not None and max(map(text_width, made.splitlines())) > width:
             limit -= 1
             if limit < _NARROWEST:
-                made = self._stacked()
+                made = self._stacked(width)
                 break
             made = align(self.header, cells, limit, wrap=True)
         lines = made.splitlines()
@@ -113,17 +114,19 @@ class Trace:
             lines.append(fit(self._note(), 200))
         return "\n".join(lines if width is None else [fit(line, width) for line in lines])
 
-    def _stacked(self) -> str:
-        """Return the table with its cells below each other."""
+    def _stacked(self, width: int) -> str:
+        """Return the table with its cells below each other, broken into lines of `width` columns."""
         titles = [fit(title, 32) for title in self.header]
         indentation = max(map(text_width, titles)) + 2
+        room = max(_NARROWEST, width - indentation - 2)
         lines: list[str] = []
         for first, *cells in self.cells():
             lines.extend(first)
             for title, cell in zip(titles[1:], cells):
-                for position, line in enumerate(filter(None, cell)):
+                pieces = [piece for line in cell for piece in textwrap.wrap(line, room, subsequent_indent="  ")]
+                for position, piece in enumerate(pieces):
                     head = title if position == 0 else ""
-                    lines.append(f"  {head}{' ' * (indentation - text_width(head))}{line}")
+                    lines.append(f"  {head}{' ' * (indentation - text_width(head))}{piece}")
         return "\n".join(lines)
 
     def __str__(self) -> str:

@@ -184,7 +184,7 @@ def _tree(
 
 def _narrow(line: str, indentation: str, width: int) -> str:
     """Cut a line to the width; where the indentation fills it, its depth is written instead."""
-    if text_width(indentation) > width - 30 and width > 30:
+    if text_width(indentation) > width // 2:
         line = f"⋯ {len(indentation) // 3} deep ⋯ {line[len(indentation) :]}"
     return fit(line, width)
 
