@@ -342,7 +342,7 @@ def test_the_mean_of_what_cancels_is_zero_and_no_rounding() -> None:
 
 def test_a_stacked_table_breaks_lines_and_loses_nothing() -> None:
     a = gd.variable(1 / 3, name="a")
-    table = gd.trace((gd.sin(a * 7.0) * gd.exp(a)).named("a_rather_long_name"))
+    table = gd.trace((gd.sin(a * 7.0) * gd.exp(a)).named("long_name"))
     narrow = table.text(54)
     assert max(map(len, narrow.splitlines())) <= 54
     assert "…" not in narrow
