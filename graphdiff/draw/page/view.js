@@ -380,7 +380,7 @@ export class View {
   }
 }
 
-function newEdge({ curve, key, twin, from, to }, downwards) {
+function newEdge({ curve, key, twin, forked, from, to }, downwards) {
   const [x, y, ...rest] = curve;
   // The middle of the curve's middle piece; the last piece is the arrow's tip.
   const along = Math.floor(Math.max(0, rest.length / 6 - 2) / 2) * 6;
@@ -388,8 +388,9 @@ function newEdge({ curve, key, twin, from, to }, downwards) {
   const middle = [0, 1].map((axis) => (piece[axis] + 3 * piece[2 + axis] + 3 * piece[4 + axis] + piece[6 + axis]) / 8);
   const steep = Math.abs(piece[7] - piece[1]) > Math.abs(piece[6] - piece[0]);
   // Of two edges between the same boxes, each has its label on its own side; of others it
-  // stands outside, where the boxes of other operands are not.
-  const left = twin ? middle[0] < (from.x + to.x) / 2 : downwards && from.x < to.x - 10;
+  // stands outside, where other edges of a box with several and other operands are not.
+  const leaning = forked ? from.x - to.x : to.x - from.x;
+  const left = twin ? middle[0] < (from.x + to.x) / 2 : downwards && leaning > 10;
   const below = twin && middle[1] > (from.y + to.y) / 2;
   let beside = { x: middle[0], y: middle[1] + (below ? 14 : -5), class: "" };
   if (steep || downwards) beside = { x: middle[0] + (left ? -7 : 7), y: middle[1] + 6, class: left ? "before" : "beside" };
