@@ -349,3 +349,13 @@ def test_a_stacked_table_breaks_lines_and_loses_nothing() -> None:
     for row in table:
         for cell in row.running_derivative:
             assert cell.replace(" ", "") in narrow.replace(" ", "").replace("\n", "")
+
+
+def test_arrays_that_do_not_depend_on_the_input_stay_under_their_names() -> None:
+    x, first, second = (gd.variable(np.ones((2, 2)) * k, name=name) for k, name in enumerate(("x", "W", "V")))
+    table = gd.trace(gd.sum(gd.tanh(x @ first) @ second).named("L"), wrt=second)
+    assert table["v3"].expression == "v₃ = v₂ @ V"
+    assert table["v3"].stored == ("v₂",)
+    assert table["V"].running_derivative[0].startswith("v₂ᵀ·∂L/∂v₃ = ")
+    a, b = gd.variable(2.0, name="a"), gd.variable(3.0, name="b")
+    assert gd.trace(((a * a) * b).named("e"), wrt=b)["e"].local_derivatives == ("∂e/∂b = a·a = 4",)

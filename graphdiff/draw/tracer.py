@@ -98,7 +98,7 @@ class _Tracer:
     """One table in the making."""
 
     def __init__(self, output: Tensor, mode: str, wrt: Tensor | None, seed: Any, named: bool, digits: int) -> None:
-        self.output, self.mode, self.digits = output, mode, digits
+        self.output, self.mode, self.named, self.digits = output, mode, named, digits
         graph = Graph(output)
         if wrt is None and mode == "forward":
             if len(graph.inputs) != 1:
@@ -133,8 +133,8 @@ class _Tracer:
     def symbol(self, node: Tensor) -> Symbol:
         if node in self.rows or node.name:
             return symbol_of(node, self.names, self.digits)
-        # What has no row to look it up in is written out, where that is short.
-        return self.in_full(node) or symbol_of(node, self.names, self.digits)
+        # A constant has no row to look it up in, and is written out where it is short.
+        return (None if node.recorded else self.in_full(node)) or symbol_of(node, self.names, self.digits)
 
     def figure(self, node: Tensor) -> Symbol:
         """Return a node's number, to stand in its name's place."""
@@ -151,7 +151,10 @@ class _Tracer:
         seen, pending = {node}, [node]
         while pending:
             for operand in pending.pop().inputs:
-                if operand.op is not None and operand not in self.rows and operand not in seen and not operand.name:
+                if operand in self.rows or operand in seen or operand.op is None or operand.name:
+                    continue
+                # An array that does not depend on the input stays under its name; of numbers the formula is told.
+                if self.named or operand in self.dependent or operand.size == 1:
                     seen.add(operand)
                     pending.append(operand)
         return sorted(seen, key=lambda each: each.serial)
