@@ -114,3 +114,13 @@ def test_a_tree_keeps_its_shape_while_half_the_width_is_left() -> None:
     made = text(gd.exp(gd.sin(gd.cos(gd.tanh(x * x)))), style="tree", width=40)
     assert "            ├─ x" in made
     assert "deep" not in made
+
+
+def test_a_variable_that_was_assigned_since_says_so() -> None:
+    a, b = gd.variable(2.0, name="a"), gd.variable(1.0, name="b")
+    e = (a * b).named("e")
+    a.assign(7.0)
+    made = text(e, adjoints=False)
+    assert "├─ a  7  (assigned since)\n└─ b  1\n" in made
+    assert "7 (assigned since)" in made.split("\n\n")[1]
+    assert "assigned" not in text((a * b).named("e"))

@@ -15,7 +15,7 @@ from graphdiff.draw.options import Options
 from graphdiff.draw.partials import local_symbol
 from graphdiff.draw.picture import Line
 from graphdiff.draw.symbols import Symbol, expression, local_derivatives, number, shown, symbol_of
-from graphdiff.draw.text import known_adjoints
+from graphdiff.draw.text import STALE, assigned_since, known_adjoints
 from graphdiff.errors import GraphError
 from graphdiff.graph import Graph
 from graphdiff.node_costs import nbytes
@@ -47,7 +47,7 @@ class Annotations:
 
     def __init__(self, graph: Graph, options: Options, batch: int | None = None) -> None:
         self.graph, self.options, self.batch = graph, options, batch
-        self.sources = set(graph.inputs)
+        self.sources, self.stale = set(graph.inputs), assigned_since(graph)
         self.names = {node: fit(clean(title), _NAME) for node, title in names_of(graph.nodes).items()}
         self.adjoint = _adjoints(graph, options)
         self.wrt = _followed(graph, options) if options.tangents else None
@@ -97,7 +97,7 @@ class Annotations:
                 made.append(("value", self.value(node)))
             if node in self.adjoint and self.options.backward is None and self.options.colour is None:
                 made.append(("adjoint", f"adjoint {self.figure(self.adjoint[node])}"))
-        return _lines(made)
+        return _lines([*made, ("note", STALE)] if node in self.stale else made)
 
     def _lecture_lines(self, node: Tensor) -> list[tuple[str, str]]:
         written, value = self.expression(node), self.value(node)
@@ -232,7 +232,7 @@ def _tone(label: str) -> str:
         return "title"
     if label in ("adjoint", "tangent"):
         return label
-    return "faint" if label in ("shape", "dtype", "flops", "bytes", "time") else "plain"
+    return "faint" if label in ("shape", "dtype", "flops", "bytes", "time", "note") else "plain"
 
 
 def seconds_text(seconds: float) -> str:

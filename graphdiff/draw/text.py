@@ -19,11 +19,24 @@ from graphdiff.errors import GraphError, StaleError
 from graphdiff.graph import Graph
 from graphdiff.tensor import Tensor, Variable
 
-__all__ = ["known_adjoints", "show", "text"]
+__all__ = ["STALE", "assigned_since", "known_adjoints", "show", "text"]
 
 _NAME = 12
 """Columns that a name is given at least."""
 _COLOURS = {"variable": "\x1b[34m", "op": "\x1b[33m", "again": "\x1b[2m", "note": "\x1b[2m"}
+
+
+STALE = "assigned since"
+"""What stands beside a variable whose value is no longer that which the nodes above it were computed of."""
+
+
+def assigned_since(graph: Graph) -> set[Tensor]:
+    """Return the variables that were assigned after a node of the graph had been built from them."""
+    return {
+        operand
+        for operand, node, _ in graph.edges
+        if operand.__class__ is Variable and operand.clock[0] > node.serial  # type: ignore[attr-defined]
+    }
 
 
 def known_adjoints(graph: Graph, wanted: bool | None) -> Mapping[Tensor, Tensor]:
@@ -153,7 +166,7 @@ def _tree(
     seen: set[Tensor] = set()
     # Each entry: the node, the indentation of its own line, and that of its operands'.
     pending: list[tuple[Tensor, str, str]] = [(output, "", "") for output in reversed(graph.outputs)]
-    inner = set(graph.inputs)
+    inner, stale = set(graph.inputs), assigned_since(graph)
     while pending and len(lines) < max_nodes:
         node, own, below = pending.pop()
         style = "variable" if node.op is None else "op"
@@ -166,6 +179,8 @@ def _tree(
             details = [shape_text(node.shape), _value(node) if node in names else ""]
             if node in adjoint:
                 details.append(f"adjoint {_value(adjoint[node])}")
+            if node in stale:
+                details.append(f"({STALE})")
             if users.get(node, 0) > 1 and node in names:
                 details.append("(shared)")
             line = "  ".join([line, *filter(None, details)])
@@ -194,11 +209,12 @@ def _table(
 ) -> str:
     listed = [node for node in graph.nodes if node in names]
     limit = max(16, width // 3)
+    stale = assigned_since(graph)
     columns: dict[str, Callable[[Tensor], str]] = {
         "node": lambda node: fit(_written(node, names), limit),
         "shape": lambda node: shape_text(node.shape) or "scalar",
         "dtype": lambda node: str(node.dtype),
-        "value": _value,
+        "value": lambda node: f"{_value(node)} ({STALE})" if node in stale else _value(node),
         "adjoint": lambda node: _value(adjoint[node]) if node in adjoint else "",
         "made at": _place,
     }
