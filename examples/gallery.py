@@ -74,7 +74,7 @@ save("second_order", gd.draw(second, labels=["expression", "value"]))
 save("simplified", gd.draw(second, labels=["expression", "value"], simplify=True))
 
 # Layers of sigmoids: the gradient shrinks by orders of magnitude on its way back from the loss.
-vanishing = nn.MLP([10] * 6 + [1], "sigmoid", in_features=4, seed=0, dtype="float64")
+vanishing = nn.MLP([10] * 4 + [1], "sigmoid", in_features=4, seed=0, dtype="float64")
 loss = gd.mean(vanishing(batch) ** 2).named("L")
 save("vanishing", gd.draw(loss, colour="gradient", collapse=True))
 save("flops", gd.draw(probabilities, colour="flops", collapse=True))

@@ -311,6 +311,8 @@ def test_a_direction_is_what_the_pass_begins_with() -> None:
     w = gd.variable([1.0, 2.0], name="w")
     table = gd.trace((w * 3.0).named("h"), mode="forward", wrt=w, seed=[0.0, 1.0])
     assert table["h"].running_derivative == ("3·[0, 1] = [0, 3]",)
+    assert table.header[4] == "running derivative in a direction of w"
+    assert r"running derivative $\text{in a direction of } w$" in table.latex()
 
 
 def test_comparisons_transposes_and_means_are_written_as_in_mathematics() -> None:

@@ -207,7 +207,9 @@ class _Tracer:
         rows = [self.row(node, groups, local, users) for node in order]
         stored = {node for parts in local.values() for symbol, _ in parts.values() for node in symbol.uses}
         title = self.symbol(self.output if self.mode == "reverse" else self.wrt)  # type: ignore[arg-type]
-        if self.mode == "forward":
+        if self.mode == "forward" and self.wrt is not None and self.wrt.size != 1:
+            derivative = f"in a direction of {title.text}", rf"\text{{in a direction of }} {title.latex}"
+        elif self.mode == "forward":
             derivative = f"d·/d{title.text}", rf"d\,\cdot/d {title.latex}"
         else:
             derivative = f"∂{title.text}/∂·", rf"\partial {title.latex}/\partial\,\cdot"
