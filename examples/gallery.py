@@ -71,9 +71,14 @@ t = gd.variable(2.0, name="x")
 first = gd.adjoints((t * gd.sin(t)).named("y"))[t].named("y′")
 second = gd.adjoints(first)[t].named("y″")
 save("second_order", gd.draw(second, labels=["expression", "value"]))
+save("simplified", gd.draw(second, labels=["expression", "value"], simplify=True))
 
 # Layers of sigmoids: the gradient shrinks by orders of magnitude on its way back from the loss.
-vanishing = nn.MLP([10] * 6 + [1], "sigmoid", in_features=4, seed=0, dtype="float64")
+vanishing = nn.MLP([10] * 4 + [1], "sigmoid", in_features=4, seed=0, dtype="float64")
 loss = gd.mean(vanishing(batch) ** 2).named("L")
 save("vanishing", gd.draw(loss, colour="gradient", collapse=True))
 save("flops", gd.draw(probabilities, colour="flops", collapse=True))
+
+# A network of two layers for one example, with its loss: what every layer makes of it.
+small = nn.MLP([3, 2], "tanh", in_features=2, seed=1)
+save("values", gd.draw(small, inputs=[[0.5, -1.0]], loss=lambda y: nn.softmax_cross_entropy(y, [1])))

@@ -184,7 +184,7 @@ def attach() -> None:
     Tensor.__array_function__ = _array_function  # type: ignore[attr-defined]
 
 
-_TABLE_OPTIONS = {"mode", "wrt", "seed", "named", "digits"}
+_TABLE_OPTIONS = {"mode", "wrt", "seed", "named", "simplify", "digits"}
 
 
 def trace(x: Any, /, *positions: Any, **options: Any) -> Any:

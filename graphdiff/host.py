@@ -181,7 +181,12 @@ def describe(value: Any, width: int = 72) -> str:
     if array.size == 0 or array.dtype.kind not in "fiub":
         return f"{array.dtype}{list(array.shape)}"
     numbers = array.astype(np.float64)
-    return f"mean {numbers.mean():.3g}, min {numbers.min():.3g}, max {numbers.max():.3g}"
+    low, mean, high = numbers.min(), numbers.mean(), numbers.max()
+    if low == high:
+        return f"all {low:.3g}"
+    if array.dtype.kind == "f" and abs(mean) < np.finfo(array.dtype).eps * max(-low, high):
+        mean = 0.0  # what is left of numbers that cancel is rounding
+    return f"mean {mean:.3g}, min {low:.3g}, max {high:.3g}"
 
 
 def count_nan(array: np.ndarray[Any, Any]) -> int:

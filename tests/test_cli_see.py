@@ -57,6 +57,13 @@ def test_draw(ending: str, tmp_path: Path) -> None:
         assert {"a", "b", "6", "adjoint 5", "adjoint 2"} <= set(words)
 
 
+def test_without_a_file_draw_prints_the_tree() -> None:
+    result = run("draw", *EXAMPLE, "--adjoints")
+    assert result.stdout == run("show", *EXAMPLE, "--style", "tree", "--adjoints").stdout
+    assert result.stderr == "An .svg, .png, .pdf, .dot or .html file is drawn with -o FILE.\n"
+    assert run("draw", "x * 1.0", "x=2", "--simplify").stdout == "x  2\n"
+
+
 def test_draw_passes_on_what_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[dict[str, Any]] = []
     plain = gd.draw.draw
@@ -96,7 +103,7 @@ def test_without_values_the_graph_has_none() -> None:
 
 def test_trace_has_the_lectures_numbers() -> None:
     table = run("trace", *LOGISTIC, "--wrt", "W").output
-    assert "−0.00037018373" in table
+    assert "−0.000370184" in table
     assert "stored for the backward pass" in table
     forward = run("trace", "c = a + b; d = b + 1; e = c * d", "a=2", "b=1", "--mode", "forward", "--wrt", "b").output
     assert forward.splitlines()[-2].endswith("2·1 + 3·1 = 5")
@@ -119,8 +126,8 @@ def test_trace_to_files(tmp_path: Path) -> None:
     assert page.startswith("<!doctype html>")
     assert "3·1 + 2·1 = 5" in page
     rows = list(csv.DictReader((tmp_path / "x.csv").open()))
-    assert [row["running derivative ∂v3/∂·"] for row in rows] == ["1", "1·3 = 3", "1·2 = 2", "3·1 + 2·1 = 5"]
-    assert rows[0]["local derivative"] == "∂v3/∂v1 = v2 = 2; ∂v3/∂v2 = v1 = 3"
+    assert [row["running derivative ∂v₃/∂·"] for row in rows] == ["1", "1·3 = 3", "1·2 = 2", "3·1 + 2·1 = 5"]
+    assert rows[0]["local derivative"] == "∂v₃/∂v₁ = v₂ = 2; ∂v₃/∂v₂ = v₁ = 3"
     assert r"\begin{tabular}" in (tmp_path / "x.tex").read_text()
     assert (tmp_path / "x.txt").read_text() == run("trace", *EXAMPLE, "--wrt", "b").output
 
@@ -142,7 +149,7 @@ def test_a_function_of_a_file(model: Path) -> None:
     assert "model.py:3" in result.output
     given = run("show", f"{model}:energy", "x=[1,0]", "w=[0,5]", "--style", "tree")
     assert given.output.splitlines()[1].endswith("ran") or "x @ w" in given.output
-    assert "v1 = x @ w  0" in given.output
+    assert "v₁ = x @ w  0" in given.output
     assert run("show", f"{model}:pair", "x=4", "--style", "tree").output.count("x·") == 2
 
 
@@ -162,10 +169,13 @@ def test_explore_saves_the_page_of_the_drawing(tmp_path: Path, model: Path, monk
     assert [path for _, path in saved] == [page, page]
     assert "tanh" in saved[1][0]
     assert opened == [str(page)]
+    monkeypatch.setattr("tempfile.mkdtemp", lambda prefix: str(tmp_path))
+    assert run("explore", *EXAMPLE).output == f"wrote {tmp_path / 'graph.html'}\n"
+    assert opened == [str(page), str(tmp_path / "graph.html")]
 
 
 def test_an_expression_may_begin_with_a_minus_sign(tmp_path: Path) -> None:
-    assert run("show", "-a", "a=1", "--style", "tree").output == "v1 = −a  -1\n└─ a  1\n".replace("-1", "−1")
+    assert run("show", "-a", "a=1", "--style", "tree").output == "v₁ = −a  -1\n└─ a  1\n".replace("-1", "−1")
     assert run("show", "-hypot(a, a)", "a=-3").exit_code == 0
     assert run("show", "-a", "a=1", "-o", "x").exit_code == 2
 
@@ -186,7 +196,16 @@ BAD = {
     ("trace", "a + b", "a=1", "b=1", "--wrt", "c"): (2, "no input 'c'; there are a, b"),
     ("trace", "a", "a=1", "-o", "x.doc"): (1, ".html, .tex, .csv, .txt, not '.doc'"),
     ("trace", "a", "a=1", "-o", "missing/x.csv"): (1, "cannot write missing/x.csv"),
-    ("draw", "a", "a=1"): (2, "Missing option '-o'"),
+    ("draw", "a", "a=1", "--mode", "reverse"): (
+        2,
+        "--mode is for a picture: give -o FILE, an .svg",
+    ),
+    ("draw", "a", "a=1", "--wrt", "a"): (2, "--wrt is for a picture"),
+    ("draw", "a", "a=1", "--max-nodes", "3"): (2, "--max-nodes is for a picture"),
+    ("show", "a", "a=1", "--data", "x.csv"): (2, "--data and --row are for MODEL.safetensors"),
+    ("show", "m.safetensors", "a=1"): (2, "give --data instead of values"),
+    ("show", "m.safetensors", "--row", "2"): (2, "give --data too"),
+    ("show", "m.safetensors"): (1, "m.safetensors"),
     ("draw", "a", "a=1", "-o", "x.gif"): (1, "not 'gif'"),
     ("draw", "a", "a=1", "-o", "missing/x.svg"): (1, "cannot write missing/x.svg"),
     ("explore", "a", "a=1", "-o", "x.svg"): (2, "x.svg is no .html file"),

@@ -72,17 +72,17 @@ def test_a_graph_without_values_is_drawn_in_symbols() -> None:
 def test_seeds() -> None:
     x = gd.variable([1.0, 2.0], name="x")
     y = (x * x).named("y")
-    assert "tangent = [2., 0.]" in texts(gd.draw(y, mode="forward", seed=[1.0, 0.0]))
-    assert "adjoint = [2., 4.]" in texts(gd.draw(y, mode="reverse", seed=[1.0, 1.0]))
+    assert "tangent = [2, 0]" in texts(gd.draw(y, mode="forward", seed=[1.0, 0.0]))
+    assert "adjoint = [2, 4]" in texts(gd.draw(y, mode="reverse", seed=[1.0, 1.0]))
 
 
 def test_a_graph_is_drawn_from_its_inputs_on() -> None:
     _, _, e = lecture()
     c, d = e.inputs
     assert {label.split("\n")[0] for label in labels(gd.draw(gd.Graph(e, inputs=[c, d])))} == {
-        "c = +",
-        "d = +",
-        "e = ×",
+        "c",
+        "d",
+        "e = c·d",
     }
 
 
@@ -90,7 +90,7 @@ def test_after_an_optimisers_step_the_graph_can_still_be_looked_at() -> None:
     a, _, e = lecture()
     e.backward()
     a.assign(7.0)
-    assert "e = ×\n6" in labels(gd.draw(e))
+    assert {"e = c·d\n6", "a\n7\nassigned since", "b\n1"} <= set(labels(gd.draw(e)))
     with pytest.raises(StaleError):
         gd.draw(e, adjoints=True)
 
@@ -100,7 +100,7 @@ def test_labels_are_shown_line_by_line() -> None:
     y = gd.exp(x).named("y")
     asked = ["name", "op", "expression", "shape", "dtype", "value", "flops", "bytes", "tangent", "adjoint"]
     drawing = gd.draw(gd.sum(y), labels=asked[:8])
-    statistics = "mean 2.72,\nmin 2.72, max 2.72"
+    statistics = "all 2.72"
     assert f"y\nexp\ny = e^x\n2 × 3\nfloat64\n{statistics}\n6 flops\n48 bytes" in [
         label.replace("[[2.7183, 2.7183, 2.7183],\n[2.7183, 2.7183, 2.7183]]", statistics) for label in labels(drawing)
     ]
@@ -117,7 +117,7 @@ def test_numbers_have_as_many_digits_as_asked_for() -> None:
 
 
 def test_small_arrays_are_written_without_padding() -> None:
-    assert "x\n3\n[0.334, 0.2911, −0.1]" in labels(gd.draw(gd.variable([0.334, 0.2911, -0.1], name="x")))
+    assert "x\n(3,)\n[0.334, 0.2911, −0.1]" in labels(gd.draw(gd.variable([0.334, 0.2911, -0.1], name="x")))
 
 
 def test_names_that_are_cut_are_whole_where_the_pointer_rests() -> None:
@@ -133,7 +133,7 @@ def test_the_backward_graph_joined_reads_values_of_the_forward_graph() -> None:
     _, _, e = lecture()
     drawing = gd.draw(e, backward="joined")
     assert "∂e/∂b\n+\n5" in labels(drawing)
-    assert ("d = +", "∂e/∂c = ∂e/∂a", "") in edges(drawing)
+    assert ("d = b + 1", "∂e/∂c = ∂e/∂a", "") in edges(drawing)
     assert clusters(drawing) == []
 
 
@@ -159,7 +159,7 @@ def test_layers_are_clusters_with_their_weights() -> None:
     _, loss = network()
     drawing = gd.draw(loss)
     assert sorted(clusters(drawing)) == ["activation1", "linear0", "linear2"]
-    assert drawing.source.index("linear0") < drawing.source.index(">W<") < drawing.source.index("linear2")
+    assert drawing.source.index("linear0") < drawing.source.index(">W₁<") < drawing.source.index("linear2")
 
 
 @pytest.mark.parametrize("collapse", [True, 1, ["linear0", "activation1", "linear2"], "*[0-9]"])
@@ -191,7 +191,7 @@ def test_composites_are_one_node_that_opens() -> None:
     assert "peripheries=2" in closed.source
     opened = gd.draw(y + 1, expand="prod", mode="reverse", labels=["name", "op", "value"])
     assert clusters(opened) == ["Π"]
-    assert "×\n[24.]" in labels(opened)
+    assert "×\n[24]" in labels(opened)
     assert "<b>x</b>" not in opened.source[opened.source.index("subgraph") : opened.source.rindex("\t}")]
     assert "peripheries" not in opened.source
     twice = gd.draw(gd.prod(x) + gd.prod(x), expand=True)
@@ -201,7 +201,7 @@ def test_composites_are_one_node_that_opens() -> None:
 def test_derivatives_within_an_opened_composite_are_those_of_the_whole() -> None:
     x = gd.variable([1.0, 2.0, 3.0, 4.0], name="x")
     found = texts(gd.draw(gd.prod(x).named("y"), expand=True, mode="reverse"))
-    assert "∂y/∂x = [24., 12., 8., 6.]" in found
+    assert "∂y/∂x = [24, 12, 8, 6]" in found
 
 
 def test_expanding_what_is_not_there_says_what_is() -> None:
@@ -323,7 +323,7 @@ def test_a_model_that_does_not_tell_its_input_says_how_to() -> None:
         gd.draw(gd.nn.MLP([3, 2], in_features=4), input_shape="x")
     with pytest.raises(GraphError, match=r"draw the model's output"):
         gd.draw(gd.nn.MLP([3, 2], in_features=4), expand=True)
-    with pytest.raises(GraphError, match=r"input_shape is for drawing a model"):
+    with pytest.raises(GraphError, match=r"input_shape, inputs and loss are for drawing a model"):
         gd.draw(lecture()[2], input_shape=3)
 
 
@@ -352,7 +352,7 @@ def test_the_simple_layout_keeps_the_direction_and_overlaps_nothing(
     where = {label.split("\n")[0]: tuple(map(int, place)) for label, place in zip(labels(drawing), placed, strict=True)}
     axis, sign = {"LR": (0, 1), "RL": (0, -1), "TB": (1, -1), "BT": (1, 1)}[rankdir]
     assert sign * where["tanh"][axis] < sign * where["L = mean"][axis]
-    assert sign * where["W"][axis] < sign * where["tanh"][axis]
+    assert sign * where["W₁"][axis] < sign * where["tanh"][axis]
 
 
 def test_collapsed_scopes_may_close_a_cycle() -> None:
@@ -404,3 +404,32 @@ def test_sizes_of_what_has_no_value() -> None:
         gd.draw(y, colour="gradient")
     with pytest.raises(GraphError, match=r"has no value, and no time to measure"):
         gd.draw(y, colour="time")
+
+
+def test_what_carries_no_derivative_has_none_written_on_it() -> None:
+    x = gd.variable(2.0, name="x")
+    drawing = gd.draw(gd.where((x > 1).named("m"), x * x, gd.exp(x)).named("y"), mode="forward")
+    [mask] = [label for label in labels(drawing) if label.startswith("m")]
+    assert mask == "m = x > 1\n= True"
+    told = {(origin, target): label for origin, target, label in edges(drawing)}
+    assert told["m = x > 1", "y = where(m, v₁, v₂)"] == ""
+    assert told["x = 2", "m = x > 1"] == ""
+
+
+def test_literals_in_labels_have_the_digits_of_the_drawing() -> None:
+    x = gd.variable(1.0, name="x")
+    assert "y = x·1.732" in texts(gd.draw((x * 3.0**0.5).named("y")))
+
+
+def test_masks_and_scales_are_drawn_within_their_layers() -> None:
+    norm, drop = gd.nn.BatchNorm(3, dtype="float64"), gd.nn.Dropout(0.5, seed=0)
+    model = gd.nn.Sequential(gd.nn.Linear(3, 2, dtype="float64"), norm, drop)
+    x = gd.variable(np.ones((4, 2)) * [[1.0], [2.0], [3.0], [5.0]], name="x")
+    assert {label.split("\n")[0] for label in labels(gd.draw(model(x), collapse=True))} == {
+        "x",
+        "linear0",
+        "batchnorm1",
+        "dropout2",
+    }
+    layers = {label.split("\n")[0] for label in labels(gd.draw(model))}
+    assert layers == {"x", "0 Linear", "1 BatchNorm", "2 Dropout"}

@@ -240,7 +240,7 @@ def test_a_graph_that_the_page_does_not_compute_shows_recorded_numbers(opened: O
     assert "3\t−1" in tab.node()  # the cofactors
     assert tab.tab.locator(".field").count() == 0
     assert "de" not in tab.press("3", "End").step().split("\n")[0]
-    assert "dy/dA" in tab.step()
+    assert "tangent of y = 3" in tab.step()  # A has four elements: there is no dy/dA
 
 
 def test_large_arrays_are_statistics_and_a_histogram(opened: Open) -> None:
@@ -468,3 +468,14 @@ def test_a_cell_of_a_notebook_holds_the_page(chromium: Any) -> None:
     assert "∂e/∂a = 2" in frame.locator("#step").inner_text()
     assert html.unescape(re.findall(r'srcdoc="(.*?)" sandbox', cell, re.DOTALL)[0]) == gd.draw(lecture()).page().html
     tab.close()
+
+
+def test_derivatives_of_arrays_are_named_for_what_they_are(opened: Open) -> None:
+    w = gd.variable([1.0, 2.0], name="w")
+    y = (w * w).named("y")
+    tab = opened(y)
+    assert "∂Σy/∂w = [2, 4]" in tab.press("2", "End").step()
+    assert tab.boxes()[0] == "w|[1, 2]|∂Σy/∂w = [2, 4]"
+    assert "tangent of y = [2, 4]" in tab.press("3", "End").step()
+    assert tab.boxes()[1] == "y = w·w|[1, 4]|tangent = [2, 4]"
+    assert "as all elements of w grow alike" in tab.press("Home").step()

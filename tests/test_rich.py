@@ -35,7 +35,7 @@ def test_leaves_and_tensors_without_a_value() -> None:
         "op": "variable",
         "shape": "2 × 3",
         "dtype": "float32",
-        "value": "[[0., 1., 2.], [3., 4., 5.]]",
+        "value": "[[0, 1, 2], [3, 4, 5]]",
     }
     assert "<svg" not in x._repr_html_()
     assert cells(gd.constant(1)._repr_html_())["op"] == "constant"

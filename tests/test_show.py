@@ -107,3 +107,20 @@ def test_a_narrow_table_drops_what_it_has_no_room_for() -> None:
     assert heads[0] == ["node", "shape", "dtype", "value", "made", "at"]
     assert [len(head) for head in heads] == sorted((len(head) for head in heads), reverse=True)
     assert heads[-1] == ["node", "value"]
+
+
+def test_a_tree_keeps_its_shape_while_half_the_width_is_left() -> None:
+    x = gd.variable(0.5, name="x")
+    made = text(gd.exp(gd.sin(gd.cos(gd.tanh(x * x)))), style="tree", width=40)
+    assert "            ├─ x" in made
+    assert "deep" not in made
+
+
+def test_a_variable_that_was_assigned_since_says_so() -> None:
+    a, b = gd.variable(2.0, name="a"), gd.variable(1.0, name="b")
+    e = (a * b).named("e")
+    a.assign(7.0)
+    made = text(e, adjoints=False)
+    assert "├─ a  7  (assigned since)\n└─ b  1\n" in made
+    assert "7 (assigned since)" in made.split("\n\n")[1]
+    assert "assigned" not in text((a * b).named("e"))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import re
 import shutil
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +19,10 @@ import click
 from graphdiff import draw as drawing
 from graphdiff.atomic import write_atomically
 from graphdiff.cli.common import Names, errors_told, function_of, random_arrays
+from graphdiff.cli.models import model_of, tensors_of
 from graphdiff.draw.export import ENDINGS, document
+from graphdiff.draw.names import names_of, plain_name
+from graphdiff.draw.symbols import DIGITS
 from graphdiff.errors import GraphError
 from graphdiff.expression import parse
 from graphdiff.graph import Graph
@@ -30,8 +35,11 @@ _TARGET = """
 
     TARGET is an expression such as "(a + b) * (b + 1)", in which parts may be named: "c = a + b; c * c". VALUE is a
     number or an array, a=2 w=[1,2,3]; without any, the graph has no values. TARGET may also be FILE.py:FUNCTION, which
-    is run on the values given for its parameters, or on random arrays of --shapes.
+    is run on the values given for its parameters, or on random arrays of --shapes; or a MODEL.safetensors that
+    `graphdiff train` wrote, which with --data is run on a row of that table, and its loss shown.
 """
+
+_PICTURES = "An .svg, .png, .pdf, .dot or .html file"
 
 _DRAW_EXAMPLES = """\b
 Examples:
@@ -39,6 +47,7 @@ Examples:
   graphdiff draw "(a + b) * (b + 1)" a=2 b=1 --mode forward --wrt b -o e.png
   graphdiff draw "c = w @ x; log(1 + exp(-c))" w=[1,2] x=[3,4] -o loss.pdf
   graphdiff draw model.py:energy --shapes 3x4 --shapes 4 -o energy.svg
+  graphdiff draw model.safetensors --data flowers.csv --row 7 --colour gradient -o gradient.svg
 """
 
 _SHOW_EXAMPLES = """\b
@@ -59,6 +68,7 @@ _EXPLORE_EXAMPLES = """\b
 Examples:
   graphdiff explore "(a + b) * (b + 1)" a=2 b=1 -o page.html --open
   graphdiff explore model.py:energy --shapes 6 -o energy.html
+  graphdiff explore model.safetensors --data flowers.csv --row 7
 """
 
 
@@ -79,21 +89,40 @@ class _Command(click.Command):
 
 
 def _of_a_graph(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the arguments and options that say which graph to look at."""
-    command.__doc__ = f"{command.__doc__}{_TARGET}"
+    """Give a command the arguments and options that say which graph to look at, and call it with that graph."""
+
+    @functools.wraps(command)
+    def found(**given: Any) -> None:
+        chosen = {name: given.pop(name) for name in ("target", "values", "shapes", "seed", "data", "rows")}
+        with _reported():
+            command(_outputs(**chosen), **given)
+
+    found.__doc__ = f"{command.__doc__}{_TARGET}"
     for decorate in (
         click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Fixes the random arrays."),
+        click.option("--row", "rows", multiple=True, type=int, help="Of --data; the first is 1, which is the default."),
+        click.option("--data", type=click.Path(path_type=Path), help="A table to run MODEL.safetensors on."),
         click.option("--shapes", multiple=True, help="One per parameter of FUNCTION: 3x4, or 0 for a number."),
         click.argument("values", nargs=-1, metavar="[NAME=VALUE]..."),
         click.argument("target"),
     ):
-        command = decorate(command)
-    return command
+        found = decorate(found)
+    return found
 
 
-def _outputs(target: str, values: tuple[str, ...], shapes: tuple[str, ...], seed: int) -> Any:
-    """Return the Tensors to look at."""
+def _outputs(
+    target: str, values: tuple[str, ...], shapes: tuple[str, ...], seed: int, data: Path | None, rows: tuple[int, ...]
+) -> Any:
+    """Return the Tensors, or the model, to look at."""
     given = dict(map(_assignment, values))
+    if target.strip().endswith(".safetensors"):
+        if given or shapes:
+            raise click.UsageError("a model is run on a table: give --data instead of values")
+        if rows and data is None:
+            raise click.UsageError("--row is of a table: give --data too")
+        return model_of(Path(target.strip()), data, rows or (1,))
+    if data is not None or rows:
+        raise click.UsageError("--data and --row are for MODEL.safetensors; give an expression's values as NAME=VALUE")
     if not re.fullmatch(r".+\.py:\w+", target):
         if shapes:
             raise click.UsageError("--shapes is for FILE.py:FUNCTION; give an expression's values as NAME=VALUE")
@@ -139,16 +168,18 @@ def _input_named(name: str | None, outputs: Any) -> Tensor | None:
     """Return the input that --wrt names."""
     if name is None:
         return None
-    leaves = Graph(outputs).inputs
-    for leaf in leaves:
-        if leaf.name == name:
+    graph = Graph(outputs)
+    names = names_of(graph.nodes)
+    leaves = {names[leaf]: leaf for leaf in graph.inputs}
+    for title, leaf in leaves.items():
+        if name in (title, plain_name(title)):
             return leaf
-    known = ", ".join(sorted(leaf.name for leaf in leaves if leaf.name))
+    known = ", ".join(sorted(leaves))
     raise click.BadParameter(f"the expression has no input {name!r}; there are {known or 'none'}", param_hint="--wrt")
 
 
 def _single(outputs: Any) -> Tensor:
-    leaves, _ = flatten(outputs)
+    leaves, _ = flatten(tensors_of(outputs))
     if len(leaves) != 1:
         raise GraphError(f"a trace is of one output, and there are {len(leaves)}")
     return leaves[0]  # type: ignore[no-any-return]
@@ -156,9 +187,7 @@ def _single(outputs: Any) -> Tensor:
 
 @click.command(cls=_Command, epilog=_DRAW_EXAMPLES)
 @_of_a_graph
-@click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path), help="An .svg, .png, .pdf or .dot file."
-)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help=f"{_PICTURES}; by default text is printed.")
 @click.option("--mode", type=click.Choice(["forward", "reverse", "both"]), help="Annotate tangents, adjoints or both.")
 @click.option("--wrt", help="The input that tangents start from; needed where there are several.")
 @click.option("--direction", help="That of an array --wrt in forward mode; in reverse mode an array output's adjoint.")
@@ -168,26 +197,26 @@ def _single(outputs: Any) -> Tensor:
 @click.option("--backward", type=click.Choice(["joined", "beside"]), help="Draw the derivative's graph too.")
 @click.option("--collapse", is_flag=True, help="Name scopes as one box each.")
 @click.option("--expand", is_flag=True, help="Open composites.")
+@click.option("--simplify", is_flag=True, help="Without products with 1 and sums with 0.")
 @click.option("--colour", type=click.Choice(["gradient", "flops", "bytes", "time"]), help="Fill nodes by this.")
 @click.option("--max-nodes", type=click.IntRange(1), help="Fold what is farther from the outputs.")
 @click.option("--rankdir", type=click.Choice(["LR", "TB", "BT", "RL"]), help="From the inputs to the outputs.")
-def draw(
-    target: str,
-    values: tuple[str, ...],
-    shapes: tuple[str, ...],
-    seed: int,
-    output: Path,
-    wrt: str | None,
-    direction: str | None,
-    **options: Any,
-) -> None:
-    """Draw a graph."""
-    with _reported():
-        outputs = _outputs(target, values, shapes, seed)
-        options |= {"wrt": _input_named(wrt, outputs), "seed": _array(direction)}
-        # What is not asked for is left to the defaults of gd.draw.
-        chosen = {name: value for name, value in options.items() if value is not None and value is not False}
-        path = drawing.draw(outputs, **chosen).save(output)
+def draw(outputs: Any, output: Path | None, wrt: str | None, direction: str | None, **options: Any) -> None:
+    """Draw a graph, or without -o print it as a tree."""
+    if output is None:
+        pictured = [name for name, value in options.items() if value and name not in ("adjoints", "simplify")]
+        if pictured or wrt or direction:
+            option = (pictured or ["wrt" if wrt else "direction"])[0].replace("_", "-")
+            raise click.UsageError(f"--{option} is for a picture: give -o FILE, {_PICTURES.lower()}")
+        drawing.show(tensors_of(outputs), style="tree", adjoints=options["adjoints"], simplify=options["simplify"])
+        click.echo(f"{_PICTURES} is drawn with -o FILE.", err=True)
+        return
+    if wrt is not None:
+        outputs = tensors_of(outputs)
+    options |= {"wrt": _input_named(wrt, outputs), "seed": _array(direction)}
+    # What is not asked for is left to the defaults of gd.draw.
+    chosen = {name: value for name, value in options.items() if value is not None and value is not False}
+    path = drawing.draw(outputs, **chosen).save(output)
     click.echo(f"wrote {path}")
 
 
@@ -196,18 +225,9 @@ def draw(
 @click.option("--style", default="both", show_default=True, type=click.Choice(["both", "tree", "table"]))
 @click.option("--adjoints", is_flag=True, help="Show the derivative of the output by every node.")
 @click.option("--width", type=click.IntRange(20), help="Columns; by default the terminal's.")
-def show(
-    target: str,
-    values: tuple[str, ...],
-    shapes: tuple[str, ...],
-    seed: int,
-    style: str,
-    adjoints: bool,
-    width: int | None,
-) -> None:
+def show(outputs: Any, style: str, adjoints: bool, width: int | None) -> None:
     """Print a graph as a tree and as a table."""
-    with _reported():
-        drawing.show(_outputs(target, values, shapes, seed), style=style, adjoints=adjoints, width=width)
+    drawing.show(tensors_of(outputs), style=style, adjoints=adjoints, width=width)
 
 
 @click.command(cls=_Command, epilog=_TRACE_EXAMPLES)
@@ -216,41 +236,29 @@ def show(
 @click.option("--wrt", help="The input to differentiate by; forward mode needs it where there are several.")
 @click.option("--direction", help="That of an array --wrt in forward mode; in reverse mode an array output's adjoint.")
 @click.option("--named", is_flag=True, help="A row for each named part only.")
-@click.option("--digits", default=8, show_default=True, type=click.IntRange(1, 17), help="Significant digits.")
+@click.option("--digits", default=DIGITS, show_default=True, type=click.IntRange(1, 17), help="Significant digits.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help=f"Write {', '.join(ENDINGS)} instead.")
-def trace(
-    target: str,
-    values: tuple[str, ...],
-    shapes: tuple[str, ...],
-    seed: int,
-    wrt: str | None,
-    direction: str | None,
-    output: Path | None,
-    **options: Any,
-) -> None:
+def trace(outputs: Any, wrt: str | None, direction: str | None, output: Path | None, **options: Any) -> None:
     """Print the evaluation trace table of an expression: every local and running derivative."""
-    with _reported():
-        made = _single(_outputs(target, values, shapes, seed))
-        table = drawing.trace(made, wrt=_input_named(wrt, made), seed=_array(direction), **options)
-        if output is not None:
-            path = write_atomically(output, document(table, output.suffix).encode())
-            click.echo(f"wrote {path}")
-        else:
-            click.echo(table.text(shutil.get_terminal_size().columns if sys.stdout.isatty() else None))
+    made = _single(outputs)
+    table = drawing.trace(made, wrt=_input_named(wrt, made), seed=_array(direction), **options)
+    if output is not None:
+        path = write_atomically(output, document(table, output.suffix).encode())
+        click.echo(f"wrote {path}")
+    else:
+        click.echo(table.text(shutil.get_terminal_size().columns if sys.stdout.isatty() else None))
 
 
 @click.command(cls=_Command, epilog=_EXPLORE_EXAMPLES)
 @_of_a_graph
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="An .html file.")
-@click.option("--open", "opened", is_flag=True, help="Open the page in the browser.")
-def explore(
-    target: str, values: tuple[str, ...], shapes: tuple[str, ...], seed: int, output: Path, opened: bool
-) -> None:
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="An .html file; by default a temporary one.")
+@click.option("--open", "opened", is_flag=True, help="Open the page in the browser; without -o it is.")
+def explore(outputs: Any, output: Path | None, opened: bool) -> None:
     """Write a page to step through a graph's values and derivatives: one file that needs no network."""
-    if output.suffix.lower() != ".html":
+    if output is not None and output.suffix.lower() != ".html":
         raise click.BadParameter(f"{output} is no .html file", param_hint="--output")
-    with _reported():
-        path = drawing.draw(_outputs(target, values, shapes, seed)).save(output)
+    drawn = drawing.draw(outputs)
+    path = drawn.save(Path(tempfile.mkdtemp(prefix="graphdiff-")) / "graph.html" if output is None else output)
     click.echo(f"wrote {path}")
-    if opened:
+    if opened or output is None:
         click.launch(str(path))

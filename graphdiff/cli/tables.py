@@ -19,7 +19,7 @@ from graphdiff.train import Saved, load
 from graphdiff.train.columns import encode, encode_target
 from graphdiff.train.tables import Table, read_table
 
-__all__ = ["evaluate", "predict", "scores_of"]
+__all__ = ["evaluate", "loaded", "predict", "scores_of"]
 
 _PREDICT_EXAMPLES = """\b
 Examples:
@@ -46,7 +46,8 @@ def scores_of(saved: Saved, inputs: Any, table: Table, target: str, rows: Any = 
     return scores | ({"R²": 1 - float(np.mean(wrong**2) / spread)} if spread else {})
 
 
-def _loaded(model: Path, data: Path) -> tuple[Saved, Table, Any]:
+def loaded(model: Path, data: Path) -> tuple[Saved, Table, Any]:
+    """Return a model, a table, and the table's columns as the model takes them, before scaling."""
     saved = load(model)
     try:
         columns = [(column["name"], column["kind"]) for column in saved.columns or []]
@@ -70,7 +71,7 @@ def predict(model: Path, data: Path, output: Path | None, backend: str) -> None:
     Of classes, their probabilities are written too.
     """
     with errors_told(), use_backend(backend):
-        saved, _, inputs = _loaded(model, data)
+        saved, _, inputs = loaded(model, data)
         values = saved(inputs)
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
@@ -97,7 +98,7 @@ def predict(model: Path, data: Path, output: Path | None, backend: str) -> None:
 def evaluate(model: Path, data: Path, backend: str) -> None:
     """Compare a model's predictions with the target column of DATA."""
     with errors_told(), use_backend(backend):
-        saved, table, inputs = _loaded(model, data)
+        saved, table, inputs = loaded(model, data)
         scores = scores_of(saved, inputs, table, saved.notes["target"])
         click.echo(f"{len(table)} rows")
         for name, value in scores.items():

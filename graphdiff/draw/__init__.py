@@ -8,8 +8,9 @@ from typing import Any
 
 from graphdiff.draw.dot import Drawing, draw
 from graphdiff.draw.path_sums import Paths, paths
-from graphdiff.draw.table import Trace, trace
+from graphdiff.draw.table import Trace
 from graphdiff.draw.text import show
+from graphdiff.draw.tracer import trace
 
 __all__ = ["Drawing", "Paths", "Trace", "draw", "paths", "show", "trace"]
 

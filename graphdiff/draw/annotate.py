@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from graphdiff import host
 from graphdiff.differentiate.forward import tangents
 from graphdiff.differentiate.reverse import adjoints
+from graphdiff.draw.columns import clean, fit, shape_text, text_width
 from graphdiff.draw.measure import flops_of, seconds_of
+from graphdiff.draw.names import names_of
 from graphdiff.draw.options import Options
 from graphdiff.draw.partials import local_symbol
 from graphdiff.draw.picture import Line
-from graphdiff.draw.symbols import expression, local_derivatives, names_of, number, shown, symbol_of
-from graphdiff.draw.table import clean, fit
-from graphdiff.draw.text import known_adjoints
+from graphdiff.draw.symbols import Symbol, expression, local_derivatives, number, shown, symbol_of
+from graphdiff.draw.text import STALE, assigned_since, known_adjoints
 from graphdiff.errors import GraphError
 from graphdiff.graph import Graph
 from graphdiff.node_costs import nbytes
@@ -22,8 +24,8 @@ from graphdiff.tensor import Tensor, Variable
 
 __all__ = ["Annotations", "seconds_text", "symbol_line"]
 
-_NAME, _LINE = 32, 48
-"""The most columns of a name within a formula, and of a line."""
+_NAME, _LINE, _ON_ARROW = 32, 48, 28
+"""The most columns of a name within a formula, of a line, and of a value between two layers."""
 
 
 class Annotations:
@@ -45,6 +47,7 @@ class Annotations:
 
     def __init__(self, graph: Graph, options: Options, batch: int | None = None) -> None:
         self.graph, self.options, self.batch = graph, options, batch
+        self.sources, self.stale = set(graph.inputs), assigned_since(graph)
         self.names = {node: fit(clean(title), _NAME) for node, title in names_of(graph.nodes).items()}
         self.adjoint = _adjoints(graph, options)
         self.wrt = _followed(graph, options) if options.tangents else None
@@ -54,7 +57,7 @@ class Annotations:
         self._parts: dict[Tensor, list[Any]] = {}
         self._written: dict[str, Callable[[Tensor], str]] = {
             "op": symbol_line,
-            "name": lambda node: clean(node.name or ""),
+            "name": lambda node: self.names[node] if node.name else "",
             "expression": self.expression,
             "shape": self.shape,
             "dtype": lambda node: str(node.dtype),
@@ -89,16 +92,12 @@ class Annotations:
         elif self.options.mode is not None:
             made = self._lecture_lines(node)
         else:
-            title = symbol_line(node)
-            if node.name:
-                name = fit(clean(node.name), _NAME)
-                title = f"{name} = {title}" if title else name
-            made = [("title", title), ("shape", self.shape(node))]
+            made = [("title", self.title(node)), ("shape", self.shape(node))]
             if self.options.colour is None:
                 made.append(("value", self.value(node)))
             if node in self.adjoint and self.options.backward is None and self.options.colour is None:
                 made.append(("adjoint", f"adjoint {self.figure(self.adjoint[node])}"))
-        return _lines(made)
+        return _lines([*made, ("note", STALE)] if node in self.stale else made)
 
     def _lecture_lines(self, node: Tensor) -> list[tuple[str, str]]:
         written, value = self.expression(node), self.value(node)
@@ -122,22 +121,39 @@ class Annotations:
         name, value = self.names.get(node, ""), self.value(node)
         return [Line(" = ".join(filter(None, (name, value if not node.shape else ""))), "title")]
 
+    def title(self, node: Tensor) -> str:
+        """Return ``c = a + b`` where a reader knows all three, otherwise ``L = cross_entropy``, or the op alone."""
+        if node.op is None or node in self.sources:
+            return self.names[node] if node.name else symbol_line(node)
+        if not node.name:
+            return symbol_line(node)
+        if all(operand.name or operand not in self.names for operand in node.inputs):
+            written = self.expression(node)
+            if text_width(written) <= _NAME:
+                return written
+        return f"{self.names[node]} = {symbol_line(node)}"
+
     def shape(self, node: Tensor) -> str:
-        """Return ``3 × 4``; the axis of examples of a model is n."""
-        lengths = [str(length) for length in node.shape]
+        """Return the shape; the axis of examples of a model is n."""
+        lengths: list[int | str] = [*node.shape]
         if lengths and node.shape[0] == self.batch and node.__class__ is not Variable:
             lengths[0] = "n"
-        return " × ".join(lengths)
+        return shape_text(lengths)
 
     def value(self, node: Tensor) -> str:
         """Return a value: a number, a small array in full, a large one as mean and range."""
         return self.figure(node) if node.has_value else ""
 
+    def carried(self, node: Tensor) -> str:
+        """Return what goes from one layer to the next: a value where that is short, or else its shape."""
+        value = self.value(node) if node.size > 1 else ""
+        return value if value.startswith("[") and len(value) <= _ON_ARROW else self.shape(node)
+
     def expression(self, node: Tensor) -> str:
         """Return ``c = a + b``; for a leaf its name."""
-        if node.op is None:
+        if node.op is None or node in self.sources:
             return self.names.get(node, "")
-        written = expression(node, [symbol_of(each, self.names) for each in node.inputs]).text
+        written = expression(node, self.symbols(node)).text
         return f"{self.names[node]} = {written}"
 
     def figure(self, node: Tensor) -> str:
@@ -148,10 +164,7 @@ class Annotations:
             return str(node.item())
         if node.shape == () and float(node).is_integer() and abs(float(node)) < 10**6:
             return number(float(node), 7)
-        text = shown(node.numpy(), self.options.digits)
-        for padded, plain in (("[ ", "["), (" ,", ","), (" ]", "]")):  # NumPy pads numbers to one width
-            text = text.replace(padded, plain)
-        return text
+        return shown(node.numpy(), self.options.digits)
 
     def adjoint_text(self, node: Tensor) -> str:
         """Return ``∂e/∂c = 2``."""
@@ -163,7 +176,7 @@ class Annotations:
 
     def tangent_text(self, node: Tensor) -> str:
         """Return ``∂c/∂b = 1``."""
-        if self.wrt is None or node not in self.names or not node.recorded:
+        if self.wrt is None or node not in self.names or not node.recorded or not host.is_real_floating(node.dtype):
             return ""
         found = self.tangent.get(node)
         if found is not None and not found.has_value:
@@ -171,13 +184,18 @@ class Annotations:
         left = "tangent" if self.options.seed is not None else f"∂{self.names[node]}/∂{self.names[self.wrt]}"
         return f"{left} = {'0' if found is None else self.figure(found)}"
 
+    def symbols(self, node: Tensor) -> list[Symbol]:
+        """Return how a node's operands are written."""
+        return [symbol_of(each, self.names, self.options.digits) for each in node.inputs]
+
     # Edges -----------------------------------------------------------------------------------------------------
 
     def edge(self, operand: Tensor, node: Tensor, position: int) -> str:
         """Return ``∂e/∂c = d = 2``: a local derivative in symbols where a lecture has them, a scalar's as a number."""
-        if not self.options.on_edges or operand not in self.names or not operand.recorded:
+        smooth = host.is_real_floating(operand.dtype) and host.is_real_floating(node.dtype)
+        if not self.options.on_edges or operand not in self.names or not operand.recorded or not smooth:
             return ""
-        symbols = [symbol_of(each, self.names) for each in node.inputs]
+        symbols = self.symbols(node)
         own = f"∂{self.names[node]}/∂{self.names[operand]}"
         symbol = local_symbol(node, position, symbol_of(node, self.names), symbols)
         parts = [own] if symbol.text == own else [own, symbol.text]
@@ -214,7 +232,7 @@ def _tone(label: str) -> str:
         return "title"
     if label in ("adjoint", "tangent"):
         return label
-    return "faint" if label in ("shape", "dtype", "flops", "bytes", "time") else "plain"
+    return "faint" if label in ("shape", "dtype", "flops", "bytes", "time", "note") else "plain"
 
 
 def seconds_text(seconds: float) -> str:

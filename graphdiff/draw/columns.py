@@ -6,7 +6,7 @@ import textwrap
 import unicodedata
 from collections.abc import Sequence
 
-__all__ = ["WIDEST", "align", "clean", "fit", "text_width"]
+__all__ = ["WIDEST", "align", "clean", "fit", "shape_text", "text_width"]
 
 WIDEST = 60
 """Columns that a cell of a table takes at most."""
@@ -15,6 +15,11 @@ WIDEST = 60
 def clean(text: str) -> str:
     """Return text on one line: characters that do not print become their escapes."""
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+
+
+def shape_text(lengths: Sequence[int | str]) -> str:
+    """Return ``3 × 4``; ``(3,)`` of a vector, since a bare 3 looks like a value; nothing of a scalar."""
+    return f"({lengths[0]},)" if len(lengths) == 1 else " × ".join(map(str, lengths))
 
 
 def text_width(text: str) -> int:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+from graphdiff import host
 from graphdiff.draw.annotate import Annotations, seconds_text, symbol_line
 from graphdiff.draw.colours import shade, swatches
+from graphdiff.draw.columns import clean, fit
 from graphdiff.draw.measure import flops_of
 from graphdiff.draw.options import Options
 from graphdiff.draw.picture import Arrow, Box, Line, Picture, Scope
 from graphdiff.draw.scopes import collapsed_scopes, enclosing, scopes_of
 from graphdiff.draw.symbols import number
-from graphdiff.draw.table import clean, fit
 from graphdiff.graph import Graph
 from graphdiff.node_costs import nbytes
 from graphdiff.op import Composite
@@ -30,10 +31,10 @@ _LEGENDS = {
 
 @dataclass(frozen=True)
 class Layers:
-    """The graph of a model: the clusters that nodes are drawn in, and the length of the axis of examples."""
+    """The graph of a model: the clusters that nodes are drawn in, and the length of its batch if any will do."""
 
     scopes: Mapping[Tensor, Scope]
-    batch: int
+    batch: int | None
 
 
 def compose(graph: Graph, options: Options, layers: Layers | None = None, opened: Collection[str] = ()) -> Picture:
@@ -148,7 +149,10 @@ class _Composer:
             lines.append(Line(f"{sum(map(nbytes, nodes)):,} bytes", "faint"))
         if self.options.asks("time"):
             lines.append(Line(seconds_text(sum(self.notes.seconds.get(node, 0.0) for node in nodes)), "faint"))
-        style = "output" if any(node in self.outputs for node in nodes) else "scope"
+        made = [node for node in nodes if node in self.outputs]
+        if self.layers is not None and self.options.colour is None:
+            lines += [Line(value) for value in map(self.notes.value, made) if value]
+        style = "output" if made else "scope"
         return Box(lines, style, scope[:-1])
 
     def _contents(self, nodes: list[Tensor]) -> list[Line]:
@@ -177,11 +181,13 @@ class _Composer:
                 if origin != target and (origin, target) not in joined:
                     joined.add((origin, target))
                     folded = _FOLDED in (origin, target)
-                    label = "" if folded else self.notes.shape(operand)
+                    told = self.notes.carried if operand in self.boxed else self.notes.shape
+                    label = "" if folded else told(operand)
                     self.picture.arrows.append(Arrow(origin, target, label, "folded" if folded else "plain"))
             else:
-                label = self.notes.edge(operand, node, position) if self.layers is None else self.notes.shape(operand)
-                kind = "plain" if self.options.mode in (None, "both") or not operand.recorded else self.options.mode
+                label = self.notes.edge(operand, node, position) if self.layers is None else self.notes.carried(operand)
+                carries = operand.recorded and all(host.is_real_floating(each.dtype) for each in (operand, node))
+                kind = "plain" if self.options.mode in (None, "both") or not carries else self.options.mode
                 self.picture.arrows.append(Arrow(origin, target, label, kind))
 
     def _draw_literal(self, literal: Tensor, node: Tensor, position: int) -> None:

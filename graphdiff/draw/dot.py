@@ -6,15 +6,17 @@ import contextlib
 import io
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphdiff.atomic import write_atomically
 from graphdiff.draw.compose import Layers, compose
+from graphdiff.draw.example import Example, drawn_by_itself
 from graphdiff.draw.expand import open_composites
 from graphdiff.draw.options import Options
+from graphdiff.draw.simplify import simplified
 from graphdiff.draw.svg import fitted
 from graphdiff.draw.write import to_dot
 from graphdiff.errors import GraphError
@@ -39,7 +41,7 @@ class Drawing:
     source : str
         The DOT text.
     outputs : Tensor, nested structure of Tensors, or Graph
-        What was drawn; of a model its output for a placeholder.
+        What was drawn; of a model its output, or its loss.
     """
 
     def __init__(self, source: str, outputs: Any = None) -> None:
@@ -101,7 +103,10 @@ def draw(
     max_nodes: int | None = 1000,
     digits: int = 4,
     rankdir: str = "LR",
+    simplify: bool = False,
     input_shape: int | Sequence[int] | None = None,
+    inputs: Any = None,
+    loss: Callable[[Tensor], Tensor] | None = None,
 ) -> Drawing:
     """Draw the graph below `outputs`, or the layers of a model.
 
@@ -142,8 +147,15 @@ def draw(
         Significant digits of numbers.
     rankdir : {"LR", "BT", "TB", "RL"}
         From the leaves to the outputs: to the right, upwards, downwards, to the left.
+    simplify : bool
+        Draw a simpler graph that computes the same, as planning does: the graph of a derivative without what the chain
+        rule writes as 1·x and x + 0, and what is written twice once.
     input_shape : int or sequence of int, optional
         Of one example: what a model is drawn for, where its first layer does not tell.
+    inputs : array-like, optional
+        Examples that a model is drawn for: what its layers make of them is known then, on the page too.
+    loss : callable, optional
+        With `inputs`: what is computed of the model's output and drawn behind it, for adjoints to start from.
 
     Returns
     -------
@@ -163,22 +175,38 @@ def draw(
     True
     >>> gd.draw(gd.nn.MLP([16, 3], in_features=4)).render("svg")[:5]
     b'<?xml'
+    >>> model = gd.nn.MLP([3, 2], "tanh", in_features=2)
+    >>> drawing = gd.draw(model, inputs=[[0.5, -1.0]], loss=lambda y: gd.nn.softmax_cross_entropy(y, [1]))
+    >>> "loss = cross_entropy" in drawing.source
+    True
     """
     options = Options(
-        mode, wrt, seed, labels, adjoints, local, backward, collapse, expand, colour, max_nodes, digits, rankdir
+        mode=mode,
+        wrt=wrt,
+        seed=seed,
+        labels=labels,
+        adjoints=adjoints,
+        local=local,
+        backward=backward,
+        collapse=collapse,
+        expand=expand,
+        colour=colour,
+        max_nodes=max_nodes,
+        digits=digits,
+        rankdir=rankdir,
+        simplify=simplify,
     )
-    # A model has a method for this: modules of layers lie above this one, which knows of graphs only.
-    draw_layers = getattr(type(outputs), "__graphdiff_draw__", None)
-    if draw_layers is not None:
-        return draw_layers(outputs, options, input_shape)  # type: ignore[no-any-return]
-    if input_shape is not None:
-        raise GraphError("input_shape is for drawing a model; a graph has its shapes")
-    return draw_graph(outputs, options)
+    drawn = drawn_by_itself(outputs, options, Example(input_shape, inputs, loss))
+    return draw_graph(outputs, options) if drawn is None else drawn  # type: ignore[no-any-return]
 
 
 def draw_graph(outputs: Any, options: Options, layers: Layers | None = None) -> Drawing:
     """Draw a graph, its nodes in the clusters of `layers` or else in their name scopes."""
     graph = outputs if isinstance(outputs, Graph) else Graph(outputs)
+    if options.simplify:
+        simpler = simplified(graph)
+        graph = outputs = simpler.graph
+        options = replace(options, wrt=simpler.of(options.wrt))
     opened: set[str] = set()
     if options.expand is not False:
         stands, opened = open_composites(graph.outputs, options.expand)

@@ -47,6 +47,7 @@ class Options:
     max_nodes: int | None = 1000
     digits: int = 4
     rankdir: str = "LR"
+    simplify: bool = False
 
     def __post_init__(self) -> None:
         for name, known in _CHOICES.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from graphdiff.draw.symbols import Number, Symbol, written
+from graphdiff.draw.symbols import Number, Symbol, transposed, written
 from graphdiff.op import Elementwise, Linear
 from graphdiff.tensor import Tensor
 
@@ -158,8 +158,8 @@ def local_symbol(node: Tensor, position: int, out: Symbol, operands: Sequence[Sy
     Returns
     -------
     Symbol
-        An elementwise op's own partial derivative; a matrix product's other factor, transposed; 1 for a sum;
-        otherwise ∂out/∂operand.
+        An elementwise op's own partial derivative; a matrix product's other factor, transposed; 1 for a sum, 1/n for a
+        mean;        otherwise ∂out/∂operand.
     """
     op = node.op
     assert op is not None
@@ -173,11 +173,11 @@ def local_symbol(node: Tensor, position: int, out: Symbol, operands: Sequence[Sy
         except (TypeError, AttributeError, ValueError):  # a user's rule that needs arrays
             pass
     if op.name == "matmul":
-        other = operands[1 - position]
-        text, latex = other.inside(5)
-        return Symbol(f"{text}ᵀ", rf"{latex}^\top", _POWER, other.uses)
+        return transposed(operands[1 - position])
     if op.name == "sum":
         return Number(1)
+    if op.name == "mean" and node.size:
+        return Number(1) / Number(node.inputs[0].size // node.size)
     by = operands[position]
     # What a rule that is not written out keeps is not known here: all that it may read.
     kept = () if isinstance(op, Linear) else [operand for operand in node.inputs if operand.recorded]

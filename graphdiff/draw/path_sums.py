@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from graphdiff.differentiate.reverse import below
 from graphdiff.draw.columns import clean, fit
-from graphdiff.draw.symbols import local_derivatives, names_of, number
+from graphdiff.draw.names import names_of
+from graphdiff.draw.symbols import local_derivatives, number
 from graphdiff.errors import GraphError
-from graphdiff.graph import topological_order
+from graphdiff.graph import Graph, topological_order
 from graphdiff.tensor import Tensor
 
 __all__ = ["Path", "Paths", "paths"]
@@ -75,7 +76,7 @@ class Paths:
         self.y, self.x = y, x
         self._between = below(order, [x])
         self._order = [node for node in order if node in self._between and node.serial >= x.serial]
-        self._names = {node: clean(title) for node, title in names_of(order).items()}
+        self._names = {node: clean(title) for node, title in names_of(Graph(y).nodes).items()}
         if any(node.size != 1 for node in self._order):
             raise GraphError("paths are of scalar expressions: some node between has more than one element")
         y.value  # noqa: B018 - raises if a placeholder is not fed

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
 
-from graphdiff.draw.columns import clean, fit
+from graphdiff.draw.columns import clean, fit, shape_text
 from graphdiff.draw.dot import draw
 from graphdiff.draw.symbols import shown
 from graphdiff.graph import Graph
@@ -50,7 +50,7 @@ def tensor_html(node: Tensor) -> str:
     facts = {
         "name": node.name or "",
         "op": node.op.name if node.op else type(node).__name__.lower() if node.recorded else "constant",
-        "shape": " × ".join(map(str, node.shape)) or "scalar",
+        "shape": shape_text(node.shape) or "scalar",
         "dtype": str(node.dtype),
         "value": shown(node.numpy()) if node.has_value else "none: a placeholder below has not been fed",
     }

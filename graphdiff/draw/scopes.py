@@ -16,21 +16,24 @@ __all__ = ["collapsed_scopes", "enclosing", "scopes_of"]
 def scopes_of(graph: Graph, opened: Collection[str] = ()) -> dict[Tensor, Scope]:
     """Return the scope of every node: of an op where it was made, of a parameter the innermost around all its users.
 
-    A variable counts as a parameter if it stands right of the operator, as weights and biases do: an input stays in
-    sight when a layer is drawn as one box. What lies in the scopes of opened composites are ops only: their operands
-    stay outside.
+    A variable counts as a parameter if it stands right of the operator, as weights and biases do, or beside what its
+    scope has computed, as the scale of a normalisation does: an input stays in sight when a layer is drawn as one box.
+    An unnamed array that is not recorded, such as a mask, belongs to where it is used. What lies in the scopes of
+    opened composites are ops only: their operands stay outside.
     """
     found = {node: tuple(node.scope.split("/")) if node.scope else () for node in graph if node.op is not None}
     users: dict[Tensor, list[Scope]] = {}
     leading: set[Tensor] = set()
     for operand, node, position in graph.edges:
-        users.setdefault(operand, []).append(_outside(found.get(node, ()), opened))
-        if position == 0:
+        scope = found.get(node, ())
+        users.setdefault(operand, []).append(_outside(scope, opened))
+        if position == 0 and not any(scope and found.get(other) == scope for other in node.inputs[1:]):
             leading.add(operand)
     for node in graph:
         if node.op is None:
             parameter = node.__class__ is Variable and node not in leading
-            found[node] = _common(users.get(node, [()])) if parameter else ()
+            inner = parameter or not (node.recorded or node.name)
+            found[node] = _common(users.get(node, [()])) if inner else ()
     return found
 
 

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from graphdiff import host
 from graphdiff.backend import use_backend, working_on
 from graphdiff.differentiate.reverse import adjoints, fitted
+from graphdiff.draw.names import plain_name
 from graphdiff.op import OPS, Composite
-from graphdiff.tensor import Tensor, Variable, variable
+from graphdiff.tensor import Tensor, variable
 
 __all__ = [
+    "DIGITS",
     "Number",
     "Symbol",
     "escape_latex",
     "expression",
     "local_derivatives",
-    "names_of",
     "number",
     "shown",
     "symbol_of",
+    "transposed",
     "written",
 ]
 
+DIGITS = 6
+"""Significant digits of a number, where no other are asked for."""
 ATOM, POWER, PRODUCT, SUM, LOOSE = 5, 4, 3, 2, 1
 
 
@@ -140,6 +146,15 @@ _ESCAPES = {
     "×": r"\ensuremath{\times}",
     "∂": r"\ensuremath{\partial}",
     "ᵀ": r"\ensuremath{^\top}",
+    "ℓ": r"\ensuremath{\ell}",
+    "∇": r"\ensuremath{\nabla}",
+    "′": r"\ensuremath{'}",
+    "″": r"\ensuremath{''}",
+    "‖": r"\ensuremath{\|}",
+    "√": r"\ensuremath{\surd}",
+    "≤": r"\ensuremath{\leq}",
+    "≥": r"\ensuremath{\geq}",
+    "→": r"\ensuremath{\rightarrow}",
 }
 _LETTERS = (
     "alpha beta gamma delta varepsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon varphi chi "
@@ -148,7 +163,6 @@ _LETTERS = (
 _GREEK = {
     letter: f"\\{name}" for letter, name in zip("αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΦΨΩ", _LETTERS.split(), strict=True)
 }
-_SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 
 
 def escape_latex(text: str) -> str:
@@ -160,7 +174,7 @@ def escape_latex(text: str) -> str:
         elif character in _GREEK:
             made.append(rf"\ensuremath{{{_GREEK[character]}}}")
         elif character in "₀₁₂₃₄₅₆₇₈₉":
-            made.append(rf"\ensuremath{{_{character.translate(_SUBSCRIPTS)}}}")
+            made.append(rf"\ensuremath{{_{plain_name(character)}}}")
         elif character.isprintable() and (character < "\u0250"):
             made.append(character)
         else:
@@ -168,68 +182,49 @@ def escape_latex(text: str) -> str:
     return "".join(made)
 
 
+_ACCENTS = {"\u0302": "hat", "\u0304": "bar", "\u0303": "tilde", "\u0307": "dot", "\u0308": "ddot", "\u20d7": "vec"}
+_NAME = re.compile(r"(.)([\u0302\u0304\u0303\u0307\u0308\u20d7]?)(?:_?([0-9]+)|_([A-Za-z]+))?([′″']*)")
+"""A letter, perhaps with an accent, an index and primes."""
+
+
 def _name_symbol(name: str, uses: Iterable[Tensor] = ()) -> Symbol:
-    """Return a name: in LaTeX a letter with an index where it reads as one, upright text otherwise."""
-    plain = name.translate(_SUBSCRIPTS)
-    head = plain.rstrip("0123456789").rstrip("_")
-    tail = plain[len(head) :].lstrip("_")
-    if len(head) == 1 and (head in _GREEK or (head.isalpha() and head.isascii())):
-        latex = _GREEK.get(head, head) + (f"_{{{tail}}}" if tail else "")
-    else:
-        latex = rf"\text{{{escape_latex(name)}}}"
+    """Return a name: in LaTeX a letter with accent, index and primes where it reads as one, upright text otherwise."""
+    latex = rf"\text{{{escape_latex(name)}}}"
+    parts = _NAME.fullmatch(unicodedata.normalize("NFD", plain_name(name)))
+    if parts is not None:
+        letter, accent, number, word, primes = parts.groups()
+        if letter in _GREEK or letter == "ℓ" or (letter.isalpha() and letter.isascii()):
+            latex = r"\ell" if letter == "ℓ" else _GREEK.get(letter, letter)
+            latex = rf"\{_ACCENTS[accent]}{{{latex}}}" if accent else latex
+            index = number or (rf"\text{{{word}}}" if word else "")
+            latex += (f"_{{{index}}}" if index else "") + primes.replace("″", "''").replace("′", "'")
     return Symbol(name, latex, ATOM, uses)
 
 
-def number(value: Any, digits: int = 8) -> str:
+def number(value: Any, digits: int = DIGITS) -> str:
     """Return a number with `digits` significant digits and a proper minus sign."""
     return f"{value:.{digits}g}".replace("-", "−") if not isinstance(value, (bool, str)) else str(value)
 
 
-def shown(array: Any, digits: int = 8, width: int = 40) -> str:
+_PADDING = re.compile(r"(?<=\[) +| +(?=[,\]])|(?<=\d)\.(?=[ ,\]])")
+"""What NumPy adds to numbers that they stand below each other in rows: blanks, and the points of whole numbers."""
+
+
+def shown(array: Any, digits: int = DIGITS, width: int = 40) -> str:
     """Return an array as text: a scalar as a number, a small one in full, a large one as its range."""
     if array.shape == ():
         return number(array.item(), digits)
-    return host.describe(array, width=width).replace("-", "−")
+    return _PADDING.sub("", host.describe(array, width=width).replace("-", "−"))
 
 
-def names_of(nodes: Sequence[Tensor], outputs: Sequence[Tensor] = ()) -> dict[Tensor, str]:
-    """Return a short name for every node that is no unnamed literal: its own, or v1, v2, … where that is free."""
-    taken: set[str] = {node.name for node in nodes if node.name}
-    used: set[str] = set()
-    found: dict[Tensor, str] = {}
-    count = 0
-    for node in nodes:
-        if node.name:
-            title, copy = node.name, 2
-            while title in used:
-                title, copy = f"{node.name}′{copy}", copy + 1
-        elif node.op is None and not node.recorded and node.size == 1:
-            continue
-        else:
-            count += 1
-            title = f"{_stem(node)}{count}"
-            while title in taken:
-                count += 1
-                title = f"{_stem(node)}{count}"
-        used.add(title)
-        found[node] = title
-    return found
-
-
-def _stem(node: Tensor) -> str:
-    if node.op is not None:
-        return "v"
-    return "x" if node.__class__ is Variable or node.recorded else "k"
-
-
-def symbol_of(node: Tensor, names: Mapping[Tensor, str]) -> Symbol:
-    """Return how a node is written where it is used."""
+def symbol_of(node: Tensor, names: Mapping[Tensor, str], digits: int = DIGITS) -> Symbol:
+    """Return how a node is written where it is used; a literal to so many digits."""
     title = names.get(node)
     if title is None:
         if not node.has_value or node.size != 1:
             return Symbol(node.describe())
         # float32 knows seven digits: more would show 1e-5 as 9.9999997e-06.
-        return Symbol(number(node.item(), 6 if node.dtype.itemsize < 8 else 8))
+        return Symbol(number(node.item(), min(digits, 6) if node.dtype.itemsize < 8 else digits))
     return _name_symbol(title, (node,))
 
 
@@ -247,6 +242,16 @@ def _function_of(name: str) -> Symbol:
 def _exponential(x: Symbol) -> Symbol:
     plain = x.level == ATOM or (x.text.startswith("−") and not set(" ·/^") & set(x.text))
     return Symbol(f"e^{x.text}" if plain else f"e^({x.text})", f"e^{{{x.latex}}}", POWER, x.uses)
+
+
+def _compared(sign: str, latex: str) -> Callable[[Symbol, Symbol], Symbol]:
+    return lambda x, y: x.join(y, (f" {sign} ", f" {latex} "), LOOSE, tight=True)
+
+
+def transposed(symbol: Symbol) -> Symbol:
+    """Return a matrix transposed."""
+    text, latex = symbol.inside(ATOM)
+    return Symbol(f"{text}ᵀ", rf"{latex}^\top", POWER, symbol.uses)
 
 
 # How each op is written, of its operands.
@@ -267,6 +272,12 @@ _WRITTEN: dict[str, Callable[..., Symbol]] = {
     "maximum": _call("max"),
     "minimum": _call("min"),
     "matmul": lambda x, y: x.join(y, (" @ ", r"\,"), PRODUCT),
+    "greater": _compared(">", ">"),
+    "greater_equal": _compared("≥", r"\geq"),
+    "less": _compared("<", "<"),
+    "less_equal": _compared("≤", r"\leq"),
+    "equal": _compared("=", "="),
+    "not_equal": _compared("≠", r"\neq"),
 }
 
 
@@ -278,13 +289,30 @@ def written(name: str, operands: Sequence[Symbol]) -> Symbol:
 def expression(node: Tensor, operands: Sequence[Symbol]) -> Symbol:
     """Return the node's op applied to its operands; for a leaf its name is all there is."""
     assert node.op is not None
+    if node.op.name == "permute_dims" and node.attributes["axes"] == (1, 0):
+        return transposed(operands[0])
     made = written(node.op.name, operands)
     if node.op.name not in _WRITTEN and node.attributes:
-        told = {key: value for key, value in node.attributes.items() if value is not None and value is not False}
-        extra = ", ".join(f"{key}={_brief(value)}" for key, value in told.items())
+        extra = ", ".join(f"{key}={text}" for key, text in _told(node))
         if extra:
-            made = Symbol(f"{made.text[:-1]}, {extra})", None, ATOM, made.uses)
+            latex = rf"{made.latex.removesuffix(_CLOSING)},\ \text{{{escape_latex(extra)}}}{_CLOSING}"
+            made = Symbol(f"{made.text[:-1]}, {extra})", latex, ATOM, made.uses)
     return made
+
+
+_CLOSING = r"\right)"
+
+
+def _told(node: Tensor) -> Iterator[tuple[str, str]]:
+    """Yield the attributes that say something: not those that are off, nor the axes of a reduction over all."""
+    for key, value in node.attributes.items():
+        if value is None or value is False:
+            continue
+        if key == "axis" and isinstance(value, tuple):
+            if len(value) == node.inputs[0].ndim and not node.ndim:
+                continue
+            value = value[0] if len(value) == 1 else value
+        yield key, _brief(value)
 
 
 def _brief(value: Any) -> str:

@@ -1,34 +1,19 @@
-"""Evaluation trace tables, as a lecture writes them."""
+"""Evaluation trace tables: what they hold, and how they are shown as text, HTML and LaTeX."""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator, Mapping, Sequence
+import textwrap
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from graphdiff import host
-from graphdiff.differentiate.forward import tangents
-from graphdiff.differentiate.reverse import adjoints, below
-from graphdiff.draw.columns import WIDEST, align, clean, fit, text_width
-from graphdiff.draw.partials import local_symbol
-from graphdiff.draw.symbols import (
-    Number,
-    Symbol,
-    escape_latex,
-    expression,
-    local_derivatives,
-    names_of,
-    number,
-    shown,
-    symbol_of,
-)
-from graphdiff.errors import GraphError
-from graphdiff.graph import Graph, topological_order
-from graphdiff.op import GRAPH, Elementwise
+from graphdiff.draw.columns import WIDEST, align, fit, text_width
+from graphdiff.draw.names import plain_name
+from graphdiff.draw.symbols import escape_latex
 from graphdiff.tensor import Tensor
 
-__all__ = ["Row", "Trace", "trace"]
+__all__ = ["Row", "Trace"]
 
 _NARROWEST = 18
 """Columns that a cell of a text table is given at least; in a narrower terminal cells are written below each other."""
@@ -121,7 +106,7 @@ class Trace:
         while width is not None and max(map(text_width, made.splitlines())) > width:
             limit -= 1
             if limit < _NARROWEST:
-                made = self._stacked()
+                made = self._stacked(width)
                 break
             made = align(self.header, cells, limit, wrap=True)
         lines = made.splitlines()
@@ -129,17 +114,19 @@ class Trace:
             lines.append(fit(self._note(), 200))
         return "\n".join(lines if width is None else [fit(line, width) for line in lines])
 
-    def _stacked(self) -> str:
-        """Return the table with its cells below each other."""
+    def _stacked(self, width: int) -> str:
+        """Return the table with its cells below each other, broken into lines of `width` columns."""
         titles = [fit(title, 32) for title in self.header]
         indentation = max(map(text_width, titles)) + 2
+        room = max(_NARROWEST, width - indentation - 2)
         lines: list[str] = []
         for first, *cells in self.cells():
             lines.extend(first)
             for title, cell in zip(titles[1:], cells):
-                for position, line in enumerate(filter(None, cell)):
+                pieces = [piece for line in cell for piece in textwrap.wrap(line, room, subsequent_indent="  ")]
+                for position, piece in enumerate(pieces):
                     head = title if position == 0 else ""
-                    lines.append(f"  {head}{' ' * (indentation - text_width(head))}{line}")
+                    lines.append(f"  {head}{' ' * (indentation - text_width(head))}{piece}")
         return "\n".join(lines)
 
     def __str__(self) -> str:
@@ -158,9 +145,9 @@ class Trace:
         if isinstance(name, int):
             return self.rows[name]
         for row in self.rows:
-            if row.name == name:
+            if name in (row.name, plain_name(row.name)):
                 return row
-        raise KeyError(name)
+        raise KeyError(f"the table has no row {name!r}; its rows are {', '.join(row.name for row in self.rows)}"[:400])
 
     def html(self) -> str:
         """Return the table as HTML, every text escaped."""
@@ -192,285 +179,3 @@ class Trace:
 
     def _repr_latex_(self) -> str:
         return self.latex()
-
-
-def trace(
-    output: Tensor,
-    *,
-    mode: str = "reverse",
-    wrt: Tensor | None = None,
-    seed: Any = None,
-    named: bool = False,
-    digits: int = 8,
-) -> Trace:
-    """Return the evaluation trace table of an expression.
-
-    Parameters
-    ----------
-    output : Tensor
-    mode : {"forward", "reverse"}
-        Forward: the derivative of every node by the input `wrt`. Reverse: the derivative of the output by every node,
-        and which values must be stored for it.
-    wrt : Tensor, optional
-        The input. Forward mode needs it unless there is only one; reverse mode then shows only what lies between.
-    seed : array-like, optional
-        The direction of a non-scalar `wrt`, or the adjoint of a non-scalar output.
-    named : bool
-        One row for each named node only, unnamed ones written out within it.
-    digits : int
-        Significant digits of numbers.
-
-    Returns
-    -------
-    Trace
-
-    Examples
-    --------
-    >>> import graphdiff as gd
-    >>> a, b = gd.variable(2.0, name="a"), gd.variable(1.0, name="b")
-    >>> c, d = (a + b).named("c"), (b + 1).named("d")
-    >>> print(gd.trace((c * d).named("e"), mode="forward", wrt=b))
-    expression  local derivative  value  numeric value  running derivative d·/db
-    ──────────  ────────────────  ─────  ─────────────  ────────────────────────
-    a                                    2              0
-    b                                    1              1
-    c = a + b   ∂c/∂a = 1         2 + 1  3              1·0 + 1·1 = 1
-                ∂c/∂b = 1
-    d = b + 1   ∂d/∂b = 1         1 + 1  2              1·1 = 1
-    e = c·d     ∂e/∂c = d = 2     3·2    6              2·1 + 3·1 = 5
-                ∂e/∂d = c = 3
-    """
-    if not isinstance(output, Tensor):
-        raise GraphError(f"a trace is of a Tensor, not {type(output).__name__}")
-    if mode not in ("forward", "reverse"):
-        raise GraphError(f"mode is 'forward' or 'reverse', not {mode!r}")
-    return _Tracer(output, mode, wrt, seed, named, digits).table()
-
-
-class _Tracer:
-    """One table in the making."""
-
-    def __init__(self, output: Tensor, mode: str, wrt: Tensor | None, seed: Any, named: bool, digits: int) -> None:
-        self.output, self.mode, self.digits = output, mode, digits
-        graph = Graph(output)
-        if wrt is None and mode == "forward":
-            if len(graph.inputs) != 1:
-                raise GraphError(
-                    f"forward mode follows one input: say which with wrt=…; there are "
-                    f"{', '.join(leaf.describe() for leaf in graph.inputs) or 'none'}"
-                )
-            wrt = graph.inputs[0]
-        order = topological_order([output])
-        if wrt is not None and wrt not in set(order):
-            raise GraphError(f"no path leads from the input {wrt.describe()} to the output")
-        self.wrt = wrt
-        self.dependent = set(order) if wrt is None else below(order, [wrt])
-        kept = [node for node in graph.nodes if node.recorded or node.name or node.size != 1]
-        if mode == "reverse":
-            kept = [node for node in kept if node in self.dependent]
-        if named:
-            kept = [node for node in kept if node.name or node.op is None or node is output]
-        self.names = {node: clean(title) for node, title in names_of(kept).items()}
-        self.rows = set(kept)
-        self.kept = kept
-        self.others = {node: clean(title) for node, title in names_of([n for n in graph.nodes if n.name]).items()}
-        self.derivative: Mapping[Tensor, Any]
-        if mode == "forward":
-            assert wrt is not None
-            if seed is None and wrt.size != 1:
-                raise GraphError(f"{wrt.describe()} has {wrt.size} elements: give the direction with seed=…")
-            start = _ones(wrt) if seed is None else seed
-            self.derivative = tangents(output, {wrt: start})
-        else:
-            self.derivative = adjoints(output, seed, None if wrt is None else [wrt])
-
-    def symbol(self, node: Tensor) -> Symbol:
-        return symbol_of(node, self.names if node in self.names else self.others)
-
-    def figure(self, node: Tensor) -> Symbol:
-        """Return a node's number, to stand in its name's place."""
-        if not node.has_value or node.size != 1 or node.shape:
-            return self.symbol(node)
-        text = number(node.item(), self.digits)
-        return _figure(text)
-
-    def group(self, node: Tensor) -> list[Tensor]:
-        """Return the nodes that a row stands for, in topological order: itself and unnamed ones below it."""
-        seen, pending = {node}, [node]
-        while pending:
-            for operand in pending.pop().inputs:
-                if operand.op is not None and operand not in self.rows and operand not in seen and not operand.name:
-                    seen.add(operand)
-                    pending.append(operand)
-        return sorted(seen, key=lambda each: each.serial)
-
-    def write(self, group: Sequence[Tensor], numbers: bool) -> dict[Tensor, Symbol]:
-        found: dict[Tensor, Symbol] = {}
-        inside = set(group)
-        for node in group:
-            operands = [
-                found[each] if each in inside else self.figure(each) if numbers else self.symbol(each)
-                for each in node.inputs
-            ]
-            found[node] = expression(node, operands)
-        return found
-
-    def locals(self, group: Sequence[Tensor]) -> dict[Tensor, tuple[Symbol, Any]]:
-        """Return the row's derivative by each row or leaf that it reads: in symbols, and as an array if known."""
-        last, inside = group[-1], set(group)
-        written = self.write(group, numbers=False)
-        written[last] = self.symbol(last)
-        scalar = all(each.size == 1 and each.has_value for node in group for each in (node, *node.inputs))
-        known = scalar or (len(group) == 1 and isinstance(last.op, Elementwise) and last.has_value)
-        symbols: dict[Tensor, Symbol] = {last: Number(1)}
-        numbers: dict[Tensor, Any] = {last: 1.0}
-        for node in reversed(group):
-            if node not in symbols:
-                continue
-            operands = [written[each] if each in inside else self.symbol(each) for each in node.inputs]
-            parts = local_derivatives(node) if known else [None] * len(node.inputs)
-            for position, operand in enumerate(node.inputs):
-                if operand not in self.dependent and not (self.mode == "forward" and operand.recorded):
-                    continue
-                if known and parts[position] is None:
-                    continue
-                term = symbols[node] * local_symbol(node, position, written[node], operands)
-                symbols[operand] = term if operand not in symbols else symbols[operand] + term
-                if known:
-                    part = numbers[node] * parts[position]
-                    numbers[operand] = numbers[operand] + part if operand in numbers else part
-        return {each: (symbol, numbers.get(each)) for each, symbol in symbols.items() if each not in inside}
-
-    def table(self) -> Trace:
-        groups = {node: self.group(node) for node in self.kept if node.op is not None}
-        local = {node: self.locals(group) for node, group in groups.items()}
-        users: dict[Tensor, list[Tensor]] = {}
-        for node, parts in local.items():
-            for operand in parts:
-                users.setdefault(operand, []).append(node)
-        order = self.kept if self.mode == "forward" else self.kept[::-1]
-        rows = [self.row(node, groups, local, users) for node in order]
-        stored = {node for parts in local.values() for symbol, _ in parts.values() for node in symbol.uses}
-        title = self.symbol(self.output if self.mode == "reverse" else self.wrt)  # type: ignore[arg-type]
-        if self.mode == "forward":
-            derivative = f"d·/d{title.text}", rf"d\,\cdot/d {title.latex}"
-        else:
-            derivative = f"∂{title.text}/∂·", rf"\partial {title.latex}/\partial\,\cdot"
-        kept = {node: self.symbol(node).text for node in sorted(stored, key=lambda each: each.serial)}
-        return Trace(rows, self.mode, derivative, kept)
-
-    def row(
-        self,
-        node: Tensor,
-        groups: Mapping[Tensor, list[Tensor]],
-        local: Mapping[Tensor, dict[Tensor, tuple[Symbol, Any]]],
-        users: Mapping[Tensor, list[Tensor]],
-    ) -> Row:
-        name = self.symbol(node)
-        written, valued = (name.text, name.latex), ("", "")
-        parts = local.get(node, {})
-        if node.op is not None:
-            made = self.write(groups[node], numbers=False)[node]
-            written = f"{name.text} = {made.text}", f"{name.latex} = {made.latex}"
-            if node.has_value:
-                made = self.write(groups[node], numbers=True)[node]
-                valued = made.text, made.latex
-        derived, derived_latex = [], []
-        for operand, (symbol, figure) in parts.items():
-            by = self.symbol(operand)
-            text = f"∂{name.text}/∂{by.text} = {symbol.text}"
-            latex = rf"\partial {name.latex}/\partial {by.latex} = {symbol.latex}"
-            if figure is not None and symbol.uses:
-                value = host.as_host(figure)
-                tail = shown(value, self.digits)
-                text += f" = {tail}"
-                latex += f" = {_plain_latex(tail)}"
-            derived.append(text)
-            derived_latex.append(latex)
-        running, running_latex = self.running(node, parts, local, users)
-        found = self.derivative.get(node)
-        array = found.numpy() if found is not None and found.has_value else None
-        numeric = shown(node.numpy(), self.digits) if node.has_value else ""
-        uses = {each for symbol, _ in parts.values() for each in symbol.uses}
-        stored = [self.symbol(each) for each in sorted(uses, key=lambda each: each.serial)]
-        return Row(
-            name.text,
-            written[0],
-            tuple(derived),
-            valued[0],
-            numeric,
-            (running,),
-            tuple(each.text for each in stored),
-            node,
-            array,
-            (
-                (written[1],),
-                tuple(derived_latex),
-                (valued[1],),
-                (_plain_latex(numeric),),
-                (running_latex,),
-                (", ".join(each.latex for each in stored),),
-            ),
-        )
-
-    def running(
-        self,
-        node: Tensor,
-        parts: Mapping[Tensor, tuple[Symbol, Any]],
-        local: Mapping[Tensor, dict[Tensor, tuple[Symbol, Any]]],
-        users: Mapping[Tensor, list[Tensor]],
-    ) -> tuple[str, str]:
-        if self.mode == "forward":
-            terms = [(symbol, figure, operand) for operand, (symbol, figure) in parts.items()]
-        else:
-            terms = [(*local[user][node], user) for user in reversed(users.get(node, []))]
-        found = self.derivative.get(node)
-        start = node is (self.wrt if self.mode == "forward" else self.output)
-        result = "" if not node.recorded else "0"
-        if found is not None:
-            result = shown(found.numpy(), self.digits) if found.has_value else ""
-        if start or not terms or (found is None and not node.recorded):
-            return result, _plain_latex(result)
-        total: Symbol | None = None
-        for symbol, figure, other in terms:
-            carried = self.derivative.get(other)
-            scalar = figure is not None and host.as_host(figure).shape == ()
-            if carried is not None and carried.shape:
-                scalar = False
-            if scalar and (carried is None or carried.has_value):
-                one = _figure(number(host.as_host(figure).item(), self.digits))
-                two = _figure(number(carried.item() if carried is not None else 0.0, self.digits))
-            else:
-                by = self.symbol(other)
-                end = self.symbol(self.wrt if self.mode == "forward" else self.output)  # type: ignore[arg-type]
-                above, under = (by, end) if self.mode == "forward" else (end, by)
-                one = symbol
-                two = Symbol(
-                    f"∂{above.text}/∂{under.text}", rf"\frac{{\partial {above.latex}}}{{\partial {under.latex}}}"
-                )
-                if above is under or above.text == under.text:
-                    two = Symbol("1")
-            first, second = (one, two) if self.mode == "forward" else (two, one)
-            term = first.join(second, ("·", r" \cdot "), 3)
-            total = term if total is None else total.join(term, (" + ", " + "), 2)
-        assert total is not None
-        if not result:
-            return total.text, total.latex
-        return f"{total.text} = {result}", f"{total.latex} = {_plain_latex(result)}"
-
-
-def _figure(text: str) -> Symbol:
-    return Symbol(text, _plain_latex(text), 3 if text.startswith("−") else 5)
-
-
-def _plain_latex(text: str) -> str:
-    """Return numbers as LaTeX mathematics."""
-    made = text.replace("−", "-").replace("inf", r"\infty").replace("nan", r"\text{nan}")
-    if "e" in made and not made.startswith("[") and "mean" not in made and "float" not in made:
-        head, _, tail = made.partition("e")
-        return rf"{head} \cdot 10^{{{int(tail)}}}"
-    return made if made.lstrip("[").lstrip("-")[:1].isdigit() or "infty" in made else rf"\text{{{escape_latex(text)}}}"
-
-
-def _ones(node: Tensor) -> Any:
-    return GRAPH.ones_like(node) if node.has_value else 1.0 if not node.shape else [1.0]

@@ -5,22 +5,38 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from graphdiff.differentiate.reverse import adjoints as adjoints_of
-from graphdiff.draw.columns import align, clean, fit, text_width
-from graphdiff.draw.symbols import expression, names_of, shown, symbol_of
+from graphdiff.draw.columns import align, clean, fit, shape_text, text_width
+from graphdiff.draw.example import Example, tensors_of
+from graphdiff.draw.names import names_of
+from graphdiff.draw.simplify import simplified
+from graphdiff.draw.symbols import expression, shown, symbol_of
 from graphdiff.errors import GraphError, StaleError
 from graphdiff.graph import Graph
 from graphdiff.tensor import Tensor, Variable
 
-__all__ = ["known_adjoints", "show", "text"]
+__all__ = ["STALE", "assigned_since", "known_adjoints", "show", "text"]
 
 _NAME = 12
 """Columns that a name is given at least."""
 _COLOURS = {"variable": "\x1b[34m", "op": "\x1b[33m", "again": "\x1b[2m", "note": "\x1b[2m"}
+
+
+STALE = "assigned since"
+"""What stands beside a variable whose value is no longer that which the nodes above it were computed of."""
+
+
+def assigned_since(graph: Graph) -> set[Tensor]:
+    """Return the variables that were assigned after a node of the graph had been built from them."""
+    return {
+        operand
+        for operand, node, _ in graph.edges
+        if operand.__class__ is Variable and operand.clock[0] > node.serial  # type: ignore[attr-defined]
+    }
 
 
 def known_adjoints(graph: Graph, wanted: bool | None) -> Mapping[Tensor, Tensor]:
@@ -47,35 +63,43 @@ def show(
     *,
     style: str = "both",
     adjoints: bool | None = None,
+    simplify: bool = False,
     width: int | None = None,
     max_nodes: int = 200,
     file: Any = None,
+    input_shape: int | Sequence[int] | None = None,
+    inputs: Any = None,
+    loss: Callable[[Tensor], Tensor] | None = None,
 ) -> None:
     """Print the graph below `outputs`: as a tree with shared nodes marked, and as a table in topological order.
 
     Parameters
     ----------
-    outputs : Tensor or nested structure of Tensors
+    outputs : Tensor, nested structure of Tensors, Graph, or Module
     style : {"both", "tree", "table"}
     adjoints : bool, optional
         Show ∂output/∂node; by default if `backward` has been called below a single scalar output.
+    simplify : bool
+        Show a simpler graph that computes the same, as `graphdiff.draw` does.
     width : int, optional
         Columns; by default the terminal's, 120 where there is none.
     max_nodes : int
         So many lines of each; a note says how many were left out.
     file : text stream, optional
         Standard output by default. Colours are used on a terminal only, and not where NO_COLOR is set.
+    input_shape, inputs, loss
+        What a model is shown for, as in `graphdiff.draw`.
 
     Examples
     --------
     >>> import graphdiff as gd
     >>> a, b = gd.variable(2.0, name="a"), gd.variable(1.0, name="b")
     >>> gd.show(((a + b) * (b + 1)).named("e"), style="tree")
-    e = v1·v2  6
-    ├─ v1 = a + b  3
+    e = v₁·v₂  6
+    ├─ v₁ = a + b  3
     │  ├─ a  2
     │  └─ b  1  (shared)
-    └─ v2 = b + 1  2
+    └─ v₂ = b + 1  2
        ├─ b ↑
        └─ 1
     """
@@ -84,6 +108,9 @@ def show(
     if width is None:
         width = shutil.get_terminal_size((120, 24)).columns if terminal else 120
     coloured = terminal and "NO_COLOR" not in os.environ
+    outputs = tensors_of(outputs, Example(input_shape, inputs, loss))
+    if simplify:
+        outputs = simplified(outputs).graph
     made = text(outputs, style=style, adjoints=adjoints, width=width, max_nodes=max_nodes, coloured=coloured)
     stream.write(f"{made}\n")
 
@@ -100,7 +127,7 @@ def text(
     """Return what `show` prints."""
     if style not in ("both", "tree", "table"):
         raise GraphError(f"style is 'both', 'tree' or 'table', not {style!r}")
-    graph = Graph(outputs)
+    graph = outputs if isinstance(outputs, Graph) else Graph(outputs)
     found = known_adjoints(graph, adjoints)
     # A long name would leave no room for what else a line says.
     names = {node: fit(clean(title), max(_NAME, width // 3)) for node, title in names_of(graph.nodes).items()}
@@ -121,7 +148,7 @@ def _written(node: Tensor, names: Mapping[Tensor, str]) -> str:
 def _value(node: Tensor) -> str:
     if not node.has_value:
         return ""
-    return shown(node.numpy(), digits=6)
+    return shown(node.numpy())
 
 
 def _tree(
@@ -139,7 +166,7 @@ def _tree(
     seen: set[Tensor] = set()
     # Each entry: the node, the indentation of its own line, and that of its operands'.
     pending: list[tuple[Tensor, str, str]] = [(output, "", "") for output in reversed(graph.outputs)]
-    inner = set(graph.inputs)
+    inner, stale = set(graph.inputs), assigned_since(graph)
     while pending and len(lines) < max_nodes:
         node, own, below = pending.pop()
         style = "variable" if node.op is None else "op"
@@ -149,9 +176,11 @@ def _tree(
         else:
             seen.add(node)
             line = f"{own}{_written(node, names)}"
-            details = [" × ".join(map(str, node.shape)), _value(node) if node in names else ""]
+            details = [shape_text(node.shape), _value(node) if node in names else ""]
             if node in adjoint:
                 details.append(f"adjoint {_value(adjoint[node])}")
+            if node in stale:
+                details.append(f"({STALE})")
             if users.get(node, 0) > 1 and node in names:
                 details.append("(shared)")
             line = "  ".join([line, *filter(None, details)])
@@ -170,7 +199,7 @@ def _tree(
 
 def _narrow(line: str, indentation: str, width: int) -> str:
     """Cut a line to the width; where the indentation fills it, its depth is written instead."""
-    if text_width(indentation) > width - 30 and width > 30:
+    if text_width(indentation) > width // 2:
         line = f"⋯ {len(indentation) // 3} deep ⋯ {line[len(indentation) :]}"
     return fit(line, width)
 
@@ -180,11 +209,12 @@ def _table(
 ) -> str:
     listed = [node for node in graph.nodes if node in names]
     limit = max(16, width // 3)
+    stale = assigned_since(graph)
     columns: dict[str, Callable[[Tensor], str]] = {
         "node": lambda node: fit(_written(node, names), limit),
-        "shape": lambda node: " × ".join(map(str, node.shape)) or "scalar",
+        "shape": lambda node: shape_text(node.shape) or "scalar",
         "dtype": lambda node: str(node.dtype),
-        "value": _value,
+        "value": lambda node: f"{_value(node)} ({STALE})" if node in stale else _value(node),
         "adjoint": lambda node: _value(adjoint[node]) if node in adjoint else "",
         "made at": _place,
     }

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from graphdiff.draw.colours import ARROWS, STYLES, TONES
+from graphdiff.draw.columns import clean, fit
 from graphdiff.draw.layout import place, too_slow
 from graphdiff.draw.picture import Box, Line, Picture, Scope
-from graphdiff.draw.table import clean, fit
 
 __all__ = ["to_dot"]
 
 _FONT = "Helvetica,Arial,sans-serif"
+_GAP = "\u00a0\u00a0"
+"""What keeps a label beside an arrow from touching it."""
 _ESCAPED = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\\": "&#92;&#92;"}
 """Graphviz reads labels as HTML, and backslashes within as commands even if they are written as an entity."""
 
@@ -52,7 +54,7 @@ def to_dot(picture: Picture) -> str:
         if arrow.label and not simple:
             # A vertical arrow between neighbours in a rank would go through its label.
             aside = arrow.origin in beside and picture.rankdir in ("LR", "RL")
-            label["xlabel" if aside else "label"] = f"<{_escaped(f' {arrow.label} ')}>"
+            label["xlabel" if aside else "label"] = f"<{_escaped(f' {arrow.label} {_GAP * aside}')}>"
         dot.edge(arrow.origin, arrow.target, **ARROWS[arrow.kind], **label)
     return str(dot.source)
 

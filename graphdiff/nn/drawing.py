@@ -1,14 +1,15 @@
-"""A model drawn as its layers: which node belongs to which, found by running the model on a placeholder."""
+"""A model drawn as its layers: which node belongs to which, found by running the model."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from graphdiff.draw.compose import Layers
 from graphdiff.draw.dot import Drawing, draw_graph
+from graphdiff.draw.example import Example
 from graphdiff.draw.options import Options
 from graphdiff.draw.picture import Scope
 from graphdiff.errors import GraphError, ShapeError
@@ -16,7 +17,8 @@ from graphdiff.nn.containers import Sequential
 from graphdiff.nn.layers import Activation, Embedding
 from graphdiff.nn.module import Module
 from graphdiff.nn.report import observed
-from graphdiff.tensor import Tensor, Variable, placeholder
+from graphdiff.op import as_tensor
+from graphdiff.tensor import Tensor, Variable, placeholder, variable
 
 __all__ = ["draw_layers"]
 
@@ -24,7 +26,7 @@ _EXAMPLES = 1
 """How many examples the placeholder holds, and operations are counted for; drawn as n."""
 
 
-def draw_layers(model: Module, options: Options, input_shape: int | Sequence[int] | None) -> Drawing:
+def draw_layers(model: Module, options: Options, example: Example) -> Drawing:
     """Draw a model's layers with their shapes and parameters; the model stays as it is.
 
     Parameters
@@ -32,21 +34,28 @@ def draw_layers(model: Module, options: Options, input_shape: int | Sequence[int
     model : Module
     options : Options
         Without `collapse` every layer is one box; what it names is drawn as one box with all within.
-    input_shape : int or sequence of int, optional
-        Of one example; by default what the first layer takes.
+    example : Example
+        By default one of the shape that the first layer takes, without a value.
 
     Raises
     ------
     GraphError
-        No layer tells the input's shape and none is given, or options that a graph without values cannot have.
+        No layer tells the input's shape and none is given, options that a graph without values cannot have, or a loss
+        that returns no Tensor.
     ShapeError
         The input does not fit the model.
     """
-    if options.expand is not False:
-        raise GraphError("expand opens composites of a graph: draw the model's output instead of the model")
+    for name in ("expand", "simplify"):
+        if getattr(options, name) is not False:
+            raise GraphError(f"{name} is for a graph: draw the model's output instead of the model")
     model = copy.deepcopy(model)
-    shape, dtype = _input(model, input_shape)
-    x = placeholder((_EXAMPLES, *shape), dtype, name="x")
+    batch = None
+    if example.inputs is None:
+        batch = _EXAMPLES
+        shape, dtype = _input(model, example.input_shape)
+        x: Tensor = placeholder((batch, *shape), dtype, name="x")
+    else:
+        x = _examples(model, example.inputs)
     output, turns = observed(model, x)
     paths = _paths(model)
     scopes: dict[Tensor, Scope] = {}
@@ -59,17 +68,44 @@ def draw_layers(model: Module, options: Options, input_shape: int | Sequence[int
     if options.collapse is False:
         leaves = {"/".join(scope) for module in paths if not _holds_modules(module) for scope in paths[module] if scope}
         options = replace(options, collapse=sorted(leaves & {"/".join(scope) for scope in scopes.values()}))
-    return draw_graph(output, options, Layers(scopes, _EXAMPLES))
+    drawn = output if example.loss is None else _lost(example.loss, output)
+    return draw_graph(drawn, options, Layers(scopes, batch))
+
+
+def _examples(model: Module, inputs: Any) -> Variable:
+    """Return inputs as a variable: what is made of a constant before the first weight would not be recorded."""
+    dtype = _dtype(_layers(model))
+    wanted = as_tensor(inputs)
+    if wanted.dtype.kind in "iub" and dtype != "int64":
+        wanted = wanted.astype(dtype)
+    return variable(wanted, dtype=dtype if wanted.dtype.kind == "f" else None, name=wanted.name or "x")
+
+
+def _lost(loss: Callable[[Tensor], Tensor], output: Tensor) -> Tensor:
+    made = loss(output)
+    if not isinstance(made, Tensor):
+        raise GraphError(f"the loss returns a Tensor of the model's output, not {type(made).__name__}")
+    return made if made.name or made is output else made.named("loss")
+
+
+def _layers(model: Module) -> list[Module]:
+    return [module for module in model.modules() if not isinstance(module, Sequential)]
+
+
+def _dtype(layers: Sequence[Module]) -> str:
+    """Return the dtype of what the first layer takes."""
+    if layers and isinstance(layers[0], Embedding):
+        return "int64"
+    variables = [leaf for module in layers for leaf in vars(module).values() if isinstance(leaf, Variable)]
+    return str(variables[0].dtype) if variables else "float32"
 
 
 def _input(model: Module, given: int | Sequence[int] | None) -> tuple[tuple[int, ...], Any]:
     """Return shape and dtype of one example."""
-    layers = [module for module in model.modules() if not isinstance(module, Sequential)]
-    integers = bool(layers) and isinstance(layers[0], Embedding)
-    variables = [leaf for module in layers for leaf in vars(module).values() if isinstance(leaf, Variable)]
-    dtype = "int64" if integers else str(variables[0].dtype) if variables else "float32"
+    layers = _layers(model)
+    dtype = _dtype(layers)
     if given is None:
-        width = 1 if integers else _width(layers)
+        width = 1 if dtype == "int64" else _width(layers)
         if width is None:
             raise GraphError(
                 f"{type(model).__name__} does not tell the shape of its input: give input_shape=…, of one example"
@@ -116,13 +152,13 @@ def _holds_modules(module: Module) -> bool:
 
 
 def _between(given: Tensor, made: Tensor) -> list[Tensor]:
-    """Return the nodes that a layer makes of its input, with the variables it reads."""
+    """Return the nodes that a layer makes of its input, with the variables and constants that it reads."""
     seen, pending, found = {given}, [made], []
     while pending:
         node = pending.pop()
         if node not in seen:
             seen.add(node)
-            if node.op is not None or node.__class__ is Variable:
+            if node.op is not None or node.__class__ is Variable or not node.recorded:
                 found.append(node)
             pending.extend(node.inputs)
     return found

@@ -68,11 +68,11 @@ class Module:
             return output
         return self.forward(x)
 
-    def __graphdiff_draw__(self, options: Any, input_shape: Any) -> Any:
+    def __graphdiff_draw__(self, options: Any, example: Any) -> Any:
         """Return the drawing of this module's layers, for `graphdiff.draw`."""
         from graphdiff.nn.drawing import draw_layers
 
-        return draw_layers(self, options, input_shape)
+        return draw_layers(self, options, example)
 
     # What it holds ---------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from graphdiff.op import FUNCTIONS, OPS, Composite
 from graphdiff.plan.program import Program, clone, rewrite
 from graphdiff.tensor import Tensor
 
-__all__ = ["PASSES", "optimize"]
+__all__ = ["IMPURE", "PASSES", "attribute_key", "optimize", "scalar", "simpler"]
 
 
 # Opening: composites and evaluations written in other ops ---------------------------------------------------------
@@ -66,14 +66,15 @@ def simplify(program: Program) -> Program:
     """Apply identities: x + 0, x · 1, −(−x), reshapes of reshapes and products of factors that are known."""
     count = len(program.nodes())
     for _ in range(4):
-        program = rewrite(program, _simplified)
+        program = rewrite(program, simpler)
         before, count = count, len(program.nodes())
         if count == before:
             break
     return program
 
 
-def _simplified(node: Tensor, operands: tuple[Tensor, ...]) -> Tensor | None:
+def simpler(node: Tensor, operands: tuple[Tensor, ...]) -> Tensor | None:
+    """Return what an identity puts in a node's place, once its operands are these; None where there is none."""
     assert node.op is not None
     rule = _IDENTITIES.get(node.op.name)
     if rule is None:

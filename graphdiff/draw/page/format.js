@@ -89,10 +89,11 @@ export function inside(text) {
 }
 
 /**
- * "3 × 4", or "scalar".
+ * "3 × 4", of a vector "(3,)", or "scalar".
  * @param {number[]} shape
  * @returns {string}
  */
 export function shapeText(shape) {
+  if (shape.length === 1) return `(${shape[0]},)`;
   return shape.length ? shape.join(" × ") : "scalar";
 }

@@ -109,11 +109,16 @@ function joined(graph, itemOf, moveX, moveY) {
       const curve = whole && edge.curve.length ? edge.curve.map((c, k) => (k % 2 ? moveY(c) : moveX(c))) : own(from, to, graph.downwards);
       const pair = `${from.key} → ${to.key}`;
       pairs.set(pair, (pairs.get(pair) ?? 0) + 1);
-      edges.set(key, { key, from, to, curve, parts: [], whole, twin: false });
+      edges.set(key, { key, from, to, curve, parts: [], whole, twin: false, forked: false });
     }
     edges.get(key).parts.push(number);
   });
-  for (const edge of edges.values()) edge.twin = pairs.get(`${edge.from.key} → ${edge.to.key}`) > 1;
+  const leaving = new Map();
+  for (const { from } of edges.values()) leaving.set(from, (leaving.get(from) ?? 0) + 1);
+  for (const edge of edges.values()) {
+    edge.twin = pairs.get(`${edge.from.key} → ${edge.to.key}`) > 1;
+    edge.forked = leaving.get(edge.from) > 1;
+  }
   return [...edges.values()];
 }
 

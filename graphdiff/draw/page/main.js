@@ -1,6 +1,7 @@
 /** The page's state, its controls and its keys. */
 import { byId, enteredIn, fieldOf, make } from "./dom.js";
 import { brief, clip, fill, number } from "./format.js";
+import { sizeOf } from "./evaluate.js";
 import { Numbers } from "./numbers.js";
 import { scopesOf } from "./geometry.js";
 import { historyOf, stepsOf } from "./steps.js";
@@ -72,6 +73,27 @@ export class App {
     return this.nameOf(this.numbers.output);
   }
 
+  /** "∂e/∂c"; of an output of several elements it is their sum that is differentiated. */
+  adjointName(place, [outer, inner] = [16, 16]) {
+    return `${this.outputChange(outer)}/∂${clip(this.nameOf(place), inner)}`;
+  }
+
+  outputChange(limit) {
+    const sum = sizeOf(this.graph.nodes[this.numbers.output]?.shape ?? []) === 1 ? "" : "Σ";
+    return `∂${sum}${clip(this.outputName(), limit)}`;
+  }
+
+  /** "dc/db"; by an input of several elements there is no such number, but a tangent. */
+  tangentName(place, [outer, inner] = [16, 16]) {
+    if (!this.followsOne()) return `tangent of ${clip(this.nameOf(place), outer)}`;
+    return `d${clip(this.nameOf(place), outer)}/d${clip(this.nameOf(this.numbers.input), inner)}`;
+  }
+
+  /** Whether forward mode follows a single number. */
+  followsOne() {
+    return sizeOf(this.graph.nodes[this.numbers.input]?.shape ?? []) === 1;
+  }
+
   /** A node's number, or its name where it is no scalar. */
   figure(place) {
     const value = this.numbers.values[place];
@@ -105,7 +127,9 @@ export class App {
     return {
       value: "The forward pass computes every node from its operands, inputs first.",
       reverse: `The reverse pass starts at ${clip(this.outputName(), 24)} and adds adjoint × local derivative to the adjoints of each node's operands, outputs first.`,
-      forward: `Forward mode carries the derivative by ${clip(this.nameOf(this.numbers.input), 24)} along with the values, inputs first.`,
+      forward: this.followsOne()
+        ? `Forward mode carries the derivative by ${clip(this.nameOf(this.numbers.input), 24)} along with the values, inputs first.`
+        : `Forward mode carries tangents along with the values, inputs first: how much each changes as all elements of ${clip(this.nameOf(this.numbers.input), 24)} grow alike.`,
     }[this.mode];
   }
 

@@ -84,13 +84,11 @@ function storedLine(app, place) {
 function seed(app, place) {
   const single = sizeOf(app.graph.nodes[place].shape) === 1;
   if (app.mode === "forward") {
-    const own = clip(app.nameOf(place), 16);
     const text = single ? "Its derivative by itself is 1." : "Its tangent is one in every element.";
-    return [line(`d${own}/d${own} = ${brief(app.numbers.tangents[place])}`), line(`The pass starts here. ${text}`, "note")];
+    return [line(`${app.tangentName(place)} = ${brief(app.numbers.tangents[place])}`), line(`The pass starts here. ${text}`, "note")];
   }
-  const own = clip(app.nameOf(place), 16);
   const text = single ? "The derivative of the output by itself is 1." : "The adjoint is one in every element: the sum is differentiated.";
-  return [line(`∂${own}/∂${own} = ${brief(app.numbers.adjoints[place])}`), line(`The pass starts here. ${text}`, "note")];
+  return [line(`${app.adjointName(place)} = ${brief(app.numbers.adjoints[place])}`), line(`The pass starts here. ${text}`, "note")];
 }
 
 function contribution(app, place, position, push) {
@@ -108,11 +106,10 @@ function push(app, place) {
     if (app.graph.nodes[operand].folded || !each) return [];
     return [row(app.link(operand), localText(app, place, position), contribution(app, place, position, each))];
   });
-  const out = clip(app.outputName(), 8);
   return [
     ...gathered(app, place),
     rows.length ? line("It adds adjoint × local derivative to the adjoints of its operands:", "note") : null,
-    table(["operand", "local derivative", `∂${out}/∂operand: old + new`], rows),
+    table(["operand", "local derivative", `${app.outputChange(8)}/∂operand: old + new`], rows),
     usedLine(app, place),
   ];
 }
@@ -127,7 +124,7 @@ function gathered(app, place) {
   const { numbers } = app;
   const adjoint = numbers.adjoints[place];
   if (!adjoint) return [line("no value yet", "note")];
-  const total = `∂${clip(app.outputName(), 16)}/∂${clip(app.nameOf(place), 16)}`;
+  const total = app.adjointName(place);
   const parts = app.usersOf(place).flatMap(({ node, position }) => {
     const each = numbers.pushes[node]?.[position];
     return each ? [{ node, amount: each.amount }] : [];
@@ -144,7 +141,7 @@ function tangent(app, place) {
   const { numbers } = app;
   const node = app.graph.nodes[place];
   const by = clip(app.nameOf(numbers.input), 16);
-  const own = `d${clip(app.nameOf(place), 16)}/d${by}`;
+  const own = app.tangentName(place);
   if (!numbers.tangents[place]) {
     const known = numbers.moved[place] ? "" : " = 0";
     return [line(`${own}${known}`), line(`${clip(app.nameOf(place), 24)} does not depend on ${by}.`, "note")];
@@ -161,7 +158,7 @@ function tangent(app, place) {
   return [
     ...formulas(app, place),
     line(`${own} = ${sum}${brief(numbers.tangents[place])}`),
-    table(["operand", "value", "local derivative", `d·/d${by}`], rows),
+    table(["operand", "value", "local derivative", app.followsOne() ? `d·/d${by}` : "tangent"], rows),
   ];
 }
 
@@ -179,14 +176,13 @@ export function nodeCard(app, place) {
   ];
   const list = make("dl", {}, ...facts.filter(([, fact]) => fact).flatMap(([term, fact]) => [make("dt", {}, term), make("dd", {}, fact)]));
   const users = [...new Set(app.usersOf(place).map((each) => each.node))];
-  const out = clip(app.outputName(), 12);
   return [
     make("h2", {}, "Node ", make("span", { class: "subject" }, app.nameOf(place) || "constant")),
     list,
     node.line ? make("pre", { tabindex: 0, "aria-label": "source line" }, node.line) : null,
     numbers.isEditable(place) ? editor(app, place) : arrayBlock("value", numbers.values[place]),
-    arrayBlock(`adjoint ∂${out}/∂${clip(app.nameOf(place), 12)}`, numbers.adjoints[place]),
-    arrayBlock(`tangent d${clip(app.nameOf(place), 12)}/d${clip(app.nameOf(numbers.input), 12)}`, numbers.tangents[place]),
+    arrayBlock(`adjoint ${app.adjointName(place, [12, 12])}`, numbers.adjoints[place]),
+    arrayBlock(app.followsOne() ? `tangent ${app.tangentName(place, [12, 12])}` : "tangent", numbers.tangents[place]),
     links(app, "operands", node.inputs.filter((each) => !app.graph.nodes[each].folded)),
     links(app, "used by", users),
   ];

@@ -129,6 +129,8 @@ export interface Line {
   whole: boolean;
   /** Whether another edge leads from the same box to the same box. */
   twin: boolean;
+  /** Whether other edges leave the same box. */
+  forked: boolean;
 }
 
 export interface Frame {

@@ -232,17 +232,16 @@ export class View {
 
   derivativeLine(place, room) {
     const { app } = this;
-    let [above, below, text] = ["", "", ""];
+    let [title, text] = ["", ""];
     if (app.mode === "reverse") {
       const adjoint = adjointAfter(app.history, place, app.position);
-      [above, below, text] = [`∂${clip(app.outputName(), 6)}`, `∂${clip(app.nameOf(place), 8)}`, brief(adjoint ?? null)];
+      [title, text] = [app.adjointName(place, [6, 8]), brief(adjoint ?? null)];
     } else if (app.mode === "forward" && this.isDone(place)) {
       const tangent = app.numbers.tangents[place];
-      [above, below] = [`d${clip(app.nameOf(place), 8)}`, `d${clip(app.nameOf(app.numbers.input), 6)}`];
-      text = tangent ? brief(tangent) : "0";
+      [title, text] = [app.followsOne() ? app.tangentName(place, [8, 6]) : "tangent", tangent ? brief(tangent) : "0"];
     }
     if (!text) return "";
-    const whole = `${above}/${below} = ${text}`;
+    const whole = `${title} = ${text}`;
     return whole.length <= room ? whole : clip(`∂: ${text}`, room);
   }
 
@@ -381,15 +380,17 @@ export class View {
   }
 }
 
-function newEdge({ curve, key, twin, from, to }, downwards) {
+function newEdge({ curve, key, twin, forked, from, to }, downwards) {
   const [x, y, ...rest] = curve;
   // The middle of the curve's middle piece; the last piece is the arrow's tip.
   const along = Math.floor(Math.max(0, rest.length / 6 - 2) / 2) * 6;
   const piece = [along ? rest[along - 2] : x, along ? rest[along - 1] : y, ...rest.slice(along, along + 6)];
   const middle = [0, 1].map((axis) => (piece[axis] + 3 * piece[2 + axis] + 3 * piece[4 + axis] + piece[6 + axis]) / 8);
   const steep = Math.abs(piece[7] - piece[1]) > Math.abs(piece[6] - piece[0]);
-  // Of two edges between the same boxes, each has its label on its own side.
-  const left = twin && middle[0] < (from.x + to.x) / 2;
+  // Of two edges between the same boxes, each has its label on its own side; of others it
+  // stands outside, where other edges of a box with several and other operands are not.
+  const leaning = forked ? from.x - to.x : to.x - from.x;
+  const left = twin ? middle[0] < (from.x + to.x) / 2 : downwards && leaning > 10;
   const below = twin && middle[1] > (from.y + to.y) / 2;
   let beside = { x: middle[0], y: middle[1] + (below ? 14 : -5), class: "" };
   if (steep || downwards) beside = { x: middle[0] + (left ? -7 : 7), y: middle[1] + 6, class: left ? "before" : "beside" };
