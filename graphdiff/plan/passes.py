@@ -15,7 +15,7 @@ from graphdiff.op import FUNCTIONS, OPS, Composite
 from graphdiff.plan.program import Program, clone, rewrite
 from graphdiff.tensor import Tensor
 
-__all__ = ["IMPURE", "PASSES", "attribute_key", "optimize", "scalar", "simpler"]
+__all__ = ["PASSES", "attribute_key", "optimize", "scalar", "simpler"]
 
 
 # Opening: composites and evaluations written in other ops ---------------------------------------------------------
