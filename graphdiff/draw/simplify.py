@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graphdiff.graph import Graph
-from graphdiff.plan.passes import IMPURE, attribute_key, scalar, simpler
+from graphdiff.plan.passes import attribute_key, scalar, simpler
 from graphdiff.tensor import Tensor
 
 __all__ = ["Simplified", "simplified"]
@@ -71,7 +71,7 @@ def _once(before: Simplified) -> Simplified:
         if node.name and made.name != node.name:
             # A leaf or a node with a name of its own cannot take another: the operation stays.
             made = _again(node, operands) if made.op is None or made.name else _again(made, made.inputs, like=node)
-        if node.op.name not in IMPURE:
+        if node.op.pure:
             seen.setdefault(key, made)
         if made is not node:
             new[node] = made
