@@ -217,6 +217,9 @@ class PReLU(Module):
             raise ShapeError(f"PReLU of {self.features} features was given {x.describe()}")
         return FUNCTIONS["relu"](x) - self.alpha * FUNCTIONS["relu"](-x)  # type: ignore[no-any-return]
 
+    def config(self) -> dict[str, Any]:
+        return {"features": self.features, "dtype": str(self.alpha.dtype)}
+
 
 class Maxout(Module):
     """The greatest of several linear functions of the input, for every unit.
@@ -261,6 +264,11 @@ class Maxout(Module):
         grouped = FUNCTIONS["reshape"](drawn, (*drawn.shape[:-1], self.out_features, self.pieces))
         return FUNCTIONS["max"](grouped, axis=-1)  # type: ignore[no-any-return]
 
+    def config(self) -> dict[str, Any]:
+        linear = self.linear.config()
+        own = {"out_features": self.out_features, "pieces": self.pieces}
+        return own | {name: linear[name] for name in ("in_features", "dtype")}
+
 
 class Flatten(Module):
     """Every example as one row: (n, …) becomes (n, the product of the rest).
@@ -277,6 +285,9 @@ class Flatten(Module):
         if not x.ndim:
             raise ShapeError(f"flatten takes a batch of examples, not {x.describe()}")
         return FUNCTIONS["reshape"](x, (x.shape[0], math.prod(x.shape[1:])))  # type: ignore[no-any-return]
+
+    def config(self) -> dict[str, Any]:
+        return {}
 
 
 class Embedding(Module):
@@ -324,6 +335,9 @@ class Embedding(Module):
         if x.has_value and x.size and not 0 <= int(FUNCTIONS["min"](x)) <= int(FUNCTIONS["max"](x)) < self.count:
             raise DataError(f"an embedding of {self.count} rows was given {x.describe()} with numbers outside them")
         return FUNCTIONS["take"](self.weight, x, axis=0)  # type: ignore[no-any-return]
+
+    def config(self) -> dict[str, Any]:
+        return {"count": self.count, "width": self.width, "dtype": str(self.weight.dtype)}
 
 
 class Sequential(Module):
@@ -391,6 +405,13 @@ class Residual(Module):
             )
         return kept + changed
 
+    def config(self) -> dict[str, Any]:
+        return {"layers": self.inner.layers, "shortcut": self.shortcut}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Any:
+        return cls(*config["layers"], shortcut=config["shortcut"])
+
 
 class Highway(Module):
     """A gated mixture of the input and a layer of it: t·h(x) + (1 - t)·x with t = sigmoid(x @ W + b).
@@ -452,6 +473,10 @@ class Highway(Module):
             raise ShapeError(f"a highway layer of width {self.width or 'unknown'} was given {x.describe()}")
         share = FUNCTIONS["sigmoid"](self.gate(x))
         return x + share * (self.activation(self.transform(x)) - x)
+
+    def config(self) -> dict[str, Any]:
+        self._require_made()
+        return {"width": self.width, "activation": self.activation.name, "dtype": str(self.gate.weight.dtype)}
 
 
 class MLP(Sequential):

@@ -275,7 +275,6 @@ class Adam(Optimizer):
         *,
         clip_norm: float | None = None,
         clip_value: float | None = None,
-        **settings: Any,
     ) -> None:
         super().__init__(
             parameters,
@@ -286,7 +285,6 @@ class Adam(Optimizer):
             betas=betas,
             eps=eps,
             eps_inside_sqrt=eps_inside_sqrt,
-            **settings,
         )
 
     @classmethod
@@ -389,15 +387,16 @@ class NAdam(Adam):
         clip_norm: float | None = None,
         clip_value: float | None = None,
     ) -> None:
-        super().__init__(
+        Optimizer.__init__(  # Adam's own takes no setting besides Adam's
+            self,
             parameters,
             lr,
-            betas,
-            eps,
-            eps_inside_sqrt,
-            weight_decay,
+            weight_decay=weight_decay,
             clip_norm=clip_norm,
             clip_value=clip_value,
+            betas=betas,
+            eps=eps,
+            eps_inside_sqrt=eps_inside_sqrt,
             momentum_decay=momentum_decay,
         )
 
@@ -459,15 +458,16 @@ class LAMB(Adam):
         clip_norm: float | None = None,
         clip_value: float | None = None,
     ) -> None:
-        super().__init__(
+        Optimizer.__init__(  # Adam's own takes no setting besides Adam's
+            self,
             parameters,
             lr,
-            betas,
-            eps,
-            eps_inside_sqrt,
-            weight_decay,
+            weight_decay=weight_decay,
             clip_norm=clip_norm,
             clip_value=clip_value,
+            betas=betas,
+            eps=eps,
+            eps_inside_sqrt=eps_inside_sqrt,
             most=most,
         )
 

@@ -146,6 +146,13 @@ class Optimizer:
             ]
         self._join()
 
+    def __repr__(self) -> str:
+        shown = {"lr": self._lr if isinstance(self._lr, Schedule) else self.lr} | self.groups[0].settings
+        shown |= {name: getattr(self, name) for name in ("clip_norm", "clip_value") if getattr(self, name) is not None}
+        settings = ", ".join(f"{name}={value!r}" for name, value in shown.items())
+        several = f" in {len(self.groups)} groups, the first with" if len(self.groups) > 1 else ","
+        return f"{type(self).__name__}({len(self.parameters)} parameters{several} {settings})"
+
     def _require_parameters(self) -> None:
         if not self.parameters:
             raise GraphError("an optimiser needs at least one parameter")
@@ -353,6 +360,15 @@ class Optimizer:
         """
         self._apply(gradients_of(self.scaled_loss(as_tensor(loss))))
 
+    def zero_grad(self) -> None:
+        """Forget the gradients that the parameters hold.
+
+        `backward` sets the gradients of all that its output depends on afresh. This is for those of other parameters,
+        which would stay as an earlier loss left them.
+        """
+        for parameter in self.parameters:
+            parameter.grad = None
+
     def step(self) -> None:
         """Make a step along the gradients that the parameters hold; one without a gradient counts as zero.
 
@@ -487,6 +503,8 @@ def _rate(lr: Rate) -> Variable | Schedule:
 
 def _groups_of(parameters: Parameters) -> list[tuple[list[Any], dict[str, Any]]]:
     """Return the groups of parameters, each with the settings it was given."""
+    if not isinstance(parameters, Iterable):
+        raise GraphError(f"an optimiser takes variables, such as model.parameters(), not {type(parameters).__name__}")
     given = list(parameters)
     if not any(isinstance(entry, Mapping) for entry in given):
         return [(given, {})]

@@ -106,7 +106,9 @@ def save(
 
 
 def load(path: str | os.PathLike[str]) -> Saved:
-    """Return what `save` wrote, its parameters on the current backend.
+    """Return what `save` wrote, its parameters on the current backend and the model in evaluation mode.
+
+    A layer that was held in several places comes back as so many layers of the same values.
 
     Raises
     ------
@@ -118,7 +120,7 @@ def load(path: str | os.PathLike[str]) -> Saved:
         model = module_from_config(facts["architecture"])
         model.load_state(arrays)
         return Saved(
-            model,
+            model.eval(),
             *(_maybe_scaler(facts["scaler"]), facts["columns"], facts["classes"]),
             _maybe_scaler(facts["target_scaler"]),
             facts["notes"],
