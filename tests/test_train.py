@@ -222,6 +222,100 @@ def test_labels_that_the_loss_refuses_are_refused_before_training(
         refused(bad, "counting from row 10 of the targets: .* row 7 of")
 
 
+class Frame:
+    """A table as pandas has it: an index picks columns, `iloc` rows."""
+
+    def __init__(self, values: Any) -> None:
+        self.values = self.iloc = np.asarray(values)
+        self.shape = self.values.shape
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, column: Any) -> Any:
+        return Frame(self.values[:, column])
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        return self.values
+
+
+def test_tables_and_lists_are_cut_into_rows() -> None:
+    wanted = list(gd.train.minibatches((X[:3],), 2))
+    for data in (Frame(X[:3]), X[:3].tolist()):
+        for (cut,), (expected,) in zip(gd.train.minibatches((data,), 2), wanted, strict=True):
+            np.testing.assert_array_equal(cut, expected)
+    mixed = X.astype(object)
+    mixed[:, 1] = mixed[:, 1] > 0
+    model = gd.nn.Linear(2, in_features=3)
+    optimizer = gd.optim.SGD(model.parameters(), lr=0.1)
+    gd.train.fit(model, gd.nn.squared_error, (Frame(mixed), Frame(Y)), optimizer, epochs=1, progress=False)
+
+
+def other(array: Any, row: int, column: int, value: Any) -> Any:
+    changed = array.astype(object)
+    changed[row, column] = value
+    return changed
+
+
+class Sparse:
+    def toarray(self) -> Any:
+        return X
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (X, r"a pair \(X, y\), not one ndarray of shape \[60, 3\]"),
+        ([X], r"a pair \(X, y\), not a list of 1"),
+        ((X, Y, Y), r"a pair \(X, y\), not a tuple of 3"),
+        (iter([X, Y]), r"a pair \(X, y\), not a list_iterator"),
+        ((X, np.where(Y[:, 0] > 0, "yes", "no")), r"y is text.*numpy\.unique\(y, return_inverse=True\)"),
+        ((other(X, 7, 2, "red"), Y), "X has 'red' in row 7, column 2"),
+        ((other(X, 7, 2, None), Y), "X has nan in row 7, column 2"),
+        (([[1.0], [1.0, 2.0]], [1.0, 2.0]), "rows differ in length"),
+        ((Sparse(), Y), r"X is sparse.*X\.toarray\(\)"),
+    ],
+)
+def test_data_that_are_no_numbers_are_refused(data: Any, message: str) -> None:
+    model = gd.nn.Linear(2, in_features=3)
+    optimizer = gd.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(gd.errors.DataError, match=message):
+        gd.train.fit(model, gd.nn.squared_error, data, optimizer, progress=False)
+
+
+def test_parts_that_do_not_fit_are_refused() -> None:
+    model, stranger = (gd.nn.Linear(2, in_features=3) for _ in range(2))
+    loss, sgd = gd.nn.squared_error, gd.optim.SGD(stranger.parameters(), lr=0.1)
+    for arguments, error, message in (
+        ((model, (X, Y), loss, sgd), gd.errors.DataError, r"a pair \(X, y\), not a function"),
+        ((model, "mse", (X, Y), sgd), gd.errors.OpError, "a function of output and targets, not a str"),
+        ((model, loss, (X, Y), 0.1), gd.errors.OpError, "not a float"),
+        ((model, loss, (X, Y), gd.optim.Adam), gd.errors.OpError, r"Adam\(model\.parameters\(\)\)"),
+        ((model, loss, (X, Y), gd.optim.LBFGS(model.parameters())), gd.errors.OpError, "which LBFGS does not"),
+        ((model, loss, (X, Y), sgd), gd.errors.GraphError, "moves no parameter of this model"),
+    ):
+        with pytest.raises(error, match=message):
+            gd.train.fit(*arguments, progress=False)
+    with pytest.raises(gd.errors.DataError, match="a whole number of rows"):
+        train(batch_size=2.5)
+
+
+def test_a_part_of_the_parameters_may_be_trained() -> None:
+    model = gd.nn.MLP([4, 2], in_features=3)
+    first, last = model.layers[0].weight.numpy().copy(), model.layers[2].weight.numpy().copy()
+    optimizer = gd.optim.SGD(model.layers[2].parameters(), lr=0.1)
+    gd.train.fit(model, gd.nn.squared_error, (X, Y), optimizer, epochs=1, progress=False)
+    np.testing.assert_array_equal(model.layers[0].weight.numpy(), first)
+    assert (model.layers[2].weight.numpy() != last).all()
+
+
+def test_a_loss_that_is_no_number_is_told_once() -> None:
+    with pytest.warns(UserWarning, match=r"the loss became (nan|inf) in epoch \d+: lower the learning rate") as told:
+        _, history = train(lr=1e30, epochs=6)
+    assert len(told) == 1
+    assert not np.isfinite(history[-1]["loss"])
+
+
 # Scaling
 
 

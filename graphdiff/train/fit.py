@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from graphdiff.errors import CompileError, DataError, GraphDiffError, NoValueError
+from graphdiff.errors import CompileError, DataError, GraphDiffError, GraphError, NoValueError, OpError
 from graphdiff.nn.layers import Module
 from graphdiff.nn.losses import check_labels
 from graphdiff.op import as_tensor
@@ -107,8 +107,17 @@ def fit(
     Raises
     ------
     DataError
-        Before anything is trained: NaN or infinity (with row and column), different numbers of rows, no rows,
+        Before anything is trained: NaN, infinity or text (with row and column), different numbers of rows, no rows,
         a label that is no class, a checkpoint that cannot be written, or that is of another run.
+    OpError
+        The optimiser is none that makes a step per batch, as `LBFGS` and `Newton`.
+    GraphError
+        The optimiser moves no parameter of the model.
+
+    Warns
+    -----
+    UserWarning
+        The loss is no longer a finite number, or the step cannot be compiled.
 
     Examples
     --------
@@ -122,6 +131,7 @@ def fit(
     6.0
     """
     X, y = check_data(data)
+    _check_parts(loss, optimizer)
     rows, held_out = _split((X, y), validation, seed)
     if epochs < 1:
         raise DataError(f"training takes at least one epoch, not {epochs}")
@@ -134,6 +144,8 @@ def fit(
         raise DataError("resume needs the path of a checkpoint")
     set_mode(model, training=False)
     output = model(X[:1])
+    if isinstance(model, Module) and set(optimizer.parameters).isdisjoint(model.parameters()):
+        raise GraphError("the optimiser moves no parameter of this model: make it of model.parameters()")
     classified = is_classified(output, y)
     for targets in (y,) if held_out is None else (y, held_out[1]):
         _check_targets(loss, output, targets, classified)
@@ -177,6 +189,24 @@ def fit(
     loop.train(progress)
     set_mode(model, training=False)
     return run.history
+
+
+def _check_parts(loss: Any, optimizer: Any) -> None:
+    """Refuse arguments in the wrong place, and optimisers that a loop of batches cannot drive."""
+    if not callable(loss):
+        raise OpError(f"the loss is a function of output and targets, not a {type(loss).__name__}")
+    if isinstance(optimizer, Optimizer):
+        return
+    if isinstance(optimizer, type):
+        name = optimizer.__name__
+        raise OpError(f"{name} is a class of optimisers: give one of them, as {name}(model.parameters())")
+    name = type(optimizer).__name__
+    if not hasattr(optimizer, "minimize"):
+        raise OpError(f"an optimiser is an instance of gd.optim.Optimizer, not a {name}")
+    raise OpError(
+        f"fit makes a step per batch, which {name} does not: call its minimize(lambda: loss(model(X), y)) in a loop of "
+        "your own, or take a subclass of gd.optim.Optimizer"
+    )
 
 
 def _check_source(source: Source) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
+import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
@@ -172,6 +174,12 @@ class Loop:
     def _end_epoch(self, record: Record) -> None:
         """Count the epoch as done and tell everyone."""
         run = self.run
+        if not math.isfinite(record["loss"]) and (not run.history or math.isfinite(run.history[-1]["loss"])):
+            warnings.warn(
+                f"the loss became {record['loss']} in epoch {record['epoch']:g}: lower the learning rate, scale the "
+                "inputs, or give the optimiser clip_norm; within gd.detect_anomalies() the first such node is named",
+                stacklevel=4,
+            )
         run.history.append(record)
         run.epoch, run.batch, run.loss = run.epoch + 1, 0, 0.0
         for callback in self.callbacks:
