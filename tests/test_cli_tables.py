@@ -17,6 +17,7 @@ from click.testing import CliRunner
 
 import graphdiff as gd
 from graphdiff.cli import main
+from graphdiff.train.tables import read_table
 
 QUICK = ["--epochs", "3", "--hidden", "8", "--lr", "0.01"]
 
@@ -153,7 +154,7 @@ def changed(row: int, column: int, value: Any) -> list[Any]:
         ([[*row[:3], "only"] for row in ROWS], r"column 'y': there is a single class, 'only'"),
         ([*ROWS[:3], [1, 2]], r"d\.csv, row 4 \(line 5\): 2 values for 4 columns"),
         ([], r"d\.csv has no rows below its header"),
-        ([[k, k, f"text {k}", k % 2] for k in range(300)], r"column 'c': 300 different texts are too many"),
+        ([[k, k, f"text {k}", k % 2] for k in range(300)], r"column 'c': 300 different texts in 300 rows are too many"),
     ],
 )
 def test_bad_tables_are_refused_before_training(rows: Any, message: str) -> None:
@@ -195,6 +196,99 @@ def test_other_bad_input() -> None:
         assert (result.exit_code, message in result.output) == (code, True), (arguments, result.output)
         assert "Traceback" not in result.output
     assert Path("file").read_text() == "precious"
+
+
+def test_separators_are_seen_and_semicolons_bring_decimal_commas() -> None:
+    houses()
+    rows = [line.split(",") for line in Path("houses.csv").read_text().splitlines()]
+    assert run("train", "houses.csv", "--target", "price", *QUICK, "--out", "comma").exit_code == 0
+    wanted = Path("comma/history.csv").read_text()
+    dialects = ("semicolon", ";", "."), ("german", ";", ","), ("tab", "\t", "."), ("bar", "|", ".")
+    for name, separator, decimal in dialects:
+        text = "\n".join(separator.join(row).replace(".", decimal) for row in rows)
+        Path(f"{name}.csv").write_text(text)
+        assert run("train", f"{name}.csv", "--target", "price", *QUICK, "--out", name).exit_code == 0
+        assert Path(name, "history.csv").read_text() == wanted
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (["1,5", "-2", " 0,25 ", "3,5e2"], [1.5, -2.0, 0.25, 350.0]),
+        (["0,126", "1,250"], [0.126, 1.25]),
+        (["1,250", ""], None),  # or one thousand two hundred and fifty?
+        (["1.250,5", "3"], None),
+        (["1,2,3", "4"], None),
+    ],
+)
+def test_decimal_commas(values: list[str], expected: list[float] | None) -> None:
+    Path("d.csv").write_text("a;b\n" + "".join(f"{value};1\n" for value in values))
+    column = read_table("d.csv").columns["a"]
+    if expected is None:
+        assert column == [value.strip() or None for value in values]
+    else:
+        np.testing.assert_array_equal(column, expected)
+
+
+def test_columns_without_a_name_are_left_out_and_row_numbers_told_of() -> None:
+    rows = [[k, 500 - k, k % 7, k * k % 11 / 3, ""] for k in range(40)]
+    write("d.csv", ",id,a,y,", rows)
+    result = run("train", "d.csv", "--target", "y", *QUICK)
+    assert "2 columns without a name left out" in result.output
+    assert "column 'id' counts the rows: if it means nothing, --ignore id leaves it out" in result.output
+    assert "'a' counts" not in result.output
+    assert "from 2 columns; MLP 2-8-1" in result.output
+    write("new.csv", "id,a", [[1, 2]])
+    assert run("predict", "model.safetensors", "new.csv").exit_code == 0
+    assert "counts the rows" not in run("train", "d.csv", "--target", "y", *QUICK, "--ignore", "id").output
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "message"),
+    [
+        (
+            [[k, f"{k},000"] for k in range(60)],
+            [],
+            r"60 different texts in 60 rows are too many classes\. Were '9,000'",
+        ),
+        ([[f"{k} %", k % 2] for k in range(60)], [], "60 rows are too many categories; .*--ignore a.* Were '9 %'"),
+        ([[f"Name {k}", k % 2] for k in range(60)], [], "column 'a': 60 different texts .* --ignore a$"),
+        (
+            [[k, k * 1.5] for k in range(60)],
+            ["--task", "classification"],
+            "60 different numbers in 60 rows are too many classes; --task regression predicts numbers",
+        ),
+    ],
+)
+def test_columns_of_nearly_different_values_are_no_categories(
+    rows: list[list[Any]], options: list[str], message: str
+) -> None:
+    write("d.csv", "a,y", rows)
+    result = run("train", "d.csv", "--target", "y", *QUICK, *options)
+    assert result.exit_code == 1
+    assert re.search(message, result.output.strip()), result.output
+
+
+def test_classes_that_are_asked_for_are_counted() -> None:
+    write("d.csv", "a,y", [[k * 0.5, k % 30] for k in range(60)])
+    result = run("train", "d.csv", "--target", "y", *QUICK, "--task", "classification")
+    assert "classification of 'y' (asked for; 30 different whole numbers)" in result.output
+
+
+def test_a_resumed_run_keeps_its_learning_rate_and_says_so() -> None:
+    houses()
+    arguments = ["train", "houses.csv", "--target", "price", "--hidden", "8", "--checkpoint", "run"]
+    assert run(*arguments, "--epochs", "2", "--lr", "0.01").exit_code == 0
+    told = run(*arguments, "--epochs", "3", "--lr", "0.5", "--resume").output
+    assert "learning rate 0.01, as in run/checkpoint.safetensors, not 0.5: a run goes on as it began" in told
+    assert "of a model of other layers" in run(*arguments, "--epochs", "4", "--hidden", "9", "--resume").output
+
+
+def test_warnings_are_told_in_a_line() -> None:
+    houses()
+    result = run("train", "houses.csv", "--target", "price", "--optimizer", "sgd", "--lr", "1e9", "--epochs", "4")
+    assert re.search(r"^Warning: the loss became (nan|inf) in epoch 1: lower the", result.output, re.M), result.output
+    assert "UserWarning" not in result.output
 
 
 def test_models_and_tables_that_do_not_fit() -> None:
