@@ -323,6 +323,12 @@ class Tensor:
         return ", ".join(f"placeholder {leaf.name!r}" if leaf.name else f"the {leaf.describe()}" for leaf in first)
 
     def _raise_no_value(self) -> NoReturn:
+        if TRACES:
+            raise NoValueError(
+                f"{self.describe()}, made at {self.source}, has no value while the function is traced: it depends on "
+                f"{self._unfed()}. Return it to look at it after the call. An argument that Python itself needs, such "
+                'as how often to repeat, is one of gd.compile(static_argnames="…").'
+            )
         raise NoValueError(
             f"{self.describe()}, made at {self.source}, has no value: it depends on {self._unfed()}, not fed. "
             "Evaluate it with gd.Graph(output).evaluate({placeholder: value})."
