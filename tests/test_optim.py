@@ -181,3 +181,12 @@ def test_gradients_of_another_loss_are_forgotten_on_request(compiled: bool) -> N
     np.testing.assert_allclose(w.numpy(), 0.8 * START, rtol=1e-15)
     assert b.item() == 0.7
     assert b.grad is None
+
+
+def test_a_gradient_of_another_shape_is_refused() -> None:
+    w, b = gd.variable(START, name="w"), gd.variable(0.7)
+    optimizer = gd.optim.SGD([b, w], 0.1)
+    w.grad, b.grad = np.ones(2), np.array(1.0)
+    with pytest.raises(gd.errors.ShapeError, match=r"gradient of 'w' float64\[3\] is of shape \[2\]"):
+        optimizer.step()
+    assert (b.item(), optimizer.steps) == (0.7, 0)

@@ -298,6 +298,15 @@ def test_parts_that_do_not_fit_are_refused() -> None:
             gd.train.fit(*arguments, progress=False)
     with pytest.raises(gd.errors.DataError, match="a whole number of rows"):
         train(batch_size=2.5)
+    for callbacks in ([print], gd.train.Callback(), [gd.train.Callback]):
+        with pytest.raises(gd.errors.OpError, match=r"a list of gd\.train\.Callback, not .*on_epoch="):
+            train(callbacks=callbacks)
+    for held_out, message in (
+        ((X[:, :2], Y), r"validation X are of shape \[2\], and those of X of \[3\]"),
+        ((X, Y[:, 0]), r"validation y are of shape \[\], and those of y of \[2\]"),
+    ):
+        with pytest.raises(gd.errors.DataError, match=message):
+            train(validation=held_out)
 
 
 def test_a_part_of_the_parameters_may_be_trained() -> None:
@@ -365,6 +374,9 @@ def test_a_share_is_held_out() -> None:
     model = gd.nn.Linear(2, in_features=3, dtype="float64")
     optimizer = gd.optim.SGD(model.parameters(), lr=0.1)
     options: Any = {"epochs": 2, "batch_size": 16, "progress": False, "compiled": False, "validation": 0.3}
+    history = gd.train.fit(model, loss, (X, Y), optimizer, **options | {"validation": np.float32(0.3)})
+    assert len(seen) == 42
+    seen.clear()
     history = gd.train.fit(model, loss, (X, Y), optimizer, **options)
     assert len(seen) == 42
     held = ~np.isin(Y[:, 0], list(seen))
@@ -414,6 +426,16 @@ def test_early_stopping_restores_the_best_weights() -> None:
     assert not np.array_equal(kept.weight.numpy(), spoil.best["weight"])
     with pytest.raises(gd.errors.DataError, match="watches 'nothing', and an epoch records epoch, loss"):
         train(early_stopping=gd.train.EarlyStopping(monitor="nothing"))
+
+
+def test_early_stopping_is_switched_on_and_off() -> None:
+    class Rising(gd.train.Callback):
+        def on_epoch(self, run: Any, record: Any) -> None:
+            record["loss"] = run.epoch
+
+    for early_stopping, epochs in ((True, 11), (False, 30), (None, 30), (1, 2), (4, 5)):
+        _, history = train(early_stopping=early_stopping, epochs=30, callbacks=[Rising()])
+        assert len(history) == epochs
 
 
 def test_callbacks_come_in_order_and_can_stop() -> None:

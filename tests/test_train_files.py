@@ -71,6 +71,22 @@ def test_models_come_back_as_they_were(model: gd.nn.Module, tmp_path: Path) -> N
     assert module_config(saved.model) == module_config(model)
 
 
+def test_many_rows_are_predicted_block_by_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+
+    class Noting(gd.nn.Module):
+        def forward(self, x: Any) -> Any:
+            sizes.append(len(x))
+            return gd.multiply(x, 2.0)
+
+    saved = gd.train.files.Saved(Noting(), target_scaler=gd.train.Standardise().fit(X))
+    whole = saved(X)
+    monkeypatch.setattr(gd.train.measures, "BLOCK_ROWS", 3)
+    np.testing.assert_array_equal(saved(X), whole)
+    np.testing.assert_array_equal(saved(X.tolist()), whole)
+    assert sizes == [7, 3, 3, 1, 3, 3, 1]
+
+
 def test_an_embedding_comes_back(tmp_path: Path) -> None:
     layer = gd.nn.Embedding(5, 2)
     saved = gd.train.load(gd.train.save(layer, tmp_path / "m"))

@@ -13,7 +13,7 @@ from typing import Any
 
 from graphdiff.backend import use_backend
 from graphdiff.differentiate.reverse import gradients_of
-from graphdiff.errors import BackendError, DTypeError, GraphError, OpError
+from graphdiff.errors import BackendError, DTypeError, GraphError, OpError, ShapeError
 from graphdiff.host import is_real_floating
 from graphdiff.op import GRAPH, as_tensor
 from graphdiff.optim.arena import Arena, arena_of
@@ -461,8 +461,12 @@ class _Group:
             self._buffer = F.zeros_like(self.arena.flat._value)
             self._views = [F.reshape(self._buffer[self.arena.place(m)], m.shape) for m in self.members]
         for member, view in zip(self.members, self._views, strict=True):
-            gradient = gradients.get(member)
-            view[...] = 0 if gradient is None else gradient
+            gradient = gradients.get(member, 0)
+            try:
+                view[...] = gradient
+            except ValueError as error:
+                shape = list(getattr(gradient, "shape", ()))
+                raise ShapeError(f"the gradient of {member.describe()} is of shape {shape}") from error
         return self._buffer
 
     def traced_gradient(self, gradients: dict[Variable, Any]) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ def fit(
     shuffle: bool = True,
     drop_last: bool = False,
     metrics: Mapping[str, Metric] | Sequence[Metric] = (),
-    early_stopping: EarlyStopping | int | None = None,
+    early_stopping: EarlyStopping | int | bool | None = None,
     callbacks: Sequence[Callback] = (),
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: int | None = None,
@@ -80,8 +81,9 @@ def fit(
     metrics : dict or sequence of callables
         Further functions of output and targets, recorded under their names for training and validation data: means
         over the rows, which may be measured in blocks.
-    early_stopping : EarlyStopping or int, optional
-        A number is the patience in epochs. The model ends with the weights of its best epoch.
+    early_stopping : EarlyStopping, int or bool, optional
+        A number is the patience in epochs; True is that of `EarlyStopping()`. The model ends with the weights of its
+        best epoch.
     callbacks : sequence of Callback
         Those that define `state` go on from it when a run is resumed.
     checkpoint : path, optional
@@ -131,7 +133,7 @@ def fit(
     6.0
     """
     X, y = check_data(data)
-    _check_parts(loss, optimizer)
+    _check_parts(loss, optimizer, callbacks)
     rows, held_out = _split((X, y), validation, seed)
     if epochs < 1:
         raise DataError(f"training takes at least one epoch, not {epochs}")
@@ -166,9 +168,7 @@ def fit(
             step_once, predict = planned, compile(model)
 
     run = Run(model, optimizer)
-    if isinstance(early_stopping, int):
-        early_stopping = EarlyStopping(early_stopping)
-    watcher = None if early_stopping is None else Watcher(early_stopping, held_out is not None)
+    watcher = _watcher(early_stopping, held_out is not None)
     saved = None
     if checkpoint is not None:
         saved = _begun_checkpoint(checkpoint, run, watcher, source, callbacks, resume=resume)
@@ -191,10 +191,22 @@ def fit(
     return run.history
 
 
-def _check_parts(loss: Any, optimizer: Any) -> None:
+def _watcher(early_stopping: EarlyStopping | int | bool | None, held_out: bool) -> Watcher | None:
+    if early_stopping is None or early_stopping is False:
+        return None
+    if early_stopping is True:
+        early_stopping = EarlyStopping()
+    return Watcher(EarlyStopping(early_stopping) if isinstance(early_stopping, int) else early_stopping, held_out)
+
+
+def _check_parts(loss: Any, optimizer: Any, callbacks: Any) -> None:
     """Refuse arguments in the wrong place, and optimisers that a loop of batches cannot drive."""
     if not callable(loss):
         raise OpError(f"the loss is a function of output and targets, not a {type(loss).__name__}")
+    given = callbacks if isinstance(callbacks, Sequence) else [callbacks]
+    if given is not callbacks or not all(isinstance(callback, Callback) for callback in given):
+        kinds = ", ".join(type(callback).__name__ for callback in given)
+        raise OpError(f"callbacks are a list of gd.train.Callback, not {kinds}; on_epoch= takes a function")
     if isinstance(optimizer, Optimizer):
         return
     if isinstance(optimizer, type):
@@ -253,8 +265,16 @@ def _split(data: Sequence[Any], validation: Any, seed: int) -> tuple[Any, Any]:
     """Return which rows are trained on (None: all), and what is held out: (X, y, which rows), or None."""
     if validation is None:
         return None, None
-    if not isinstance(validation, (int, float)):
-        return None, (*check_data(validation, ("validation X", "validation y")), None)
+    if not isinstance(validation, Real):
+        held_out = check_data(validation, ("validation X", "validation y"))
+        for name, array, trained in zip("Xy", held_out, data, strict=True):
+            if array.shape[1:] != trained.shape[1:]:
+                raise DataError(
+                    f"the rows of validation {name} are of shape {list(array.shape[1:])}, and those of {name} of "
+                    f"{list(trained.shape[1:])}"
+                )
+        return None, (*held_out, None)
+    validation = float(validation)
     if not 0 < validation < 1:
         raise DataError(f"the share to hold out is between 0 and 1, not {validation}")
     count = len(data[0])

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-
-import numpy as np
 
 from graphdiff.errors import DataError
 from graphdiff.nn.losses import accuracy
 from graphdiff.tensor import Tensor
 from graphdiff.train.history import Record
 
-__all__ = ["BLOCK_ROWS", "Metric", "is_classified", "measured", "measures_of"]
+__all__ = ["BLOCK_ROWS", "Metric", "is_classified", "measured", "measures_of", "rows_at_once"]
 
 Metric = Callable[[Tensor, Any], Any]
 
 BLOCK_ROWS = 8192
 """How many rows are measured at once, so that large data need little memory."""
+
+
+def rows_at_once(X: Any) -> int:
+    """Return how many of these inputs a model is given at once where it may be any number."""
+    return min(BLOCK_ROWS, max(1, 2**22 // max(1, math.prod(X.shape[1:]))))
 
 
 def is_classified(output: Tensor, y: Any) -> bool:
@@ -46,7 +50,7 @@ def measured(predict: Callable[..., Tensor], measures: Mapping[str, Metric], X: 
     if not measures:
         return {}
     count = len(X) if rows is None else len(rows)
-    size = min(BLOCK_ROWS, max(1, 2**22 // max(1, int(np.prod(X.shape[1:])))))
+    size = rows_at_once(X)
     if count <= size:
         blocks: list[Any] = [slice(None) if rows is None else rows]
     else:
