@@ -357,6 +357,23 @@ def test_missing_values_are_filled_in_or_dropped_as_by_hand(how: str) -> None:
         assert result.output == run("predict", "o2/model.safetensors", "whole.csv").output
 
 
+def test_marks_of_missing_numbers_are_missing_and_among_texts_texts() -> None:
+    rows = [[k * 0.7 % 3, ["dry", "NA"][k % 2], k * k % 5 + 0.5] for k in range(30)]
+    for place, mark in enumerate(["NA", "n/a", "#N/A", "null", "None", "NaN", "?", "-", ""]):
+        rows[3 * place][0] = mark
+    write("d.csv", "a,soil,y", rows)
+    refused = run("train", "d.csv", "--target", "y", *QUICK)
+    assert "row 1 (line 2), column 'a': NA cannot be trained on; train with --missing" in refused.output
+    result = run("train", "d.csv", "--target", "y", *QUICK, "--missing", "median")
+    assert "9 missing values filled in with the median" in result.output
+    assert "MLP 3-8-1" in result.output  # a, dry and NA
+    assert run("predict", "model.safetensors", "d.csv").output.count("\n") == 31
+    rows[4][2] = "NA"
+    write("d.csv", "a,soil,y", rows)
+    result = run("train", "d.csv", "--target", "y", *QUICK, "--missing", "median")
+    assert "row 5 (line 6), column 'y': NA cannot be trained on" in result.output
+
+
 def test_fills_are_of_training_rows_alone_and_rows_keep_their_numbers() -> None:
     from graphdiff.train.columns import describe_columns, with_fills
     from graphdiff.train.tables import read_table

@@ -34,6 +34,8 @@ be missing."""
 
 _MOST_CATEGORIES = 200
 _MOST_CLASSES = 20
+_MISSING = frozenset({"na", "n/a", "#n/a", "null", "none", "nan", "?", "-"})
+"""What stands for a missing number, besides an empty cell; among texts they are texts."""
 _FEW = 20
 """So many texts may all be different: in a small table."""
 _LIKE_A_NUMBER = re.compile(r"[+-]?\W?\d[\d.,' ]*\s?\W?")
@@ -50,6 +52,7 @@ def _numbers(table: Table, name: str, strict: bool) -> Any:
     """Return a column as numbers, NaN where nothing is; None where it is one of text and `strict` is not asked for."""
     values = table.columns[name]
     if isinstance(values, list):
+        values = [None if value is None or value.lower() in _MISSING else value for value in values]
         numbers = [_number(value) for value in values]
         present = sum(value is not None for value in values)
         if not strict and 2 * sum(number is not None for number in numbers) < max(present, 1):
