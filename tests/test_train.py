@@ -1,5 +1,6 @@
 """Minibatches and the fit loop."""
 
+import math
 import os
 import subprocess
 import sys
@@ -436,6 +437,40 @@ def test_early_stopping_is_switched_on_and_off() -> None:
     for early_stopping, epochs in ((True, 11), (False, 30), (None, 30), (1, 2), (4, 5)):
         _, history = train(early_stopping=early_stopping, epochs=30, callbacks=[Rising()])
         assert len(history) == epochs
+
+
+def test_a_rate_on_a_plateau_is_told_the_loss(tmp_path: Path) -> None:
+    schedules = gd.optim.schedules
+
+    class Level(gd.train.Callback):
+        """Makes what is recorded a plateau from the third epoch on."""
+
+        def on_epoch(self, run: Any, record: Any) -> None:
+            record["validation_loss"] = max(record["validation_loss"], 0.5)
+            rates.append(run.optimizer.lr)
+
+    def rates_of(**options: Any) -> list[float]:
+        rates.clear()
+        rate = schedules.scaled(schedules.reduce_on_plateau(0.1, factor=0.5, patience=1), 2.0)
+        train(lr=rate, validation=(X, Y), callbacks=[Level()], **options)
+        return list(rates)
+
+    rates: list[float] = []
+    whole = rates_of(epochs=9)
+    _, history = train(lr=0.2, validation=(X, Y), epochs=9)
+    expected, halves, best, waited = [], 0, math.inf, 0
+    for record in history:
+        expected.append(0.2 * 0.5**halves)
+        loss = max(record["validation_loss"], 0.5)  # it is below from then on, at whatever rate
+        best, waited = (loss, 0) if loss < best * (1 - 1e-4) else (best, waited + 1)
+        if waited == 2:
+            halves, waited = halves + 1, 0
+    assert halves > 2
+    np.testing.assert_allclose(whole, expected, rtol=1e-12)
+    kept = {"checkpoint": tmp_path / "c", "resume": True}
+    assert rates_of(epochs=5, **kept) + rates_of(epochs=9, **kept) == whole
+    with pytest.raises(gd.errors.OpError, match="follows the accuracy"):
+        train(lr=schedules.reduce_on_plateau(0.1, mode="max"))
 
 
 def test_callbacks_come_in_order_and_can_stop() -> None:

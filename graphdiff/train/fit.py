@@ -21,7 +21,7 @@ from graphdiff.train.augment import Augmentation
 from graphdiff.train.callbacks import Callback, EarlyStopping, Run, Watcher
 from graphdiff.train.checkpoints import Checkpoint
 from graphdiff.train.history import History, Record
-from graphdiff.train.loop import Loop, Source, set_mode
+from graphdiff.train.loop import Loop, Source, plateaus_of, set_mode
 from graphdiff.train.measures import BLOCK_ROWS, Metric, is_classified, measures_of
 from graphdiff.train.minibatches import BatchSize, batch_size_at, check_data
 
@@ -151,6 +151,8 @@ def fit(
     classified = is_classified(output, y)
     for targets in (y,) if held_out is None else (y, held_out[1]):
         _check_targets(loss, output, targets, classified)
+    if not classified and any(plateau.mode == "max" for plateau in plateaus_of(optimizer)):
+        raise OpError('a reduce_on_plateau with mode="max" follows the accuracy, and these targets are no classes')
     measures, held_out_measures = measures_of(loss, metrics, classified)
 
     def step(inputs: Any, targets: Any) -> Tensor:
