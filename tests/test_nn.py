@@ -164,6 +164,20 @@ def test_forward_takes_several_arguments() -> None:
         type("Empty", (gd.nn.Module,), {})()(X)
 
 
+def test_a_parameter_is_not_replaced_by_what_is_none() -> None:
+    layer = gd.nn.Linear(3, in_features=4)
+    for value in (np.zeros((4, 3)), layer.weight * 2.0, None):
+        with pytest.raises(gd.errors.GraphError, match=r"'weight' of Linear is a variable.*weight\.assign"):
+            layer.weight = value
+    layer.weight -= 0.5 * layer.weight.numpy()
+    assert layer.weight in layer.parameters()
+    layer.weight = gd.variable(np.zeros((4, 3), "float32"))
+    assert not layer(X).numpy().any()
+    del layer.bias
+    layer.bias = None
+    assert layer.parameters() == [layer.weight]
+
+
 def test_modules_print_what_they_are() -> None:
     class Scale(gd.nn.Module):
         def __init__(self) -> None:

@@ -71,6 +71,15 @@ class Module:
             observer(self, x, output)
         return output
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        held = vars(self).get(name)
+        if isinstance(held, Variable) and not isinstance(value, Variable):
+            raise GraphError(
+                f"{name!r} of {type(self).__name__} is a variable, and {type(value).__name__} would take its place: "
+                f"change its value with {name}.assign(…), or delete the attribute first"
+            )
+        object.__setattr__(self, name, value)
+
     def __repr__(self) -> str:
         name = type(self).__name__
         within = "\n".join(f"{path}: {module!r}" for path, module, _ in self._named(Module))
