@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -211,6 +212,17 @@ def test_separators_are_seen_and_semicolons_bring_decimal_commas() -> None:
         assert Path(name, "history.csv").read_text() == wanted
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_a_table_may_come_through_a_pipe() -> None:
+    os.mkfifo("pipe")
+    writer = threading.Thread(target=lambda: Path("pipe").write_text('a;"y\nz"\n1,5;2\n'))
+    writer.start()
+    table = read_table("pipe")
+    writer.join()
+    assert {name: values.tolist() for name, values in table.columns.items()} == {"a": [1.5], "y\nz": [2.0]}
+    assert table.error(0, "y", "").args[0].startswith("pipe, row 1 (line 3)")
+
+
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
@@ -253,6 +265,7 @@ def test_columns_without_a_name_are_left_out_and_row_numbers_told_of() -> None:
         ),
         ([[f"{k} %", k % 2] for k in range(60)], [], "60 rows are too many categories; .*--ignore a.* Were '9 %'"),
         ([[f"Name {k}", k % 2] for k in range(60)], [], "column 'a': 60 different texts .* --ignore a$"),
+        ([[k, k % 2] for k in range(60)], ["--categorical", "a"], "column 'a': 60 different texts .* --ignore a$"),
         (
             [[k, k * 1.5] for k in range(60)],
             ["--task", "classification"],
@@ -289,6 +302,9 @@ def test_warnings_are_told_in_a_line() -> None:
     result = run("train", "houses.csv", "--target", "price", "--optimizer", "sgd", "--lr", "1e9", "--epochs", "4")
     assert re.search(r"^Warning: the loss became (nan|inf) in epoch 1: lower the", result.output, re.M), result.output
     assert "UserWarning" not in result.output
+    assert "training diverged, and no model is written: try a learning rate below 1e+09 with --lr" in result.output
+    assert result.exit_code == 1
+    assert not Path("model.safetensors").exists()
 
 
 def test_models_and_tables_that_do_not_fit() -> None:

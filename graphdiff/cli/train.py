@@ -233,6 +233,8 @@ def _train(
     )
     if patience and held:
         _tell_best(history, epochs, patience)
+    if not all(np.isfinite(value).all() for value in model.state().values()):
+        raise DataError(f"training diverged, and no model is written: try a learning rate below {made.lr:g} with --lr")
     written = [
         save(
             model,

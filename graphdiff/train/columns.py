@@ -48,6 +48,11 @@ def _number(text: Any) -> float | None:
         return None
 
 
+def _is_marked_number(text: str) -> bool:
+    """Whether a text would be a number without marks of thousands, a decimal comma or a unit's sign."""
+    return _number(text) is None and _LIKE_A_NUMBER.fullmatch(text) is not None
+
+
 def _numbers(table: Table, name: str, strict: bool) -> Any:
     """Return a column as numbers, NaN where nothing is; None where it is one of text and `strict` is not asked for."""
     values = table.columns[name]
@@ -187,7 +192,7 @@ def _require_few(table: Table, name: str, distinct: Sequence[Any], mend: str) ->
         return
     kind = "texts" if isinstance(distinct[0], str) else "numbers"
     told = f"{table.path}, column {name!r}: {count} different {kind} in {rows} rows are too many {mend}"
-    if kind == "texts" and 2 * sum(_LIKE_A_NUMBER.fullmatch(text) is not None for text in distinct) > count:
+    if kind == "texts" and 2 * sum(map(_is_marked_number, distinct)) > count:
         told += f". Were {distinct[-1]!r} and the like without marks of thousands, commas and units, they'd be numbers"
     raise DataError(told)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import itertools
 import os
 import re
 import zipfile
@@ -102,9 +103,10 @@ def _read_csv(path: Path) -> Table:
     lines: list[int] = []
     try:
         with open(path, newline="", encoding="utf-8-sig") as stream:
-            separator = _separator(stream.readline())
-            stream.seek(0)
-            reader = csv.reader(stream, delimiter=separator)
+            first = stream.readline()
+            separator = _separator(first)
+            # A pipe cannot be read from its beginning again.
+            reader = csv.reader(itertools.chain([first] if first else [], stream), delimiter=separator)
             header = next(reader, None)
             if header is None:
                 raise DataError(f"{path} is empty")
