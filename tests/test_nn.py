@@ -178,6 +178,27 @@ def test_a_parameter_is_not_replaced_by_what_is_none() -> None:
     assert layer.parameters() == [layer.weight]
 
 
+def test_sequences_have_a_length_and_parts() -> None:
+    model = gd.nn.MLP([8, 6, 3], in_features=4)
+    assert len(model) == 5
+    assert list(model) == model.layers
+    assert model[-1] is model.layers[4]
+    body, head = model[:-1], model[-1:]
+    np.testing.assert_array_equal(head(body(X)).numpy(), model(X).numpy())
+    assert body.parameters() + head.parameters() == model.parameters()
+    with pytest.raises(IndexError):
+        model[5]
+
+
+def test_common_slips_are_told_of() -> None:
+    with pytest.raises(gd.errors.ShapeError, match=r"of 3 inputs was given .*: its outputs.*Linear\(out_features, in"):
+        gd.nn.Linear(4, 3)(X)
+    with pytest.raises(gd.errors.ShapeError, match=r"of 3 inputs was given float64\[5, 4\]$"):
+        gd.nn.Linear(2, 3)(X)
+    with pytest.raises(gd.errors.GraphError, match=r"not function; gd\.nn\.Activation"):
+        gd.nn.Sequential(gd.nn.Linear(2), gd.tanh)  # type: ignore[arg-type]
+
+
 def test_modules_print_what_they_are() -> None:
     class Scale(gd.nn.Module):
         def __init__(self) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, overload
 
 from graphdiff.errors import DataError, DTypeError, GraphError, OpError, ShapeError
 from graphdiff.nn.init import Initialiser, constant, find, normal
@@ -127,7 +127,11 @@ class Linear(Module):
         if self.in_features is None and x.ndim:
             self._make(x.shape[-1])
         if not x.ndim or x.shape[-1] != self.in_features:
-            raise ShapeError(f"a linear layer of {self.in_features or 'some'} inputs was given {x.describe()}")
+            swapped = bool(x.ndim) and x.shape[-1] == self.out_features
+            mend = (
+                ": its outputs, the first argument, are as many; Linear(out_features, in_features)" if swapped else ""
+            )
+            raise ShapeError(f"a linear layer of {self.in_features or 'some'} inputs was given {x.describe()}{mend}")
         product = FUNCTIONS["matmul"](x, self.weight)
         return product + self.bias if self._has_bias else product  # type: ignore[no-any-return]
 
@@ -341,13 +345,37 @@ class Embedding(Module):
 
 
 class Sequential(Module):
-    """Modules one after the other, each in a name scope of its own."""
+    """Modules one after the other, each in a name scope of its own.
+
+    It has a length, and its layers an index; a part of it shares its layers.
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> model = gd.nn.MLP([8, 3], in_features=4)
+    >>> len(model), model[-1].out_features, model[:2](gd.ones((5, 4))).shape
+    (3, 3, (5, 8))
+    """
 
     def __init__(self, *layers: Module) -> None:
         for layer in layers:
             if not isinstance(layer, Module):
-                raise GraphError(f"the layers of Sequential are modules, not {type(layer).__name__}")
+                mend = "; gd.nn.Activation(name) makes one of a function" if callable(layer) else ""
+                raise GraphError(f"the layers of Sequential are modules, not {type(layer).__name__}{mend}")
         self.layers = list(layers)
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter(self.layers)
+
+    @overload
+    def __getitem__(self, place: int) -> Module: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequential: ...
+    def __getitem__(self, place: int | slice) -> Module:
+        return Sequential(*self.layers[place]) if isinstance(place, slice) else self.layers[place]
 
     def forward(self, x: Any) -> Tensor:
         for index, layer in enumerate(self.layers):
