@@ -267,6 +267,13 @@ def test_metrics() -> None:
         train(metrics={"loss": mean_distance})
 
 
+def test_metrics_that_cannot_be_recorded() -> None:
+    with pytest.raises(gd.errors.DataError, match="several metrics are called <lambda>: give a dict"):
+        train(metrics=[lambda output, target: 1.0, lambda output, target: 2.0])
+    with pytest.raises(gd.errors.DataError, match=r"'error' returns an array of shape \[60, 2\]"):
+        train(metrics={"error": lambda output, target: output - target})
+
+
 def test_measuring_in_blocks_is_measuring_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = train(validation=0.5, metrics={"again": gd.nn.squared_error})[1]
     monkeypatch.setattr("graphdiff.train.measures.BLOCK_ROWS", 7)

@@ -34,6 +34,8 @@ def measures_of(
 ) -> tuple[dict[str, Metric], dict[str, Metric]]:
     """Return what is measured after each epoch, on the training data and on what is held out."""
     named = dict(metrics) if isinstance(metrics, Mapping) else {_name(metric): metric for metric in metrics}
+    if len(named) < len(metrics):
+        raise DataError(f"several metrics are called {', '.join(named)}: give a dict of metrics by name")
     taken = {"epoch", "loss", "accuracy"} & named.keys()
     if taken:
         raise DataError(f"a metric cannot be called {taken.pop()!r}: that is recorded anyway")
@@ -61,6 +63,10 @@ def measured(predict: Callable[..., Tensor], measures: Mapping[str, Metric], X: 
         inputs, targets = X[block], y[block]
         output = predict(inputs)
         for name, measure in measures.items():
-            value = float(measure(output, targets))
+            found = measure(output, targets)
+            shape = getattr(found, "shape", ())
+            if math.prod(shape) != 1:
+                raise DataError(f"the metric {name!r} returns an array of shape {list(shape)}, and not a number")
+            value = float(found)
             totals[name] += value if len(blocks) == 1 else value * (len(inputs) / count)
     return totals
