@@ -536,3 +536,8 @@ def test_properties() -> None:
     y = x + 1
     assert y.serial > x.serial
     assert y.backend is x.backend is gd.current_backend()
+
+
+def test_numpy_tells_shapes() -> None:
+    for tensor in (gd.variable(np.ones((2, 3))), gd.placeholder((2, 3), "float32")):
+        assert (np.shape(tensor), np.ndim(tensor), np.size(tensor)) == ((2, 3), 2, 6)
