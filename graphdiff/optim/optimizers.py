@@ -149,9 +149,10 @@ class Optimizer:
     def __repr__(self) -> str:
         shown = {"lr": self._lr if isinstance(self._lr, Schedule) else self.lr} | self.groups[0].settings
         shown |= {name: getattr(self, name) for name in ("clip_norm", "clip_value") if getattr(self, name) is not None}
-        settings = ", ".join(f"{name}={value!r}" for name, value in shown.items())
-        several = f" in {len(self.groups)} groups, the first with" if len(self.groups) > 1 else ","
-        return f"{type(self).__name__}({len(self.parameters)} parameters{several} {settings})"
+        shown["parameters"] = len(self.parameters)
+        if len(self.groups) > 1:
+            shown["groups"] = len(self.groups)
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
     def _require_parameters(self) -> None:
         if not self.parameters:
