@@ -158,11 +158,9 @@ class Optimizer:
         if not self.parameters:
             raise GraphError("an optimiser needs at least one parameter")
         for parameter in self.parameters:
-            if not isinstance(parameter, Variable):
-                kind = type(parameter).__name__
-                raise DTypeError(f"an optimiser moves variables, such as model.parameters() lists, and no {kind}")
-            if not is_real_floating(parameter.dtype):
-                raise DTypeError(f"an optimiser moves real floating variables, not {parameter!r}")
+            if not isinstance(parameter, Variable) or not is_real_floating(parameter.dtype):
+                mend = "" if isinstance(parameter, Variable) else "; a module's are model.parameters()"
+                raise DTypeError(f"an optimiser moves real floating variables, not {parameter!r}{mend}")
             if parameter.backend is not self.parameters[0].backend:
                 raise BackendError("the parameters of an optimiser are on one backend")
         if len(set(self.parameters)) != len(self.parameters):
