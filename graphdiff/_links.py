@@ -117,6 +117,8 @@ def _array_function(self: Tensor, numpy_function: Any, types: Any, arguments: An
     """Serve NumPy's other functions: ``np.sum(t, axis=0)``, ``np.linalg.inv(t)``."""
     name = numpy_function.__name__
     module = getattr(numpy_function, "__module__", "")
+    if name in {"shape", "ndim", "size"} and len(arguments) == 1 and not options:
+        return getattr(self, name)
     if name not in FUNCTIONS or module.startswith("numpy.fft"):
         raise OpError(f"graphdiff has no counterpart of numpy.{name}; np.asarray(tensor) leaves the graph")
     if module.startswith("numpy.linalg") and name in {"trace", "diagonal"}:

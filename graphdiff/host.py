@@ -154,6 +154,11 @@ def is_host_array(value: Any) -> bool:
     return isinstance(value, (np.ndarray, np.generic))
 
 
+def with_rows(value: Any) -> Any:
+    """Return an array as it is, and as a NumPy array what an index of rows is none for: lists, tables of columns."""
+    return value if hasattr(value, "shape") and not hasattr(value, "iloc") else np.asarray(value)
+
+
 def is_integer(value: Any) -> bool:
     """Whether `value` is an integer number, of Python or NumPy, and no boolean."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, (bool, np.bool_))

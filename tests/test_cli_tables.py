@@ -153,7 +153,7 @@ def changed(row: int, column: int, value: Any) -> list[Any]:
         ([[*row[:3], "only"] for row in ROWS], r"column 'y': there is a single class, 'only'"),
         ([*ROWS[:3], [1, 2]], r"d\.csv, row 4 \(line 5\): 2 values for 4 columns"),
         ([], r"d\.csv has no rows below its header"),
-        ([[k, k, f"text {k}", k % 2] for k in range(300)], r"column 'c': 300 different texts are too many"),
+        ([[k, k, f"text {k}", k % 2] for k in range(300)], r"column 'c': 300 different texts in 300 rows are too many"),
     ],
 )
 def test_bad_tables_are_refused_before_training(rows: Any, message: str) -> None:
@@ -195,6 +195,25 @@ def test_other_bad_input() -> None:
         assert (result.exit_code, message in result.output) == (code, True), (arguments, result.output)
         assert "Traceback" not in result.output
     assert Path("file").read_text() == "precious"
+
+
+def test_a_resumed_run_keeps_its_learning_rate_and_says_so() -> None:
+    houses()
+    arguments = ["train", "houses.csv", "--target", "price", "--hidden", "8", "--checkpoint", "run"]
+    assert run(*arguments, "--epochs", "2", "--lr", "0.01").exit_code == 0
+    told = run(*arguments, "--epochs", "3", "--lr", "0.5", "--resume").output
+    assert "learning rate 0.01, as in run/checkpoint.safetensors, not 0.5: a run goes on as it began" in told
+    assert "of a model of other layers" in run(*arguments, "--epochs", "4", "--hidden", "9", "--resume").output
+
+
+def test_warnings_are_told_in_a_line() -> None:
+    houses()
+    result = run("train", "houses.csv", "--target", "price", "--optimizer", "sgd", "--lr", "1e9", "--epochs", "4")
+    assert re.search(r"^Warning: the loss became (nan|inf) in epoch 1: lower the", result.output, re.M), result.output
+    assert "UserWarning" not in result.output
+    assert "training diverged, and no model is written: try a learning rate below 1e+09 with --lr" in result.output
+    assert result.exit_code == 1
+    assert not Path("model.safetensors").exists()
 
 
 def test_models_and_tables_that_do_not_fit() -> None:

@@ -201,8 +201,9 @@ def test_tracing_again_and_again_warns_and_names_the_argument() -> None:
     for length in range(1, 8):
         total(np.ones(length))
     told = r"total was traced 8 times; argument 0 was float64\[7\] and is float64\[8\]"
-    with pytest.warns(RetraceWarning, match=told):
+    with pytest.warns(RetraceWarning, match=told) as warned:
         total(np.ones(8))
+    assert warned[0].filename == __file__
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RetraceWarning)
         for length in range(9, 100):
@@ -225,7 +226,7 @@ def test_methods_can_be_compiled() -> None:
 
 def test_what_cannot_be_traced_is_refused() -> None:
     identity = gd.compile(lambda x: x)
-    with pytest.raises(errors.CompileError, match="neither traced nor hashed"):
+    with pytest.raises(errors.CompileError, match=r"neither traced nor hashed.*numpy\.asarray"):
         identity({1, 2})
     with pytest.raises(errors.CompileError, match="numbers and booleans only"):
         identity(np.array(["a"]))
@@ -258,6 +259,29 @@ def test_control_flow_on_an_unknown_value_names_line_and_where() -> None:
     with pytest.raises(errors.NoValueError, match=r"'w'.*gd\.compile"):
         gd.compile(lambda x: x * float(w))(1.0)
     assert w.item() == 1.0  # a failed trace leaves nothing behind
+
+
+def test_what_python_needs_while_tracing_is_refused_with_its_mend() -> None:
+    def repeated(x: Any, count: int) -> Any:
+        for _ in range(count):
+            x = 2 * x
+        return x
+
+    with pytest.raises(errors.NoValueError, match=r"'count'.* no value while .* traced.*Return it.*static_argnames"):
+        gd.compile(repeated)(1.0, 3)
+    assert gd.compile(repeated, static_argnames="count")(1.0, 3).item() == 8.0
+    with pytest.raises(errors.NoValueError, match=r"sum float64\[\], made at .*test_compile\.py.* while .* traced"):
+        gd.compile(lambda x: print(f"{gd.sum(x):.3f}"))(np.ones(3))
+    with pytest.raises(errors.NoValueError, match="Evaluate it with"):
+        float(gd.sum(gd.placeholder((3,), "float64")))
+
+
+def test_long_lists_of_numbers_are_warned_of() -> None:
+    total = gd.compile(lambda x: gd.sum(gd.stack(x)))
+    assert total([0.5] * 64).item() == 32.0
+    with pytest.warns(RetraceWarning, match=r"given 65 Python numbers.*numpy\.asarray\(numbers\)") as told:
+        assert total([0.5] * 65).item() == 32.5
+    assert told[0].filename == __file__
 
 
 def test_tensors_from_outside_are_refused_constants_are_not() -> None:

@@ -211,7 +211,7 @@ def test_integers_and_booleans_carry_no_gradient(differentiate: Callable[[], Any
         (lambda: gd.vmap(gd.add, in_axes=(0,))(np.ones(2), np.ones(2)), errors.ShapeError, "names 1 arguments.*2"),
         (lambda: gd.tangents(x := gd.variable(1.0, name="x"), {x: np.ones(2)}), errors.ShapeError, "'x' float64"),
         (lambda: gd.constant(1.0).backward(), errors.DTypeError, "depends on no variable"),
-        (lambda: gd.op.elementwise("tanh", 1), errors.OpError, "already is an op 'tanh'"),
+        (lambda: gd.op.elementwise("tanh", 1), errors.OpError, r"already is an op 'tanh'.*OPS\.pop\('tanh'\)"),
         (lambda: gd.op.elementwise("nothing"), errors.OpError, "'nothing' declares no argument"),
         (lambda: gd.placeholder((2, -1)), errors.ShapeError, "-1"),
     ],
@@ -552,3 +552,13 @@ def test_a_bad_state_loads_nothing(spoil: Callable[[Any], Any], error: type[Exce
         model.load_state(state)
     for path, value in model.state().items():
         np.testing.assert_array_equal(value, before[path])
+
+
+def test_an_op_without_evaluation_says_so_and_another_of_its_name_may_follow() -> None:
+    try:
+        with pytest.raises(errors.BackendError, match=r"'unknown_here'.*not declared with evaluate="):
+            gd.op.elementwise("unknown_here", 1)(2.0)
+        gd.op.OPS.pop("unknown_here")
+        assert gd.op.elementwise("unknown_here", 1, evaluate=lambda F, x: x + 1)(2.0).item() == 3.0
+    finally:
+        gd.op.OPS.pop("unknown_here")

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import sparse
 from sklearn import neural_network
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_digits, make_multilabel_classification
@@ -269,6 +270,41 @@ def test_labels_that_do_not_exclude_each_other() -> None:
     assert set(np.unique(fitted.predict(inputs))) == {0, 1}
     assert fitted.predict(inputs).shape == labels.shape
     assert fitted.predict_proba(inputs).shape == labels.shape
+
+
+SPARSE = [{}, {"solver": "sgd"}, {"solver": "lbfgs"}, {"early_stopping": True}, {"shuffle": False, "batch_size": 64}]
+
+
+@pytest.mark.parametrize("options", SPARSE, ids=str)
+@pytest.mark.parametrize("kind", ["csr", "csc", "coo"])
+def test_sparse_inputs_train_as_dense_ones(options: dict[str, Any], kind: str) -> None:
+    data = sparse.random_array((300, 40), density=0.1, format=kind, rng=np.random.default_rng(0))
+    target = data.sum(axis=1)
+    for network, y in ((MLPRegressor, target), (MLPClassifier, target > np.median(target))):
+        fitted, expected = (network((8,), max_iter=5, random_state=0, **options) for _ in range(2))
+        fitted.fit(data, y)
+        expected.fit(data.toarray(), y)
+        np.testing.assert_array_equal(fitted.coefs_[0], expected.coefs_[0])
+        np.testing.assert_array_equal(fitted.predict(data), expected.predict(data.toarray()))
+
+
+def test_sparse_inputs_are_made_dense_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = sparse.csr_array(X)
+    fitted = MLPClassifier((4,), random_state=0).partial_fit(data, Y, classes=range(10))
+    expected = MLPClassifier((4,), random_state=0).partial_fit(X, Y, classes=range(10))
+    np.testing.assert_array_equal(fitted.coefs_[0], expected.coefs_[0])
+    monkeypatch.setitem(MLPClassifier._raw.__globals__, "_SPARSE_ROWS", 7)
+    np.testing.assert_allclose(fitted.predict_proba(data), expected.predict_proba(X), rtol=1e-12)
+    assert fitted.predict_proba(data).shape == (500, 10)
+
+
+@pytest.mark.parametrize("label", [0, 3, "only"])
+def test_a_single_class_is_predicted(label: Any) -> None:
+    fitted = MLPClassifier((4,), max_iter=2).fit(X, [label] * 500)
+    assert set(fitted.predict(X)) == {label}
+    assert fitted.score(X, [label] * 500) == 1.0
+    np.testing.assert_array_equal(fitted.predict_proba(X), np.ones((500, 1)))
+    assert not fitted.predict_log_proba(X[:1]).any()
 
 
 def test_log_probabilities_stay_finite() -> None:

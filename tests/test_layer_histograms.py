@@ -78,6 +78,7 @@ def test_the_picture(ending: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")
+@pytest.mark.filterwarnings("ignore:the loss became nan")
 def test_dead_and_exploded_layers_are_drawn_too(tmp_path: Path) -> None:
     model = network()
     model.layers[0].bias.assign([-1e3] * 5)

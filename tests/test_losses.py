@@ -205,7 +205,12 @@ def test_penalties() -> None:
     ("call", "error", "message"),
     [
         (lambda: nn.squared_error(P, P[:, :1]), ShapeError, r"float64\[5, 3\] and target float64\[5, 1\]"),
-        (lambda: nn.absolute_error(P, P[0]), ShapeError, "differ in shape"),
+        (lambda: nn.absolute_error(P, P[0]), ShapeError, "differ in shape$"),
+        (lambda: nn.squared_error(P[:, :1], P[:, 0]), ShapeError, r"target\.reshape\(prediction\.shape\)"),
+        (lambda: nn.softmax_cross_entropy(P, np.ones(len(P))), ShapeError, r"labels\.astype\('int64'\)"),
+        (lambda: nn.softmax_cross_entropy(P, np.ones(len(P)) > 0), DTypeError, r"labels\.astype\('int64'\)"),
+        (lambda: nn.softmax_cross_entropy(P, np.ones((len(P), 1), int)), ShapeError, r"labels\[:, 0\]"),
+        (lambda: nn.softmax_cross_entropy(P, np.ones(P.shape, int)), ShapeError, r"labels\.astype\('float32'\)"),
         (lambda: nn.squared_error(P, T, weights=np.ones(3)), ShapeError, r"weights are of shape \[5\]"),
         (lambda: nn.squared_error(P, T, weights=-WEIGHTS), DataError, "weights are not negative"),
         (lambda: nn.huber(P, T, delta=0), OpError, "delta"),

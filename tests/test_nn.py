@@ -115,6 +115,109 @@ def test_modules_nest() -> None:
     np.testing.assert_allclose(model(X).numpy(), X + 0.5 * np.maximum(X @ weight, 0), rtol=1e-12)
 
 
+def test_modules_are_found_in_lists_and_dicts_at_any_depth() -> None:
+    class Branches(gd.nn.Module):
+        def __init__(self) -> None:
+            self.branches = {"left": gd.nn.Linear(2, in_features=4), "right": [(gd.nn.Linear(2, in_features=4),)]}
+            self.scales = {"all": gd.variable(2.0)}
+
+        def forward(self, x: Any) -> Any:
+            return self.scales["all"] * (self.branches["left"](x) + self.branches["right"][0][0](x))
+
+    model = Branches()
+    assert [path for path, _ in model.named_parameters()] == [
+        "branches.left.weight",
+        "branches.left.bias",
+        "branches.right.0.0.weight",
+        "branches.right.0.0.bias",
+        "scales.all",
+    ]
+    assert not model.eval().branches["right"][0][0].training
+    assert gd.nn.summary(model, 4).totals["parameters"] == 21
+
+
+def test_shared_parameters_come_once_and_get_the_gradients_of_all_uses() -> None:
+    layer = gd.nn.Linear(4, in_features=4, bias=False, dtype="float64")
+    model = gd.nn.Sequential(layer, layer)
+    assert [path for path, _ in model.named_parameters()] == ["layers.0.weight"]
+    assert gd.nn.summary(model, 4).totals["parameters"] == 16
+    weight = layer.weight.numpy().copy()
+    gd.optim.SGD(model.parameters(), lr=0.1).minimize(gd.sum(model(X)))
+    ones = np.ones((5, 4))
+    slope = X.T @ ones @ weight.T + (X @ weight).T @ ones
+    np.testing.assert_allclose(layer.weight.numpy(), weight - 0.1 * slope, rtol=1e-12)
+    state = model.state()
+    assert set(state) == {"layers.0.weight", "layers.1.weight"}
+    layer.weight.assign(weight)
+    model.load_state(state)
+    np.testing.assert_array_equal(layer.weight.numpy(), state["layers.0.weight"])
+
+
+def test_forward_takes_several_arguments() -> None:
+    class Gate(gd.nn.Module):
+        def forward(self, x: Any, gate: Any, *, scale: float = 1.0) -> Any:
+            return scale * gd.multiply(x, gate)
+
+    np.testing.assert_array_equal(Gate()(X, X, scale=2.0).numpy(), 2 * X * X)
+    np.testing.assert_array_equal(gd.compile(Gate())(X, X).numpy(), X * X)
+    with pytest.raises(NotImplementedError, match="Empty does not define forward"):
+        type("Empty", (gd.nn.Module,), {})()(X)
+
+
+def test_a_parameter_is_not_replaced_by_what_is_none() -> None:
+    layer = gd.nn.Linear(3, in_features=4)
+    for value in (np.zeros((4, 3)), layer.weight * 2.0, None):
+        with pytest.raises(gd.errors.GraphError, match=r"'weight' of Linear is a variable.*weight\.assign"):
+            layer.weight = value
+    layer.weight -= 0.5 * layer.weight.numpy()
+    assert layer.weight in layer.parameters()
+    layer.weight = gd.variable(np.zeros((4, 3), "float32"))
+    assert not layer(X).numpy().any()
+    del layer.bias
+    layer.bias = None
+    assert layer.parameters() == [layer.weight]
+
+
+def test_sequences_have_a_length_and_parts() -> None:
+    model = gd.nn.MLP([8, 6, 3], in_features=4)
+    assert len(model) == 5
+    assert list(model) == model.layers
+    assert model[-1] is model.layers[4]
+    body, head = model[:-1], model[-1:]
+    np.testing.assert_array_equal(head(body(X)).numpy(), model(X).numpy())
+    assert body.parameters() + head.parameters() == model.parameters()
+    with pytest.raises(IndexError):
+        model[5]
+
+
+def test_common_slips_are_told_of() -> None:
+    with pytest.raises(gd.errors.ShapeError, match=r"of 3 inputs was given .*: its outputs.*Linear\(out_features, in"):
+        gd.nn.Linear(4, 3)(X)
+    with pytest.raises(gd.errors.ShapeError, match=r"of 3 inputs was given float64\[5, 4\]$"):
+        gd.nn.Linear(2, 3)(X)
+    with pytest.raises(gd.errors.GraphError, match=r"not function; gd\.nn\.Activation"):
+        gd.nn.Sequential(gd.nn.Linear(2), gd.tanh)  # type: ignore[arg-type]
+
+
+def test_modules_print_what_they_are() -> None:
+    class Scale(gd.nn.Module):
+        def __init__(self) -> None:
+            self.factor = gd.variable([1.0, 2.0])
+
+    model = gd.nn.Sequential(gd.nn.Linear(3, in_features=4), gd.nn.Residual(gd.nn.Dropout(0.5)), Scale())
+    assert repr(model).splitlines() == [
+        "Sequential(",
+        "  layers.0: Linear(out_features=3, in_features=4, bias=True, dtype='float32')",
+        "  layers.1: Residual(",
+        "    inner: Sequential(",
+        "      layers.0: Dropout(p=0.5)",
+        "    )",
+        "  )",
+        "  layers.2: Scale(factor=float64[2])",
+        ")",
+    ]
+
+
 # Losses
 
 LABELS = np.array([2, 0, 1, 1, 2])

@@ -151,3 +151,43 @@ def test_a_rule_of_ones_own() -> None:
     for _ in range(3):
         optimizer.minimize(gd.sum(w * w))
     np.testing.assert_allclose(w.numpy(), [5 - 11 / 6, -5 + 11 / 6], rtol=1e-15)
+
+
+def test_optimisers_print_what_they_are() -> None:
+    w, b = gd.variable(START), gd.variable(0.7)
+    assert repr(gd.optim.SGD([w, b], 0.1, clip_norm=1.0)) == (
+        "SGD(lr=0.1, momentum=0.0, dampening=0.0, nesterov=False, averaged=False, weight_decay=0.0, clip_norm=1.0, "
+        "parameters=2)"
+    )
+    groups = gd.optim.Adam([{"params": [w], "eps": 1e-6}, {"params": [b]}])
+    told = repr(groups)
+    assert told.startswith("Adam(lr=0.001, betas=(0.9, 0.999), eps=1e-06, ")
+    assert told.endswith("parameters=2, groups=2)")
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_gradients_of_another_loss_are_forgotten_on_request(compiled: bool) -> None:
+    w, b = gd.variable(START), gd.variable(0.7)
+    optimizer = gd.optim.SGD([w, b], 0.1)
+    loss(w, b).backward()
+
+    def step() -> Any:
+        optimizer.zero_grad()
+        other = gd.sum(w * w)  # which does not depend on b
+        other.backward()
+        optimizer.step()
+        return other
+
+    (gd.compile(step) if compiled else step)()
+    np.testing.assert_allclose(w.numpy(), 0.8 * START, rtol=1e-15)
+    assert b.item() == 0.7
+    assert b.grad is None
+
+
+def test_a_gradient_of_another_shape_is_refused() -> None:
+    w, b = gd.variable(START, name="w"), gd.variable(0.7)
+    optimizer = gd.optim.SGD([b, w], 0.1)
+    w.grad, b.grad = np.ones(2), np.array(1.0)
+    with pytest.raises(gd.errors.ShapeError, match=r"gradient of 'w' float64\[3\] is of shape \[2\]"):
+        optimizer.step()
+    assert (b.item(), optimizer.steps) == (0.7, 0)

@@ -311,6 +311,11 @@ def test_a_misspelt_setting_is_refused(name: str) -> None:
         (lambda: O.SGD([{"params": []}], 0.1), errors.GraphError, "at least one"),
         (lambda: O.SGD([{"params": [w0]}, w0], 0.1), errors.GraphError, '"params"'),
         (lambda: O.SGD([w0], "fast"), errors.OpError, "lr cannot be 'fast'"),
+        (lambda: O.SGD(gd.nn.Linear(1, in_features=1), 0.1), errors.GraphError, r"model\.parameters\(\), not Linear"),
+        (lambda: O.SGD(gd.nn.MLP([1], in_features=1), 0.1), errors.DTypeError, r"not Linear.*model\.parameters\(\)"),
+        (lambda: O.Adam([w0], beta1=0.9), TypeError, "beta1"),  # type: ignore[call-arg]
+        (lambda: O.AdamW([w0], amsgrad=True), TypeError, "amsgrad"),  # type: ignore[call-arg]
+        (lambda: O.Adam([{"params": [w0], "amsgrad": True}]), errors.OpError, "Adam has no setting 'amsgrad'"),
         (lambda: O.SGD([w0], 0.1, clip_norm=0.0), errors.OpError, "clip_norm cannot be 0.0"),
         (lambda: O.SGD([w0], 0.1, clip_value=-1.0), errors.OpError, "clip_value cannot be -1.0"),
         (lambda: O.SGD([w0], 0.1, weight_decay=-1.0), errors.OpError, "weight_decay cannot be -1.0"),

@@ -135,3 +135,23 @@ def test_more_refusals() -> None:
     for lr, message in ((gd.optim.schedules.constant(0.1), "schedule"), (0.0, "not 0")):
         with pytest.raises(errors.OpError, match=message):
             gd.optim.lr_range_test(model, gd.nn.squared_error, (X, Y), made(lr=lr)[1])
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_running_statistics_and_random_streams_are_as_before(compiled: bool) -> None:
+    layers = gd.nn.Linear(3, in_features=4), gd.nn.BatchNorm(3), gd.nn.Dropout(0.5), gd.nn.Linear(1, in_features=3)
+    model = gd.nn.Sequential(*layers)
+    optimizer = gd.optim.SGD(model.parameters(), lr=0.1)
+    before, drawn = snapshot(model, optimizer), repr(layers[2].stream.bit_generator.state)
+    gd.optim.lr_range_test(model, gd.nn.squared_error, (X, Y), optimizer, compiled=compiled)
+    assert snapshot(model, optimizer) == before
+    assert repr(layers[2].stream.bit_generator.state) == drawn
+
+
+def test_lists_are_data() -> None:
+    found = [
+        gd.optim.lr_range_test(model, gd.nn.squared_error, data, optimizer).losses
+        for data in ((X, Y), (X.tolist(), Y.tolist()))
+        for model, optimizer in [made()]
+    ]
+    assert found[0] == found[1]

@@ -546,3 +546,8 @@ def test_a_number_in_a_loop_is_one_constant_however_many_numbers_came_before():
     for _ in range(10):
         y = y * 0.123456789
     assert len(gd.Graph(y)) == 1 + 1 + 10
+
+
+def test_numpy_tells_shapes() -> None:
+    for tensor in (gd.variable(np.ones((2, 3))), gd.placeholder((2, 3), "float32")):
+        assert (np.shape(tensor), np.ndim(tensor), np.size(tensor)) == ((2, 3), 2, 6)

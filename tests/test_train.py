@@ -1,5 +1,6 @@
 """Minibatches and the fit loop."""
 
+import math
 import os
 import subprocess
 import sys
@@ -178,48 +179,20 @@ def test_training_is_the_same_eager_and_compiled_and_falls_back_with_a_warning()
     assert compiled[1] == eager[1]
 
 
-def flat_hinge(output: Any, target: Any) -> Any:
-    return gd.nn.hinge(output[:, 0], target)
+def test_a_part_of_the_parameters_may_be_trained() -> None:
+    model = gd.nn.MLP([4, 2], in_features=3)
+    first, last = model.layers[0].weight.numpy().copy(), model.layers[2].weight.numpy().copy()
+    optimizer = gd.optim.SGD(model.layers[2].parameters(), lr=0.1)
+    gd.train.fit(model, gd.nn.squared_error, (X, Y), optimizer, epochs=1, progress=False)
+    np.testing.assert_array_equal(model.layers[0].weight.numpy(), first)
+    assert (model.layers[2].weight.numpy() != last).all()
 
 
-def divergence(output: Any, target: Any) -> Any:
-    return gd.nn.kl_divergence(gd.log_softmax(output), target)
-
-
-@pytest.mark.parametrize(
-    ("loss", "outputs", "labels", "wrong", "message"),
-    [
-        (gd.nn.softmax_cross_entropy, 3, np.arange(60) % 3, 3, "row 17: label 3 is outside 0 … 2"),
-        (gd.nn.softmax_cross_entropy, 3, (np.arange(60) % 3).astype("int8"), -1, "row 17: label -1 is outside 0 … 2"),
-        (gd.nn.binary_cross_entropy, 1, np.arange(60.0)[:, None] % 2, -1, r"in \[0, 1\], but row 17 of .* has -1"),
-        (flat_hinge, 1, np.arange(60) % 2 * 2.0 - 1, 0, r"are -1 and 1, but row 17 of .* has 0"),
-        (gd.nn.softmax_cross_entropy, 2, np.full((60, 2), 0.5), -0.25, "not negative, but row 17 of .* has -0.25"),
-        (gd.nn.softmax_cross_entropy, 2, np.full((60, 2), 0.5), 0.25, "sum to 1, but those of row 17 of .* to 0.5"),
-        (gd.nn.softmax_cross_entropy, 2, np.full((60, 2), 0.5), np.nan, "y has nan in row 17, column 0"),
-        (divergence, 2, np.full((60, 2), 0.5), -0.25, "not negative, but row 17 of .* has -0.25"),
-    ],
-)
-def test_labels_that_the_loss_refuses_are_refused_before_training(
-    loss: Any, outputs: int, labels: Any, wrong: float, message: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bad = labels.copy()
-    bad[17] = wrong
-    model = gd.nn.Linear(outputs, in_features=3)
-    before = model.state()
-
-    def refused(y: Any, message: str, **options: Any) -> None:
-        optimizer = gd.optim.SGD(model.parameters(), lr=1.0)
-        with pytest.raises(gd.errors.DataError, match=message):
-            gd.train.fit(model, loss, (X, y), optimizer, progress=False, **options)
-        assert all(np.array_equal(value, before[name]) for name, value in model.state().items())
-
-    refused(bad, message)
-    refused(bad, message, validation=0.5)
-    refused(labels, message, validation=(X, bad))
-    refused(bad, message, compiled=False)
-    if outputs < 3 and not np.isnan(wrong):  # classes and NaN are looked for in the whole
-        monkeypatch.setitem(gd.train.fit.__globals__, "BLOCK_ROWS", 10)
-        refused(bad, "counting from row 10 of the targets: .* row 7 of")
+def test_a_loss_that_is_no_number_is_told_once() -> None:
+    with pytest.warns(UserWarning, match=r"the loss became (nan|inf) in epoch \d+: lower the learning rate") as told:
+        _, history = train(lr=1e30, epochs=6)
+    assert len(told) == 1
+    assert not np.isfinite(history[-1]["loss"])
 
 
 # Scaling
@@ -271,6 +244,9 @@ def test_a_share_is_held_out() -> None:
     model = gd.nn.Linear(2, in_features=3, dtype="float64")
     optimizer = gd.optim.SGD(model.parameters(), lr=0.1)
     options: Any = {"epochs": 2, "batch_size": 16, "progress": False, "compiled": False, "validation": 0.3}
+    history = gd.train.fit(model, loss, (X, Y), optimizer, **options | {"validation": np.float32(0.3)})
+    assert len(seen) == 42
+    seen.clear()
     history = gd.train.fit(model, loss, (X, Y), optimizer, **options)
     assert len(seen) == 42
     held = ~np.isin(Y[:, 0], list(seen))
@@ -289,6 +265,13 @@ def test_metrics() -> None:
     assert history[-1]["validation_mean_distance"] == pytest.approx(np.abs(model(X[:9]).numpy() - Y[:9]).mean())
     with pytest.raises(gd.errors.DataError, match="recorded anyway"):
         train(metrics={"loss": mean_distance})
+
+
+def test_metrics_that_cannot_be_recorded() -> None:
+    with pytest.raises(gd.errors.DataError, match="several metrics are called <lambda>: give a dict"):
+        train(metrics=[lambda output, target: 1.0, lambda output, target: 2.0])
+    with pytest.raises(gd.errors.DataError, match=r"'error' returns an array of shape \[60, 2\]"):
+        train(metrics={"error": lambda output, target: output - target})
 
 
 def test_measuring_in_blocks_is_measuring_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -320,6 +303,50 @@ def test_early_stopping_restores_the_best_weights() -> None:
     assert not np.array_equal(kept.weight.numpy(), spoil.best["weight"])
     with pytest.raises(gd.errors.DataError, match="watches 'nothing', and an epoch records epoch, loss"):
         train(early_stopping=gd.train.EarlyStopping(monitor="nothing"))
+
+
+def test_early_stopping_is_switched_on_and_off() -> None:
+    class Rising(gd.train.Callback):
+        def on_epoch(self, run: Any, record: Any) -> None:
+            record["loss"] = run.epoch
+
+    for early_stopping, epochs in ((True, 11), (False, 30), (None, 30), (1, 2), (4, 5)):
+        _, history = train(early_stopping=early_stopping, epochs=30, callbacks=[Rising()])
+        assert len(history) == epochs
+
+
+def test_a_rate_on_a_plateau_is_told_the_loss(tmp_path: Path) -> None:
+    schedules = gd.optim.schedules
+
+    class Level(gd.train.Callback):
+        """Makes what is recorded a plateau from the third epoch on."""
+
+        def on_epoch(self, run: Any, record: Any) -> None:
+            record["validation_loss"] = max(record["validation_loss"], 0.5)
+            rates.append(run.optimizer.lr)
+
+    def rates_of(**options: Any) -> list[float]:
+        rates.clear()
+        rate = schedules.scaled(schedules.reduce_on_plateau(0.1, factor=0.5, patience=1), 2.0)
+        train(lr=rate, validation=(X, Y), callbacks=[Level()], **options)
+        return list(rates)
+
+    rates: list[float] = []
+    whole = rates_of(epochs=9)
+    _, history = train(lr=0.2, validation=(X, Y), epochs=9)
+    expected, halves, best, waited = [], 0, math.inf, 0
+    for record in history:
+        expected.append(0.2 * 0.5**halves)
+        loss = max(record["validation_loss"], 0.5)  # it is below from then on, at whatever rate
+        best, waited = (loss, 0) if loss < best * (1 - 1e-4) else (best, waited + 1)
+        if waited == 2:
+            halves, waited = halves + 1, 0
+    assert halves > 2
+    np.testing.assert_allclose(whole, expected, rtol=1e-12)
+    kept = {"checkpoint": tmp_path / "c", "resume": True}
+    assert rates_of(epochs=5, **kept) + rates_of(epochs=9, **kept) == whole
+    with pytest.raises(gd.errors.OpError, match="follows the accuracy"):
+        train(lr=schedules.reduce_on_plateau(0.1, mode="max"))
 
 
 def test_callbacks_come_in_order_and_can_stop() -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import graphdiff as gd
+from graphdiff.train.files import module_config
 from graphdiff.train.tensorfile import pack
 
 X = np.random.default_rng(5).normal(size=(7, 3))
@@ -30,9 +31,20 @@ class Silent(gd.nn.Module):
         return x
 
 
+def _called(*layers: gd.nn.Module) -> gd.nn.Module:
+    """Return layers that have found their sizes, and BatchNorm its statistics, in one call of a batch."""
+    model = gd.nn.Sequential(*layers)
+    model(3 * X + 1)
+    return model.eval()
+
+
 @pytest.mark.parametrize(
     "model",
     [
+        _called(gd.nn.Linear(2, 3), gd.nn.BatchNorm(momentum=0.5), gd.nn.Dropout(0.25), gd.nn.PReLU(2)),
+        _called(gd.nn.LayerNorm(eps=0.5, affine=False, dtype="float64"), gd.nn.Flatten(), gd.nn.Maxout(2, 4)),
+        _called(gd.nn.Highway(activation="tanh"), gd.nn.Residual(gd.nn.Linear(2), shortcut=gd.nn.Linear(2))),
+        _called(gd.nn.Residual(gd.nn.Linear(3), gd.nn.Activation("gelu")), gd.nn.Linear(2)),
         gd.nn.Linear(2, in_features=3),
         gd.nn.Linear(2, in_features=3, bias=False, dtype="float64"),
         gd.nn.MLP([4, 5, 2], "gelu", in_features=3, seed=9),
@@ -56,6 +68,35 @@ def test_models_come_back_as_they_were(model: gd.nn.Module, tmp_path: Path) -> N
     assert (saved.columns, saved.classes) == (columns, [1, "b"])
     assert np.array_equal(saved(X), target_scaler.inverse(model(scaler.transform(X)).numpy()))
     assert [file.name for file in tmp_path.iterdir()] == ["m.safetensors"]
+    assert module_config(saved.model) == module_config(model)
+
+
+def test_many_rows_are_predicted_block_by_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+
+    class Noting(gd.nn.Module):
+        def forward(self, x: Any) -> Any:
+            sizes.append(len(x))
+            return gd.multiply(x, 2.0)
+
+    saved = gd.train.files.Saved(Noting(), target_scaler=gd.train.Standardise().fit(X))
+    whole = saved(X)
+    monkeypatch.setattr(gd.train.measures, "BLOCK_ROWS", 3)
+    np.testing.assert_array_equal(saved(X), whole)
+    np.testing.assert_array_equal(saved(X.tolist()), whole)
+    assert sizes == [7, 3, 3, 1, 3, 3, 1]
+
+
+def test_an_embedding_comes_back(tmp_path: Path) -> None:
+    layer = gd.nn.Embedding(5, 2)
+    saved = gd.train.load(gd.train.save(layer, tmp_path / "m"))
+    np.testing.assert_array_equal(saved.model([0, 4]).numpy(), layer.weight.numpy()[[0, 4]])
+
+
+def test_layers_without_sizes_are_not_saved(tmp_path: Path) -> None:
+    for layer in (gd.nn.BatchNorm(), gd.nn.Highway(), gd.nn.Maxout(2)):
+        with pytest.raises(gd.errors.GraphError, match="before its first call"):
+            gd.train.save(layer, tmp_path / "m")
 
 
 def test_what_cannot_be_saved_leaves_the_file_before(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,11 +27,17 @@ class Names(click.ParamType):
 
 @contextlib.contextmanager
 def errors_told() -> Iterator[None]:
-    """Show errors in one line, those of packages that are missing too."""
-    try:
-        yield
-    except (GraphDiffError, ImportError) as error:
-        raise click.ClickException(str(error)) from error
+    """Show errors in one line, those of packages that are missing too, and warnings likewise."""
+
+    def tell(message: Any, *_: Any, **__: Any) -> None:
+        click.echo(f"Warning: {message}", err=True)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = tell  # type: ignore[assignment]
+        try:
+            yield
+        except (GraphDiffError, ImportError) as error:
+            raise click.ClickException(str(error)) from error
 
 
 def require_writable(folder: Path) -> None:

@@ -28,6 +28,7 @@ from graphdiff.train.columns import (
     drop_missing,
     encode,
     encode_target,
+    row_numbers,
     with_fills,
 )
 from graphdiff.train.tables import read_table
@@ -173,6 +174,10 @@ def _train(
     table = read_table(data)
     classes, why = describe_target(table, target, task)
     columns = describe_columns(table, target, ignore, categorical, allow_missing=missing != "error")
+    if table.nameless:
+        click.echo(f"{table.nameless} columns without a name left out")
+    for name in row_numbers(table, columns):
+        click.echo(f"column {name!r} counts the rows: if it means nothing, --ignore {name} leaves it out", err=True)
     absent = count_missing(table, columns)
     if missing == "drop" and absent:
         whole, table = len(table), drop_missing(table, columns)
@@ -201,7 +206,9 @@ def _train(
     layers = "-".join(map(str, [X.shape[1], *widths, outputs]))
     click.echo(f"{task} of {target!r} ({why}) from {len(columns)} columns; MLP {layers}")
     click.echo(f"{len(trained)} rows to train on, {len(tested)} held out")
-    if lr == "auto" and not going_on:
+    if going_on:
+        _tell_rate(checkpoint, lr)
+    elif lr == "auto":
         made.lr = _best_rate(model, made, loss, X[trained], targets[trained], batch_size, seed)
         click.echo(f"learning rate {made.lr:g}, the best of those tried")
 
@@ -226,6 +233,8 @@ def _train(
     )
     if patience and held:
         _tell_best(history, epochs, patience)
+    if not all(np.isfinite(value).all() for value in model.state().values()):
+        raise DataError(f"training diverged, and no model is written: try a learning rate below {made.lr:g} with --lr")
     written = [
         save(
             model,
@@ -260,6 +269,13 @@ def _tell_best(history: History, epochs: int, patience: int) -> None:
         click.echo(f"the weights are those of epoch {best}, whose held-out loss is the least")
     else:
         click.echo("the held-out loss was never a number: try a lower --lr", err=True)
+
+
+def _tell_rate(checkpoint: Path, asked: Any) -> None:
+    """Say which learning rate a run goes on with: its own."""
+    kept = float(unpack(checkpoint, "checkpoint")[0]["optimizer/lr"])
+    other = f", not {asked:g}: a run goes on as it began" if asked not in ("auto", kept) else ""
+    click.echo(f"learning rate {kept:g}, as in {checkpoint}{other}")
 
 
 def _look_for(checkpoint: Path, resume: bool) -> bool:

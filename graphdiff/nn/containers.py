@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, overload
 
 from graphdiff.errors import GraphError, ShapeError
 from graphdiff.nn.init import Initialiser, constant, find
@@ -19,13 +19,37 @@ __all__ = ["MLP", "Highway", "Residual", "Sequential"]
 
 
 class Sequential(Module):
-    """Modules one after the other, each in a name scope of its own."""
+    """Modules one after the other, each in a name scope of its own.
+
+    It has a length, and its layers an index; a part of it shares its layers.
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> model = gd.nn.MLP([8, 3], in_features=4)
+    >>> len(model), model[-1].out_features, model[:2](gd.ones((5, 4))).shape
+    (3, 3, (5, 8))
+    """
 
     def __init__(self, *layers: Module) -> None:
         for layer in layers:
             if not isinstance(layer, Module):
-                raise GraphError(f"the layers of Sequential are modules, not {type(layer).__name__}")
+                mend = "; gd.nn.Activation(name) makes one of a function" if callable(layer) else ""
+                raise GraphError(f"the layers of Sequential are modules, not {type(layer).__name__}{mend}")
         self.layers = list(layers)
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter(self.layers)
+
+    @overload
+    def __getitem__(self, place: int) -> Module: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequential: ...
+    def __getitem__(self, place: int | slice) -> Module:
+        return Sequential(*self.layers[place]) if isinstance(place, slice) else self.layers[place]
 
     def forward(self, x: Any) -> Tensor:
         for index, layer in enumerate(self.layers):
@@ -82,6 +106,13 @@ class Residual(Module):
                 "give shortcut=gd.nn.Linear(…) to change the latter's shape"
             )
         return kept + changed
+
+    def config(self) -> dict[str, Any]:
+        return {"layers": self.inner.layers, "shortcut": self.shortcut}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Any:
+        return cls(*config["layers"], shortcut=config["shortcut"])
 
 
 class Highway(Module):
@@ -144,6 +175,10 @@ class Highway(Module):
             raise ShapeError(f"a highway layer of width {self.width or 'unknown'} was given {x.describe()}")
         share = FUNCTIONS["sigmoid"](self.gate(x))
         return x + share * (self.activation(self.transform(x)) - x)
+
+    def config(self) -> dict[str, Any]:
+        self._require_made()
+        return {"width": self.width, "activation": self.activation.name, "dtype": str(self.gate.weight.dtype)}
 
 
 class MLP(Sequential):

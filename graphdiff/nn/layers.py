@@ -115,7 +115,11 @@ class Linear(Module):
         if self.in_features is None and x.ndim:
             self._make(x.shape[-1])
         if not x.ndim or x.shape[-1] != self.in_features:
-            raise ShapeError(f"a linear layer of {self.in_features or 'some'} inputs was given {x.describe()}")
+            swapped = bool(x.ndim) and x.shape[-1] == self.out_features
+            mend = (
+                ": its outputs, the first argument, are as many; Linear(out_features, in_features)" if swapped else ""
+            )
+            raise ShapeError(f"a linear layer of {self.in_features or 'some'} inputs was given {x.describe()}{mend}")
         product = FUNCTIONS["matmul"](x, self.weight)
         return product + self.bias if self._has_bias else product  # type: ignore[no-any-return]
 
@@ -205,6 +209,9 @@ class PReLU(Module):
             raise ShapeError(f"PReLU of {self.features} features was given {x.describe()}")
         return FUNCTIONS["relu"](x) - self.alpha * FUNCTIONS["relu"](-x)  # type: ignore[no-any-return]
 
+    def config(self) -> dict[str, Any]:
+        return {"features": self.features, "dtype": str(self.alpha.dtype)}
+
 
 class Maxout(Module):
     """The greatest of several linear functions of the input, for every unit.
@@ -249,6 +256,11 @@ class Maxout(Module):
         grouped = FUNCTIONS["reshape"](drawn, (*drawn.shape[:-1], self.out_features, self.pieces))
         return FUNCTIONS["max"](grouped, axis=-1)  # type: ignore[no-any-return]
 
+    def config(self) -> dict[str, Any]:
+        linear = self.linear.config()
+        own = {"out_features": self.out_features, "pieces": self.pieces}
+        return own | {name: linear[name] for name in ("in_features", "dtype")}
+
 
 class Flatten(Module):
     """Every example as one row: (n, …) becomes (n, the product of the rest).
@@ -265,6 +277,9 @@ class Flatten(Module):
         if not x.ndim:
             raise ShapeError(f"flatten takes a batch of examples, not {x.describe()}")
         return FUNCTIONS["reshape"](x, (x.shape[0], math.prod(x.shape[1:])))  # type: ignore[no-any-return]
+
+    def config(self) -> dict[str, Any]:
+        return {}
 
 
 class Embedding(Module):
@@ -312,3 +327,6 @@ class Embedding(Module):
         if x.has_value and x.size and not 0 <= int(FUNCTIONS["min"](x)) <= int(FUNCTIONS["max"](x)) < self.count:
             raise DataError(f"an embedding of {self.count} rows was given {x.describe()} with numbers outside them")
         return FUNCTIONS["take"](self.weight, x, axis=0)  # type: ignore[no-any-return]
+
+    def config(self) -> dict[str, Any]:
+        return {"count": self.count, "width": self.width, "dtype": str(self.weight.dtype)}

@@ -55,9 +55,14 @@ def _first_where(wrong: Tensor, values: Tensor) -> tuple[int, Any]:
 
 def _require_pairs(logits: Tensor, labels: Tensor) -> None:
     if logits.ndim != 2 or labels.shape != logits.shape[:1]:
+        mend = ""
+        if logits.ndim == 2 and labels.shape == logits.shape:
+            mend = "; rows of zeros and a one are probabilities as labels.astype('float32')"
+        elif labels.shape == (*logits.shape[:1], 1):
+            mend = "; labels[:, 0] has one axis"
         raise ShapeError(
             f"logits are (examples, classes) and integer labels (examples,), not {logits.describe()} and "
-            f"{labels.describe()}"
+            f"{labels.describe()}{mend}"
         )
 
 
@@ -181,9 +186,14 @@ def softmax_cross_entropy(
             _check_labels(logits, labels)
         return loss  # type: ignore[no-any-return]
     if labels.dtype.kind != "f":
-        raise DTypeError(f"labels are integers or probabilities, not {labels.describe()}")
+        raise DTypeError(
+            f"labels are integers or probabilities, not {labels.describe()}; labels.astype('int64') numbers two classes"
+        )
     if labels.shape != logits.shape:
-        raise ShapeError(f"probabilities {labels.describe()} do not have the shape of the logits {logits.describe()}")
+        mend = "; numbers of classes are integers: labels.astype('int64')" if labels.ndim == 1 else ""
+        raise ShapeError(
+            f"probabilities {labels.describe()} do not have the shape of the logits {logits.describe()}{mend}"
+        )
     _check_probabilities(labels)
     if not plain:
         return _general_cross_entropy(logits, labels, weights, class_weights, label_smoothing)
@@ -224,7 +234,8 @@ def _general_cross_entropy(
 def _pair(prediction: Any, target: Any) -> tuple[Tensor, Tensor]:
     prediction, target = as_tensor(prediction), as_tensor(target)
     if prediction.shape != target.shape:
-        raise ShapeError(f"prediction {prediction.describe()} and target {target.describe()} differ in shape")
+        mend = "; target.reshape(prediction.shape) would do" if prediction.size == target.size else ""
+        raise ShapeError(f"prediction {prediction.describe()} and target {target.describe()} differ in shape{mend}")
     return prediction, target
 
 

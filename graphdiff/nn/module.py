@@ -20,6 +20,9 @@ OBSERVERS: list[Callable[[Any, Any, Tensor], None]] = []
 class Module:
     """A function with parameters. Subclasses set variables and modules as attributes and define `forward`.
 
+    Attributes may also be lists, tuples and dicts of them, nested as you like. A variable that is held in several
+    places is one parameter: `parameters` has it once. `forward` takes whatever the module is called with.
+
     Modules begin in training mode; what differs between training and evaluation reads `training`.
 
     Examples
@@ -44,9 +47,11 @@ class Module:
     def __init_subclass__(cls) -> None:
         cls.kind = cls.__name__.lower()
 
-    def forward(self, x: Any) -> Tensor:
-        """Return the output for a batch of inputs."""
-        raise NotImplementedError
+    def _forward(self, x: Any, *others: Any, **named: Any) -> Tensor:
+        raise NotImplementedError(f"{type(self).__name__} does not define forward")
+
+    forward: Callable[..., Tensor] = _forward
+    """Returns the output for a batch of inputs. Subclasses define it with the arguments that they need."""
 
     def config(self) -> dict[str, Any]:
         """Return what `from_config` makes a module of the same architecture of: text, numbers, lists and modules.
@@ -60,13 +65,31 @@ class Module:
         """Return a module as `config` described it; by default these are the class's arguments by name."""
         return cls(**config)
 
-    def __call__(self, x: Any) -> Tensor:
-        if OBSERVERS:
-            output = self.forward(x)
-            for observer in OBSERVERS:
-                observer(self, x, output)
-            return output
-        return self.forward(x)
+    def __call__(self, x: Any, *others: Any, **named: Any) -> Tensor:
+        output = self.forward(x, *others, **named)
+        for observer in OBSERVERS:
+            observer(self, x, output)
+        return output
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        held = vars(self).get(name)
+        if isinstance(held, Variable) and not isinstance(value, Variable):
+            raise GraphError(
+                f"{name!r} of {type(self).__name__} is a variable, and {type(value).__name__} would take its place: "
+                f"change its value with {name}.assign(…), or delete the attribute first"
+            )
+        object.__setattr__(self, name, value)
+
+    def __repr__(self) -> str:
+        name = type(self).__name__
+        within = "\n".join(f"{path}: {module!r}" for path, module, _ in self._named(Module))
+        if within:
+            return f"{name}(\n  " + within.replace("\n", "\n  ") + "\n)"
+        try:
+            settings = [f"{key}={value!r}" for key, value in self.config().items()]
+        except GraphError:
+            settings = [f"{path}={item.dtype}{list(item.shape)}" for path, item, _ in self._named(Variable)]
+        return f"{name}({', '.join(settings)})"
 
     def __graphdiff_draw__(self, options: Any, example: Any) -> Any:
         """Return the drawing of this module's layers, for `graphdiff.draw`."""
@@ -77,14 +100,11 @@ class Module:
     # What it holds ---------------------------------------------------------------------------------------------
 
     def _named(self, kind: Any) -> Iterator[tuple[str, Any, str]]:
-        """Yield (path, item, attribute) for the attributes of a kind, and for the members of those that are lists."""
+        """Yield (path, item, attribute) for the attributes of a kind, and for those in lists and dicts."""
         for name, value in vars(self).items():
-            if isinstance(value, (list, tuple)):
-                for index, item in enumerate(value):
-                    if isinstance(item, kind):
-                        yield f"{name}.{index}", item, name
-            elif isinstance(value, kind):
-                yield name, value, name
+            for path, item in _leaves(name, value):
+                if isinstance(item, kind):
+                    yield path, item, name
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """Yield (path, module) for this module, whose path is empty, and all within, in order of definition."""
@@ -101,20 +121,19 @@ class Module:
 
     def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Variable]]:
         """Yield (path, variable) for the parameters of this module and those within, in order of definition."""
-        self._require_made()
-        for path, item, name in self._named((Variable, Module)):
-            if isinstance(item, Module):
-                yield from item.named_parameters(f"{prefix}{path}.")
-            elif name not in self.buffers:
-                yield f"{prefix}{path}", item
+        yield from _once(self._named_variables(prefix, buffers=False))
 
     def named_buffers(self, prefix: str = "") -> Iterator[tuple[str, Variable]]:
         """Yield (path, variable) for what belongs to the state but is not trained, such as running statistics."""
+        yield from _once(self._named_variables(prefix, buffers=True))
+
+    def _named_variables(self, prefix: str, *, buffers: bool) -> Iterator[tuple[str, Variable]]:
+        """Yield (path, variable) by every path that leads to one."""
         self._require_made()
         for path, item, name in self._named((Variable, Module)):
             if isinstance(item, Module):
-                yield from item.named_buffers(f"{prefix}{path}.")
-            elif name in self.buffers:
+                yield from item._named_variables(f"{prefix}{path}.", buffers=buffers)
+            elif (name in self.buffers) == buffers:
                 yield f"{prefix}{path}", item
 
     def named_streams(self, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -126,13 +145,13 @@ class Module:
                 yield f"{prefix}{path}", item
 
     def parameters(self) -> list[Variable]:
-        """Return the parameters, layer by layer, weight before bias."""
+        """Return the parameters, layer by layer, weight before bias; one that is shared comes once."""
         return [parameter for _, parameter in self.named_parameters()]
 
     # State -----------------------------------------------------------------------------------------------------
 
     def _variables(self) -> dict[str, Variable]:
-        return dict(self.named_parameters()) | dict(self.named_buffers())
+        return dict(self._named_variables("", buffers=False)) | dict(self._named_variables("", buffers=True))
 
     def state(self) -> dict[str, Any]:
         """Return a copy of the value of every parameter and running statistic as a NumPy array, by path."""
@@ -182,3 +201,21 @@ class Module:
     def eval(self: Self) -> Self:
         """Put this module and all within into evaluation mode; return the module."""
         return self.train(False)
+
+
+def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield (path, item) for what lists, tuples and dicts hold at last, or for the value itself."""
+    if not isinstance(value, (list, tuple, dict)):
+        yield path, value
+        return
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+        yield from _leaves(f"{path}.{key}", item)
+
+
+def _once(named: Iterator[tuple[str, Variable]]) -> Iterator[tuple[str, Variable]]:
+    """Yield every variable under the first of its paths."""
+    seen: set[Variable] = set()
+    for path, leaf in named:
+        if leaf not in seen:
+            seen.add(leaf)
+            yield path, leaf

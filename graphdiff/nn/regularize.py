@@ -67,6 +67,9 @@ class Dropout(Module):
             kept = random.bernoulli(x.shape, seed=self.stream, p=keep, dtype=x.dtype)
         return x * (kept * (1 / keep if keep else 0.0))
 
+    def config(self) -> dict[str, Any]:
+        return {"p": self.p}
+
 
 class _Normalising(Module):
     """Features of mean β and standard deviation γ, made from the last axis of the input."""
@@ -114,6 +117,10 @@ class _Normalising(Module):
         if not self.affine:
             return centred / deviation
         return centred * (self.gamma / deviation) + self.beta
+
+    def config(self) -> dict[str, Any]:
+        self._require_made()
+        return {"features": self.features, "eps": self.eps, "affine": self.affine, "dtype": str(self._dtype)}
 
 
 class BatchNorm(_Normalising):
@@ -193,6 +200,9 @@ class BatchNorm(_Normalising):
     def _follow(self, running: Variable, batch: Tensor, factor: float) -> None:
         batch = FUNCTIONS["stop_gradient"](batch)
         running.assign((1 - self.momentum) * running + (self.momentum * factor) * batch)
+
+    def config(self) -> dict[str, Any]:
+        return super().config() | {"momentum": self.momentum}
 
 
 class LayerNorm(_Normalising):

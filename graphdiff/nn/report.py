@@ -104,8 +104,10 @@ def observed(model: Module, x: Any) -> tuple[Tensor, list[tuple[Module, Tensor, 
 
 def _listed(model: Module) -> list[tuple[str, Module]]:
     """Return the modules that tables list: all but those that only hold others."""
-    found = {module: path for path, module in reversed(list(model.named_modules()))}
-    return [(path, module) for module, path in reversed(found.items()) if not isinstance(module, Sequential)]
+    found: dict[Module, str] = {}
+    for path, module in model.named_modules():
+        found.setdefault(module, path)
+    return [(path, module) for module, path in found.items() if not isinstance(module, Sequential)]
 
 
 def _title(path: str, module: Module) -> str:
@@ -203,9 +205,7 @@ def summary(model: Module, input_shape: int | Sequence[int], *, dtype: Any = "fl
 
 def _variables_of(module: Module) -> list[Variable]:
     """Return the variables of a module itself, without those of modules within."""
-    values = vars(module).values()
-    items = [item for value in values for item in (value if isinstance(value, (list, tuple)) else [value])]
-    return [item for item in items if isinstance(item, Variable)]
+    return [item for _, item, _ in module._named(Variable)]
 
 
 # Statistics ------------------------------------------------------------------------------------------------------

@@ -97,7 +97,10 @@ class Op:
         symbol: str | None = None,
     ) -> None:
         if name in OPS:
-            raise OpError(f"there already is an op {name!r}")
+            raise OpError(
+                f"there already is an op {name!r}: give yours another name. Where a notebook's cell runs again, "
+                f"gd.op.OPS.pop({name!r}) forgets its earlier one"
+            )
         if work is not None and not callable(work) and work not in SORTS:
             raise OpError(f"the work of op {name!r} is a function or one of {', '.join(SORTS)}, not {work!r}")
         if keeps not in (None, "places", "elements"):
@@ -147,7 +150,10 @@ class Op:
         if plain is None:
             plain = getattr(backend.namespace, self.function, None)
         if plain is None:
-            raise BackendError(f"backend {backend.name!r} cannot express the op {self.name!r}")
+            raise BackendError(
+                f"backend {backend.name!r} cannot express the op {self.name!r}: it has no such function, and the op "
+                "is not declared with evaluate=…"
+            )
         compute, normalize = plain, backend.normalize
 
         def kernel(*arrays: Any, **attributes: Any) -> Any:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from graphdiff.errors import BackendError, DTypeError, GraphError, OpError
+from graphdiff.errors import BackendError, DTypeError, GraphError, OpError, ShapeError
 from graphdiff.host import is_real_floating
 from graphdiff.op import GRAPH, as_tensor
 from graphdiff.optim.arena import Arena, arena_of
@@ -66,7 +66,8 @@ def require_parameters(parameters: Sequence[Variable]) -> None:
         raise GraphError("an optimiser needs at least one parameter")
     for parameter in parameters:
         if not isinstance(parameter, Variable) or not is_real_floating(parameter.dtype):
-            raise DTypeError(f"an optimiser moves real floating variables, not {parameter!r}")
+            mend = "" if isinstance(parameter, Variable) else "; a module's are model.parameters()"
+            raise DTypeError(f"an optimiser moves real floating variables, not {parameter!r}{mend}")
         if parameter.backend is not parameters[0].backend:
             raise BackendError("the parameters of an optimiser are on one backend")
     if len(set(parameters)) != len(parameters):
@@ -113,8 +114,12 @@ class ArenaGroup:
             self._buffer = F.zeros_like(self.arena.flat._value)
             self._views = [F.reshape(self._buffer[self.arena.place(m)], m.shape) for m in self.members]
         for member, view in zip(self.members, self._views, strict=True):
-            gradient = gradients.get(member)
-            view[...] = 0 if gradient is None else gradient
+            gradient = gradients.get(member, 0)
+            try:
+                view[...] = gradient
+            except ValueError as error:
+                shape = list(getattr(gradient, "shape", ()))
+                raise ShapeError(f"the gradient of {member.describe()} is of shape {shape}") from error
         return self._buffer
 
     def traced_gradient(self, gradients: dict[Variable, Any]) -> Tensor:
@@ -140,6 +145,8 @@ def rate_of(lr: Rate) -> Variable | Schedule:
 
 def groups_of(parameters: Parameters) -> list[tuple[list[Any], dict[str, Any]]]:
     """Return the groups of parameters, each with the settings it was given."""
+    if not isinstance(parameters, Iterable):
+        raise GraphError(f"an optimiser takes variables, such as model.parameters(), not {type(parameters).__name__}")
     given = list(parameters)
     if not any(isinstance(entry, Mapping) for entry in given):
         return [(given, {})]

@@ -119,6 +119,14 @@ class Optimizer:
             ]
         self._join()
 
+    def __repr__(self) -> str:
+        shown = {"lr": self._lr if isinstance(self._lr, Schedule) else self.lr} | self.groups[0].settings
+        shown |= {name: getattr(self, name) for name in ("clip_norm", "clip_value") if getattr(self, name) is not None}
+        shown["parameters"] = len(self.parameters)
+        if len(self.groups) > 1:
+            shown["groups"] = len(self.groups)
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
     @classmethod
     def check(cls, settings: Mapping[str, Any]) -> None:
         """Raise OpError where a setting cannot be; `require` helps. For subclasses to define."""
@@ -314,6 +322,15 @@ class Optimizer:
         If anything fails, nothing is changed.
         """
         self._apply(gradients_of(self.scaled_loss(as_tensor(loss))))
+
+    def zero_grad(self) -> None:
+        """Forget the gradients that the parameters hold.
+
+        `backward` sets the gradients of all that its output depends on afresh. This is for those of other parameters,
+        which would stay as an earlier loss left them.
+        """
+        for parameter in self.parameters:
+            parameter.grad = None
 
     def step(self) -> None:
         """Make a step along the gradients that the parameters hold; one without a gradient counts as zero.

@@ -13,6 +13,8 @@ from typing import Any
 from graphdiff.atomic import write_atomically
 from graphdiff.errors import CompileError, DataError, NoValueError, OpError
 from graphdiff.figures import FIRST, SECOND, figure_for, rendered, styled
+from graphdiff.host import with_rows
+from graphdiff.nn.module import Module
 from graphdiff.optim.groups import require
 from graphdiff.optim.optimizers import Optimizer
 from graphdiff.optim.schedules import Schedule
@@ -126,7 +128,7 @@ def lr_range_test(
     >>> optimizer.lr, optimizer.steps
     (0.1, 0)
     """
-    X, y = data
+    X, y = map(with_rows, data)
     rows = len(X)
     if rows == 0 or len(y) != rows:
         raise DataError(f"X has {rows} rows and y has {len(y)}; there must be as many, and at least one")
@@ -148,8 +150,11 @@ def lr_range_test(
         optimizer.minimize(value)
         return value
 
-    members: list[Variable] = list(dict.fromkeys([*getattr(model, "parameters", list)(), *optimizer.parameters]))
+    held = [*model.named_parameters(), *model.named_buffers()] if isinstance(model, Module) else []
+    members: list[Variable] = list(dict.fromkeys([*(leaf for _, leaf in held), *optimizer.parameters]))
     values = [(member, member.numpy().copy()) for member in members]
+    streams = [stream for _, stream in model.named_streams()] if isinstance(model, Module) else []
+    positions = [stream.bit_generator.state for stream in streams]
     state = optimizer.state()
     rates: list[float] = []
     losses: list[float] = []
@@ -176,6 +181,8 @@ def lr_range_test(
     finally:
         for member, value in values:
             member.assign(value)
+        for stream, position in zip(streams, positions, strict=True):
+            stream.bit_generator.state = position
         optimizer.load_state(state)
     return RangeTest(rates, losses, smoothed, _steepest(rates, losses, smoothed))
 

@@ -24,6 +24,7 @@ __all__ = ["Compiled", "RetraceWarning", "compile"]
 PRECISIONS = ("float32", "tf32", "bf16", "fp16")
 _CACHE_LIMIT = 64
 _WARN_AFTER = 8
+_MANY_NUMBERS = 64
 _MISS = object()
 
 
@@ -175,7 +176,9 @@ class Compiled:
         try:
             hash(signature)
         except TypeError as error:
-            raise CompileError(f"an argument can be neither traced nor hashed: {error}") from error
+            raise CompileError(
+                f"an argument can be neither traced nor hashed: {error}. A table is traced as numpy.asarray(table)"
+            ) from error
         return signature, leaves, structure, backend
 
     def _marked(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -209,6 +212,14 @@ class Compiled:
             self._warn(signature)
         self._last_signature = signature
         entries = signature[1]
+        numbers = sum(entry[0] == "number" for entry in entries)
+        if numbers > _MANY_NUMBERS:
+            warnings.warn(
+                f"{self.__name__} was given {numbers} Python numbers in lists, each of which is traced by itself: it "
+                "is slow. Give arrays, as numpy.asarray(numbers).",
+                RetraceWarning,
+                stacklevel=6,
+            )
         placeholders = [
             placeholder_like(entry[1], entry[2], backend, entry[0] == "number")
             for entry in entries
@@ -243,7 +254,7 @@ class Compiled:
             f"{self.__name__} was traced {self._traced} times; {changing}. Keep shapes and dtypes the same from call "
             "to call, for example by dropping a last, smaller batch.",
             RetraceWarning,
-            stacklevel=5,
+            stacklevel=7,
         )
 
     def _remember(self, plan: Plan, arguments: Any, named: Any, arrays: list[Any]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from graphdiff import host
 from graphdiff.backend import Backend, get_backend
 from graphdiff.errors import DTypeError, ImmutableError, NoValueError, ShapeError
-from graphdiff.tensor.recording import NO_ATTRIBUTES, SCOPES, next_serial
+from graphdiff.tensor.recording import NO_ATTRIBUTES, SCOPES, TRACES, next_serial
 
 if TYPE_CHECKING:
     from types import CodeType
@@ -269,6 +269,12 @@ class Tensor:
         return ", ".join(f"placeholder {leaf.name!r}" if leaf.name else f"the {leaf.describe()}" for leaf in first)
 
     def _raise_no_value(self) -> NoReturn:
+        if TRACES:
+            raise NoValueError(
+                f"{self.describe()}, made at {self.source}, has no value while the function is traced: it depends on "
+                f"{self._unfed()}. Return it to look at it after the call. An argument that Python itself needs, such "
+                'as how often to repeat, is one of gd.compile(static_argnames="…").'
+            )
         raise NoValueError(
             f"{self.describe()}, made at {self.source}, has no value: it depends on {self._unfed()}, not fed. "
             "Evaluate it with gd.Graph(output).evaluate({placeholder: value})."

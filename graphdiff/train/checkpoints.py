@@ -105,7 +105,7 @@ class Checkpoint:
                 raise DataError(f"{self.path} is of an optimiser with other settings")
             for path, value in parts["optimizer"].items():
                 if value.shape != own[path].shape or value.dtype != own[path].dtype:
-                    raise DataError(f"{self.path} is of an optimiser of other parameters")
+                    raise DataError(f"{self.path} is of a model of other layers, or an optimiser of other parameters")
             kept = [_arrays(state) for _, state in facts["callbacks"]]
             try:
                 run.model.load_state(parts["model"])

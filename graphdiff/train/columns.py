@@ -6,6 +6,7 @@ What cannot be trained on is refused with file, row and column. Rows count from 
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -23,6 +24,7 @@ __all__ = [
     "drop_missing",
     "encode",
     "encode_target",
+    "row_numbers",
     "with_fills",
 ]
 
@@ -32,6 +34,11 @@ be missing."""
 
 _MOST_CATEGORIES = 200
 _MOST_CLASSES = 20
+_MISSING = frozenset({"na", "n/a", "#n/a", "null", "none", "nan", "?", "-"})
+"""What stands for a missing number, besides an empty cell; among texts they are texts."""
+_FEW = 20
+"""So many texts may all be different: in a small table."""
+_LIKE_A_NUMBER = re.compile(r"[+-]?\W?\d[\d.,' ]*\s?\W?")
 
 
 def _number(text: Any) -> float | None:
@@ -41,10 +48,16 @@ def _number(text: Any) -> float | None:
         return None
 
 
+def _is_marked_number(text: str) -> bool:
+    """Whether a text would be a number without marks of thousands, a decimal comma or a unit's sign."""
+    return _number(text) is None and _LIKE_A_NUMBER.fullmatch(text) is not None
+
+
 def _numbers(table: Table, name: str, strict: bool) -> Any:
     """Return a column as numbers, NaN where nothing is; None where it is one of text and `strict` is not asked for."""
     values = table.columns[name]
     if isinstance(values, list):
+        values = [None if value is None or value.lower() in _MISSING else value for value in values]
         numbers = [_number(value) for value in values]
         present = sum(value is not None for value in values)
         if not strict and 2 * sum(number is not None for number in numbers) < max(present, 1):
@@ -165,15 +178,35 @@ def describe_columns(
             columns.append({"name": name, "kind": "numeric"})
             continue
         categories = sorted(set(_as_text(table, name, fill="")) - {""})
-        if len(categories) > _MOST_CATEGORIES:
-            raise DataError(
-                f"{table.path}, column {name!r}: {len(categories)} different texts are too many categories; "
-                "leave the column out"
-            )
+        _require_few(table, name, categories, f"categories; leave the column out, with --ignore {name}")
         columns.append({"name": name, "kind": "categorical", "categories": categories})
     if not columns:
         raise DataError(f"{table.path} has no column besides {target!r} to predict it from")
     return columns
+
+
+def _require_few(table: Table, name: str, distinct: Sequence[Any], mend: str) -> None:
+    """Refuse a column that has too many different values to tell them apart."""
+    count, rows = len(distinct), len(table)
+    if count <= _MOST_CATEGORIES and (count <= _FEW or 2 * count <= rows):
+        return
+    kind = "texts" if isinstance(distinct[0], str) else "numbers"
+    told = f"{table.path}, column {name!r}: {count} different {kind} in {rows} rows are too many {mend}"
+    if kind == "texts" and 2 * sum(map(_is_marked_number, distinct)) > count:
+        told += f". Were {distinct[-1]!r} and the like without marks of thousands, commas and units, they'd be numbers"
+    raise DataError(told)
+
+
+def row_numbers(table: Table, columns: Sequence[Column]) -> list[str]:
+    """Return the columns that look as if they numbered the rows: consecutive whole numbers, each of them once."""
+    found = []
+    for column in columns:
+        if column["kind"] != "numeric" or len(table) <= _FEW:
+            continue
+        ordered = np.sort(_numbers(table, column["name"], strict=True))
+        if np.array_equal(ordered, ordered[0] + np.arange(len(table))):
+            found.append(column["name"])
+    return found
 
 
 def encode(table: Table, columns: Sequence[Column]) -> Any:
@@ -229,11 +262,11 @@ def describe_target(table: Table, target: str, task: str = "auto") -> tuple[list
         raise DataError(f"{table.path} has a single row: there is nothing to tell apart")
     if len(distinct) < 2:
         raise DataError(f"{table.path}, column {target!r}: there is a single class, {distinct[0]!r}")
-    if text and len(distinct) > max(_MOST_CATEGORIES, most):
-        raise DataError(f"{table.path}, column {target!r}: {len(distinct)} different texts are too many classes")
+    _require_few(table, target, distinct, "classes" if text else "classes; --task regression predicts numbers")
     classes = distinct if text or not whole else [int(value) for value in distinct]
     kind = "texts" if text else "whole numbers" if whole else "numbers"
-    return classes, f"{len(classes)} different {kind}" if task == "auto" else "asked for"
+    told = f"{len(classes)} different {kind}"
+    return classes, told if task == "auto" else f"asked for; {told}"
 
 
 def encode_target(table: Table, target: str, classes: Sequence[Any] | None) -> Any:

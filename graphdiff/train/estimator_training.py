@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
@@ -20,7 +21,7 @@ from graphdiff.tensor import Variable
 from graphdiff.train.estimator_parameters import MLPParameters
 from graphdiff.train.network import Adam, Trainer
 
-__all__ = ["Examples", "TrainedMLP", "batches_of"]
+__all__ = ["Examples", "TrainedMLP", "batches_of", "dense"]
 
 _FALL = 1e7 * float(np.finfo("float64").eps)
 """By less than this the loss no longer falls, for lbfgs: SciPy's factor."""
@@ -31,11 +32,16 @@ _LEAST_RATE = 1e-6
 
 
 class Examples(NamedTuple):
-    """Rows of inputs, their targets as a matrix, and how much each counts."""
+    """Rows of inputs, which may be sparse, their targets as a matrix, and how much each counts."""
 
     X: Any
     y: Any
     weights: Any = None
+
+
+def dense(rows: Any) -> Any:
+    """Return rows that may be sparse as an array."""
+    return rows.toarray() if issparse(rows) else rows
 
 
 def batches_of(
@@ -44,8 +50,8 @@ def batches_of(
     """Yield one epoch's batches, on the backend; a batch on the host lasts until the next is asked for."""
     if not shuffled:
         for start in range(0, len(order), size):
-            yield tuple(backend.from_host(array[start : start + size]) for array in arrays)
-    elif backend.from_host(arrays[0]) is arrays[0]:
+            yield tuple(backend.from_host(dense(array[start : start + size])) for array in arrays)
+    elif backend.from_host(arrays[-1]) is arrays[-1]:
         yield from _gathered(order, arrays, size)
     else:
         yield from batches_of(order, [array[order] for array in arrays], size, backend, shuffled=False)
@@ -58,7 +64,10 @@ def _gathered(order: Any, arrays: Sequence[Any], size: int) -> Iterator[tuple[An
         rows = order[start : start + size]
         batch = tuple(place[: len(rows)] for place in places)
         for array, place in zip(arrays, batch, strict=True):
-            np.take(array, rows, axis=0, out=place, mode="clip")  # any other mode fills a copy first
+            if issparse(array):
+                array[rows].toarray(out=place)
+            else:
+                np.take(array, rows, axis=0, out=place, mode="clip")  # any other mode fills a copy first
         yield batch
 
 
@@ -144,7 +153,7 @@ class TrainedMLP(MLPParameters):
         trainer, optimizer = self._trainer, self._trainer.optimizer
         _, arrays = self._step_and_arrays(examples)
         with use_backend(trainer.backend):
-            curve, self.loss_ = trainer.descend_whole(*map(trainer.backend.from_host, arrays))
+            curve, self.loss_ = trainer.descend_whole(*map(trainer.backend.from_host, map(dense, arrays)))
         self.loss_curve_ += curve
         self.best_loss_ = self.loss_
         self.n_iter_ = optimizer.steps
@@ -168,7 +177,7 @@ class TrainedMLP(MLPParameters):
         if self.early_stopping:
             examples, held_out = self._split(examples)
         step, arrays = self._step_and_arrays(examples)
-        rows = len(examples.X)
+        rows = examples.X.shape[0]
         size, order = self._batch_rows(rows), np.arange(rows)
         self.n_iter_ = 0
         try:
@@ -202,7 +211,7 @@ class TrainedMLP(MLPParameters):
             stratify=stratify,
         )
         kept, held_out = Examples(*parts[0::2]), Examples(*parts[1::2])
-        if len(held_out.X) < 2:
+        if held_out.X.shape[0] < 2:
             raise ValueError(
                 "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
             )
@@ -246,7 +255,7 @@ class TrainedMLP(MLPParameters):
 
     def _score_improved(self, held_out: Examples) -> tuple[bool, bool]:
         """Return the same for the score on validation data, and record that."""
-        raw = self._trainer.predict(self._trainer.backend.from_host(held_out.X)).numpy()
+        raw = self._trainer.predict(self._trainer.backend.from_host(dense(held_out.X))).numpy()
         score = self._score_of(raw, held_out.y, held_out.weights) if np.isfinite(raw).all() else math.nan
         best = self.best_validation_score_
         assert self.validation_scores_ is not None
@@ -282,15 +291,16 @@ class TrainedMLP(MLPParameters):
         """Train on what `partial_fit` was given, once."""
         trainer = self._trainer
         X, y, weights = examples
-        weights = np.ones(len(X), dtype=X.dtype) if weights is None else weights
-        order = self._next_order(np.arange(len(X)))
+        count = X.shape[0]
+        weights = np.ones(count, dtype=X.dtype) if weights is None else weights
+        order = self._next_order(np.arange(count))
         most = _AUTO_BATCH if self.batch_size == "auto" else self.batch_size
-        size = min(most, len(X))
+        size = min(most, count)
         losses = []
         with use_backend(trainer.backend):
-            for start in range(0, len(X), size):
+            for start in range(0, count, size):
                 rows = order[start : start + size]
-                given = [X[rows], y[rows].astype(X.dtype, copy=False), weights[rows]]
+                given = [dense(X[rows]), y[rows].astype(X.dtype, copy=False), weights[rows]]
                 filling = trainer.padded(len(rows), most) - len(rows)
                 if filling:
                     given = [np.pad(array, ((0, filling), *((0, 0),) * (array.ndim - 1))) for array in given]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.preprocessing import LabelBinarizer
@@ -20,10 +21,13 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from graphdiff.backend import use_backend
 from graphdiff.train.estimator_parameters import documented
-from graphdiff.train.estimator_training import Examples, TrainedMLP
+from graphdiff.train.estimator_training import Examples, TrainedMLP, dense
 from graphdiff.train.network import forward
 
 __all__ = ["MLPClassifier", "MLPRegressor"]
+
+_SPARSE_ROWS = 1000
+"""So many sparse rows at a time are made dense to predict."""
 
 
 class _MLP(TrainedMLP):
@@ -45,7 +49,7 @@ class _MLP(TrainedMLP):
 
         Parameters
         ----------
-        X : array-like of shape (examples, features)
+        X : array-like or sparse array of shape (examples, features)
         y : array-like of shape (examples,) or (examples, outputs)
         sample_weight : array-like of shape (examples,), optional
             How much each example counts.
@@ -100,13 +104,23 @@ class _MLP(TrainedMLP):
     def _raw(self, X: Any) -> Any:
         """Return the network's raw output, on the host."""
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
         backend = self._backend()
+        dtype = self.coefs_[0].dtype
+        # A sparse array may be too large to be made dense at once.
+        size = _SPARSE_ROWS if issparse(X) else X.shape[0]
         with use_backend(backend):
-            dtype = self.coefs_[0].dtype
-            x, *arrays = map(backend.from_host, [X.astype(dtype, copy=False), *self.coefs_, *self.intercepts_])
-            half = len(arrays) // 2
-            return forward(x, arrays[:half], arrays[half:], self.activation).numpy()
+            coefs, intercepts = (list(map(backend.from_host, arrays)) for arrays in (self.coefs_, self.intercepts_))
+            found = []
+            for start in range(0, X.shape[0], size):
+                rows = dense(X[start : start + size]).astype(dtype, copy=False)
+                found.append(forward(backend.from_host(rows), coefs, intercepts, self.activation).numpy())
+        return found[0] if len(found) == 1 else np.concatenate(found)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
 
 
 @documented
@@ -143,7 +157,8 @@ class MLPClassifier(ClassifierMixin, _MLP):
     """
 
     def _checked(self, X: Any, y: Any, *, first: bool, classes: Any = None) -> tuple[Any, Any]:
-        X, y = validate_data(self, X, y, multi_output=True, dtype=self.dtype or [np.float64, np.float32], reset=first)
+        dtype = self.dtype or [np.float64, np.float32]
+        X, y = validate_data(self, X, y, accept_sparse="csr", multi_output=True, dtype=dtype, reset=first)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         if first:
@@ -155,7 +170,8 @@ class MLPClassifier(ClassifierMixin, _MLP):
             if classes is not None and set(np.unique(classes)) != known:
                 raise ValueError(f"`classes` is {classes}, and was {self.classes_} in an earlier call to partial_fit")
             if given - known:
-                raise ValueError(f"`y` has classes {sorted(given - known)}, which are not in {self.classes_}")
+                new = np.array(sorted(given - known))
+                raise ValueError(f"`y` has the classes {new}, and was fitted to {self.classes_}")
         y = self._label_binarizer.transform(y)
         return X, y[:, None] if y.ndim == 1 else y
 
@@ -176,7 +192,7 @@ class MLPClassifier(ClassifierMixin, _MLP):
 
         Parameters
         ----------
-        X : array-like of shape (examples, features)
+        X : array-like or sparse array of shape (examples, features)
         y : array-like of shape (examples,) or (examples, labels)
         sample_weight : array-like of shape (examples,), optional
         classes : array-like, optional
@@ -195,6 +211,8 @@ class MLPClassifier(ClassifierMixin, _MLP):
         raw = self._raw(X)
         if self.out_activation_ == "softmax":
             return self.classes_[raw.argmax(axis=1)]
+        if len(self.classes_) == 1:
+            return np.repeat(self.classes_, len(raw))
         if self._label_binarizer.y_type_ == "binary":
             return self.classes_[(raw[:, 0] > 0).astype(int)]
         return self._label_binarizer.inverse_transform(raw > 0, threshold=0.5)
@@ -209,6 +227,8 @@ class MLPClassifier(ClassifierMixin, _MLP):
         if self.out_activation_ == "softmax":
             raw = raw - raw.max(axis=1, keepdims=True)
             return raw - np.log(np.exp(raw).sum(axis=1, keepdims=True))
+        if len(self.classes_) == 1:
+            return np.zeros_like(raw)
         present = -np.logaddexp(0, -raw)
         return present if raw.shape[1] > 1 else np.hstack([-np.logaddexp(0, raw), present])
 
@@ -244,7 +264,8 @@ class MLPRegressor(RegressorMixin, _MLP):
 
     def _checked(self, X: Any, y: Any, *, first: bool, classes: Any = None) -> tuple[Any, Any]:
         dtype = self.dtype or [np.float64, np.float32]
-        X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, dtype=dtype, reset=first)
+        options = {"accept_sparse": "csr", "multi_output": True, "y_numeric": True, "dtype": dtype}
+        X, y = validate_data(self, X, y, reset=first, **options)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         y = y[:, None] if y.ndim == 1 else y
@@ -264,7 +285,7 @@ class MLPRegressor(RegressorMixin, _MLP):
 
         Parameters
         ----------
-        X : array-like of shape (examples, features)
+        X : array-like or sparse array of shape (examples, features)
         y : array-like of shape (examples,) or (examples, outputs)
         sample_weight : array-like of shape (examples,), optional
 

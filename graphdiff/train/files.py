@@ -8,9 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from graphdiff.atomic import write_atomically
 from graphdiff.errors import DataError, GraphDiffError
 from graphdiff.nn.module import Module
+from graphdiff.train.measures import rows_at_once
 from graphdiff.train.scaling import Scaler, scaler_from_config
 from graphdiff.train.tensorfile import pack, unpack
 
@@ -43,7 +46,17 @@ class Saved:
     notes: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def __call__(self, X: Any) -> Any:
-        """Return the model's outputs for inputs as they were before scaling, as a NumPy array."""
+        """Return the model's outputs for inputs as they were before scaling, as a NumPy array.
+
+        Many rows are gone through block by block, so that only inputs and outputs are in memory as a whole.
+        """
+        X = np.asarray(X)
+        size = rows_at_once(X) if X.ndim > 1 else 0
+        if not size or len(X) <= size:
+            return self._outputs(X)
+        return np.concatenate([self._outputs(X[start : start + size]) for start in range(0, len(X), size)])
+
+    def _outputs(self, X: Any) -> Any:
         output = self.model(X if self.scaler is None else self.scaler.transform(X)).numpy()
         return output if self.target_scaler is None else self.target_scaler.inverse(output)
 
@@ -106,7 +119,9 @@ def save(
 
 
 def load(path: str | os.PathLike[str]) -> Saved:
-    """Return what `save` wrote, its parameters on the current backend.
+    """Return what `save` wrote, its parameters on the current backend and the model in evaluation mode.
+
+    A layer that was held in several places comes back as so many layers of the same values.
 
     Raises
     ------
@@ -118,7 +133,7 @@ def load(path: str | os.PathLike[str]) -> Saved:
         model = module_from_config(facts["architecture"])
         model.load_state(arrays)
         return Saved(
-            model,
+            model.eval(),
             *(_maybe_scaler(facts["scaler"]), facts["columns"], facts["classes"]),
             _maybe_scaler(facts["target_scaler"]),
             facts["notes"],

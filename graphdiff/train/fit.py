@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
-from graphdiff.errors import CompileError, DataError, GraphDiffError, NoValueError
+from graphdiff.errors import CompileError, DataError, GraphDiffError, GraphError, NoValueError, OpError
 from graphdiff.nn.losses import check_labels
 from graphdiff.nn.module import Module
 from graphdiff.op import as_tensor
@@ -20,7 +21,7 @@ from graphdiff.train.augment import Augmentation
 from graphdiff.train.callbacks import Callback, EarlyStopping, Run, Watcher
 from graphdiff.train.checkpoints import Checkpoint
 from graphdiff.train.history import History, Record
-from graphdiff.train.loop import Loop, Source, set_mode
+from graphdiff.train.loop import Loop, Source, plateaus_of, set_mode
 from graphdiff.train.measures import BLOCK_ROWS, Metric, is_classified, measures_of
 from graphdiff.train.minibatches import BatchSize, batch_size_at, check_data
 
@@ -44,7 +45,7 @@ def fit(
     shuffle: bool = True,
     drop_last: bool = False,
     metrics: Mapping[str, Metric] | Sequence[Metric] = (),
-    early_stopping: EarlyStopping | int | None = None,
+    early_stopping: EarlyStopping | int | bool | None = None,
     callbacks: Sequence[Callback] = (),
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: int | None = None,
@@ -83,8 +84,9 @@ def fit(
     metrics : dict or sequence of callables
         Further functions of output and targets, recorded under their names for training and validation data: means
         over the rows, which may be measured in blocks.
-    early_stopping : EarlyStopping or int, optional
-        A number is the patience in epochs. The model ends with the weights of its best epoch.
+    early_stopping : EarlyStopping, int or bool, optional
+        A number is the patience in epochs; True is that of `EarlyStopping()`. The model ends with the weights of its
+        best epoch.
     callbacks : sequence of Callback
         Those that define `state` go on from it when a run is resumed.
     checkpoint : path, optional
@@ -110,8 +112,17 @@ def fit(
     Raises
     ------
     DataError
-        Before anything is trained: NaN or infinity (with row and column), different numbers of rows, no rows,
+        Before anything is trained: NaN, infinity or text (with row and column), different numbers of rows, no rows,
         a label that is no class, a checkpoint that cannot be written, or that is of another run.
+    OpError
+        The optimiser is none that makes a step per batch, as `LBFGS` and `Newton`.
+    GraphError
+        The optimiser moves no parameter of the model.
+
+    Warns
+    -----
+    UserWarning
+        The loss is no longer a finite number, or the step cannot be compiled.
 
     Examples
     --------
@@ -125,6 +136,7 @@ def fit(
     6.0
     """
     X, y = check_data(data)
+    _check_parts(loss, optimizer, callbacks)
     rows, held_out = _split((X, y), validation, seed)
     if epochs < 1:
         raise DataError(f"training takes at least one epoch, not {epochs}")
@@ -137,9 +149,13 @@ def fit(
         raise DataError("resume needs the path of a checkpoint")
     set_mode(model, training=False)
     output = model(X[:1])
+    if isinstance(model, Module) and set(optimizer.parameters).isdisjoint(model.parameters()):
+        raise GraphError("the optimiser moves no parameter of this model: make it of model.parameters()")
     classified = is_classified(output, y)
     for targets in (y,) if held_out is None else (y, held_out[1]):
         _check_targets(loss, output, targets, classified)
+    if not classified and any(plateau.mode == "max" for plateau in plateaus_of(optimizer)):
+        raise OpError('a reduce_on_plateau with mode="max" follows the accuracy, and these targets are no classes')
     measures, held_out_measures = measures_of(loss, metrics, classified)
 
     def step(inputs: Any, targets: Any) -> Tensor:
@@ -157,9 +173,7 @@ def fit(
             step_once, predict = planned, compile(model, precision=precision)
 
     run = Run(model, optimizer)
-    if isinstance(early_stopping, int):
-        early_stopping = EarlyStopping(early_stopping)
-    watcher = None if early_stopping is None else Watcher(early_stopping, held_out is not None)
+    watcher = _watcher(early_stopping, held_out is not None)
     saved = None
     if checkpoint is not None:
         saved = _begun_checkpoint(checkpoint, run, watcher, source, callbacks, resume=resume)
@@ -180,6 +194,36 @@ def fit(
     loop.train(progress)
     set_mode(model, training=False)
     return run.history
+
+
+def _watcher(early_stopping: EarlyStopping | int | bool | None, held_out: bool) -> Watcher | None:
+    if early_stopping is None or early_stopping is False:
+        return None
+    if early_stopping is True:
+        early_stopping = EarlyStopping()
+    return Watcher(EarlyStopping(early_stopping) if isinstance(early_stopping, int) else early_stopping, held_out)
+
+
+def _check_parts(loss: Any, optimizer: Any, callbacks: Any) -> None:
+    """Refuse arguments in the wrong place, and optimisers that a loop of batches cannot drive."""
+    if not callable(loss):
+        raise OpError(f"the loss is a function of output and targets, not a {type(loss).__name__}")
+    given = callbacks if isinstance(callbacks, Sequence) else [callbacks]
+    if given is not callbacks or not all(isinstance(callback, Callback) for callback in given):
+        kinds = ", ".join(type(callback).__name__ for callback in given)
+        raise OpError(f"callbacks are a list of gd.train.Callback, not {kinds}; on_epoch= takes a function")
+    if isinstance(optimizer, Optimizer):
+        return
+    if isinstance(optimizer, type):
+        name = optimizer.__name__
+        raise OpError(f"{name} is a class of optimisers: give one of them, as {name}(model.parameters())")
+    name = type(optimizer).__name__
+    if not hasattr(optimizer, "minimize"):
+        raise OpError(f"an optimiser is an instance of gd.optim.Optimizer, not a {name}")
+    raise OpError(
+        f"fit makes a step per batch, which {name} does not: call its minimize(lambda: loss(model(X), y)) in a loop of "
+        "your own, or take a subclass of gd.optim.Optimizer"
+    )
 
 
 def _check_source(source: Source) -> None:
@@ -226,8 +270,16 @@ def _split(data: Sequence[Any], validation: Any, seed: int) -> tuple[Any, Any]:
     """Return which rows are trained on (None: all), and what is held out: (X, y, which rows), or None."""
     if validation is None:
         return None, None
-    if not isinstance(validation, (int, float)):
-        return None, (*check_data(validation, ("validation X", "validation y")), None)
+    if not isinstance(validation, Real):
+        held_out = check_data(validation, ("validation X", "validation y"))
+        for name, array, trained in zip("Xy", held_out, data, strict=True):
+            if array.shape[1:] != trained.shape[1:]:
+                raise DataError(
+                    f"the rows of validation {name} are of shape {list(array.shape[1:])}, and those of {name} of "
+                    f"{list(trained.shape[1:])}"
+                )
+        return None, (*held_out, None)
+    validation = float(validation)
     if not 0 < validation < 1:
         raise DataError(f"the share to hold out is between 0 and 1, not {validation}")
     count = len(data[0])

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
+import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
+from graphdiff.optim.optimizers import Optimizer
+from graphdiff.optim.schedules import Schedule, reduce_on_plateau
 from graphdiff.tensor import Tensor
 from graphdiff.train.augment import Augmentation
 from graphdiff.train.callbacks import Callback, Run, Watcher
@@ -16,7 +20,7 @@ from graphdiff.train.measures import Metric, measured
 from graphdiff.train.minibatches import minibatches
 from graphdiff.train.progress import Bar
 
-__all__ = ["Loop", "Source", "set_mode"]
+__all__ = ["Loop", "Source", "plateaus_of", "set_mode"]
 
 
 def set_mode(model: Any, *, training: bool) -> None:
@@ -24,6 +28,18 @@ def set_mode(model: Any, *, training: bool) -> None:
     switch = getattr(model, "train" if training else "eval", None)
     if callable(switch):
         switch()
+
+
+def plateaus_of(optimizer: Optimizer) -> list[reduce_on_plateau]:
+    """Return the schedules of an optimiser that follow a metric, each once."""
+    values = [value for group in optimizer.groups for value in (group.rate, *group.settings.values())]
+    parts = [part for value in values if isinstance(value, Schedule) for part in value.parts()]
+    return list({id(part): part for part in parts if isinstance(part, reduce_on_plateau)}.values())
+
+
+def _watched(plateau: reduce_on_plateau, held_out: bool) -> str:
+    """Return the name of the record that a schedule follows."""
+    return ("validation_" if held_out else "") + ("loss" if plateau.mode == "min" else "accuracy")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,10 +188,18 @@ class Loop:
     def _end_epoch(self, record: Record) -> None:
         """Count the epoch as done and tell everyone."""
         run = self.run
+        if not math.isfinite(record["loss"]) and (not run.history or math.isfinite(run.history[-1]["loss"])):
+            warnings.warn(
+                f"the loss became {record['loss']} in epoch {record['epoch']:g}: lower the learning rate, scale the "
+                "inputs, or give the optimiser clip_norm; within gd.detect_anomalies() the first such node is named",
+                stacklevel=4,
+            )
         run.history.append(record)
         run.epoch, run.batch, run.loss = run.epoch + 1, 0, 0.0
         for callback in self.callbacks:
             callback.on_epoch(run, record)
+        for plateau in plateaus_of(run.optimizer):
+            plateau.update(record[_watched(plateau, self.held_out is not None)])
         if self.watcher is not None:
             self.watcher.look(run, record)
         if self.saved is not None and (not self.every or run.stopped or run.epoch == len(self.source.sizes)):

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-
-import numpy as np
 
 from graphdiff.errors import DataError
 from graphdiff.nn.losses import accuracy
 from graphdiff.tensor import Tensor
 from graphdiff.train.history import Record
 
-__all__ = ["BLOCK_ROWS", "Metric", "is_classified", "measured", "measures_of"]
+__all__ = ["BLOCK_ROWS", "Metric", "is_classified", "measured", "measures_of", "rows_at_once"]
 
 Metric = Callable[[Tensor, Any], Any]
 
 BLOCK_ROWS = 8192
 """How many rows are measured at once, so that large data need little memory."""
+
+
+def rows_at_once(X: Any) -> int:
+    """Return how many of these inputs a model is given at once where it may be any number."""
+    return min(BLOCK_ROWS, max(1, 2**22 // max(1, math.prod(X.shape[1:]))))
 
 
 def is_classified(output: Tensor, y: Any) -> bool:
@@ -30,6 +34,8 @@ def measures_of(
 ) -> tuple[dict[str, Metric], dict[str, Metric]]:
     """Return what is measured after each epoch, on the training data and on what is held out."""
     named = dict(metrics) if isinstance(metrics, Mapping) else {_name(metric): metric for metric in metrics}
+    if len(named) < len(metrics):
+        raise DataError(f"several metrics are called {', '.join(named)}: give a dict of metrics by name")
     taken = {"epoch", "loss", "accuracy"} & named.keys()
     if taken:
         raise DataError(f"a metric cannot be called {taken.pop()!r}: that is recorded anyway")
@@ -46,7 +52,7 @@ def measured(predict: Callable[..., Tensor], measures: Mapping[str, Metric], X: 
     if not measures:
         return {}
     count = len(X) if rows is None else len(rows)
-    size = min(BLOCK_ROWS, max(1, 2**22 // max(1, int(np.prod(X.shape[1:])))))
+    size = rows_at_once(X)
     if count <= size:
         blocks: list[Any] = [slice(None) if rows is None else rows]
     else:
@@ -57,6 +63,10 @@ def measured(predict: Callable[..., Tensor], measures: Mapping[str, Metric], X: 
         inputs, targets = X[block], y[block]
         output = predict(inputs)
         for name, measure in measures.items():
-            value = float(measure(output, targets))
+            found = measure(output, targets)
+            shape = getattr(found, "shape", ())
+            if math.prod(shape) != 1:
+                raise DataError(f"the metric {name!r} returns an array of shape {list(shape)}, and not a number")
+            value = float(found)
             totals[name] += value if len(blocks) == 1 else value * (len(inputs) / count)
     return totals

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import numpy as np
 
 from graphdiff.errors import DataError
+from graphdiff.host import with_rows
 from graphdiff.train.augment import Augmentation
 from graphdiff.train.prefetch import prefetched
 from graphdiff.train.scaling import blocks_of
@@ -60,9 +62,13 @@ class Growing:
 def batch_size_at(batch_size: BatchSize, epoch: int) -> int:
     """Return the number of rows per batch in an epoch."""
     size = batch_size(epoch) if callable(batch_size) else batch_size
-    if size < 1:
-        raise DataError(f"a batch has at least one row, not {size}")
-    return int(size)
+    try:
+        rows = operator.index(size)
+    except TypeError as error:
+        raise DataError(f"a batch has a whole number of rows, not {size!r}") from error
+    if rows < 1:
+        raise DataError(f"a batch has at least one row, not {rows}")
+    return rows
 
 
 def check_data(arrays: Sequence[Any], names: Sequence[str] = ("X", "y")) -> list[Any]:
@@ -71,9 +77,11 @@ def check_data(arrays: Sequence[Any], names: Sequence[str] = ("X", "y")) -> list
     Raises
     ------
     DataError
-        Empty data, different numbers of rows, or a value that is NaN or infinite (named by row and column).
+        Empty data, different numbers of rows, or a value that is no finite number (named by row and column).
     """
-    checked = [np.asarray(array) for array in arrays]
+    if isinstance(arrays, np.ndarray) or not isinstance(arrays, Sequence) or len(arrays) != len(names):
+        raise DataError(f"data is a pair ({', '.join(names)}), not {_told(arrays)}")
+    checked = [_as_array(array, name) for name, array in zip(names, arrays, strict=True)]
     for name, array in zip(names, checked):
         if array.ndim == 0 or len(array) == 0:
             raise DataError(f"{name} has no rows")
@@ -84,15 +92,53 @@ def check_data(arrays: Sequence[Any], names: Sequence[str] = ("X", "y")) -> list
     return checked
 
 
+def _told(data: Any) -> str:
+    shape = getattr(data, "shape", None)
+    kind = type(data).__name__
+    if shape is not None:
+        return f"one {kind} of shape {list(shape)}"
+    return f"a {kind} of {len(data)}" if isinstance(data, Sequence) else f"a {kind}"
+
+
+def _as_array(given: Any, name: str) -> Any:
+    """Return data as a NumPy array of numbers."""
+    if hasattr(given, "toarray"):
+        raise DataError(f"{name} is sparse, and layers take dense arrays: give {name}.toarray()")
+    try:
+        array = np.asarray(given)
+    except ValueError as error:
+        raise DataError(f"{name} is no array: its rows differ in length") from error
+    if array.dtype.kind == "O":  # such as a table some columns of which are of Booleans, others of numbers
+        array = _numbers_of(array, name)
+    if array.dtype.kind not in "biufc":
+        kind = "text" if array.dtype.kind in "US" else array.dtype
+        mend = "classes, y = numpy.unique(y, return_inverse=True) numbers them" if name.endswith("y") else "encode it"
+        raise DataError(f"{name} is {kind}, and a network takes numbers: {mend}")
+    return array
+
+
+def _numbers_of(array: Any, name: str) -> Any:
+    numbers = np.empty(array.shape)
+    for place, value in np.ndenumerate(array):
+        try:
+            numbers[place] = np.nan if value is None else value
+        except (TypeError, ValueError) as error:
+            raise DataError(f"{name} has {value!r} in {_place(place)}, and a network takes numbers") from error
+    return numbers
+
+
+def _place(place: Sequence[int]) -> str:
+    row, *rest = place
+    return f"row {row}" + (f", column {', '.join(map(str, rest))}" if rest else "")
+
+
 def _require_finite(array: Any, name: str) -> None:
     done = 0
     for block in blocks_of(array):
         finite = np.isfinite(block)
         if not finite.all():
-            place = np.argwhere(~finite)[0].tolist()
-            row, *rest = place
-            column = f", column {', '.join(map(str, rest))}" if rest else ""
-            raise DataError(f"{name} has {block[tuple(place)]} in row {done + row}{column}")
+            row, *rest = place = np.argwhere(~finite)[0].tolist()
+            raise DataError(f"{name} has {block[tuple(place)]} in {_place([done + row, *rest])}")
         done += len(block)
 
 
@@ -149,6 +195,7 @@ def minibatches(
     [4, 1]
     """
     size = batch_size_at(batch_size, epoch)
+    arrays = [with_rows(array) for array in arrays]
     if any(len(array) != len(arrays[0]) for array in arrays):
         raise DataError(f"the arrays have different numbers of rows: {[len(array) for array in arrays]}")
     if prefetch < 0:

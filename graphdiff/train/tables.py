@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import itertools
 import os
+import re
 import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -15,6 +17,10 @@ import numpy as np
 from graphdiff.errors import DataError
 
 __all__ = ["Table", "read_table"]
+
+_SEPARATORS = ",;\t|"
+_DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+(,\d+)?([eE][+-]?\d+)?\s*")
+_THOUSANDS = re.compile(r"\s*[+-]?[1-9]\d{0,2}(,\d{3})*\s*")
 
 
 @dataclasses.dataclass
@@ -29,12 +35,15 @@ class Table:
         Which line of the file each of its rows ends on.
     rows : integer array or None
         Which rows of the file these are, counted from 0; None: all.
+    nameless : int
+        How many columns were left out, for they have no name, such as a numbering of the rows.
     """
 
     path: Path
     columns: dict[str, Any]
     lines: Sequence[int] | None = None
     rows: Any = None
+    nameless: int = 0
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
@@ -51,7 +60,7 @@ class Table:
             name: [values[row] for row in rows] if isinstance(values, list) else values[rows]
             for name, values in self.columns.items()
         }
-        return Table(self.path, columns, self.lines, rows if self.rows is None else self.rows[rows])
+        return Table(self.path, columns, self.lines, rows if self.rows is None else self.rows[rows], self.nameless)
 
     def require(self, names: Iterable[str]) -> None:
         """Refuse a table that lacks columns."""
@@ -63,6 +72,9 @@ class Table:
 
 def read_table(path: str | os.PathLike[str]) -> Table:
     """Read a table: .parquet and .npz by their ending, anything else as CSV with a header.
+
+    What separates the values of a CSV, a comma, semicolon, tab or bar, is seen from its header. Where it is a
+    semicolon, numbers may have a decimal comma. Columns without a name are left out.
 
     Raises
     ------
@@ -91,12 +103,15 @@ def _read_csv(path: Path) -> Table:
     lines: list[int] = []
     try:
         with open(path, newline="", encoding="utf-8-sig") as stream:
-            reader = csv.reader(stream)
+            first = stream.readline()
+            separator = _separator(first)
+            # A pipe cannot be read from its beginning again.
+            reader = csv.reader(itertools.chain([first] if first else [], stream), delimiter=separator)
             header = next(reader, None)
             if header is None:
                 raise DataError(f"{path} is empty")
             names = [name.strip() for name in header]
-            repeated = sorted({name for name in names if names.count(name) > 1})
+            repeated = sorted({name for name in names if name and names.count(name) > 1})
             if repeated:
                 raise DataError(f"{path} has several columns {repeated[0]!r}")
             for row in reader:
@@ -110,12 +125,21 @@ def _read_csv(path: Path) -> Table:
                 rows.append(row)
                 lines.append(reader.line_num)
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is no CSV in UTF-8: line {_undecodable(path)} is not: {error.reason}") from error
+        raise DataError(
+            f"{path} is no CSV in UTF-8: line {_undecodable(path)} is not: {error.reason}; save it as UTF-8, for "
+            "example with iconv -f latin1 -t utf8"
+        ) from error
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.line_num}, is no CSV: {error}") from error
     if not rows:
         raise DataError(f"{path} has no rows below its header")
-    return Table(path, {name: _parsed(values) for name, values in zip(names, zip(*rows))}, lines)
+    columns = {name: _parsed(values, separator == ";") for name, values in zip(names, zip(*rows)) if name}
+    return Table(path, columns, lines, nameless=names.count(""))
+
+
+def _separator(header: str) -> str:
+    """Return what separates most names in a header."""
+    return max(_SEPARATORS, key=lambda separator: len(next(csv.reader([header], delimiter=separator), [])))
 
 
 def _undecodable(path: Path) -> int:
@@ -129,8 +153,13 @@ def _undecodable(path: Path) -> int:
     return 1
 
 
-def _parsed(values: Sequence[str]) -> Any:
+def _parsed(values: Sequence[str], decimal_comma: bool) -> Any:
     """Return numbers if all are, else the text."""
+    if decimal_comma and any("," in value for value in values):
+        present = [value for value in values if value.strip()]
+        # Where all may be thousands, as 1,234, nobody can tell.
+        if all(map(_DECIMAL_COMMA.fullmatch, present)) and not all(map(_THOUSANDS.fullmatch, present)):
+            values = [value.replace(",", ".") for value in values]
     try:
         return np.array(values).astype("float64")
     except ValueError:

@@ -18,6 +18,9 @@ from graphdiff.tensor import Tensor, Variable, variable
 class reduce_on_plateau(Schedule):
     """Times `factor` whenever a metric, told to it by `update`, has not improved for a while.
 
+    `gd.train.fit` tells it after each epoch: the loss, or with ``mode="max"`` the accuracy, of the validation data if
+    there are any.
+
     Parameters
     ----------
     initial : float or Schedule

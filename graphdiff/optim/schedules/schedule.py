@@ -32,12 +32,15 @@ class Schedule:
 
     def variables(self) -> list[Variable]:
         """Return what the schedule remembers beyond the number of steps."""
-        found = []
-        for value in vars(self).values():
-            for part in value if isinstance(value, tuple) else (value,):
-                if isinstance(part, Schedule):
-                    found += part.variables()
-        return found
+        return [leaf for part in self._within() for leaf in part.variables()]
+
+    def parts(self) -> list[Schedule]:
+        """Return this schedule and all that it is made of."""
+        return [self, *(inner for part in self._within() for inner in part.parts())]
+
+    def _within(self) -> list[Schedule]:
+        values = [part for value in vars(self).values() for part in (value if isinstance(value, tuple) else (value,))]
+        return [part for part in values if isinstance(part, Schedule)]
 
     def __call__(self, steps: Any) -> Any:
         """Return the value after so many steps: of a Tensor a Tensor, of a number a number."""
