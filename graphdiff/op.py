@@ -41,6 +41,7 @@ __all__ = [
     "linear",
     "literal",
     "multilinear",
+    "raise_complex",
     "sum_to",
 ]
 
@@ -354,6 +355,14 @@ class Op:
 
 def _kinds(operands: Sequence[Tensor]) -> tuple[Any, ...]:
     return tuple((operand.ndim, operand.dtype) for operand in operands)
+
+
+def raise_complex() -> NoReturn:
+    """Refuse to differentiate through complex numbers: a cast to real would drop the imaginary part of a derivative."""
+    raise DTypeError(
+        "a complex value lies between the real tensor differentiated by and the result, and derivatives are of real "
+        "floating tensors only. Compute with the real and the imaginary part as two real tensors."
+    )
 
 
 def sum_to(F: Any, array: Any, shape: host.Shape) -> Any:

@@ -44,8 +44,20 @@ TRACES: list[Any] = []
 """The functions being traced by `graphdiff.compile`, innermost last. While there is one, variables have no value."""
 WATCHES: list[Any] = []
 """The watches of `graphdiff.watch` that are open, and told of every value, adjoint and tangent."""
+DEPARTURES: list[list[tuple[Tensor, str, int]]] = []
+"""Lists that take up which recorded tensors' values are read as plain numbers or arrays, and on which line."""
 MOVES = [0]
 """Counts how often arrays of pinned variables were moved; plans that hold on to them look here."""
+
+
+def _note_departure(tensor: Tensor) -> None:
+    """Tell those who want to know that the value of a tensor leaves the graph."""
+    if tensor.recorded and host.is_real_floating(tensor.dtype):
+        frame = sys._getframe(2)
+        while frame.f_globals.get("__name__", "").partition(".")[0] in ("graphdiff", "numpy") and frame.f_back:
+            frame = frame.f_back
+        for departed in DEPARTURES:
+            departed.append((tensor, frame.f_code.co_filename, frame.f_lineno))
 
 
 class untraced:
@@ -224,6 +236,8 @@ class Tensor:
 
     def numpy(self) -> Any:
         """Return the value as a NumPy array."""
+        if DEPARTURES:
+            _note_departure(self)
         return host.as_host(self.backend.to_host(self.value))
 
     def item(self) -> Any:
@@ -301,6 +315,8 @@ class Tensor:
 
     def _single(self, wanted: str) -> Any:
         self._require_single(wanted)
+        if DEPARTURES and wanted != "bool":
+            _note_departure(self)
         return self.value.item() if hasattr(self.value, "item") else self.value
 
     def _require_single(self, wanted: str) -> None:
@@ -529,8 +545,11 @@ def value_for(node: Tensor, new: Any, verb: str) -> Any:
     return new if given == node.dtype else backend.numbers.astype(new, backend.native_dtype(node.dtype))
 
 
-def _leaf_value(value: Any, dtype: Any, backend: Backend, copy: bool) -> Any:
+def _leaf_value(given: Any, dtype: Any, backend: Backend, copy: bool) -> Any:
+    value = given
     if isinstance(value, Tensor):
+        if DEPARTURES:
+            _note_departure(value)
         value = value.backend.to_host(value.value)
     wanted = None if dtype is None else host.dtype(dtype)
     adopted = None if backend.owns(value) else backend.adopt(value)
@@ -541,8 +560,10 @@ def _leaf_value(value: Any, dtype: Any, backend: Backend, copy: bool) -> Any:
             value = host.as_host(value)
         except ValueError as error:
             raise ShapeError(f"cannot make a tensor of this: {error}") from error
-        if value.dtype.kind not in "biufc":
-            raise DTypeError(f"cannot make a tensor of {value.dtype} data: numbers and booleans only")
+    kind_of = backend.host_dtype(value) if backend.owns(value) else value.dtype
+    if kind_of.kind not in "biufc":
+        held = f"{kind_of} data" if kind_of.kind != "O" or host.is_host_array(given) else f"{given!r:.60}"
+        raise DTypeError(f"cannot make a tensor of {held}: numbers and booleans only")
     array = backend.from_host(value, wanted)
     return backend.normalize(backend.copy(array) if copy else array)
 

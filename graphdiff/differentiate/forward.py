@@ -9,7 +9,7 @@ from graphdiff.backend import use_backend, working_on
 from graphdiff.errors import ShapeError
 from graphdiff.graph import collector_paused, topological_order
 from graphdiff.host import is_real_floating
-from graphdiff.op import GRAPH, Composite, as_tensor
+from graphdiff.op import GRAPH, Composite, as_tensor, raise_complex
 from graphdiff.tensor import WATCHES, Tensor
 
 __all__ = ["push_forward", "tangents"]
@@ -42,7 +42,11 @@ def push_forward(order: Sequence[Tensor], tangent: dict[Tensor, Any], F: Any) ->
         else:
             values = [operand._value for operand in node.inputs]
             result = node.op.tangent(F, moved, node._value, values, node.attributes)
-        if result is None or not is_real_floating(node.dtype):
+        if result is None:
+            continue
+        if not is_real_floating(node.dtype):
+            if node.dtype.kind == "c":
+                raise_complex()
             continue
         if tuple(result.shape) != node.shape:
             result = F.broadcast_to(result, node.shape)

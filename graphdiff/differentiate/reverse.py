@@ -13,7 +13,7 @@ from graphdiff.backend import use_backend, working_on
 from graphdiff.errors import BackendError, DTypeError, NonScalarError, ShapeError
 from graphdiff.graph import collector_paused, topological_order
 from graphdiff.host import is_real_floating
-from graphdiff.op import GRAPH, OPS, Composite, Elementwise, Linear, Multilinear, Op, as_tensor, literal, sum_to
+from graphdiff.op import GRAPH, OPS, Composite, Elementwise, Linear, Multilinear, Op, as_tensor, literal, raise_complex, sum_to
 from graphdiff.tensor import TRACES, WATCHES, Tensor, Variable
 
 __all__ = ["adjoints", "backward", "below", "gradients_of", "pull_back", "seed_for"]
@@ -32,7 +32,12 @@ def fitted(F: Any, contribution: Any, operand: Any) -> Any:
     """Sum a contribution down to its operand's shape and cast it to its dtype: the one place where both happen."""
     if contribution.shape != operand.shape:
         contribution = sum_to(F, contribution, operand.shape)
-    return contribution if contribution.dtype == operand.dtype else F.astype(contribution, operand.dtype)
+    if contribution.dtype == operand.dtype:
+        return contribution
+    given = contribution.dtype if F.is_graph else F.backend.host_dtype(contribution)
+    if given.kind == "c":
+        raise_complex()
+    return F.astype(contribution, operand.dtype)
 
 
 @collector_paused

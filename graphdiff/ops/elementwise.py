@@ -10,6 +10,7 @@ import math
 from typing import Any
 
 from graphdiff import host
+from graphdiff.errors import OpError
 from graphdiff.op import FUNCTIONS, as_tensor, custom, elementwise, function
 from graphdiff.tensor import Tensor
 
@@ -356,7 +357,7 @@ def _where_adjoint(F: Any, cotangent: Any, position: int, out: Any, condition: A
     return F.where(condition, cotangent, zero) if position == 1 else F.where(condition, zero, cotangent)
 
 
-where = custom(
+_where = custom(
     "where",
     tangent=_where_tangent,
     adjoint=_where_adjoint,
@@ -366,6 +367,28 @@ where = custom(
     ),
     doc="x where the condition holds, y elsewhere. The branch not taken contributes exactly zero to every derivative.",
 )
+
+
+@function(name="where")
+def where(condition: Any, x: Any = None, y: Any = None, /) -> Any:
+    """x where the condition holds, y elsewhere; with the condition alone `nonzero` of it.
+
+    The branch not taken contributes exactly zero to every derivative.
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> gd.where(gd.constant([True, False]), 1.0, 2.0).tolist()
+    [1.0, 2.0]
+    """
+    if x is None and y is None:
+        return FUNCTIONS["nonzero"](condition)
+    if x is None or y is None:
+        raise OpError("where takes a condition and two values to choose from, or a condition alone")
+    return _where(condition, x, y)
+
+
+where.op = _where.op  # type: ignore[attr-defined]
 
 
 _clip = elementwise(
