@@ -336,7 +336,7 @@ class Op:
         except (AttributeError, TypeError, ValueError):
             made = None
         fits = isinstance(made, Tensor) and (made.shape, made.dtype) == (node.shape, node.dtype)
-        if fits and made.op is not self:
+        if fits and not _contains(made, self, operands):
             return made  # type: ignore[no-any-return]
         self._unwritten.add(_kinds(operands))
         return None
@@ -351,6 +351,19 @@ class Op:
 
     def _raise_undefined(self, what: str) -> NoReturn:
         raise NotDifferentiableError(f"op {self.name!r} defines no {what}")
+
+
+def _contains(output: Tensor, op: Op, operands: Sequence[Tensor]) -> bool:
+    """Whether an op lies between a node and the operands that it is made of."""
+    seen, pending = set(operands), [output]
+    while pending:
+        node = pending.pop()
+        if node not in seen:
+            if node.op is op:
+                return True
+            seen.add(node)
+            pending.extend(node.inputs)
+    return False
 
 
 def _kinds(operands: Sequence[Tensor]) -> tuple[Any, ...]:
