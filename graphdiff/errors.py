@@ -17,6 +17,7 @@ __all__ = [
     "GraphDiffError",
     "GraphError",
     "ImmutableError",
+    "MatrixError",
     "NoValueError",
     "NonScalarError",
     "NotDifferentiableError",
@@ -48,6 +49,10 @@ class NotDifferentiableError(GraphDiffError, TypeError):
 
 class ImmutableError(GraphDiffError, TypeError):
     """An attempt to change a Tensor in place."""
+
+
+class MatrixError(GraphDiffError, ArithmeticError, ValueError):
+    """A matrix that is singular, or not positive definite, where it must not be."""
 
 
 class NoValueError(GraphDiffError, ValueError):

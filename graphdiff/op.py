@@ -19,8 +19,8 @@ from typing import Any, NoReturn
 
 from graphdiff import host
 from graphdiff.backend import Backend, Numbers, current_backend
-from graphdiff.errors import BackendError, DTypeError, GraphDiffError, NotDifferentiableError, OpError, ShapeError
-from graphdiff.tensor import NO_ATTRIBUTES, TRACES, WATCHES, Tensor, Variable, constant
+from graphdiff.errors import BackendError, DTypeError, GraphDiffError, MatrixError, NotDifferentiableError, OpError, ShapeError
+from graphdiff.tensor import NO_ATTRIBUTES, TRACES, WATCHES, Tensor, Variable, constant, current_trace, open_watches
 
 __all__ = [
     "FUNCTIONS",
@@ -91,10 +91,16 @@ _LITERAL_LIMIT = 1024
 def as_tensor(value: Any) -> Tensor:
     """Return `value` as a Tensor: itself, a stack where a sequence holds Tensors, or a constant."""
     if isinstance(value, Tensor):
-        return TRACES[-1].enter(value) if TRACES else value  # type: ignore[no-any-return]
+        return _entered(value) if TRACES else value
     if isinstance(value, (tuple, list)) and _holds_tensor(value):
         return FUNCTIONS["stack"]([as_tensor(item) for item in value])  # type: ignore[no-any-return]
     return constant(value)
+
+
+def _entered(tensor: Tensor) -> Tensor:
+    """Return what stands for a tensor in the trace that this thread is in, if it is in one."""
+    trace = current_trace()
+    return tensor if trace is None else trace.enter(tensor)
 
 
 def _holds_tensor(sequence: Any) -> bool:
@@ -190,6 +196,9 @@ def _explain(
     made = "; ".join(f"{operand.name or operand.describe()} was made at {operand.source}" for operand in operands)
     if isinstance(error, IndexError):
         return _IndexShapeError(f"{op.name}({listed}): {error} ({made})")
+    if type(error).__name__ == "LinAlgError":  # every array library has its own
+        mend = "; add a multiple of gd.eye(n) to it where that serves" if "ingular" in str(error) else ""
+        return MatrixError(f"{op.name}({listed}): {error}{mend} ({made})")
     kind = DTypeError if isinstance(error, TypeError) else ShapeError
     return kind(f"{op.name}({listed}): {error} ({made})")
 
@@ -288,7 +297,7 @@ class Op:
     def node(self, operands: tuple[Tensor, ...], attributes: dict[str, Any]) -> Tensor:
         """Make a node of operands that are Tensors already."""
         if TRACES:
-            operands = tuple(map(TRACES[-1].enter, operands))
+            operands = tuple(map(_entered, operands))
         backend = operands[0].backend if operands else current_backend()
         recorded = pure = False
         for operand in operands:
@@ -301,7 +310,7 @@ class Op:
             if pure:
                 signature = self.infer(operands, attributes)
                 return Tensor(self, operands, attributes, None, backend, True, signature)
-            for watch in WATCHES:
+            for watch in WATCHES and open_watches():
                 watch.before(self, operands)
             value = self.kernel(backend)(*[operand._value for operand in operands], **attributes)
         except GraphDiffError:
@@ -312,7 +321,7 @@ class Op:
             made = Tensor(self, operands, attributes, value, backend, True)
         else:
             made = Tensor(None, (), NO_ATTRIBUTES, value, backend, False)
-        for watch in WATCHES:
+        for watch in WATCHES and open_watches():
             watch.value(self, operands, made)
         return made
 

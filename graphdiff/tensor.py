@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import itertools
 import sys
+import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -37,13 +38,41 @@ def _let_graphs_grow() -> None:
 
 _let_graphs_grow()
 
+class _Scope(threading.local):
+    """The scope that new nodes get: each thread has its own."""
+
+    def __init__(self) -> None:
+        self.path = ""
+
+
+_scope = _Scope()
 NO_ATTRIBUTES: dict[str, Any] = {}
 next_serial = itertools.count(1).__next__
-_scope: list[str] = [""]
 TRACES: list[Any] = []
-"""The functions being traced by `graphdiff.compile`, innermost last. While there is one, variables have no value."""
+"""The functions being traced by `graphdiff.compile`, of all threads, innermost last: see `current_trace`."""
 WATCHES: list[Any] = []
-"""The watches of `graphdiff.watch` that are open, and told of every value, adjoint and tangent."""
+"""The watches of `graphdiff.watch` that are open, of all threads: see `open_watches`."""
+get_thread = threading.get_ident
+
+
+def current_trace() -> Any:
+    """Return the innermost trace of this thread, or None. While there is one, variables have no value here.
+
+    Where speed counts, look first whether `TRACES` is empty, as it mostly is.
+    """
+    here = get_thread()
+    for trace in reversed(TRACES):
+        if trace.thread == here:
+            return trace
+    return None
+
+
+def open_watches() -> list[Any]:
+    """Return the watches that this thread has opened."""
+    here = get_thread()
+    return [watch for watch in WATCHES if watch.thread == here]
+
+
 DEPARTURES: list[list[tuple[Tensor, str, int]]] = []
 """Lists that take up which recorded tensors' values are read as plain numbers or arrays, and on which line."""
 MOVES = [0]
@@ -66,11 +95,12 @@ class untraced:
     __slots__ = ("_suspended",)
 
     def __enter__(self) -> None:
-        self._suspended = TRACES[:]
-        TRACES.clear()
+        self._suspended = [trace for trace in TRACES if trace.thread == get_thread()]
+        for trace in self._suspended:
+            TRACES.remove(trace)
 
     def __exit__(self, *exception: object) -> None:
-        TRACES[:] = self._suspended
+        TRACES.extend(self._suspended)
 
 
 SWITCHES = [0]
@@ -80,7 +110,8 @@ SWITCHES = [0]
 def read_switch(owner: Any, name: str) -> Any:
     """Return an attribute that Python code branches on, and make it part of the signature of what is being traced."""
     for trace in TRACES:
-        trace.switches[id(owner), name] = owner
+        if trace.thread == get_thread():
+            trace.switches[id(owner), name] = owner
     return getattr(owner, name)
 
 
@@ -142,7 +173,7 @@ class Tensor:
         self._signature = signature
         self.serial = next_serial()
         self.name: str | None = None
-        self.scope = _scope[-1]
+        self.scope = _scope.path
         # The line is kept as a code object and an offset: a frame would keep the user's locals alive.
         frame = sys._getframe(2)
         while frame.f_globals.get("__name__", "")[:10] == "graphdiff." and frame.f_back is not None:
@@ -440,7 +471,7 @@ class Variable(Tensor):
     @property
     def value(self) -> Any:
         """The present value, a copy where assignments write in place; assigning checks shape and dtype."""
-        if TRACES:
+        if TRACES and current_trace():
             raise NoValueError(
                 f"the value of {self.describe()} is not known while a function is traced by gd.compile; "
                 "compute with the variable itself, and choose between values with gd.where"
@@ -466,10 +497,11 @@ class Variable(Tensor):
         >>> w.assign([3.0, 4.0]).version
         1
         """
-        if TRACES:
+        trace = current_trace() if TRACES else None
+        if trace is not None:
             if isinstance(new, Tensor) and new.backend is not self.backend:
                 raise BackendError(f"{self.describe()} is on {self.backend.name}, the new value on {new.backend.name}")
-            TRACES[-1].assign(self, new)
+            trace.assign(self, new)
             return self
         value = value_for(self, new, "assigned")
         self._replace(self.backend.normalize(value if self.pinned else self.backend.copy(value)))
@@ -647,15 +679,15 @@ class name_scope:
     'layer1'
     """
 
-    __slots__ = ("name",)
+    __slots__ = ("_outer", "name")
 
     def __init__(self, name: str) -> None:
         self.name = name
 
     def __enter__(self) -> str:
-        outer = _scope[-1]
-        _scope.append(f"{outer}/{self.name}" if outer else self.name)
-        return _scope[-1]
+        self._outer = _scope.path
+        _scope.path = f"{self._outer}/{self.name}" if self._outer else self.name
+        return _scope.path
 
     def __exit__(self, *exception: object) -> None:
-        _scope.pop()
+        _scope.path = self._outer

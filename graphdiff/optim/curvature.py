@@ -15,7 +15,7 @@ from graphdiff.op import FUNCTIONS, as_tensor
 from graphdiff.optim.arena import arena_of
 from graphdiff.optim.optimizers import require
 from graphdiff.plan import Compiled, compile
-from graphdiff.tensor import TRACES, Tensor, Variable
+from graphdiff.tensor import Tensor, Variable, current_trace
 
 __all__ = ["LBFGS", "Newton"]
 
@@ -101,7 +101,7 @@ class _Flat:
 
 
 def _require_no_trace() -> None:
-    if TRACES:
+    if current_trace():
         raise CompileError("a method that evaluates its loss as often as it needs cannot be compiled")
 
 
