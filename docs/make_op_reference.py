@@ -48,6 +48,7 @@ FAMILIES = {
     "shape": "Shape",
     "index": "Indexing and sorting",
     "create": "Making arrays",
+    "derived": "Written in others",
 }
 
 

@@ -19,7 +19,15 @@ from typing import Any, NoReturn
 
 from graphdiff import host
 from graphdiff.backend import Backend, Numbers, current_backend
-from graphdiff.errors import BackendError, DTypeError, GraphDiffError, MatrixError, NotDifferentiableError, OpError, ShapeError
+from graphdiff.errors import (
+    BackendError,
+    DTypeError,
+    GraphDiffError,
+    MatrixError,
+    NotDifferentiableError,
+    OpError,
+    ShapeError,
+)
 from graphdiff.tensor import NO_ATTRIBUTES, TRACES, WATCHES, Tensor, Variable, constant, current_trace, open_watches
 
 __all__ = [

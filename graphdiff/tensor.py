@@ -38,6 +38,7 @@ def _let_graphs_grow() -> None:
 
 _let_graphs_grow()
 
+
 class _Scope(threading.local):
     """The scope that new nodes get: each thread has its own."""
 
@@ -401,6 +402,7 @@ class Tensor:
         squeeze: Any
         astype: Any
         clip: Any
+        copy: Any
         round: Any
         dot: Any
         take: Any

@@ -162,7 +162,7 @@ def test_what_is_no_mistake_is_not_warned_of(function) -> None:
 )
 @pytest.mark.parametrize("mode", ["forward", "reverse", "elimination"])
 def test_complex_numbers_in_between_are_refused(function, mode) -> None:
-    """|exp(ix)|² is constant; with the imaginary parts of its derivatives dropped it came out as 1.5 in reverse mode."""
+    """|exp(ix)|² is constant; with imaginary parts dropped its derivative came out as 1.5 in reverse mode."""
     with pytest.raises(DTypeError, match="complex value lies between"):
         gd.jacobian(function, mode=mode)(2.0)
     v = gd.variable(2.0)

@@ -54,7 +54,7 @@ def test_an_ellipsis_for_no_axes_that_tears_index_arrays_apart_is_refused(index)
 
 @pytest.mark.parametrize("truth", [True, np.False_, gd.constant(True)])
 def test_a_single_truth_value_is_no_index(truth) -> None:
-    with pytest.raises(DTypeError, match="no index|index is an integer"):
+    with pytest.raises(DTypeError, match=r"no index|index is an integer"):
         gd.constant(CUBE)[truth]
 
 

@@ -68,9 +68,8 @@ def test_variables_have_values_while_another_thread_traces() -> None:
 def test_a_watch_is_told_of_its_own_thread() -> None:
     with elsewhere(within_a(gd.detect_anomalies)), np.errstate(divide="ignore"):
         assert gd.log(gd.variable(0.0)).item() == -np.inf
-    with elsewhere(lambda stand: (gd.sin(1.0), stand(), gd.cos(gd.variable(1.0)))):
-        with gd.watch.Counter() as counter:
-            gd.tanh(gd.variable(1.0)).backward()
+    with elsewhere(lambda stand: (gd.sin(1.0), stand(), gd.cos(gd.variable(1.0)))), gd.watch.Counter() as counter:
+        gd.tanh(gd.variable(1.0)).backward()
     assert dict(counter.values) == {"tanh": 1}
 
 

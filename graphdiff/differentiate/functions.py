@@ -35,8 +35,8 @@ def _fresh_leaf(value: Any, path: str) -> Tensor:
         raise DTypeError(f"cannot differentiate with respect to {path}: {error}") from error
     if not host.is_real_floating(tensor.dtype):
         raise DTypeError(
-            f"cannot differentiate with respect to {path}, {tensor.describe()}: only real floating tensors carry derivatives. "
-            "Write 2.0 instead of 2, or cast with astype('float64')."
+            f"cannot differentiate with respect to {path}, {tensor.describe()}: only real floating tensors carry "
+            "derivatives. Write 2.0 instead of 2, or cast with astype('float64')."
         )
     if tensor.recorded:
         return FUNCTIONS["positive"](tensor)  # type: ignore[no-any-return]
@@ -145,7 +145,8 @@ def value_and_grad(function: Callable[..., Any], argnums: ArgNums = 0, *, has_au
     Returns
     -------
     callable
-        Gives (value, gradient), or with `has_aux` ((value, rest), gradient). The gradient is a Tensor per leaf, in the structure of the argument; a tuple of them if `argnums` is one.
+        Gives (value, gradient), or with `has_aux` ((value, rest), gradient). The gradient is a Tensor per leaf, in the
+        structure of the argument; a tuple of them if `argnums` is one.
 
     Raises
     ------
@@ -243,7 +244,8 @@ def jvp(function: Callable[..., Any], arguments: Sequence[Any], tangents: Sequen
     """
     for given, title in ((arguments, "arguments"), (tangents, "tangents")):
         if not isinstance(given, (tuple, list)):
-            raise GraphError(f"jvp: the {title} come as a tuple with one item per argument, not as {type(given).__name__}")
+            kind = type(given).__name__
+            raise GraphError(f"jvp: the {title} come as a tuple with one item per argument, not as {kind}")
     if len(arguments) != len(tangents):
         raise ShapeError(f"jvp: {len(arguments)} arguments and {len(tangents)} tangents")
     call = _Differentiated(arguments, tuple(range(len(arguments))))

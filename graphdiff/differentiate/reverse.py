@@ -13,7 +13,19 @@ from graphdiff.backend import use_backend, working_on
 from graphdiff.errors import BackendError, DTypeError, NonScalarError, ShapeError
 from graphdiff.graph import collector_paused, topological_order
 from graphdiff.host import is_real_floating
-from graphdiff.op import GRAPH, OPS, Composite, Elementwise, Linear, Multilinear, Op, as_tensor, literal, raise_complex, sum_to
+from graphdiff.op import (
+    GRAPH,
+    OPS,
+    Composite,
+    Elementwise,
+    Linear,
+    Multilinear,
+    Op,
+    as_tensor,
+    literal,
+    raise_complex,
+    sum_to,
+)
 from graphdiff.tensor import Tensor, Variable, current_trace, open_watches
 
 __all__ = ["adjoints", "backward", "below", "gradients_of", "pull_back", "seed_for"]

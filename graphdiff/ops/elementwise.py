@@ -371,9 +371,9 @@ _where = custom(
 
 @function(name="where")
 def where(condition: Any, x: Any = None, y: Any = None, /) -> Any:
-    """x where the condition holds, y elsewhere; with the condition alone `nonzero` of it.
+    """Return x where the condition holds, y elsewhere; the branch not taken adds exactly zero to every derivative.
 
-    The branch not taken contributes exactly zero to every derivative.
+    With the condition alone it is `nonzero`, as NumPy has it.
 
     Examples
     --------
@@ -425,7 +425,6 @@ for _alias, _name in {
     "arctanh": "atanh",
     "true_divide": "divide",
     "mod": "remainder",
-    "rint": "round",
     "invert": "bitwise_invert",
     "fabs": "abs",
 }.items():

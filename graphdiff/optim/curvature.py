@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from graphdiff.backend import use_backend, working_on
 from graphdiff.differentiate.functions import hessian_of
 from graphdiff.differentiate.reverse import gradients_of
-from graphdiff.errors import BackendError, CompileError, DTypeError, GraphError, OpError, ShapeError
+from graphdiff.errors import BackendError, CompileError, DTypeError, GraphError, MatrixError, OpError
 from graphdiff.host import is_real_floating
 from graphdiff.op import FUNCTIONS, as_tensor
 from graphdiff.optim.arena import arena_of
@@ -398,7 +398,7 @@ class Newton:
                 raise OpError("the Hessian is not finite here")
             try:
                 step = FUNCTIONS["solve"](curvature, slope)
-            except ShapeError as error:
+            except MatrixError as error:
                 raise OpError("the Hessian is singular here; give a damping") from error
         if not bool(flat.F.all(flat.F.isfinite(step.value))):
             raise OpError("the Hessian is singular here, or nearly; give a damping")
