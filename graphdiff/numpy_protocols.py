@@ -1,4 +1,8 @@
-"""NumPy's functions on Tensors: ``np.tanh(x)``, ``array * x``, ``np.sum(x, axis=0)`` build graph."""
+"""NumPy's functions on Tensors: ``np.tanh(x)``, ``array * x``, ``np.sum(x, axis=0)`` build graph.
+
+What has no counterpart here is refused where a derivative would be lost. Of constants, such as a gradient that has been
+computed, there is none to lose: NumPy's function is called on their values, and ``array -= rate * gradient`` works.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +30,8 @@ _LOOKING = {
     *("digitize", "flatnonzero", "histogram", "isclose", "searchsorted", "unique"),
 }
 """NumPy's functions that look at values and carry no derivative: they return what they return of arrays."""
+_CONVERTING = {"atleast_1d", "atleast_2d"}
+"""What other libraries make arrays with: of constants they get arrays."""
 _OWN = {"shape": lambda x: x.shape, "ndim": lambda x: x.ndim, "size": lambda x: x.size}
 _RENAMED = {"clip": {"a_min": "min", "a_max": "max"}}
 
@@ -35,6 +41,10 @@ def array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **options: 
     if any(hasattr(type(each), "__array_ufunc__") and not _is_known(each) for each in inputs):
         return NotImplemented  # that library may know what to do with a tensor
     name = ufunc.__name__
+    unknown = name not in FUNCTIONS or method != "__call__" or options.keys() & {"out", "where"}
+    if unknown and not _are_recorded((inputs, list(options.values()))):
+        values = {key: _value(option) for key, option in options.items()}
+        return getattr(ufunc, method)(*map(_value, inputs), **values)
     if options.get("out") is not None:
         _refuse(
             f"np.{name} cannot write a tensor into an array, where it would leave the graph: "
@@ -64,7 +74,8 @@ def array_function(self: Tensor, numpy_function: Any, types: Any, arguments: Any
     module = getattr(numpy_function, "__module__", "")
     if name in _OWN and len(arguments) == 1 and isinstance(arguments[0], Tensor):
         return _OWN[name](arguments[0])
-    if name in _LOOKING:
+    is_known = name in FUNCTIONS and name not in _CONVERTING
+    if name in _LOOKING or not (is_known or _are_recorded((arguments, list(options.values())))):
         return numpy_function(*map(_value, arguments), **{key: _value(option) for key, option in options.items()})
     if name not in FUNCTIONS or module.startswith("numpy.fft"):
         _refuse(f"graphdiff has no counterpart of {module}.{name}; np.asarray(tensor) leaves the graph")
@@ -92,6 +103,13 @@ def _refuse(reason: str) -> NoReturn:
 
 def _is_known(value: Any) -> bool:
     return isinstance(value, Tensor) or host.is_host_array(value)
+
+
+def _are_recorded(tree: Any) -> bool:
+    """Whether there is a tensor in nested sequences that a derivative may flow through."""
+    if isinstance(tree, Tensor):
+        return tree.recorded
+    return isinstance(tree, (list, tuple)) and any(map(_are_recorded, tree))
 
 
 def _shape(value: Any) -> host.Shape:

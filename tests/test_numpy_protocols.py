@@ -94,3 +94,31 @@ def test_matrices_that_have_no_inverse_or_root(call) -> None:
 def test_full_and_linspace_of_tensors() -> None:
     assert gd.check_grads(lambda x: gd.full((3, 2), x[0, 0]) * gd.linspace(x[0, 1], 2.0, 6).reshape(3, 2), X).passed
     assert gd.full(2, gd.variable(3.0), dtype="float32").dtype == np.float32
+
+
+def test_constants_may_go_where_no_derivative_is_lost() -> None:
+    point = np.array([3.0, 1.0])
+    point -= 0.5 * gd.grad(lambda x: gd.sum(x**2))(point)
+    assert point.tolist() == [0.0, 0.0]
+    constant = gd.constant(X)
+    np.testing.assert_array_equal(np.cbrt(constant), np.cbrt(X))
+    np.testing.assert_array_equal(np.linalg.svd(constant)[1], np.linalg.svd(X)[1])
+    np.testing.assert_array_equal(np.add.reduceat(constant, [0, 1]), np.add.reduceat(X, [0, 1]))
+    assert isinstance(np.atleast_1d(constant), np.ndarray)
+    assert isinstance(np.atleast_1d(gd.variable(X)), gd.Tensor)
+
+
+def test_optimisers_of_scipy_take_functions_and_their_derivatives() -> None:
+    optimize = pytest.importorskip("scipy.optimize")
+    times = np.linspace(0, 1, 30)
+
+    def residuals(p):
+        return p[0] * gd.exp(-p[1] * times) - 2 * np.exp(-3 * times)
+
+    def loss(p):
+        return gd.sum(residuals(p) ** 2)
+
+    fitted = optimize.least_squares(residuals, [1.0, 1.0], jac=lambda p: np.asarray(gd.jacobian(residuals)(p)))
+    np.testing.assert_allclose(fitted.x, [2.0, 3.0], rtol=1e-6)
+    fitted = optimize.minimize(loss, [1.0, 1.0], jac=gd.grad(loss), method="BFGS")
+    np.testing.assert_allclose(np.asarray(fitted.x), [2.0, 3.0], rtol=1e-3)
