@@ -20,17 +20,31 @@ _FEW = 32
 
 
 class _Room:
-    """Where there is room at one call: the holes between the storages that are live then.
+    """What is placed, and where there is room at one call: the holes between the storages that are live then.
 
     A storage that lives at that call lies in one of these holes. Where n values wait for their turn, as in the gradient
     of a chain, they leave a hole or two, and n storages are placed in about n steps instead of n².
+
+    Attributes
+    ----------
+    placed : list of Placed
+        By offset; without those that have ended, once the room has moved.
     """
 
-    def __init__(self, placed: Iterable[Placed] = (), call: int = -1) -> None:
+    def __init__(self, placed: list[Placed], call: int = -1) -> None:
+        self.placed = placed
         self.call = call
         self._begins, self._ends = [0], [_END]
-        self._waiting = sorted(placed, key=lambda each: each[2], reverse=True)
-        self._live: list[tuple[int, int, int]] = []
+        self._waiting: list[Placed] = []
+        self._ending: list[tuple[int, Placed]] = []
+
+    @classmethod
+    def moving(cls, placed: Iterable[Placed]) -> _Room:
+        """Return a room that can move on from the first call."""
+        room = cls(list(placed))
+        room._waiting = sorted(room.placed, key=lambda each: each[2], reverse=True)
+        room._ending = sorted((each[3], each) for each in room.placed)
+        return room
 
     def holes(self) -> Iterable[tuple[int, int]]:
         """Return begin and end of every hole, the lowest first."""
@@ -38,19 +52,26 @@ class _Room:
 
     def move(self, call: int) -> None:
         """Go on to a later call: storages that end before it make room, and those that have begun take it."""
-        self.call = call
-        while self._live and self._live[0][0] < call:
-            _, begin, end = heappop(self._live)
-            self._release(begin, end)
+        reached, self.call = self.call, call
+        while self._ending and self._ending[0][0] < call:
+            _, ended = heappop(self._ending)
+            del self.placed[bisect_left(self.placed, ended)]
+            if ended[2] <= reached:
+                self._release(ended[0], ended[1])
         while self._waiting and self._waiting[-1][2] <= call:
             self.occupy(self._waiting.pop())
+
+    def add(self, new: Placed) -> None:
+        """Take in a storage that lives at the call reached."""
+        insort(self.placed, new)
+        heappush(self._ending, (new[3], new))
+        self.occupy(new)
 
     def occupy(self, placed: Placed) -> None:
         """Take the room of a storage if it is live at the call reached."""
         begin, end, first, last = placed
         if not first <= self.call <= last:
             return
-        heappush(self._live, (last, begin, end))
         index = bisect_right(self._begins, begin) - 1
         hole_begin, hole_end = self._begins[index], self._ends[index]
         left = [(hole_begin, begin)] if hole_begin < begin else []
@@ -80,14 +101,15 @@ def _fullest_call(sizes: Sequence[int], lives: Sequence[Life]) -> int:
     return calls[needed.index(max(needed))] if calls else 0
 
 
-def _lowest(room: _Room, placed: Sequence[Placed], widest: int, size: int, life: Life) -> int:
-    """Return the lowest offset in the room that is free as long as a storage lives; `placed` goes by offset."""
+def _lowest(room: _Room, widest: int, size: int, life: Life) -> int:
+    """Return the lowest offset in the room that is free as long as a storage lives."""
     first, last = life
     for hole, hole_end in room.holes():
         if hole_end - hole < size:
             continue
         offset = hole
-        for begin, end, other_first, other_last in islice(placed, bisect_left(placed, (hole - widest,)), None):
+        start = bisect_left(room.placed, (hole - widest,))
+        for begin, end, other_first, other_last in islice(room.placed, start, None):
             if begin >= offset + size or offset + size > hole_end:
                 break
             if other_first <= last and first <= other_last:
@@ -115,26 +137,26 @@ def lowest_places(sizes: Sequence[int], lives: Sequence[Life]) -> list[int]:
     offsets: list[int] = []
     placed: list[Placed] = []
     widest = 0
-    fullest = _Room(call=_fullest_call(sizes, lives))
+    anywhere = _Room(placed)
+    fullest = _Room(placed, _fullest_call(sizes, lives))
     for size, group in groupby(zip(sizes, lives, strict=True), key=lambda each: each[0]):
         alike = [life for _, life in group]
         widest = max(widest, size)
-        anywhere = _Room()
-        reached = anywhere
+        reached: _Room | None = None
         for first, last in alike:
-            if len(alike) <= _FEW:
-                room = anywhere
-            elif first <= fullest.call <= last:
+            room = anywhere
+            if len(alike) > _FEW:
                 room = fullest
-            else:
-                if reached is anywhere or first < reached.call:
-                    reached = _Room(placed)
+                if reached is None or first < reached.call:
+                    reached = _Room.moving(placed)
                 reached.move(first)
-                room = reached
-            offset = _lowest(room, placed, widest, size, (first, last))
+                if not first <= fullest.call <= last:
+                    room = reached
+            offset = _lowest(room, widest, size, (first, last))
             new = (offset, offset + size, first, last)
             insort(placed, new)
             fullest.occupy(new)
-            reached.occupy(new)
+            if reached is not None:
+                reached.add(new)
             offsets.append(offset)
     return offsets
