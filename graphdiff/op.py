@@ -336,7 +336,10 @@ class Op:
     def infer(self, operands: Sequence[Tensor], attributes: dict[str, Any]) -> tuple[host.Shape, host.DType]:
         """Return the shape and dtype of the output from those of the operands."""
         if self.infer_rule is None:
-            raise OpError(f"op {self.name!r} declares no shape rule")
+            raise OpError(
+                f"op {self.name!r} declares no shape rule, which pure graphs (in compile and vmap) need: declare it with "
+                "infer=lambda *operands: (shape, dtype)"
+            )
         shape, dtype = self.infer_rule(*operands, **attributes)
         return tuple(shape), dtype
 

@@ -395,3 +395,15 @@ def test_the_jacobian_of_eigenvalues(mode: str) -> None:
     found = gd.jacobian(lambda x: gd.linalg.eigh(x)[0], mode=mode)(matrix)
     vectors = np.linalg.eigh(matrix)[1]
     np.testing.assert_allclose(found, np.einsum("ik,jk->kij", vectors, vectors), atol=1e-12)
+
+
+def test_a_gradient_changed_in_place_changes_no_other() -> None:
+    """A sum hands the same array down to both; so does a transposition, whose array is another view of it."""
+    a, b, c = (gd.variable(np.ones(shape)) for shape in ((2, 3), (2, 3), (3, 2)))
+    seed = np.full((2, 3), 2.0)
+    (a + b + c.T).backward(seed)
+    a.grad *= 0.0
+    b.grad += 5.0
+    np.testing.assert_array_equal(c.grad, np.full((3, 2), 2.0))
+    np.testing.assert_array_equal(b.grad, np.full((2, 3), 7.0))
+    np.testing.assert_array_equal(seed, np.full((2, 3), 2.0))

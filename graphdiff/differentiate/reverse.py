@@ -374,12 +374,26 @@ def gradients_of(output: Tensor, seed: Any = None) -> dict[Variable, Any]:
         else:
             pull_back(order, found, F, set(order))
     gradients = {}
+    # Whoever changes one gradient in place must not change another's, nor the seed.
+    taken = {_memory(start if trace is not None else start.value)}
     for leaf, variable in leaves.items():
         gradient = found.get(leaf)
         if gradient is None:
             gradient = F.zeros_like(leaf if trace is not None else leaf._value)
-        gradients[variable] = gradient if trace is not None else backend.normalize(gradient)
+        if trace is None:
+            gradient = backend.normalize(gradient)
+            if _memory(gradient) in taken:
+                gradient = backend.copy(gradient)
+            taken.add(_memory(gradient))
+        gradients[variable] = gradient
     return gradients
+
+
+def _memory(array: Any) -> int:
+    """Return what tells apart the arrays that views are of."""
+    while getattr(array, "base", None) is not None:
+        array = array.base
+    return id(array)
 
 
 def adjoints(output: Tensor, seed: Any = None, wrt: Collection[Tensor] | None = None) -> Mapping[Tensor, Tensor]:
