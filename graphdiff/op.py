@@ -337,8 +337,8 @@ class Op:
         """Return the shape and dtype of the output from those of the operands."""
         if self.infer_rule is None:
             raise OpError(
-                f"op {self.name!r} declares no shape rule, which pure graphs (in compile and vmap) need: declare it with "
-                "infer=lambda *operands: (shape, dtype)"
+                f"op {self.name!r} declares no shape rule, which pure graphs (in compile and vmap) need: "
+                "declare it with infer=lambda *operands: (shape, dtype)"
             )
         shape, dtype = self.infer_rule(*operands, **attributes)
         return tuple(shape), dtype
