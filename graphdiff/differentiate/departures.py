@@ -18,7 +18,7 @@ def called_attentively(
     arguments: Sequence[Any],
     options: dict[str, Any],
     leaves: Sequence[Tensor],
-    titles: Sequence[str],
+    titles: Callable[[], Sequence[str]],
 ) -> Any:
     """Call a function, and warn if its result does not depend on a leaf whose value it took out of the graph.
 
@@ -32,19 +32,20 @@ def called_attentively(
         What it is called with.
     leaves : sequence of Tensor
         What it is differentiated by.
-    titles : sequence of str
-        How the warning speaks of them.
+    titles : callable
+        Returns how a warning speaks of them.
     """
     departed: list[tuple[Tensor, str, int]] = []
     DEPARTURES.append(departed)
     try:
         result = function(*arguments, **options)
     finally:
-        # By identity: lists of the same contents are equal.
-        del DEPARTURES[next(place for place, each in enumerate(DEPARTURES) if each is departed)]
+        # By identity, since lists of the same contents are equal; mostly it is the last.
+        place = -1 if DEPARTURES[-1] is departed else next(i for i, each in enumerate(DEPARTURES) if each is departed)
+        del DEPARTURES[place]
     if departed:
         reached = _smoothly_below(part for part in flatten(result)[0] if isinstance(part, Tensor))
-        for leaf, title in zip(leaves, titles, strict=True):
+        for leaf, title in zip(leaves, titles(), strict=True):
             if leaf not in reached:
                 _warn_of(leaf, title, departed)
     return result

@@ -24,7 +24,7 @@ __all__ = ["grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp",
 ArgNums = int | Sequence[int]
 
 
-def _fresh_leaf(value: Any, path: str) -> Tensor:
+def _fresh_leaf(value: Any, path: Callable[[], str]) -> Tensor:
     """Return a recorded leaf with the value of `value`.
 
     Where `value` is itself recorded, the leaf is an identity node over it, so that outer derivatives flow through.
@@ -32,10 +32,10 @@ def _fresh_leaf(value: Any, path: str) -> Tensor:
     try:
         tensor = as_tensor(value)
     except DTypeError as error:
-        raise DTypeError(f"cannot differentiate with respect to {path}: {error}") from error
+        raise DTypeError(f"cannot differentiate with respect to {path()}: {error}") from error
     if not host.is_real_floating(tensor.dtype):
         raise DTypeError(
-            f"cannot differentiate with respect to {path}, {tensor.describe()}: only real floating tensors carry "
+            f"cannot differentiate with respect to {path()}, {tensor.describe()}: only real floating tensors carry "
             "derivatives. Write 2.0 instead of 2, or cast with astype('float64')."
         )
     if tensor.recorded:
@@ -51,6 +51,8 @@ def _output(value: Any) -> Tensor:
 
 def _argument_numbers(argnums: ArgNums, count: int) -> tuple[int, ...]:
     """Return which arguments of `count` are meant, none of them twice."""
+    if isinstance(argnums, int) and 0 <= argnums < count:
+        return (argnums,)
     given = argnums if isinstance(argnums, (tuple, list, range)) else (argnums,)
     if not all(host.is_integer(number) for number in given):
         raise GraphError(f"argnums is the number of an argument or a sequence of such numbers, not {argnums!r}")
@@ -67,22 +69,25 @@ class _Differentiated:
     """The arguments of one call: which leaves are differentiated by, and how to put results back."""
 
     def __init__(self, arguments: Sequence[Any], argnums: ArgNums) -> None:
-        self.single = host.is_integer(argnums)
-        numbers = _argument_numbers(argnums, len(arguments))
-        self.paths: list[str] = []
+        self.single = not isinstance(argnums, (tuple, list, range))
+        self.numbers = _argument_numbers(argnums, len(arguments))
         self.arguments = list(arguments)
         self.leaves: list[Tensor] = []
         self.structures: list[Structure] = []
         self.counts: list[int] = []
-        for number in numbers:
+        for number in self.numbers:
             given, structure = flatten(arguments[number])
-            paths = [f"argument {number}{path}" for path in leaf_paths(structure)]
-            fresh = [_fresh_leaf(leaf, path) for leaf, path in zip(given, paths, strict=True)]
-            self.paths += paths
-            self.leaves += fresh
             self.structures.append(structure)
-            self.counts.append(len(fresh))
-            self.arguments[number] = unflatten(structure, fresh)
+            self.counts.append(len(given))
+            start = len(self.leaves)
+            for leaf in given:
+                self.leaves.append(_fresh_leaf(leaf, lambda: self.paths()[len(self.leaves)]))
+            self.arguments[number] = unflatten(structure, self.leaves[start:])
+
+    def paths(self) -> list[str]:
+        """Return how errors and warnings speak of each leaf of the arguments met so far."""
+        met = zip(self.numbers, self.structures, strict=False)
+        return [f"argument {number}{path}" for number, structure in met for path in leaf_paths(structure)]
 
     def run(self, function: Callable[..., Any], options: dict[str, Any] | None = None) -> Any:
         """Call the function with the fresh leaves among its arguments."""
