@@ -49,6 +49,7 @@ FAMILIES = {
     "products": "Products",
     "linalg": "Linear algebra",
     "create": "Making arrays",
+    "derived": "Written in others",
 }
 """The modules, each after those that it imports ops from."""
 

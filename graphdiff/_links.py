@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 from graphdiff.differentiate.reverse import backward
-from graphdiff.errors import OpError
 from graphdiff.graph import Graph
 from graphdiff.host import PYTHON_SCALARS
+from graphdiff.numpy_protocols import array_function, array_ufunc
 from graphdiff.op import FUNCTIONS, Number
 from graphdiff.ops.index import getitem
 from graphdiff.serialize import copy_tensor, deepcopy_tensor, reduce_graph, reduce_tensor
@@ -48,6 +48,7 @@ METHODS = (
     "argsort",
     "astype",
     "clip",
+    "copy",
     "cumprod",
     "cumsum",
     "diagonal",
@@ -100,31 +101,6 @@ def _shape_method(name: str) -> Callable[..., Tensor]:
 
     method.__name__, method.__doc__ = name, function.__doc__
     return method
-
-
-def _array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
-    """Serve NumPy's ufuncs: ``np.tanh(t)``, ``array * t``."""
-    function = FUNCTIONS.get(ufunc.__name__)
-    if method == "reduce" and ufunc.__name__ in {"add", "multiply", "maximum", "minimum"}:
-        names = {"add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min"}
-        return FUNCTIONS[names[ufunc.__name__]](*inputs, axis=options.pop("axis", 0), **options)
-    if method != "__call__" or function is None or options:
-        return NotImplemented
-    return function(*inputs)
-
-
-def _array_function(self: Tensor, numpy_function: Any, types: Any, arguments: Any, options: Any) -> Any:
-    """Serve NumPy's other functions: ``np.sum(t, axis=0)``, ``np.linalg.inv(t)``."""
-    name = numpy_function.__name__
-    module = getattr(numpy_function, "__module__", "")
-    if name in {"shape", "ndim", "size"} and len(arguments) == 1 and not options:
-        return getattr(self, name)
-    if name not in FUNCTIONS or module.startswith("numpy.fft"):
-        raise OpError(f"graphdiff has no counterpart of numpy.{name}; np.asarray(tensor) leaves the graph")
-    if module.startswith("numpy.linalg") and name in {"trace", "diagonal"}:
-        # The array API's functions of matrices, on stacks of them; NumPy's own take the first two axes.
-        options = {"axis1": -2, "axis2": -1, **options}
-    return FUNCTIONS[name](*arguments, **options)
 
 
 def _graph_cost(self: Graph, mode: str = "value") -> Any:
@@ -182,8 +158,8 @@ def attach() -> None:
     Graph._repr_mimebundle_ = _graph_bundle  # type: ignore[attr-defined]
     Tensor._repr_html_ = _tensor_html  # type: ignore[attr-defined]
     Graph.__reduce_ex__ = reduce_graph  # type: ignore[assignment,method-assign]
-    Tensor.__array_ufunc__ = _array_ufunc  # type: ignore[attr-defined]
-    Tensor.__array_function__ = _array_function  # type: ignore[attr-defined]
+    Tensor.__array_ufunc__ = array_ufunc  # type: ignore[attr-defined]
+    Tensor.__array_function__ = array_function  # type: ignore[attr-defined]
 
 
 _TABLE_OPTIONS = {"mode", "wrt", "seed", "named", "simplify", "digits"}

@@ -18,6 +18,7 @@ __all__ = [
     "GraphError",
     "ImmutableError",
     "IndexOutsideError",
+    "MatrixError",
     "NoValueError",
     "NonScalarError",
     "NotDifferentiableError",
@@ -53,6 +54,10 @@ class NotDifferentiableError(GraphDiffError, TypeError):
 
 class ImmutableError(GraphDiffError, TypeError):
     """An attempt to change a Tensor in place."""
+
+
+class MatrixError(GraphDiffError, ArithmeticError, ValueError):
+    """A matrix that is singular, or not positive definite, where it must not be."""
 
 
 class NoValueError(GraphDiffError, ValueError):

@@ -170,6 +170,12 @@ def integer_limits(kind_of: DType) -> tuple[int, int]:
     return int(limits.min), int(limits.max)
 
 
+def float_limits(kind_of: DType) -> tuple[float, float]:
+    """Return the least and the greatest finite value of a floating dtype."""
+    limits = np.finfo(kind_of)
+    return float(limits.min), float(limits.max)
+
+
 def nonzero(mask: Any) -> tuple[np.ndarray[Any, Any], ...]:
     """Return the indices of the True entries of a boolean mask."""
     return np.nonzero(np.asarray(mask))

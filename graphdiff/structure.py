@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-__all__ = ["Structure", "flatten", "map_leaves", "unflatten"]
+from graphdiff.errors import ShapeError
+
+__all__ = ["Structure", "flatten", "leaf_paths", "leaves_like", "map_leaves", "unflatten"]
 
 Structure = Any
 """What `flatten` remembers: None for a leaf, else (container type, keys, structures of the items)."""
@@ -52,6 +54,66 @@ def _unflatten_from(structure: Structure, leaves: Iterator[Any]) -> Any:
     if hasattr(container, "_fields"):
         return container(*rebuilt)
     return container(rebuilt)
+
+
+def leaves_like(structure: Structure, tree: Any, title: str) -> list[Any]:
+    """Return the leaves of `tree` in the order of `structure`: items of dicts go by their keys.
+
+    Tuples and lists may stand for each other, and a list of numbers for a leaf that is an array.
+
+    Parameters
+    ----------
+    structure : Structure
+    tree : nested tuples, lists and dicts
+    title : str
+        What the tree is, for the error.
+
+    Raises
+    ------
+    ShapeError
+        Where the two first differ.
+
+    Examples
+    --------
+    >>> _, structure = flatten({"w": 1, "b": (2, 3)})
+    >>> leaves_like(structure, {"b": [20, 30], "w": 10}, "the tangent")
+    [10, 20, 30]
+    """
+    if structure is None:
+        if isinstance(tree, dict):
+            raise ShapeError(f"{title} is a dict where an array is expected")
+        return [tree]
+    container, keys, items = structure
+    if container is dict:
+        if not isinstance(tree, dict) or tree.keys() != set(keys):
+            given = f"a dict with the keys {list(tree)}" if isinstance(tree, dict) else f"a {type(tree).__name__}"
+            raise ShapeError(f"{title} is {given} where a dict with the keys {list(keys)} is expected")
+    elif not isinstance(tree, (tuple, list)) or len(tree) != len(items):
+        size = f" of {len(tree)}" if isinstance(tree, (tuple, list)) else ""
+        raise ShapeError(
+            f"{title} is a {type(tree).__name__}{size} where a {container.__name__} of {len(items)} is expected"
+        )
+    places = range(len(items)) if keys is None else keys
+    return [
+        leaf
+        for place, item in zip(places, items, strict=True)
+        for leaf in leaves_like(item, tree[place], f"{title}[{place!r}]")
+    ]
+
+
+def leaf_paths(structure: Structure) -> list[str]:
+    """Return how to index each leaf, in order.
+
+    Examples
+    --------
+    >>> leaf_paths(flatten({"w": 1, "b": (2, 3)})[1])
+    ["['w']", "['b'][0]", "['b'][1]"]
+    """
+    if structure is None:
+        return [""]
+    _, keys, items = structure
+    places = range(len(items)) if keys is None else keys
+    return [f"[{place!r}]{rest}" for place, item in zip(places, items, strict=True) for rest in leaf_paths(item)]
 
 
 def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:

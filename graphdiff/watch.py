@@ -16,13 +16,13 @@ from typing import Any, Self, TextIO
 from graphdiff import host
 from graphdiff.errors import AnomalyError
 from graphdiff.op import Op
-from graphdiff.tensor import WATCHES, Tensor
+from graphdiff.tensor import WATCHES, Tensor, get_thread
 
 __all__ = ["AnomalyDetector", "Counter", "Printer", "Timer", "Watch", "detect_anomalies"]
 
 
 class Watch:
-    """A context manager that is told what happens; subclasses say what they do with it.
+    """A context manager that is told what happens in its thread; subclasses say what they do with it.
 
     Examples
     --------
@@ -39,6 +39,7 @@ class Watch:
     """
 
     def __enter__(self) -> Self:
+        self.thread = get_thread()
         WATCHES.append(self)
         return self
 

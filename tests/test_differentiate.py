@@ -386,3 +386,24 @@ def test_an_integer_variable_below_carries_no_gradient_and_is_no_error() -> None
     gd.sum(gd.constant(table)[batch + 1] * w).backward()
     np.testing.assert_array_equal(w.grad, table[2])
     assert batch.grad is None
+
+
+@pytest.mark.parametrize("mode", ["auto", "forward", "reverse", "elimination"])
+def test_the_jacobian_of_eigenvalues(mode: str) -> None:
+    """Its cost was counted by opening the op into itself, without end. Truth: v vᵀ for each eigenvector v."""
+    matrix = np.array([[2.0, 0.5, 0.1], [0.5, 1.0, 0.3], [0.1, 0.3, 3.0]])
+    found = gd.jacobian(lambda x: gd.linalg.eigh(x)[0], mode=mode)(matrix)
+    vectors = np.linalg.eigh(matrix)[1]
+    np.testing.assert_allclose(found, np.einsum("ik,jk->kij", vectors, vectors), atol=1e-12)
+
+
+def test_a_gradient_changed_in_place_changes_no_other() -> None:
+    """A sum hands the same array down to both; so does a transposition, whose array is another view of it."""
+    a, b, c = (gd.variable(np.ones(shape)) for shape in ((2, 3), (2, 3), (3, 2)))
+    seed = np.full((2, 3), 2.0)
+    (a + b + c.T).backward(seed)
+    a.grad *= 0.0
+    b.grad += 5.0
+    np.testing.assert_array_equal(c.grad, np.full((3, 2), 2.0))
+    np.testing.assert_array_equal(b.grad, np.full((2, 3), 7.0))
+    np.testing.assert_array_equal(seed, np.full((2, 3), 2.0))

@@ -205,7 +205,7 @@ def test_integers_and_booleans_carry_no_gradient(differentiate: Callable[[], Any
         (lambda: gd.jacobian(gd.sin, mode="sideways"), errors.GraphError, "sideways"),
         (lambda: gd.jvp(gd.sin, (1.0,), ()), errors.ShapeError, "1 arguments and 0 tangents"),
         (lambda: gd.jvp(gd.sin, (1.0,), (np.ones(2),)), errors.ShapeError, r"float64\[2\]"),
-        (lambda: gd.vjp(gd.sin, 1.0)[1]((1.0, 2.0)), errors.ShapeError, "1 outputs.*not 2"),
+        (lambda: gd.vjp(gd.sin, 1.0)[1]((1.0, 2.0)), errors.ShapeError, r"seed float64\[2\].*shape of sin float64\[\]"),
         (lambda: gd.vmap(gd.sin)(1.0), errors.ShapeError, "0-d.*in_axes=None"),
         (lambda: gd.vmap(gd.add)(np.ones(2), np.ones(3)), errors.ShapeError, r"\[2, 3\]"),
         (lambda: gd.vmap(gd.add, in_axes=(0,))(np.ones(2), np.ones(2)), errors.ShapeError, "names 1 arguments.*2"),

@@ -455,6 +455,65 @@ row("norm", gd.linalg.norm, np.linalg.norm, (0,))
 row("norm", gd.linalg.norm, np.linalg.norm, (3,), label="huge", make=lambda stream, shape: np.full(shape, 1e30),
     kinds=("float64",))  # fmt: skip
 
+
+# Written in others -------------------------------------------------------------------------------------------
+
+PLACES = np.array([-2.0, -0.5, 1.0, 2.5])
+WEIGHTS = np.array([1.0, 3.0, 0.5])
+DERIVED: list[tuple[str, Callable[[Any, Any], Any], tuple[Shape, ...]]] = [
+    ("round", lambda m, x: m.round(x, 1), ((2, 3),)),
+    ("round", lambda m, x: m.around(x, decimals=-1), ((5,),)),
+    ("deg2rad", lambda m, x: m.radians(x), ((2, 3),)),
+    ("rad2deg", lambda m, x: m.degrees(x), ((3,),)),
+    ("exp2", lambda m, x: m.exp2(x), ((2, 3),)),
+    ("nan_to_num", lambda m, x: m.nan_to_num(x), ((2, 3),)),
+    ("nan_to_num", lambda m, x: m.nan_to_num(x * np.array([np.inf, 1.0, -np.inf, np.nan])), ((4,),)),
+    *(("atleast_1d", lambda m, x: m.atleast_1d(x), (shape,)) for shape in ((), (3,), (2, 3))),
+    *(("atleast_2d", lambda m, x: m.atleast_2d(x), (shape,)) for shape in ((), (3,), (2, 3))),
+    *(("vstack", lambda m, x: m.vstack([x, 2 * x]), (shape,)) for shape in ((), (3,), (2, 3))),
+    *(("hstack", lambda m, x: m.hstack([x, 2 * x]), (shape,)) for shape in ((), (3,), (2, 3), (2, 3, 2))),
+    *(("column_stack", lambda m, x: m.column_stack([x, 2 * x]), (shape,)) for shape in ((3,), (2, 3))),
+    ("append", lambda m, x: m.append(x, x[0]), ((2, 3),)),
+    ("append", lambda m, x: m.append(x, x[:1], axis=0), ((2, 3),)),
+    ("unstack", lambda m, x: m.unstack(x, axis=1), ((2, 3),)),
+    ("meshgrid", lambda m, x: m.meshgrid(x, x[:2]), ((3,),)),
+    ("meshgrid", lambda m, x: m.meshgrid(x, x[:2], x[1:], indexing="ij"), ((3,),)),
+    ("meshgrid", lambda m, x: m.meshgrid(x), ((3,),)),
+    ("flipud", lambda m, x: m.flipud(x), ((2, 3),)),
+    ("fliplr", lambda m, x: m.fliplr(x), ((2, 3),)),
+    ("copy", lambda m, x: m.copy(x), ((2, 3),)),
+    *(("diff", lambda m, x, n=n: m.diff(x, n), ((2, 4),)) for n in (0, 1, 3)),
+    ("diff", lambda m, x: m.diff(x, axis=0), ((3, 2),)),
+    ("trapezoid", lambda m, x: m.trapezoid(x, dx=0.5), ((2, 4),)),
+    ("trapezoid", lambda m, x: m.trapezoid(x, PLACES), ((2, 4),)),
+    ("trapezoid", lambda m, x: m.trapezoid(x, PLACES, axis=0), ((4, 2),)),
+    ("trapezoid", lambda m, x: m.trapezoid(x, x * x, axis=0), ((4, 2),)),
+    ("average", lambda m, x: m.average(x), ((2, 3),)),
+    ("average", lambda m, x: m.average(x, weights=x * x), ((2, 3),)),
+    ("average", lambda m, x: m.average(x, axis=0, weights=WEIGHTS), ((3, 2),)),
+    ("ptp", lambda m, x: m.ptp(x), ((2, 3),)),
+    ("ptp", lambda m, x: m.ptp(x, axis=1), ((2, 3),)),
+    ("inner", lambda m, x: m.inner(x, x[0]), ((2, 3),)),
+    ("inner", lambda m, x: m.inner(x, 2 * x), ((2, 3),)),
+    ("inner", lambda m, x: m.inner(x, x), ((),)),
+    ("vdot", lambda m, x: m.vdot(x, 2 * x), ((2, 3),)),
+    ("kron", lambda m, x: m.kron(x, x[:1]), ((2, 3),)),
+    ("kron", lambda m, x: m.kron(x, x[:2]), ((3,),)),
+    ("interp", lambda m, x: m.interp(x, PLACES, PLACES**2), ((2, 5),)),
+    ("interp", lambda m, x: m.interp(0.3, PLACES, x), ((4,),)),
+    ("interp", lambda m, x: m.interp(x, PLACES[:1], x[:1]), ((3,),)),
+]
+for _count, (_name, _through, _shapes) in enumerate(DERIVED):
+    row(
+        _name,
+        lambda x, f=_through: f(gd, x),
+        lambda x, f=_through: f(np, x),
+        *_shapes,
+        label=f"derived {_count}" + " huge" * (_name == "nan_to_num"),
+        kinds=FLOATS,
+    )
+
+
 # Elementwise -------------------------------------------------------------------------------------------------
 
 NUMPY_NAMES = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "atan2": "arctan2"}
@@ -646,7 +705,10 @@ def test_created_constants_are_those_of_numpy(name: str, make: Callable[[Any], A
 # `random_draw` draws afresh at every run of a plan (see test_recompute).
 # `linalg` is a namespace, of whose functions each has a row; the others are the ops behind `x[…]`, `at`, `einsum` and
 # `slogdet`, which reach them.
-NO_ROW_OF_THEIR_OWN = {"random_draw", "linalg", "scatter_add", "index_set", "einsum_op", "logabsdet", "sign_of_det"}
+# The length of what `nonzero` returns depends on values (see test_index).
+NO_ROW_OF_THEIR_OWN = {
+    *("random_draw", "linalg", "scatter_add", "index_set", "einsum_op", "logabsdet", "sign_of_det", "nonzero")
+}
 
 
 def own(names: Any) -> set[str]:

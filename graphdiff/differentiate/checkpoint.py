@@ -11,7 +11,7 @@ from graphdiff.errors import GraphError
 from graphdiff.graph import topological_order
 from graphdiff.op import Composite, as_tensor, linear
 from graphdiff.structure import flatten, unflatten
-from graphdiff.tensor import TRACES, Tensor, constant, next_serial
+from graphdiff.tensor import Tensor, constant, current_trace, next_serial
 
 __all__ = ["checkpoint"]
 
@@ -122,7 +122,7 @@ def checkpoint(function: Callable[..., Any]) -> Callable[..., Tensor]:
         if not output.recorded or output.serial < started:
             return output
         operands = (*given, *_captured(output, started, given))
-        op = Checkpoint(name, rebuild, len(given), (output, operands) if TRACES else None)
+        op = Checkpoint(name, rebuild, len(given), (output, operands) if current_trace() else None)
         signature = (output.shape, output.dtype)
         return Tensor(op, operands, {}, output._value, output.backend, True, signature)
 
@@ -138,12 +138,13 @@ def _captured(output: Tensor, started: int, given: Sequence[Tensor]) -> list[Ten
     found: dict[Tensor, None] = {}
     seen: set[Tensor] = set()
     pending = [output]
+    trace = current_trace()
     while pending:
         node = pending.pop()
         if node in seen:
             continue
         seen.add(node)
-        if node.serial >= started and node.op is not None and not (TRACES and TRACES[-1].stands(node)):
+        if node.serial >= started and node.op is not None and not (trace is not None and trace.stands(node)):
             pending.extend(node.inputs)
         elif node.recorded and not any(node is argument for argument in given):
             found[node] = None

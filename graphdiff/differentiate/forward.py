@@ -9,8 +9,8 @@ from graphdiff.backend import use_backend, working_on
 from graphdiff.errors import ShapeError
 from graphdiff.graph import collector_paused, topological_order
 from graphdiff.host import is_real_floating
-from graphdiff.op import GRAPH, Composite, as_tensor
-from graphdiff.tensor import WATCHES, Tensor
+from graphdiff.op import GRAPH, Composite, as_tensor, raise_complex
+from graphdiff.tensor import Tensor, open_watches
 
 __all__ = ["push_forward", "tangents"]
 
@@ -29,6 +29,7 @@ def push_forward(order: Sequence[Tensor], tangent: dict[Tensor, Any], F: Any) ->
         A backend's numbers, or graphdiff's functions to build graph.
     """
     as_graph = F.is_graph
+    watches = open_watches()
     for node in order:
         if node in tangent or node.op is None:
             continue
@@ -42,7 +43,11 @@ def push_forward(order: Sequence[Tensor], tangent: dict[Tensor, Any], F: Any) ->
         else:
             values = [operand._value for operand in node.inputs]
             result = node.op.tangent(F, moved, node._value, values, node.attributes)
-        if result is None or not is_real_floating(node.dtype):
+        if result is None:
+            continue
+        if not is_real_floating(node.dtype):
+            if node.dtype.kind == "c":
+                raise_complex()
             continue
         if tuple(result.shape) != node.shape:
             result = F.broadcast_to(result, node.shape)
@@ -51,7 +56,7 @@ def push_forward(order: Sequence[Tensor], tangent: dict[Tensor, Any], F: Any) ->
         elif result.dtype != node._value.dtype:
             result = F.astype(result, node._value.dtype)
         tangent[node] = result
-        for watch in WATCHES:
+        for watch in watches:
             watch.tangent(node, result)
 
 

@@ -9,12 +9,13 @@ from typing import Any
 from graphdiff import host
 from graphdiff.backend import use_backend, working_on
 from graphdiff.differentiate.batch import batch
+from graphdiff.differentiate.departures import called_attentively
 from graphdiff.differentiate.forward import push_forward
 from graphdiff.differentiate.reverse import below, pull_back, seed_for
 from graphdiff.errors import DTypeError, GraphError, ShapeError
 from graphdiff.graph import topological_order
 from graphdiff.op import FUNCTIONS, GRAPH, as_tensor
-from graphdiff.structure import Structure, flatten, map_leaves, unflatten
+from graphdiff.structure import Structure, flatten, leaf_paths, leaves_like, map_leaves, unflatten
 from graphdiff.tensor import NO_ATTRIBUTES, Tensor, placeholder
 
 __all__ = ["grad", "hvp", "jvp", "value_and_grad", "vjp", "vmap"]
@@ -23,16 +24,19 @@ __all__ = ["grad", "hvp", "jvp", "value_and_grad", "vjp", "vmap"]
 ArgNums = int | Sequence[int]
 
 
-def _fresh_leaf(value: Any) -> Tensor:
+def _fresh_leaf(value: Any, path: Callable[[], str]) -> Tensor:
     """Return a recorded leaf with the value of `value`.
 
     Where `value` is itself recorded, the leaf is an identity node over it, so that outer derivatives flow through.
     """
-    tensor = as_tensor(value)
+    try:
+        tensor = as_tensor(value)
+    except DTypeError as error:
+        raise DTypeError(f"cannot differentiate with respect to {path()}: {error}") from error
     if not host.is_real_floating(tensor.dtype):
         raise DTypeError(
-            f"cannot differentiate with respect to {tensor.describe()}: only real floating tensors carry derivatives. "
-            "Write 2.0 instead of 2, or cast with astype('float64')."
+            f"cannot differentiate with respect to {path()}, {tensor.describe()}: only real floating tensors carry "
+            "derivatives. Write 2.0 instead of 2, or cast with astype('float64')."
         )
     if tensor.recorded:
         return FUNCTIONS["positive"](tensor)  # type: ignore[no-any-return]
@@ -46,26 +50,49 @@ def as_output(value: Any) -> Tensor:
     raise GraphError(f"a differentiated function returns tensors, not {type(value).__name__}")
 
 
+def _argument_numbers(argnums: ArgNums, count: int) -> tuple[int, ...]:
+    """Return which arguments of `count` are meant, none of them twice."""
+    if isinstance(argnums, int) and 0 <= argnums < count:
+        return (argnums,)
+    given = argnums if isinstance(argnums, (tuple, list, range)) else (argnums,)
+    if not all(host.is_integer(number) for number in given):
+        raise GraphError(f"argnums is the number of an argument or a sequence of such numbers, not {argnums!r}")
+    for number in given:
+        if not -count <= number < count:
+            raise GraphError(f"argnums names argument {number}, and the function was called with {count}")
+    numbers = tuple(number % count for number in given)
+    if len(set(numbers)) < len(numbers):
+        raise GraphError(f"argnums {argnums!r} names an argument twice")
+    return numbers
+
+
 class Differentiated:
     """The arguments of one call: which leaves are differentiated by, and how to put results back."""
 
     def __init__(self, arguments: Sequence[Any], argnums: ArgNums) -> None:
-        self.single = isinstance(argnums, int)
-        numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
-        for number in numbers:
-            if not -len(arguments) <= number < len(arguments):
-                raise GraphError(f"argnums names argument {number}, and the function was called with {len(arguments)}")
+        self.single = not isinstance(argnums, (tuple, list, range))
+        self.numbers = _argument_numbers(argnums, len(arguments))
         self.arguments = list(arguments)
         self.leaves: list[Tensor] = []
         self.structures: list[Structure] = []
         self.counts: list[int] = []
-        for number in numbers:
+        for number in self.numbers:
             given, structure = flatten(arguments[number])
-            fresh = [_fresh_leaf(leaf) for leaf in given]
-            self.leaves += fresh
             self.structures.append(structure)
-            self.counts.append(len(fresh))
-            self.arguments[number] = unflatten(structure, fresh)
+            self.counts.append(len(given))
+            start = len(self.leaves)
+            for leaf in given:
+                self.leaves.append(_fresh_leaf(leaf, lambda: self.paths()[len(self.leaves)]))
+            self.arguments[number] = unflatten(structure, self.leaves[start:])
+
+    def paths(self) -> list[str]:
+        """Return how errors and warnings speak of each leaf of the arguments met so far."""
+        met = zip(self.numbers, self.structures, strict=False)
+        return [f"argument {number}{path}" for number, structure in met for path in leaf_paths(structure)]
+
+    def run(self, function: Callable[..., Any], options: dict[str, Any] | None = None) -> Any:
+        """Call the function with the fresh leaves among its arguments."""
+        return called_attentively(function, self.arguments, options or {}, self.leaves, self.paths)
 
     def restore(self, results: Sequence[Any]) -> Any:
         """Return one result per leaf in the structure of the arguments."""
@@ -109,7 +136,7 @@ def pulled_back(output: Tensor, leaves: Sequence[Tensor], seed: Tensor) -> list[
     return results
 
 
-def value_and_grad(function: Callable[..., Any], argnums: ArgNums = 0) -> Callable[..., Any]:
+def value_and_grad(function: Callable[..., Any], argnums: ArgNums = 0, *, has_aux: bool = False) -> Callable[..., Any]:
     """Return a function that gives (value, gradient) of a scalar function.
 
     Parameters
@@ -118,11 +145,14 @@ def value_and_grad(function: Callable[..., Any], argnums: ArgNums = 0) -> Callab
         Returns a scalar Tensor.
     argnums : int or sequence of int
         Which arguments to differentiate by; each may be a number, array, Tensor or nested tuple, list or dict.
+    has_aux : bool
+        Whether the function returns a pair: the scalar, and anything else, which is handed through.
 
     Returns
     -------
     callable
-        Its gradient is a Tensor per leaf, in the structure of the argument; a tuple of them if `argnums` is one.
+        Gives (value, gradient), or with `has_aux` ((value, rest), gradient). The gradient is a Tensor per leaf, in the
+        structure of the argument; a tuple of them if `argnums` is one.
 
     Raises
     ------
@@ -142,17 +172,24 @@ def value_and_grad(function: Callable[..., Any], argnums: ArgNums = 0) -> Callab
     """
 
     @wraps(function)
-    def evaluated(*arguments: Any, **options: Any) -> tuple[Tensor, Any]:
+    def evaluated(*arguments: Any, **options: Any) -> tuple[Any, Any]:
         call = Differentiated(arguments, argnums)
-        output = as_output(function(*call.arguments, **options))
-        gradients = pulled_back(output, call.leaves, seed_for(output))
-        return output, call.restore(gradients)
+        returned = call.run(function, options)
+        if has_aux:
+            if not isinstance(returned, tuple) or len(returned) != 2:
+                raise GraphError("with has_aux a function returns two things, what is differentiated and the rest")
+            returned, rest = returned
+        output = as_output(returned)
+        gradient = call.restore(pulled_back(output, call.leaves, seed_for(output)))
+        return ((output, rest) if has_aux else output), gradient
 
     return evaluated
 
 
-def grad(function: Callable[..., Any], argnums: ArgNums = 0) -> Callable[..., Any]:
-    """Return a function that gives the gradient of a scalar function; see `value_and_grad`.
+def grad(function: Callable[..., Any], argnums: ArgNums = 0, *, has_aux: bool = False) -> Callable[..., Any]:
+    """Return a function that gives the gradient of a scalar function, with `has_aux` (gradient, rest).
+
+    See `value_and_grad` for the parameters.
 
     Examples
     --------
@@ -160,11 +197,12 @@ def grad(function: Callable[..., Any], argnums: ArgNums = 0) -> Callable[..., An
     >>> gd.grad(gd.grad(lambda x: x**3))(2.0).item()
     12.0
     """
-    with_value = value_and_grad(function, argnums)
+    with_value = value_and_grad(function, argnums, has_aux=has_aux)
 
     @wraps(function)
     def gradient(*arguments: Any, **options: Any) -> Any:
-        return with_value(*arguments, **options)[1]
+        value, slope = with_value(*arguments, **options)
+        return (slope, value[1]) if has_aux else slope
 
     return gradient
 
@@ -180,14 +218,11 @@ def vjp(function: Callable[..., Any], *arguments: Any) -> tuple[Any, Callable[[A
     [3.0, 2.0]
     """
     call = Differentiated(arguments, tuple(range(len(arguments))))
-    result = function(*call.arguments)
-    outputs, structure = flatten(result)
+    outputs, structure = flatten(call.run(function))
     outputs = [as_output(output) for output in outputs]
 
     def pull(cotangents: Any) -> tuple[Any, ...]:
-        seeds, _ = flatten(cotangents)
-        if len(seeds) != len(outputs):
-            raise ShapeError(f"{len(outputs)} outputs need as many adjoints, not {len(seeds)}")
+        seeds = leaves_like(structure, cotangents, "the adjoint of the result")
         totals: list[Any] = [None] * len(call.leaves)
         for output, seed in zip(outputs, seeds, strict=True):
             for index, part in enumerate(pulled_back(output, call.leaves, seed_for(output, seed))):
@@ -213,12 +248,16 @@ def jvp(function: Callable[..., Any], arguments: Sequence[Any], tangents: Sequen
     >>> tangent.item()
     2.0
     """
+    for given, title in ((arguments, "arguments"), (tangents, "tangents")):
+        if not isinstance(given, (tuple, list)):
+            kind = type(given).__name__
+            raise GraphError(f"jvp: the {title} come as a tuple with one item per argument, not as {kind}")
     if len(arguments) != len(tangents):
         raise ShapeError(f"jvp: {len(arguments)} arguments and {len(tangents)} tangents")
     call = Differentiated(arguments, tuple(range(len(arguments))))
-    seeds = flatten(list(tangents))[0]
-    if len(seeds) != len(call.leaves):
-        raise ShapeError(f"jvp: the arguments have {len(call.leaves)} leaves and the tangents {len(seeds)}")
+    seeds: list[Any] = []
+    for number, (structure, tangent) in enumerate(zip(call.structures, tangents, strict=True)):
+        seeds += leaves_like(structure, tangent, f"jvp: the tangent of argument {number}")
     started: dict[Tensor, Any] = {}
     for leaf, seed in zip(call.leaves, seeds, strict=True):
         with use_backend(leaf.backend):
@@ -226,7 +265,7 @@ def jvp(function: Callable[..., Any], arguments: Sequence[Any], tangents: Sequen
         if start.shape != leaf.shape:
             raise ShapeError(f"jvp: the tangent {start.describe()} does not have the shape of {leaf.describe()}")
         started[leaf] = start.astype(leaf.dtype)
-    outputs, structure = flatten(function(*call.arguments))
+    outputs, structure = flatten(call.run(function))
     outputs = [as_output(output) for output in outputs]
     moved = pushed_forward(outputs, started)
     return unflatten(structure, outputs), unflatten(structure, moved)

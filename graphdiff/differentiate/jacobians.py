@@ -21,7 +21,7 @@ from graphdiff.differentiate.functions import (
 from graphdiff.differentiate.reverse import below, pull_back, seed_for
 from graphdiff.errors import DTypeError, GraphError
 from graphdiff.graph import topological_order
-from graphdiff.op import GRAPH
+from graphdiff.op import GRAPH, raise_complex
 from graphdiff.structure import Structure, flatten, unflatten
 from graphdiff.tensor import Tensor, placeholder
 
@@ -81,10 +81,13 @@ def _eliminated(
     from graphdiff.differentiate.choose import computed, is_of_numbers
     from graphdiff.differentiate.eliminate import eliminate
 
+    sources = frozenset(leaves)
+    reached = topological_order(outputs, boundary=sources)
+    if any(node.dtype.kind == "c" for node in below(reached, sources)):
+        raise_complex()
     if order is None and not is_of_numbers(computed(outputs, leaves)):
         return accumulate(outputs, leaves, blocks)
-    sources = frozenset(leaves)
-    return eliminate(outputs, leaves, order, stands_alone(topological_order(outputs, boundary=sources), sources))
+    return eliminate(outputs, leaves, order, stands_alone(reached, sources))
 
 
 def jacobian(function: Callable[..., Any], argnums: ArgNums = 0, mode: Any = "auto") -> Callable[..., Any]:
@@ -124,7 +127,7 @@ def jacobian(function: Callable[..., Any], argnums: ArgNums = 0, mode: Any = "au
 
     def begun(arguments: Sequence[Any], options: dict[str, Any]) -> tuple[Differentiated, list[Tensor], Structure]:
         call = Differentiated(arguments, argnums)
-        outputs, structure = flatten(function(*call.arguments, **options))
+        outputs, structure = flatten(call.run(function, options))
         outputs = [as_output(output) for output in outputs]
         for output in outputs:
             if not host.is_real_floating(output.dtype):

@@ -13,8 +13,20 @@ from graphdiff.backend import use_backend, working_on
 from graphdiff.errors import BackendError, DTypeError, NonScalarError, ShapeError
 from graphdiff.graph import collector_paused, topological_order
 from graphdiff.host import is_real_floating
-from graphdiff.op import GRAPH, OPS, Composite, Elementwise, Linear, Multilinear, Op, as_tensor, literal, sum_to
-from graphdiff.tensor import TRACES, WATCHES, Tensor, Variable
+from graphdiff.op import (
+    GRAPH,
+    OPS,
+    Composite,
+    Elementwise,
+    Linear,
+    Multilinear,
+    Op,
+    as_tensor,
+    literal,
+    raise_complex,
+    sum_to,
+)
+from graphdiff.tensor import Tensor, Variable, current_trace, open_watches
 
 __all__ = ["adjoints", "backward", "below", "gradients_of", "pull_back", "seed_for"]
 
@@ -32,7 +44,12 @@ def fitted(F: Any, contribution: Any, operand: Any) -> Any:
     """Sum a contribution down to its operand's shape and cast it to its dtype: the one place where both happen."""
     if contribution.shape != operand.shape:
         contribution = sum_to(F, contribution, operand.shape)
-    return contribution if contribution.dtype == operand.dtype else F.astype(contribution, operand.dtype)
+    if contribution.dtype == operand.dtype:
+        return contribution
+    given = contribution.dtype if F.is_graph else F.backend.host_dtype(contribution)
+    if given.kind == "c":
+        raise_complex()
+    return F.astype(contribution, operand.dtype)
 
 
 @collector_paused
@@ -66,11 +83,11 @@ def pull_back(
     # survive a multiplication by an infinite partial. Empty, and free, in graphs without `where`.
     live: dict[Tensor, Any] = {}
     where = OPS["where"]
-    watched = bool(WATCHES)
+    watches = open_watches()
     for node in reversed(order):
         op = node.op
-        if watched and node in adjoint:
-            for watch in WATCHES:
+        if watches and node in adjoint:
+            for watch in watches:
                 watch.adjoint(node, adjoint[node])
         if op is None or node in boundary:
             continue
@@ -306,9 +323,10 @@ def backward(output: Tensor, seed: Any = None, *, accumulate: bool = False) -> N
     (2.0, 5.0)
     """
     gradients = gradients_of(output, seed)
-    if TRACES:
+    trace = current_trace()
+    if trace is not None:
         for leaf, gradient in gradients.items():
-            TRACES[-1].set_gradient(leaf, gradient if not accumulate or leaf.grad is None else gradient + leaf.grad)
+            trace.set_gradient(leaf, gradient if not accumulate or leaf.grad is None else gradient + leaf.grad)
         return
     if accumulate:
         gradients = {leaf: part if leaf.grad is None else leaf.grad + part for leaf, part in gradients.items()}
@@ -333,8 +351,9 @@ def gradients_of(output: Tensor, seed: Any = None) -> dict[Variable, Any]:
     output = as_tensor(output)
     start = seed_for(output, seed)
     leaves: dict[Tensor, Variable]
-    if TRACES:
-        leaves = TRACES[-1].leaves(output)
+    trace = current_trace()
+    if trace is not None:
+        leaves = trace.leaves(output)
         order = topological_order([output], boundary=frozenset(leaves))
     else:
         output.value  # noqa: B018 - raises if a placeholder is not fed
@@ -347,20 +366,34 @@ def gradients_of(output: Tensor, seed: Any = None) -> dict[Variable, Any]:
         _require_real(next(iter(leaves)))
     leaves = smooth
     backend = output.backend
-    F = GRAPH if TRACES else backend.numbers
-    found: dict[Tensor, Any] = {output: start if TRACES else start.value}
+    F = GRAPH if trace is not None else backend.numbers
+    found: dict[Tensor, Any] = {output: start if trace is not None else start.value}
     with working_on(backend):
-        if TRACES:
+        if trace is not None:
             pull_back(order, found, F, below(order, leaves), boundary=leaves)
         else:
             pull_back(order, found, F, set(order))
     gradients = {}
+    # Whoever changes one gradient in place must not change another's, nor the seed.
+    taken = {_memory(start if trace is not None else start.value)}
     for leaf, variable in leaves.items():
         gradient = found.get(leaf)
         if gradient is None:
-            gradient = F.zeros_like(leaf if TRACES else leaf._value)
-        gradients[variable] = gradient if TRACES else backend.normalize(gradient)
+            gradient = F.zeros_like(leaf if trace is not None else leaf._value)
+        if trace is None:
+            gradient = backend.normalize(gradient)
+            if _memory(gradient) in taken:
+                gradient = backend.copy(gradient)
+            taken.add(_memory(gradient))
+        gradients[variable] = gradient
     return gradients
+
+
+def _memory(array: Any) -> int:
+    """Return what tells apart the arrays that views are of."""
+    while getattr(array, "base", None) is not None:
+        array = array.base
+    return id(array)
 
 
 def adjoints(output: Tensor, seed: Any = None, wrt: Collection[Tensor] | None = None) -> Mapping[Tensor, Tensor]:

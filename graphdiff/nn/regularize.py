@@ -12,7 +12,7 @@ from graphdiff.errors import DTypeError, GraphError, OpError, ShapeError
 from graphdiff.nn.module import Module
 from graphdiff.op import FUNCTIONS, as_tensor
 from graphdiff.ops import random
-from graphdiff.tensor import TRACES, Tensor, Variable, variable
+from graphdiff.tensor import Tensor, Variable, current_trace, variable
 
 __all__ = ["BatchNorm", "Dropout", "LayerNorm"]
 
@@ -192,7 +192,7 @@ class BatchNorm(_Normalising):
         mean = FUNCTIONS["mean"](x, axis=axes)
         centred = x - mean
         variance = FUNCTIONS["mean"](FUNCTIONS["square"](centred), axis=axes)
-        if count > 1 and (TRACES or x.has_value):
+        if count > 1 and (x.has_value or current_trace()):
             self._follow(self.running_mean, mean, 1.0)
             self._follow(self.running_variance, variance, count / (count - 1))
         return self._scaled(centred, variance)

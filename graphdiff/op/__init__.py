@@ -14,7 +14,7 @@ namespace they compute numbers; handed graphdiff's functions they build graph.
 
 from graphdiff.op.declare import composite, custom, elementwise, linear, multilinear
 from graphdiff.op.functions import FUNCTIONS, GRAPH, GraphFunctions, function, sum_to
-from graphdiff.op.kinds import OPS, Composite, Custom, Elementwise, Linear, Multilinear, Op
+from graphdiff.op.kinds import OPS, Composite, Custom, Elementwise, Linear, Multilinear, Op, raise_complex
 from graphdiff.op.operands import Number, as_tensor, as_tensors, literal
 from graphdiff.op.work import Work, summing
 
@@ -40,6 +40,7 @@ __all__ = [
     "linear",
     "literal",
     "multilinear",
+    "raise_complex",
     "sum_to",
     "summing",
 ]

@@ -12,15 +12,16 @@ from graphdiff.errors import (
     DTypeError,
     GraphDiffError,
     IndexOutsideError,
+    MatrixError,
     NotDifferentiableError,
     OpError,
     ShapeError,
 )
 from graphdiff.graph import topological_order
 from graphdiff.op.functions import GRAPH
-from graphdiff.op.operands import as_tensors
+from graphdiff.op.operands import as_tensors, entered
 from graphdiff.op.work import SORTS, Sort, Work
-from graphdiff.tensor import NO_ATTRIBUTES, TRACES, WATCHES, Tensor
+from graphdiff.tensor import NO_ATTRIBUTES, TRACES, WATCHES, Tensor, open_watches
 
 OPS: dict[str, Op] = {}
 """Every op by name."""
@@ -49,6 +50,9 @@ def explained(
     made = "; ".join(f"{operand.name or operand.describe()} was made at {operand.source}" for operand in operands)
     if isinstance(error, IndexError):
         return IndexOutsideError(f"{op.name}({listed}): {error} ({made})")
+    if type(error).__name__ == "LinAlgError":  # every array library has its own
+        mend = "; add a multiple of gd.eye(n) to it where that serves" if "ingular" in str(error) else ""
+        return MatrixError(f"{op.name}({listed}): {error}{mend} ({made})")
     kind = DTypeError if isinstance(error, TypeError) else ShapeError
     return kind(f"{op.name}({listed}): {error} ({made})")
 
@@ -168,7 +172,7 @@ class Op:
     def node(self, operands: tuple[Tensor, ...], attributes: dict[str, Any]) -> Tensor:
         """Make a node of operands that are Tensors already."""
         if TRACES:
-            operands = tuple(map(TRACES[-1].enter, operands))
+            operands = tuple(map(entered, operands))
         backend = operands[0].backend if operands else current_backend()
         recorded = pure = False
         for operand in operands:
@@ -181,7 +185,7 @@ class Op:
             if pure:
                 signature = self.infer(operands, attributes)
                 return Tensor(self, operands, attributes, None, backend, True, signature)
-            for watch in WATCHES:
+            for watch in WATCHES and open_watches():
                 watch.before(self, operands)
             value = self.kernel(backend)(*[operand._value for operand in operands], **attributes)
         except GraphDiffError:
@@ -192,14 +196,17 @@ class Op:
             made = Tensor(self, operands, attributes, value, backend, True)
         else:
             made = Tensor(None, (), NO_ATTRIBUTES, value, backend, False)
-        for watch in WATCHES:
+        for watch in WATCHES and open_watches():
             watch.value(self, operands, made)
         return made
 
     def infer(self, operands: Sequence[Tensor], attributes: dict[str, Any]) -> tuple[host.Shape, host.DType]:
         """Return the shape and dtype of the output from those of the operands."""
         if self.infer_rule is None:
-            raise OpError(f"op {self.name!r} declares no shape rule")
+            raise OpError(
+                f"op {self.name!r} declares no shape rule, which pure graphs (in compile and vmap) need: "
+                "declare it with infer=lambda *operands: (shape, dtype)"
+            )
         shape, dtype = self.infer_rule(*operands, **attributes)
         return tuple(shape), dtype
 
@@ -240,6 +247,14 @@ class Op:
 
     def _raise_undefined(self, what: str) -> NoReturn:
         raise NotDifferentiableError(f"op {self.name!r} defines no {what}")
+
+
+def raise_complex() -> NoReturn:
+    """Refuse to differentiate through complex numbers: a cast to real would drop the imaginary part of a derivative."""
+    raise DTypeError(
+        "a complex value lies between the real tensor differentiated by and the result, and derivatives are of real "
+        "floating tensors only. Compute with the real and the imaginary part as two real tensors."
+    )
 
 
 def _kinds(operands: Sequence[Tensor]) -> tuple[Any, ...]:

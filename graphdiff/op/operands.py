@@ -8,7 +8,7 @@ from typing import Any
 from graphdiff import host
 from graphdiff.backend import Backend
 from graphdiff.op.functions import FUNCTIONS
-from graphdiff.tensor import NO_ATTRIBUTES, TRACES, Tensor, constant
+from graphdiff.tensor import NO_ATTRIBUTES, TRACES, Tensor, constant, current_trace
 
 _literals: dict[tuple[type, Any, host.DType, Backend], Tensor] = {}
 _LITERAL_LIMIT = 1024
@@ -17,10 +17,16 @@ _LITERAL_LIMIT = 1024
 def as_tensor(value: Any) -> Tensor:
     """Return `value` as a Tensor: itself, a stack where a sequence holds Tensors, or a constant."""
     if isinstance(value, Tensor):
-        return TRACES[-1].enter(value) if TRACES else value  # type: ignore[no-any-return]
+        return entered(value) if TRACES else value
     if isinstance(value, (tuple, list)) and _holds_tensor(value):
         return FUNCTIONS["stack"]([as_tensor(item) for item in value])  # type: ignore[no-any-return]
     return constant(value)
+
+
+def entered(tensor: Tensor) -> Tensor:
+    """Return what stands for a tensor in the trace that this thread is in, if it is in one."""
+    trace = current_trace()
+    return tensor if trace is None else trace.enter(tensor)
 
 
 def _holds_tensor(sequence: Any) -> bool:

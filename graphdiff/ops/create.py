@@ -7,7 +7,7 @@ from typing import Any
 
 from graphdiff import host
 from graphdiff.backend import current_backend, use_backend
-from graphdiff.op import as_tensor, function
+from graphdiff.op import FUNCTIONS, as_tensor, function
 from graphdiff.tensor import Tensor, constant
 
 Lengths = int | Sequence[int]
@@ -35,8 +35,11 @@ def ones(shape: Lengths, *, dtype: Any = "float64") -> Tensor:
 
 
 @function()
-def full(shape: Lengths, fill_value: float, *, dtype: Any = None) -> Tensor:
-    """Return a constant of `fill_value`, of its own dtype unless told otherwise."""
+def full(shape: Lengths, fill_value: Any, *, dtype: Any = None) -> Tensor:
+    """Return an array of `fill_value`, of its own dtype unless told otherwise."""
+    if isinstance(fill_value, Tensor):
+        filled = FUNCTIONS["broadcast_to"](fill_value, _lengths(shape))
+        return filled if dtype is None else filled.astype(dtype)  # type: ignore[no-any-return]
     return _make("full", _lengths(shape), fill_value, dtype=dtype or host.as_host(fill_value).dtype)
 
 
@@ -63,7 +66,7 @@ def ones_like(x: Any, /, *, dtype: Any = None) -> Tensor:
 
 
 @function()
-def full_like(x: Any, /, fill_value: float, *, dtype: Any = None) -> Tensor:
+def full_like(x: Any, /, fill_value: Any, *, dtype: Any = None) -> Tensor:
     """Return `fill_value` in the shape and dtype of x."""
     return _like(x, full, fill_value, dtype=dtype)
 
@@ -76,8 +79,13 @@ def arange(start: float, /, stop: float | None = None, step: float = 1, *, dtype
 
 
 @function()
-def linspace(start: float, stop: float, /, num: int = 50, *, dtype: Any = "float64", endpoint: bool = True) -> Tensor:
+def linspace(start: Any, stop: Any, /, num: int = 50, *, dtype: Any = "float64", endpoint: bool = True) -> Tensor:
     """Return `num` evenly spaced numbers from start to stop."""
+    if isinstance(start, Tensor) or isinstance(stop, Tensor):
+        first, last = as_tensor(start), as_tensor(stop)
+        part = linspace(0.0, 1.0, num, dtype=dtype, endpoint=endpoint)
+        part = FUNCTIONS["reshape"](part, (-1, *(1,) * max(first.ndim, last.ndim)))
+        return first * (1 - part) + last * part
     backend = current_backend()
     native = backend.native_dtype(host.dtype(dtype))
     return constant(backend.namespace.linspace(start, stop, num, dtype=native, endpoint=endpoint))

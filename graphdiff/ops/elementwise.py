@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from graphdiff import host
+from graphdiff.errors import OpError
 from graphdiff.op import FUNCTIONS, as_tensor, custom, elementwise, function
 from graphdiff.tensor import Tensor
 
@@ -376,7 +377,7 @@ def _where_adjoint(F: Any, cotangent: Any, position: int, out: Any, condition: A
     return F.where(condition, cotangent, zero) if position == 1 else F.where(condition, zero, cotangent)
 
 
-where = custom(
+_where = custom(
     "where",
     tangent=_where_tangent,
     adjoint=_where_adjoint,
@@ -387,6 +388,28 @@ where = custom(
     work="move",
     doc="x where the condition holds, y elsewhere. The branch not taken contributes exactly zero to every derivative.",
 )
+
+
+@function(name="where")
+def where(condition: Any, x: Any = None, y: Any = None, /) -> Any:
+    """Return x where the condition holds, y elsewhere; the branch not taken adds exactly zero to every derivative.
+
+    With the condition alone it is `nonzero`, as NumPy has it.
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> gd.where(gd.constant([True, False]), 1.0, 2.0).tolist()
+    [1.0, 2.0]
+    """
+    if x is None and y is None:
+        return FUNCTIONS["nonzero"](condition)
+    if x is None or y is None:
+        raise OpError("where takes a condition and two values to choose from, or a condition alone")
+    return _where(condition, x, y)
+
+
+where.op = _where.op  # type: ignore[attr-defined]
 
 
 _clip = elementwise(
@@ -424,7 +447,6 @@ for _alias, _name in {
     "arctanh": "atanh",
     "true_divide": "divide",
     "mod": "remainder",
-    "rint": "round",
     "invert": "bitwise_invert",
     "fabs": "abs",
 }.items():

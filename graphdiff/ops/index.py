@@ -24,18 +24,37 @@ _INTEGERS = "iu"
 def _as_index_arrays(entry: Any) -> list[Tensor]:
     """Return an index array as integer tensors: one, or for a mask one per axis that it covers."""
     array = entry if isinstance(entry, Tensor) else as_tensor(host.as_host(entry))
+    if array.dtype.kind == "b" and not array.ndim:
+        raise DTypeError(f"a single truth value is no index: {entry!r}; gd.where(condition, x, y) chooses")
     if array.size == 0 and not isinstance(entry, Tensor) and array.dtype.kind == "f":
         array = array.astype("int64")  # an empty list is an index of no elements
     if array.dtype.kind == "b":
-        if not array.has_value:
-            raise NoValueError(
-                f"the mask {array.describe()} has no value yet, and the shape of its result depends on it; "
-                "gd.where(mask, x, 0) keeps the shape"
-            )
-        return [as_tensor(places) for places in host.nonzero(array.numpy())]
+        return list(nonzero(array))
     if array.dtype.kind not in _INTEGERS:
         raise DTypeError(f"an index array is of integers or booleans, not {array.describe()}")
     return [array]
+
+
+@function()
+def nonzero(x: Any, /) -> tuple[Tensor, ...]:
+    """Return, for each axis, where along it the elements are that are not zero: an index of these.
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> x = gd.constant([3.0, 0.0, 5.0])
+    >>> x[gd.nonzero(x > 0)].tolist()
+    [3.0, 5.0]
+    """
+    x = as_tensor(x)
+    if not x.has_value:
+        raise NoValueError(
+            f"the mask {x.describe()} has no value yet, and the shape of its result depends on it; "
+            "gd.where(mask, x, 0) keeps the shape"
+        )
+    if not x.ndim:
+        raise ShapeError(f"nonzero: {x.describe()} is 0-d and has no axis to name places on")
+    return tuple(as_tensor(places) for places in host.nonzero(x.backend.to_host(x.value)))
 
 
 def normalize_index(x: Tensor, index: Any) -> tuple[Template, tuple[Tensor, ...]]:
@@ -68,6 +87,13 @@ def normalize_index(x: Tensor, index: Any) -> tuple[Template, tuple[Tensor, ...]
     if covered > x.ndim:
         raise _index_error(x, index, f"{covered} indices for {x.ndim} axes")
     place = len(template) if ellipsis_at is None else ellipsis_at
+    if ellipsis_at is not None and covered == x.ndim and _tears(template, place):
+        raise _index_error(
+            x,
+            index,
+            "between index arrays stands an ellipsis for no axes, where NumPy moves the arrays' axes to the front; "
+            "leave the ellipsis out, and move them with gd.moveaxis if that is wanted",
+        )
     template[place:place] = [slice(None)] * (x.ndim - covered)
     return tuple(template), tuple(arrays)
 
@@ -79,6 +105,13 @@ def _index_error(x: Tensor, index: Any, reason: str) -> ShapeError:
 def _result_shape(shape: host.Shape, template: Template, arrays: Sequence[Any]) -> host.Shape:
     stand_ins = [host.zero_index(tuple(array.shape)) for array in arrays]
     return host.indexed_shape(shape, fill_index(template, tuple(stand_ins)))
+
+
+def _tears(template: Sequence[Any], place: int) -> bool:
+    """Whether index arrays that follow each other would be torn apart by something at a place between them."""
+    places = [index for index, entry in enumerate(template) if entry is ARRAY or isinstance(entry, int)]
+    together = ARRAY in template and len(places) < len(template) and places[-1] - places[0] == len(places) - 1
+    return together and places[0] < place <= places[-1]
 
 
 # The ops -----------------------------------------------------------------------------------------------------

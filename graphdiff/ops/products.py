@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from graphdiff import host
-from graphdiff.errors import ShapeError
+from graphdiff.errors import OpError, ShapeError
 from graphdiff.op import FUNCTIONS, Work, as_tensor, as_tensors, function, multilinear, sum_to
 from graphdiff.ops.index import diagonal
 from graphdiff.ops.shape import _axis, moveaxis, reshape
@@ -241,7 +241,7 @@ _einsum: Any = multilinear(
 
 
 @function()
-def einsum(subscripts: str, /, *operands: Any) -> Tensor:
+def einsum(subscripts: str, /, *operands: Any, optimize: Any = None) -> Tensor:
     """Sum of products in Einstein's notation, as NumPy's einsum.
 
     Parameters
@@ -249,6 +249,8 @@ def einsum(subscripts: str, /, *operands: Any) -> Tensor:
     subscripts : str
         For example ``"ij,jk->ik"``. ``...`` stands for any further axes; without ``->`` the result has the letters
         that occur once, in alphabetical order.
+    optimize
+        NumPy's choice of an order of evaluation; taken so that its callers go on working, and passed over.
 
     Examples
     --------
@@ -256,6 +258,8 @@ def einsum(subscripts: str, /, *operands: Any) -> Tensor:
     >>> gd.einsum("ii->", [[1.0, 2.0], [3.0, 4.0]]).item()
     5.0
     """
+    if not isinstance(subscripts, str):
+        raise OpError(f"einsum takes the subscripts as text, such as 'ij,jk->ik', not a {type(subscripts).__name__}")
     tensors = list(as_tensors(operands))
     letters, result = _explicit(subscripts.replace(" ", ""), tensors)
     for position, own in enumerate(letters):

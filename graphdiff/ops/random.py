@@ -14,7 +14,7 @@ from graphdiff.backend import current_backend
 from graphdiff.errors import GraphDiffError
 from graphdiff.op import FUNCTIONS, linear
 from graphdiff.ops.create import Lengths, _lengths
-from graphdiff.tensor import TRACES, Tensor, constant
+from graphdiff.tensor import Tensor, constant, current_trace
 
 Seed = Any
 """A non-negative integer, or what `generator` returned."""
@@ -88,7 +88,7 @@ random_draw: Any = linear(
 
 def _drawn(seed: Seed, method: str, options: tuple[Any, ...], shape: host.Shape, dtype: Any) -> Tensor:
     """Draw now; or, while a function is traced and the stream is given, whenever its plan runs."""
-    if TRACES and host.is_random_generator(seed):
+    if current_trace() and host.is_random_generator(seed):
         kind_of = host.dtype(dtype)
         attributes = {"generator": seed, "method": method, "options": options, "shape": shape, "dtype": kind_of}
         return Tensor(random_draw.op, (), attributes, None, current_backend(), True, (shape, kind_of))

@@ -8,7 +8,7 @@ from typing import Any
 
 from graphdiff import host
 from graphdiff.errors import DTypeError, ShapeError
-from graphdiff.op import FUNCTIONS, as_tensor, as_tensors, function, linear, sum_to
+from graphdiff.op import FUNCTIONS, as_tensor, as_tensors, function, linear, raise_complex, sum_to
 from graphdiff.tensor import Tensor
 
 
@@ -394,6 +394,8 @@ def pad(x: Any, /, pad_width: Any, mode: str = "constant", constant_values: floa
 
 
 def _astype_transpose(F: Any, cotangent: Any, x: Any, *, dtype: host.DType) -> Any:
+    if dtype.kind == "c":
+        raise_complex()
     return F.astype(cotangent, x.dtype) if dtype.kind == "f" else None
 
 

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 from graphdiff.backend import use_backend, working_on
 from graphdiff.differentiate.jacobians import hessian_of
 from graphdiff.differentiate.reverse import gradients_of
-from graphdiff.errors import CompileError, DTypeError, OpError, ShapeError
+from graphdiff.errors import CompileError, DTypeError, MatrixError, OpError
 from graphdiff.op import FUNCTIONS, as_tensor
 from graphdiff.optim.arena import arena_of
 from graphdiff.optim.groups import require, require_parameters
 from graphdiff.plan import Compiled, compile
-from graphdiff.tensor import TRACES, Tensor, Variable
+from graphdiff.tensor import Tensor, Variable, current_trace
 
 __all__ = ["LBFGS", "Newton"]
 
@@ -93,7 +93,7 @@ class _Flat:
 
 
 def _require_no_trace() -> None:
-    if TRACES:
+    if current_trace():
         raise CompileError("a method that evaluates its loss as often as it needs cannot be compiled")
 
 
@@ -402,7 +402,7 @@ class Newton:
                 raise OpError("the Hessian is not finite here")
             try:
                 step = FUNCTIONS["solve"](curvature, slope)
-            except ShapeError as error:
+            except MatrixError as error:
                 raise OpError("the Hessian is singular here; give a damping") from error
         if not bool(flat.F.all(flat.F.isfinite(step.value))):
             raise OpError("the Hessian is singular here, or nearly; give a damping")

@@ -26,7 +26,7 @@ from graphdiff.optim.groups import (
 from graphdiff.optim.loss_scaling import LossScaling
 from graphdiff.optim.schedules import Schedule
 from graphdiff.plan import RetraceError, compile
-from graphdiff.tensor import TRACES, Tensor, Variable, variable
+from graphdiff.tensor import Tensor, Variable, current_trace, variable
 
 __all__ = ["Optimizer"]
 
@@ -341,9 +341,10 @@ class Optimizer:
 
     def _apply(self, gradients: dict[Variable, Any]) -> None:
         settled = [group.settle() for group in self._groups]
-        if TRACES and not all(settled):
+        traced = current_trace() is not None
+        if traced and not all(settled):
             raise RetraceError  # what has been traced so far has read the parameters where they were
-        if TRACES:
+        if traced:
             self._trace_update(*[group.traced_gradient(gradients) for group in self._groups])
             return
         self._update(*[group.gradient(gradients) for group in self._groups])

@@ -17,7 +17,7 @@ from graphdiff.errors import CompileError
 from graphdiff.plan.plan import Plan, RetraceError
 from graphdiff.plan.trace import placeholder_like, trace
 from graphdiff.structure import Structure, flatten, unflatten
-from graphdiff.tensor import SWITCHES, TRACES, WATCHES, Tensor
+from graphdiff.tensor import SWITCHES, TRACES, WATCHES, Tensor, current_trace, open_watches
 
 __all__ = ["Compiled", "RetraceWarning", "compile"]
 
@@ -113,7 +113,7 @@ class Compiled:
         return self._find(signature, leaves, structure, backend)
 
     def _call(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        if TRACES or WATCHES or _is_recorded(arguments, named):
+        if open_watches() or current_trace() or _is_recorded(arguments, named):
             # Inside another trace, or under differentiation: what the function builds is part of that graph. Watched:
             # a plan has no nodes to tell of.
             return self.function(*arguments, **named)
@@ -142,7 +142,7 @@ class Compiled:
         """
         if not host.is_integer(count) or count < 1:
             raise CompileError(f"{self.__name__}.many runs a positive number of times, not {count!r}")
-        if TRACES or _is_recorded(arguments, named):
+        if current_trace() or _is_recorded(arguments, named):
             raise CompileError(f"{self.__name__}.many cannot be traced or differentiated: write a loop")
         return self._run(arguments, named, lambda plan, arrays: plan.many(count, *arrays))[0]
 

@@ -7,11 +7,11 @@ long each value lives, which calls may write over an operand, and how all values
 from __future__ import annotations
 
 import math
-from bisect import insort
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from graphdiff.plan.placing import lowest_places
 from graphdiff.tensor import Tensor
 
 __all__ = ["Call", "Instruction", "Local", "Schedule", "Storage", "View", "dense_strides"]
@@ -445,19 +445,10 @@ class Schedule:
         Largest first, each at the lowest offset that is free as long as it lives.
         """
         lives = self._scratch()
-        placed: list[tuple[int, int, int, int]] = []
-        total = 0
-        for storage in sorted(lives, key=lambda root: (-root.nbytes, lives[root])):
-            first, last = lives[storage]
-            size = -(-storage.nbytes // ALIGNMENT) * ALIGNMENT
-            offset = 0
-            for begin, end, other_first, other_last in placed:
-                if reuse and (other_last + linger < first or last + linger < other_first):
-                    continue
-                if begin >= offset + size:
-                    break
-                offset = max(offset, end)
-            storage.offset = offset
-            insort(placed, (offset, offset + size, first, last))
-            total = max(total, offset + size)
-        return total
+        order = sorted(lives, key=lambda root: (-root.nbytes, lives[root]))
+        sizes = [-(-root.nbytes // ALIGNMENT) * ALIGNMENT for root in order]
+        needed = [(lives[root][0], lives[root][1] + linger) if reuse else (0, 0) for root in order]
+        offsets = lowest_places(sizes, needed)
+        for root, offset in zip(order, offsets, strict=True):
+            root.offset = offset
+        return max(map(sum, zip(offsets, sizes, strict=True)), default=0)

@@ -7,18 +7,23 @@ ones, so that sorting by serial is a topological order. Operators and methods ar
 from graphdiff.tensor.leaves import Variable, constant, placeholder, value_for, variable
 from graphdiff.tensor.node import Tensor
 from graphdiff.tensor.recording import (
+    DEPARTURES,
     MOVES,
     NO_ATTRIBUTES,
     SWITCHES,
     TRACES,
     WATCHES,
+    current_trace,
+    get_thread,
     name_scope,
     next_serial,
+    open_watches,
     read_switch,
     untraced,
 )
 
 __all__ = [
+    "DEPARTURES",
     "MOVES",
     "NO_ATTRIBUTES",
     "SWITCHES",
@@ -27,8 +32,11 @@ __all__ = [
     "Tensor",
     "Variable",
     "constant",
+    "current_trace",
+    "get_thread",
     "name_scope",
     "next_serial",
+    "open_watches",
     "placeholder",
     "read_switch",
     "untraced",

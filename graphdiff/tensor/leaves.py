@@ -7,8 +7,8 @@ from typing import Any, NoReturn
 from graphdiff import host
 from graphdiff.backend import Backend, current_backend
 from graphdiff.errors import BackendError, DTypeError, NoValueError, ShapeError
-from graphdiff.tensor.node import Tensor
-from graphdiff.tensor.recording import NO_ATTRIBUTES, TRACES, next_serial
+from graphdiff.tensor.node import Tensor, note_departure
+from graphdiff.tensor.recording import DEPARTURES, NO_ATTRIBUTES, TRACES, current_trace, next_serial
 
 
 class Variable(Tensor):
@@ -42,7 +42,7 @@ class Variable(Tensor):
     @property
     def value(self) -> Any:
         """The present value, a copy where assignments write in place; assigning checks shape and dtype."""
-        if TRACES:
+        if TRACES and current_trace():
             raise NoValueError(
                 f"the value of {self.describe()} is not known while a function is traced by gd.compile; "
                 "compute with the variable itself, and choose between values with gd.where"
@@ -68,10 +68,11 @@ class Variable(Tensor):
         >>> w.assign([3.0, 4.0]).version
         1
         """
-        if TRACES:
+        trace = current_trace() if TRACES else None
+        if trace is not None:
             if isinstance(new, Tensor) and new.backend is not self.backend:
                 raise BackendError(f"{self.describe()} is on {self.backend.name}, the new value on {new.backend.name}")
-            TRACES[-1].assign(self, new)
+            trace.assign(self, new)
             return self
         value = value_for(self, new, "assigned")
         self._replace(self.backend.normalize(value if self.pinned else self.backend.copy(value)))
@@ -146,6 +147,8 @@ def value_for(node: Tensor, new: Any, verb: str) -> Any:
 
 def _leaf_value(value: Any, dtype: Any, backend: Backend, copy: bool) -> Any:
     if isinstance(value, Tensor):
+        if DEPARTURES:
+            note_departure(value)
         value = value.backend.to_host(value.value)
     wanted = None if dtype is None else host.dtype(dtype)
     adopted = None if backend.owns(value) else backend.adopt(value)

@@ -10,12 +10,22 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from graphdiff import host
 from graphdiff.backend import Backend, get_backend
 from graphdiff.errors import DTypeError, ImmutableError, NoValueError, ShapeError
-from graphdiff.tensor.recording import NO_ATTRIBUTES, SCOPES, TRACES, next_serial
+from graphdiff.tensor.recording import DEPARTURES, NO_ATTRIBUTES, SCOPE, current_trace, next_serial
 
 if TYPE_CHECKING:
     from types import CodeType
 
     from graphdiff.op import Op
+
+
+def note_departure(tensor: Tensor) -> None:
+    """Tell those who want to know that the value of a tensor leaves the graph."""
+    if tensor.recorded and host.is_real_floating(tensor.dtype):
+        frame = sys._getframe(2)
+        while frame.f_globals.get("__name__", "").partition(".")[0] in ("graphdiff", "numpy") and frame.f_back:
+            frame = frame.f_back
+        for departed in DEPARTURES:
+            departed.append((tensor, frame.f_code.co_filename, frame.f_lineno))
 
 
 class Tensor:
@@ -76,7 +86,7 @@ class Tensor:
         self._signature = signature
         self.serial = next_serial()
         self.name: str | None = None
-        self.scope = SCOPES[-1]
+        self.scope = SCOPE.path
         # The line is kept as a code object and an offset: a frame would keep the user's locals alive.
         frame = sys._getframe(2)
         while frame.f_globals.get("__name__", "")[:10] == "graphdiff." and frame.f_back is not None:
@@ -170,6 +180,8 @@ class Tensor:
 
     def numpy(self) -> Any:
         """Return the value as a NumPy array."""
+        if DEPARTURES:
+            note_departure(self)
         return host.as_host(self.backend.to_host(self.value))
 
     def item(self) -> Any:
@@ -247,6 +259,8 @@ class Tensor:
 
     def _single(self, wanted: str) -> Any:
         self._require_single(wanted)
+        if DEPARTURES and wanted != "bool":
+            note_departure(self)
         return self.value.item() if hasattr(self.value, "item") else self.value
 
     def _require_single(self, wanted: str) -> None:
@@ -269,7 +283,7 @@ class Tensor:
         return ", ".join(f"placeholder {leaf.name!r}" if leaf.name else f"the {leaf.describe()}" for leaf in first)
 
     def _raise_no_value(self) -> NoReturn:
-        if TRACES:
+        if current_trace():
             raise NoValueError(
                 f"{self.describe()}, made at {self.source}, has no value while the function is traced: it depends on "
                 f"{self._unfed()}. Return it to look at it after the call. An argument that Python itself needs, such "
@@ -306,6 +320,7 @@ class Tensor:
         squeeze: Any
         astype: Any
         clip: Any
+        copy: Any
         round: Any
         dot: Any
         take: Any

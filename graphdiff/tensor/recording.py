@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+import threading
 from typing import Any
 
 
@@ -22,13 +23,43 @@ _let_graphs_grow()
 
 NO_ATTRIBUTES: dict[str, Any] = {}
 next_serial = itertools.count(1).__next__
-SCOPES: list[str] = [""]
 TRACES: list[Any] = []
-"""The functions being traced by `graphdiff.compile`, innermost last. While there is one, variables have no value."""
+"""The functions being traced by `graphdiff.compile`, of all threads, innermost last: see `current_trace`."""
 WATCHES: list[Any] = []
-"""The watches of `graphdiff.watch` that are open, and told of every value, adjoint and tangent."""
+"""The watches of `graphdiff.watch` that are open, of all threads: see `open_watches`."""
+DEPARTURES: list[list[tuple[Any, str, int]]] = []
+"""Lists that take up which recorded tensors' values are read as plain numbers or arrays, and on which line."""
 MOVES = [0]
 """Counts how often arrays of pinned variables were moved; plans that hold on to them look here."""
+
+
+class _Scope(threading.local):
+    """The scope that new nodes get: each thread has its own."""
+
+    def __init__(self) -> None:
+        self.path = ""
+
+
+SCOPE = _Scope()
+get_thread = threading.get_ident
+
+
+def current_trace() -> Any:
+    """Return the innermost trace of this thread, or None. While there is one, variables have no value here.
+
+    Where speed counts, look first whether `TRACES` is empty, as it mostly is.
+    """
+    here = get_thread()
+    for trace in reversed(TRACES):
+        if trace.thread == here:
+            return trace
+    return None
+
+
+def open_watches() -> list[Any]:
+    """Return the watches that this thread has opened."""
+    here = get_thread()
+    return [watch for watch in WATCHES if watch.thread == here]
 
 
 class untraced:
@@ -37,11 +68,12 @@ class untraced:
     __slots__ = ("_suspended",)
 
     def __enter__(self) -> None:
-        self._suspended = TRACES[:]
-        TRACES.clear()
+        self._suspended = [trace for trace in TRACES if trace.thread == get_thread()]
+        for trace in self._suspended:
+            TRACES.remove(trace)
 
     def __exit__(self, *exception: object) -> None:
-        TRACES[:] = self._suspended
+        TRACES.extend(self._suspended)
 
 
 SWITCHES = [0]
@@ -51,7 +83,8 @@ SWITCHES = [0]
 def read_switch(owner: Any, name: str) -> Any:
     """Return an attribute that Python code branches on, and make it part of the signature of what is being traced."""
     for trace in TRACES:
-        trace.switches[id(owner), name] = owner
+        if trace.thread == get_thread():
+            trace.switches[id(owner), name] = owner
     return getattr(owner, name)
 
 
@@ -67,15 +100,15 @@ class name_scope:
     'layer1'
     """
 
-    __slots__ = ("name",)
+    __slots__ = ("_outer", "name")
 
     def __init__(self, name: str) -> None:
         self.name = name
 
     def __enter__(self) -> str:
-        outer = SCOPES[-1]
-        SCOPES.append(f"{outer}/{self.name}" if outer else self.name)
-        return SCOPES[-1]
+        self._outer = SCOPE.path
+        SCOPE.path = f"{self._outer}/{self.name}" if self._outer else self.name
+        return SCOPE.path
 
     def __exit__(self, *exception: object) -> None:
-        SCOPES.pop()
+        SCOPE.path = self._outer

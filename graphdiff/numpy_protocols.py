@@ -1,0 +1,123 @@
+"""NumPy's functions on Tensors: ``np.tanh(x)``, ``array * x``, ``np.sum(x, axis=0)`` build graph.
+
+What has no counterpart here is refused where a derivative would be lost. Of constants, such as a gradient that has been
+computed, there is none to lose: NumPy's function is called on their values, and ``array -= rate * gradient`` works.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from graphdiff import host
+from graphdiff.errors import GraphDiffError, OpError
+from graphdiff.op import FUNCTIONS
+from graphdiff.tensor import Tensor
+
+__all__ = ["array_function", "array_ufunc"]
+
+_REDUCTIONS = {
+    "add": "sum",
+    "multiply": "prod",
+    "maximum": "max",
+    "minimum": "min",
+    "logical_and": "all",
+    "logical_or": "any",
+    "logaddexp": "logsumexp",
+}
+_ACCUMULATIONS = {"add": "cumsum", "multiply": "cumprod"}
+_LOOKING = {
+    *("allclose", "argwhere", "array2string", "array_equal", "array_equiv", "array_repr", "array_str", "count_nonzero"),
+    *("digitize", "flatnonzero", "histogram", "isclose", "searchsorted", "unique"),
+}
+"""NumPy's functions that look at values and carry no derivative: they return what they return of arrays."""
+_CONVERTING = {"atleast_1d", "atleast_2d"}
+"""What other libraries make arrays with: of constants they get arrays."""
+_OWN = {"shape": lambda x: x.shape, "ndim": lambda x: x.ndim, "size": lambda x: x.size}
+_RENAMED = {"clip": {"a_min": "min", "a_max": "max"}}
+
+
+def array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+    """Serve NumPy's ufuncs: ``np.tanh(t)``, ``array * t``, ``np.add.reduce(t)``."""
+    if any(hasattr(type(each), "__array_ufunc__") and not _is_known(each) for each in inputs):
+        return NotImplemented  # that library may know what to do with a tensor
+    name = ufunc.__name__
+    unknown = name not in FUNCTIONS or method != "__call__" or options.keys() & {"out", "where"}
+    if unknown and not _are_recorded((inputs, list(options.values()))):
+        values = {key: _value(option) for key, option in options.items()}
+        return getattr(ufunc, method)(*map(_value, inputs), **values)
+    if options.get("out") is not None:
+        _refuse(
+            f"np.{name} cannot write a tensor into an array, where it would leave the graph: "
+            "instead of `y += x` write `y = y + x`"
+        )
+    if "where" in options:
+        _refuse(f"np.{name}(…, where=…) leaves elements unset; gd.where(condition, x, y) chooses between values")
+    if method == "reduce" and name in _REDUCTIONS:
+        return _called(_REDUCTIONS[name], inputs, {"axis": 0, **options})
+    if method == "accumulate" and name in _ACCUMULATIONS:
+        return _called(_ACCUMULATIONS[name], inputs, {"axis": 0, **options})
+    if method == "outer" and name in FUNCTIONS:
+        left, right = inputs
+        return FUNCTIONS[name](FUNCTIONS["reshape"](left, (*_shape(left), *(1,) * len(_shape(right)))), right)
+    if method != "__call__":
+        _refuse(f"graphdiff has no counterpart of numpy.{name}.{method}; np.asarray(tensor) leaves the graph")
+    if name not in FUNCTIONS:
+        _refuse(f"graphdiff has no counterpart of numpy.{name}; np.asarray(tensor) leaves the graph")
+    dtype = options.pop("dtype", None)
+    result = _called(name, inputs, options)
+    return result if dtype is None else FUNCTIONS["astype"](result, dtype)
+
+
+def array_function(self: Tensor, numpy_function: Any, types: Any, arguments: Any, options: Any) -> Any:
+    """Serve NumPy's other functions: ``np.sum(t, axis=0)``, ``np.linalg.inv(t)``, ``np.allclose(t, array)``."""
+    name = numpy_function.__name__
+    module = getattr(numpy_function, "__module__", "")
+    if name in _OWN and len(arguments) == 1 and isinstance(arguments[0], Tensor):
+        return _OWN[name](arguments[0])
+    is_known = name in FUNCTIONS and name not in _CONVERTING
+    if name in _LOOKING or not (is_known or _are_recorded((arguments, list(options.values())))):
+        return numpy_function(*map(_value, arguments), **{key: _value(option) for key, option in options.items()})
+    if name not in FUNCTIONS or module.startswith("numpy.fft"):
+        _refuse(f"graphdiff has no counterpart of {module}.{name}; np.asarray(tensor) leaves the graph")
+    if module.startswith("numpy.linalg") and name in {"trace", "diagonal"}:
+        # The array API's functions of matrices, on stacks of them; NumPy's own take the first two axes.
+        options = {"axis1": -2, "axis2": -1, **options}
+    renamed = _RENAMED.get(name, {})
+    return _called(name, arguments, {renamed.get(key, key): option for key, option in options.items()})
+
+
+def _called(name: str, arguments: Any, options: dict[str, Any]) -> Any:
+    function = FUNCTIONS[name]
+    try:
+        return function(*arguments, **options)
+    except TypeError as error:
+        if isinstance(error, GraphDiffError) or "argument" not in str(error):
+            raise
+        # NumPy's functions have options that graphdiff's have not.
+        raise OpError(f"np.{name} of a tensor is gd.{name}, and {error}") from error
+
+
+def _refuse(reason: str) -> NoReturn:
+    raise OpError(reason)
+
+
+def _is_known(value: Any) -> bool:
+    return isinstance(value, Tensor) or host.is_host_array(value)
+
+
+def _are_recorded(tree: Any) -> bool:
+    """Whether there is a tensor in nested sequences that a derivative may flow through."""
+    if isinstance(tree, Tensor):
+        return tree.recorded
+    return isinstance(tree, (list, tuple)) and any(map(_are_recorded, tree))
+
+
+def _shape(value: Any) -> host.Shape:
+    return value.shape if isinstance(value, Tensor) else host.as_host(value).shape
+
+
+def _value(given: Any) -> Any:
+    """Return an argument with arrays in the place of tensors; without a note that values leave the graph."""
+    if isinstance(given, Tensor):
+        return host.as_host(given.backend.to_host(given.value))
+    return type(given)(map(_value, given)) if type(given) in (list, tuple) else given

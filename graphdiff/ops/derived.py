@@ -1,0 +1,242 @@
+"""Functions that NumPy's users expect by name, each a line or two of others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from graphdiff import host
+from graphdiff.errors import OpError, ShapeError
+from graphdiff.op import FUNCTIONS, GRAPH, as_tensor, as_tensors, function
+from graphdiff.ops.elementwise import round as _nearest
+from graphdiff.ops.shape import _axis
+from graphdiff.tensor import Tensor
+
+# Element by element ------------------------------------------------------------------------------------------
+
+
+@function("around", "rint")
+def round(x: Any, /, decimals: int = 0) -> Tensor:
+    """Nearest number of so many decimals, halves to even; derivative 0."""
+    if not decimals:
+        return _nearest(x)  # type: ignore[no-any-return]
+    if decimals < 0:
+        return _nearest(as_tensor(x) / 10**-decimals) * 10**-decimals  # type: ignore[no-any-return]
+    return _nearest(as_tensor(x) * 10**decimals) / 10**decimals  # type: ignore[no-any-return]
+
+
+@function("radians")
+def deg2rad(x: Any, /) -> Tensor:
+    """Degrees in radians."""
+    return as_tensor(x) * (math.pi / 180)
+
+
+@function("degrees")
+def rad2deg(x: Any, /) -> Tensor:
+    """Radians in degrees."""
+    return as_tensor(x) * (180 / math.pi)
+
+
+@function()
+def exp2(x: Any, /) -> Tensor:
+    """Two to the power x."""
+    return 2.0 ** as_tensor(x)
+
+
+@function()
+def nan_to_num(x: Any, /, nan: float = 0.0) -> Tensor:
+    """Return x with NaN replaced, and infinities by the largest numbers; what is replaced has derivative 0."""
+    x = as_tensor(x)
+    if x.dtype.kind != "f":
+        return x
+    lowest, highest = host.float_limits(x.dtype)
+    known = GRAPH.where(GRAPH.isnan(x), nan, x)
+    return GRAPH.where(known > highest, highest, GRAPH.where(known < lowest, lowest, known))  # type: ignore[no-any-return]
+
+
+round.op = _nearest.op  # type: ignore[attr-defined]
+
+
+round.op = _nearest.op  # type: ignore[attr-defined]
+
+
+# Laying side by side -----------------------------------------------------------------------------------------
+
+
+@function()
+def atleast_1d(x: Any, /) -> Tensor:
+    """Return x with at least one axis."""
+    x = as_tensor(x)
+    return x if x.ndim else GRAPH.reshape(x, (1,))
+
+
+@function()
+def atleast_2d(x: Any, /) -> Tensor:
+    """Return x with at least two axes, new ones in front."""
+    x = as_tensor(x)
+    return x if x.ndim >= 2 else GRAPH.reshape(x, (1, x.size))
+
+
+@function()
+def vstack(parts: Sequence[Any], /) -> Tensor:
+    """Join along the first axis, vectors as rows."""
+    return GRAPH.concatenate([atleast_2d(part) for part in parts], axis=0)  # type: ignore[no-any-return]
+
+
+@function()
+def hstack(parts: Sequence[Any], /) -> Tensor:
+    """Join along the second axis, vectors along their only one."""
+    tensors = [atleast_1d(part) for part in parts]
+    return GRAPH.concatenate(tensors, axis=0 if tensors and tensors[0].ndim == 1 else 1)  # type: ignore[no-any-return]
+
+
+@function()
+def column_stack(parts: Sequence[Any], /) -> Tensor:
+    """Join along the second axis, vectors as columns."""
+    tensors = [as_tensor(part) for part in parts]
+    columns = [part if part.ndim >= 2 else GRAPH.reshape(part, (part.size, 1)) for part in tensors]
+    return GRAPH.concatenate(columns, axis=1)  # type: ignore[no-any-return]
+
+
+@function()
+def append(x: Any, values: Any, /, axis: int | None = None) -> Tensor:
+    """Join values to the end of x along an axis; None flattens both first."""
+    return GRAPH.concatenate(as_tensors([x, values]), axis=axis)  # type: ignore[no-any-return]
+
+
+@function()
+def unstack(x: Any, /, *, axis: int = 0) -> tuple[Tensor, ...]:
+    """Cut x into the pieces along an axis, without that axis."""
+    x = as_tensor(x)
+    return tuple(GRAPH.moveaxis(x, _axis(x, axis, "unstack"), 0))
+
+
+@function()
+def meshgrid(*axes: Any, indexing: str = "xy") -> tuple[Tensor, ...]:
+    """Return the coordinates of the points of a grid, one tensor per axis; "xy" swaps the first two axes, "ij" not."""
+    if indexing not in ("xy", "ij"):
+        raise OpError(f"meshgrid: indexing is 'xy' or 'ij', not {indexing!r}")
+    flat = [GRAPH.reshape(axis, (-1,)) for axis in map(as_tensor, axes)]
+    shape = tuple(axis.size for axis in flat)
+    grids = [
+        GRAPH.broadcast_to(GRAPH.reshape(axis, tuple(axis.size if i == place else 1 for i in range(len(flat)))), shape)
+        for place, axis in enumerate(flat)
+    ]
+    return tuple(GRAPH.swapaxes(grid, 0, 1) if indexing == "xy" and len(flat) > 1 else grid for grid in grids)
+
+
+@function()
+def flipud(x: Any, /) -> Tensor:
+    """Reverse the order of the rows."""
+    return GRAPH.flip(x, axis=0)  # type: ignore[no-any-return]
+
+
+@function()
+def fliplr(x: Any, /) -> Tensor:
+    """Reverse the order of the columns."""
+    return GRAPH.flip(x, axis=1)  # type: ignore[no-any-return]
+
+
+@function()
+def copy(x: Any, /) -> Tensor:
+    """Return another tensor of the same value: a variable's, as it is now; derivatives flow through."""
+    return GRAPH.positive(x)  # type: ignore[no-any-return]
+
+
+# Differences, sums and products ------------------------------------------------------------------------------
+
+
+@function()
+def diff(x: Any, /, n: int = 1, axis: int = -1) -> Tensor:
+    """Differences of neighbours along an axis, n times over."""
+    x = as_tensor(x)
+    place = _axis(x, axis, "diff")
+    if n < 0:
+        raise OpError(f"diff: n is not negative, not {n}")
+    front = (slice(None),) * place
+    for _ in range(n):
+        x = x[(*front, slice(1, None))] - x[(*front, slice(None, -1))]
+    return x
+
+
+@function()
+def trapezoid(y: Any, x: Any = None, dx: float = 1.0, axis: int = -1) -> Tensor:
+    """Integral along an axis by the trapezoidal rule, over the places x, or equal steps dx."""
+    y = as_tensor(y)
+    place = _axis(y, axis, "trapezoid")
+    front = (slice(None),) * place
+    means = (y[(*front, slice(1, None))] + y[(*front, slice(None, -1))]) / 2.0
+    if x is None:
+        return GRAPH.sum(means * dx, axis=place)  # type: ignore[no-any-return]
+    places = as_tensor(x)
+    if places.ndim not in (1, y.ndim):
+        raise ShapeError(f"trapezoid: {places.describe()} has neither one axis nor as many as {y.describe()}")
+    steps = diff(places, axis=-1 if places.ndim == 1 else place)
+    if places.ndim == 1:
+        steps = GRAPH.reshape(steps, (-1, *(1,) * (y.ndim - place - 1)))
+    return GRAPH.sum(means * steps, axis=place)  # type: ignore[no-any-return]
+
+
+@function()
+def average(x: Any, /, axis: int | None = None, weights: Any = None) -> Tensor:
+    """Mean, each element counted by its weight; weights are of x's shape, or of the axis's length."""
+    if weights is None:
+        return GRAPH.mean(x, axis=axis)  # type: ignore[no-any-return]
+    x, weights = as_tensors([x, weights])
+    if axis is not None and weights.ndim == 1:
+        weights = GRAPH.reshape(weights, (-1, *(1,) * (x.ndim - _axis(x, axis, "average") - 1)))
+    weights = GRAPH.broadcast_to(weights, x.shape)
+    return GRAPH.sum(x * weights, axis=axis) / GRAPH.sum(weights, axis=axis)  # type: ignore[no-any-return]
+
+
+@function()
+def ptp(x: Any, /, axis: Any = None) -> Tensor:
+    """Maximum less minimum over axes."""
+    return GRAPH.max(x, axis=axis) - GRAPH.min(x, axis=axis)  # type: ignore[no-any-return]
+
+
+@function()
+def inner(x: Any, y: Any, /) -> Tensor:
+    """Sum of products over the last axes of x and y."""
+    x, y = as_tensors([x, y])
+    return GRAPH.tensordot(x, y, axes=((-1,), (-1,))) if x.ndim and y.ndim else x * y  # type: ignore[no-any-return]
+
+
+@function()
+def vdot(x: Any, y: Any, /) -> Tensor:
+    """Inner product of x and y, both flattened."""
+    x, y = as_tensors([x, y])
+    return GRAPH.dot(GRAPH.ravel(x), GRAPH.ravel(y))  # type: ignore[no-any-return]
+
+
+@function()
+def kron(x: Any, y: Any, /) -> Tensor:
+    """Kronecker product of two matrices, or of two vectors: y, times each element of x in its place."""
+    x, y = as_tensors([x, y])
+    if x.ndim != y.ndim or not 1 <= x.ndim <= 2:
+        raise ShapeError(f"kron takes two vectors or two matrices, not {x.describe()} and {y.describe()}")
+    if x.ndim == 1:
+        return GRAPH.reshape(x[:, None] * y, (-1,))  # type: ignore[no-any-return]
+    blocks = x[:, None, :, None] * y[None, :, None, :]
+    return GRAPH.reshape(blocks, (x.shape[0] * y.shape[0], x.shape[1] * y.shape[1]))  # type: ignore[no-any-return]
+
+
+@function()
+def interp(x: Any, places: Any, values: Any, /) -> Tensor:
+    """Value at x of the function that is linear between `values` at ascending `places`, and constant outside."""
+    x, places, values = as_tensors([x, places, values])
+    if places.ndim != 1 or places.shape != values.shape or not places.size:
+        raise ShapeError(f"interp: {places.describe()} and {values.describe()} are not two vectors of one length")
+    if places.size == 1:
+        joined = host.result_dtype(x.dtype, places.dtype, values.dtype)
+        return GRAPH.broadcast_to(values[0], x.shape).astype(joined)  # type: ignore[no-any-return]
+    inside = GRAPH.clip(x, places[0], places[-1])
+    # The segment is counted, not searched, so that it can be traced: the places that lie at x or below it.
+    below = GRAPH.sum(GRAPH.astype(inside[..., None] >= places[1:-1], "int64"), axis=-1)
+    width = GRAPH.take(places, below + 1) - GRAPH.take(places, below)
+    part = (inside - GRAPH.take(places, below)) / width
+    return GRAPH.take(values, below) * (1 - part) + GRAPH.take(values, below + 1) * part  # type: ignore[no-any-return]
+
+
+FUNCTIONS["empty_like"] = FUNCTIONS["zeros_like"]

@@ -1,0 +1,64 @@
+"""Indexing where NumPy has special cases, and places as `nonzero` and `where` name them."""
+
+import numpy as np
+import pytest
+
+import graphdiff as gd
+from graphdiff.errors import DTypeError, NoValueError, OpError, ShapeError
+
+CUBE = np.arange(24.0).reshape(2, 3, 4)
+
+
+def test_where_with_a_condition_alone_names_places_as_numpy_does() -> None:
+    x = np.array([[3.0, -1.0], [0.0, 5.0]])
+    for places in (gd.where(x > 0), gd.nonzero(x > 0), np.where(gd.variable(x) > 0), np.nonzero(gd.variable(x) > 0)):
+        assert [place.tolist() for place in places] == [place.tolist() for place in np.nonzero(x > 0)]
+    taken = gd.grad(lambda t: gd.sum(t[np.where(t > 0)] ** 2))(x)
+    np.testing.assert_array_equal(taken, np.where(x > 0, 2 * x, 0))
+
+
+def test_where_with_one_of_its_values_is_refused() -> None:
+    with pytest.raises(OpError, match="where takes a condition and two values"):
+        gd.where(np.ones(2) > 0, 1.0)
+
+
+def test_places_need_values_and_axes() -> None:
+    with pytest.raises(NoValueError, match=r"gd\.where\(mask, x, 0\)"):
+        gd.nonzero(gd.placeholder((2,)) > 0)
+    with pytest.raises(ShapeError, match="0-d"):
+        gd.nonzero(gd.constant(1.0))
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        ([0, 1], Ellipsis, [0, 1]),
+        ([0, 1], [0, 1], Ellipsis),
+        (Ellipsis, [0, 1], [0, 1]),
+        ([0, 1], [0, 2], Ellipsis, [1, 3]),
+        (0, Ellipsis, [0, 1], 1),
+        (None, 1, Ellipsis, 0),
+        (slice(None), 0, Ellipsis, 1),
+    ],
+)
+def test_an_ellipsis_beside_index_arrays(index) -> None:
+    np.testing.assert_array_equal(gd.constant(CUBE)[index], CUBE[index])
+
+
+@pytest.mark.parametrize("index", [(slice(None), [0, 1], Ellipsis, [0, 1]), (None, 0, [0, 1], Ellipsis, [0, 1])])
+def test_an_ellipsis_for_no_axes_that_tears_index_arrays_apart_is_refused(index) -> None:
+    """NumPy moves the arrays' axes to the front; they were left where they stood."""
+    with pytest.raises(ShapeError, match="ellipsis for no axes"):
+        gd.constant(CUBE)[index]
+
+
+@pytest.mark.parametrize("truth", [True, np.False_, gd.constant(True)])
+def test_a_single_truth_value_is_no_index(truth) -> None:
+    with pytest.raises(DTypeError, match=r"no index|index is an integer"):
+        gd.constant(CUBE)[truth]
+
+
+@pytest.mark.parametrize("value", [np.datetime64("2020-01-01"), np.str_("a"), np.array(["a"]), None, 2**70])
+def test_only_numbers_make_tensors(value) -> None:
+    with pytest.raises(DTypeError, match="numbers and booleans only"):
+        gd.variable(value)
