@@ -330,7 +330,7 @@ def backward(output: Tensor, seed: Any = None, *, accumulate: bool = False) -> N
         return
     if accumulate:
         gradients = {leaf: part if leaf.grad is None else leaf.grad + part for leaf, part in gradients.items()}
-    for leaf, gradient in gradients.items():
+    for leaf, gradient in _apart(gradients, seed).items():
         leaf.grad = gradient
 
 
@@ -374,19 +374,24 @@ def gradients_of(output: Tensor, seed: Any = None) -> dict[Variable, Any]:
         else:
             pull_back(order, found, F, set(order))
     gradients = {}
-    # Whoever changes one gradient in place must not change another's, nor the seed.
-    taken = {_memory(start if trace is not None else start.value)}
     for leaf, variable in leaves.items():
         gradient = found.get(leaf)
         if gradient is None:
             gradient = F.zeros_like(leaf if trace is not None else leaf._value)
-        if trace is None:
-            gradient = backend.normalize(gradient)
-            if _memory(gradient) in taken:
-                gradient = backend.copy(gradient)
-            taken.add(_memory(gradient))
-        gradients[variable] = gradient
+        gradients[variable] = gradient if trace is not None else backend.normalize(gradient)
     return gradients
+
+
+def _apart(gradients: dict[Variable, Any], seed: Any) -> dict[Variable, Any]:
+    """Return gradients that share no memory: whoever changes one in place must not change another, nor the seed."""
+    taken = {_memory(seed._value if isinstance(seed, Tensor) else seed)}
+    apart = {}
+    for variable, gradient in gradients.items():
+        if _memory(gradient) in taken:
+            gradient = variable.backend.copy(gradient)
+        taken.add(_memory(gradient))
+        apart[variable] = gradient
+    return apart
 
 
 def _memory(array: Any) -> int:

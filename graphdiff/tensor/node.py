@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from graphdiff import host
 from graphdiff.backend import Backend, get_backend
 from graphdiff.errors import DTypeError, ImmutableError, NoValueError, ShapeError
-from graphdiff.tensor.recording import DEPARTURES, NO_ATTRIBUTES, SCOPE, current_trace, next_serial
+from graphdiff.tensor.recording import DEPARTURES, NO_ATTRIBUTES, OPEN_SCOPES, SCOPE, current_trace, next_serial
 
 if TYPE_CHECKING:
     from types import CodeType
@@ -86,7 +86,7 @@ class Tensor:
         self._signature = signature
         self.serial = next_serial()
         self.name: str | None = None
-        self.scope = SCOPE.path
+        self.scope = SCOPE.path if OPEN_SCOPES else ""
         # The line is kept as a code object and an offset: a frame would keep the user's locals alive.
         frame = sys._getframe(2)
         while frame.f_globals.get("__name__", "")[:10] == "graphdiff." and frame.f_back is not None:

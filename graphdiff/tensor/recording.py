@@ -41,6 +41,8 @@ class _Scope(threading.local):
 
 
 SCOPE = _Scope()
+OPEN_SCOPES: list[str] = []
+"""The names of the scopes that are open in any thread: where there is none, none need be looked up."""
 get_thread = threading.get_ident
 
 
@@ -108,7 +110,9 @@ class name_scope:
     def __enter__(self) -> str:
         self._outer = SCOPE.path
         SCOPE.path = f"{self._outer}/{self.name}" if self._outer else self.name
+        OPEN_SCOPES.append(self.name)
         return SCOPE.path
 
     def __exit__(self, *exception: object) -> None:
         SCOPE.path = self._outer
+        OPEN_SCOPES.remove(self.name)
