@@ -21,7 +21,7 @@ cuda.graph.Graph.launch cuda.graph.Graph.upload
 RawModule.get_function RawKernel.attributes
 ndarray.data ndarray.flags ndarray.nbytes ndarray.strides ndarray.view ndarray.swapaxes
 cuda.MemoryPointer.ptr cuda.MemoryPointer.__add__
-add.reduceat argsort cumprod cumsum einsum linalg.inv linalg.solve nonzero
+argsort cumprod cumsum diff einsum linalg.inv linalg.solve nonzero
 """
 SIGNATURES = {
     "matmul": "light_handle compute_desc alpha a adesc b bdesc beta c cdesc d ddesc algo workspace "
