@@ -17,6 +17,7 @@ ABSENT = {"vecdot", "matvec", "vecmat", "unstack", "cumulative_prod", "isdtype",
 ON_ARRAYS = {"all", "any", "broadcast_to", "expand_dims", "max", "mean", "min", "prod", "reshape", "sum"}
 """Functions that CuPy has for its own arrays alone."""
 FROM_HOST = {"array", "asarray"}
+OF_TWO = "add sub mul truediv floordiv mod pow matmul and or xor eq ne lt le gt ge"
 
 
 class DeviceArray:
@@ -57,7 +58,7 @@ class DeviceArray:
 
 
 def _define_operators() -> None:
-    for name in "add sub mul truediv floordiv mod pow matmul and or xor eq ne lt le gt ge".split():
+    for name in OF_TWO.split():
         of_two = getattr(operator, f"__{name}__")
         setattr(DeviceArray, f"__{name}__", lambda x, y, of_two=of_two: lent(of_two(x.held, taken(y))))
         setattr(DeviceArray, f"__r{name}__", lambda x, y, of_two=of_two: lent(of_two(taken(y), x.held)))

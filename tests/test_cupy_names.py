@@ -14,7 +14,7 @@ cuda.alloc_pinned_memory cuda.memory.OutOfMemoryError cuda.driver.CUDADriverErro
 cuda.runtime.CUDARuntimeError cuda.runtime.getDeviceCount cuda.runtime.getDeviceProperties cuda.runtime.memcpyAsync
 cuda.runtime.memcpyDeviceToDevice cuda.runtime.memcpyHostToDevice
 cuda.runtime.driverGetVersion cuda.runtime.runtimeGetVersion
-cuda.Device.compute_capability cuda.Device.synchronize
+cuda.runtime.getDevice cuda.Device.compute_capability cuda.Device.id cuda.Device.synchronize
 cuda.Event.record cuda.Event.synchronize
 cuda.Stream.begin_capture cuda.Stream.end_capture cuda.Stream.synchronize cuda.Stream.wait_event cuda.Stream.record
 cuda.graph.Graph.launch cuda.graph.Graph.upload
