@@ -7,11 +7,13 @@ arguments, and its ufuncs whether they take the dtypes.
 import inspect
 import operator
 from collections.abc import Callable
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
+CUPY = import_module("cupy") if find_spec("cupy") else None
 ABSENT = {"vecdot", "matvec", "vecmat", "unstack", "cumulative_prod", "isdtype", "float128"}
 """NumPy's functions that CuPy 14.2 has not."""
 ON_ARRAYS = {"all", "any", "broadcast_to", "expand_dims", "max", "mean", "min", "prod", "reshape", "sum"}
@@ -46,6 +48,9 @@ class DeviceArray:
 
     def __setitem__(self, place: Any, value: Any) -> None:
         self.held[taken(place)] = taken(value)
+
+    def __len__(self) -> int:
+        return len(self.held)
 
     def __float__(self) -> float:
         return float(self.held)
@@ -141,10 +146,8 @@ class Namespace:
         theirs = None
         if name in ABSENT:
             raise AttributeError(name)
-        if find_spec("cupy") is not None:
-            import cupy
-
-            theirs = operator.attrgetter(path)(cupy)
+        if CUPY is not None:
+            theirs = operator.attrgetter(path)(CUPY)
         if inspect.ismodule(found):
             return Namespace(f"{path}.")
         return Function(path, theirs) if callable(found) and not isinstance(found, type) else found

@@ -202,6 +202,18 @@ def test_16_bits_are_described_and_stored(precision: str) -> None:
 
 
 @pytest.mark.skipif(COMPILER is None, reason=WHY_NOT)
+def test_sums_of_rows_beside_a_product_stored_in_16_bits_are_not() -> None:
+    x, y, z = np.random.default_rng(0).normal(size=(3, 64, 64)).astype("float32")
+    backend = Emulated()
+    backend.device = Described()
+    with gd.use_backend(backend):
+        compiled = gd.compile(lambda x, y, z: ((x.T @ y) @ z, gd.sum(y, axis=0)), precision="bf16")
+        product, total = (found.numpy() for found in compiled(x, y, z))
+    np.testing.assert_allclose(total, y.sum(axis=0), rtol=0, atol=0.1)
+    np.testing.assert_allclose(product, x.T @ y @ z, rtol=0, atol=0.02 * np.abs(x.T @ y @ z).max())
+
+
+@pytest.mark.skipif(COMPILER is None, reason=WHY_NOT)
 def test_an_algorithm_that_cannot_be_launched_is_replaced_by_the_next() -> None:
     x, y = np.random.default_rng(0).normal(size=(2, 80, 80))
     backend = Emulated()
