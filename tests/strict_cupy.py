@@ -7,6 +7,7 @@ arguments, and its ufuncs whether they take the dtypes.
 import inspect
 import operator
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -22,13 +23,37 @@ FROM_HOST = {"array", "asarray"}
 OF_TWO = "add sub mul truediv floordiv mod pow matmul and or xor eq ne lt le gt ge"
 
 
+@dataclass(frozen=True)
+class Address:
+    """A place in an array's memory."""
+
+    ptr: int
+    owner: Any
+
+    def __add__(self, count: int) -> "Address":
+        return Address(self.ptr + count, self.owner)
+
+
 class DeviceArray:
     """An array as CuPy has it."""
 
     __hash__ = None  # type: ignore[assignment]
 
-    def __init__(self, held: Any) -> None:
-        self.held = held
+    def __init__(self, shape: Any, dtype: Any, memptr: Address, strides: Any = None) -> None:
+        whole, first = memptr.owner.reshape(-1).view(np.uint8), memptr.owner.ctypes.data
+        self.held = np.ndarray(shape, dtype, whole, memptr.ptr - first, strides)
+
+    @classmethod
+    def holding(cls, held: Any) -> "DeviceArray":
+        """Return what an array of NumPy's is on the device."""
+        made = cls.__new__(cls)
+        made.held = held
+        return made
+
+    @property
+    def data(self) -> Address:
+        """Where it begins."""
+        return Address(self.held.ctypes.data, self.held)
 
     def __array__(self, *given: Any, **options: Any) -> Any:
         raise TypeError("Implicit conversion to a NumPy array is not allowed")
@@ -78,7 +103,7 @@ _define_operators()
 def lent(value: Any) -> Any:
     """Return a result as CuPy returns it: no numbers, arrays without axes."""
     if isinstance(value, np.ndarray | np.generic):
-        return DeviceArray(np.asarray(value))
+        return DeviceArray.holding(np.asarray(value))
     return tuple(map(lent, value)) if isinstance(value, tuple) and any(map(_is_array, value)) else value
 
 

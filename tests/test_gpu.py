@@ -201,7 +201,7 @@ def test_tensors_move_and_do_not_mix(cupy: Any) -> None:
 
 
 def test_out_of_memory_names_the_largest_buffers(cupy: Any) -> None:
-    x = gd.constant(np.ones((4096, 4096), "float32"))
+    x = gd.constant(np.ones((2048, 2048), "float32"))
     compiled = gd.compile(lambda x: gd.sum(gd.tanh(x) @ x))
     pool = cupy.namespace.get_default_memory_pool()
     before = pool.get_limit()
