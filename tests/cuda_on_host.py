@@ -248,9 +248,15 @@ class OnHost(StandIn):
         super().__init__()
         self.device = DeviceOnHost(self.namespace)
         self.planner = self.planned  # type: ignore[method-assign]
+        self.plans: list[Runner] = []
 
     def planned(self, program: Any, disable: frozenset[str], precision: str) -> Runner:
-        return Runner(program, disable, self.device, precision)
+        self.plans.append(Runner(program, disable, self.device, precision))
+        return self.plans[-1]
+
+    def refused(self) -> list[str]:
+        """Return what was told of recordings that failed."""
+        return [told for plan in self.plans for name, told in plan.notes if name == "capture" and "refused" in told]
 
     def fed(self, batches: Any) -> Any:
         return fed(self.namespace, batches)

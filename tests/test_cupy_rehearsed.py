@@ -24,7 +24,6 @@ REHEARSED: list[tuple[Any, ...]] = [
     (test_gpu.test_batches_copied_ahead_train_as_those_on_the_device,),
     (test_gpu.test_long_training_captured_and_one_by_one_are_the_same,),
     (test_gpu.test_random_numbers_are_the_hosts,),
-    (test_gpu.test_tensors_move_and_do_not_mix,),
     (test_gpu.test_out_of_memory_names_the_largest_buffers,),
 ]
 OPS = ("matrix vector", "solve stack", "logsumexp -1 True", "take")
@@ -41,11 +40,14 @@ def cupy(monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_rehearsed(given: tuple[Any, ...], cupy: Any) -> None:
     function, *arguments = given
     function(*arguments, cupy)
+    assert cupy.plans
+    assert cupy.refused() == []
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case[0] in OPS], ids=lambda case: case[0])
 def test_ops_rehearsed(case: Any, cupy: Any) -> None:
     test_gpu.test_every_op_eager_and_compiled(case, cupy)
+    assert cupy.refused() == []
 
 
 def test_what_cannot_be_recorded_is_launched_one_by_one(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:

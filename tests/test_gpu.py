@@ -30,7 +30,9 @@ def test_a_product_is_recorded_on_our_own_handle(cupy: Any) -> None:
     for _ in range(3):
         found = compiled(x, w, b).numpy()
         np.testing.assert_allclose(found, np.maximum(x @ w + b, 0), rtol=1e-4, atol=1e-4)
-    assert "1 launch a step" in compiled.plan(x, w, b).explain()
+    told = compiled.plan(x, w, b).explain()
+    assert "1 launch a step" in told
+    assert "refused" not in told
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case[0] for case in CASES])
