@@ -210,6 +210,7 @@ class LibraryOnHost(Library):
     def __init__(self, host: CudaOnHost) -> None:
         super().__init__()
         self.host = host
+        self.loaded: set[tuple[int, ...]] = set()
 
     def matmul_algo_get_heuristic(self, *given: int) -> None:
         self.host.forbid("asking for algorithms")
@@ -217,6 +218,10 @@ class LibraryOnHost(Library):
 
     def matmul(self, *given: int) -> None:
         *others, stream = given
+        problem = tuple(given[1:13])
+        if self.host.streams[stream].recorded is not None and problem not in self.loaded:
+            raise self.cuBLASLtError("what is loaded when it is first used cannot be loaded while a stream records")
+        self.loaded.add(problem)
         self.host.streams[stream].do(lambda: super(LibraryOnHost, self).matmul(*others, 77))
 
 

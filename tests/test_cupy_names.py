@@ -20,7 +20,8 @@ cuda.Stream.begin_capture cuda.Stream.end_capture cuda.Stream.synchronize cuda.S
 cuda.graph.Graph.launch cuda.graph.Graph.upload
 RawModule.get_function RawKernel.attributes
 ndarray.data ndarray.flags ndarray.nbytes ndarray.strides ndarray.view ndarray.swapaxes
-cuda.MemoryPointer.ptr cuda.MemoryPointer.__add__
+cuda.MemoryPointer.ptr cuda.MemoryPointer.__add__ get_default_memory_pool
+cuda.MemoryPool.free_all_blocks cuda.MemoryPool.get_limit cuda.MemoryPool.set_limit cuda.MemoryPool.total_bytes
 argsort cumprod cumsum diff einsum linalg.inv linalg.solve nonzero
 """
 SIGNATURES = {
