@@ -8,6 +8,7 @@ import ctypes
 import math
 from collections.abc import Callable
 from functools import partial
+from threading import Lock
 from types import SimpleNamespace
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -233,6 +234,7 @@ class DeviceOnHost(CupyDevice):
         self.out_of_memory, self.refusals = OutOfMemoryError, (CudaError, LibraryOnHost.cuBLASLtError)
         self._streams = [host.cuda.Stream(non_blocking=True) for _ in range(LANES)]
         self._repeated = WeakKeyDictionary()
+        self._recording = Lock()
         types = Names("COMPUTE_32F COMPUTE_64F COMPUTE_32F_FAST_TF32")
         self._multiplier = Multiplier.__new__(Multiplier)
         self._multiplier.__dict__.update(cupy=host, library=LibraryOnHost(host), types=types, handle=1, _supported={})

@@ -223,8 +223,12 @@ def test_an_algorithm_that_cannot_be_launched_is_replaced_by_the_next() -> None:
         compiled = gd.compile(lambda x, y: x @ y)
         np.testing.assert_allclose(compiled(x, y).numpy(), x @ y, rtol=1e-11)
         device.multiplier.library.refused = set(range(100))
-        with pytest.raises(errors.BackendError, match=r"launches none of its 4 .*NOT_SUPPORTED.*80×80 @ 80×60.*epilog"):
+        with pytest.raises(
+            errors.BackendError, match=r"launches none of its 4 .*NOT_SUPPORTED.*80×80 @ 80×60.*precision="
+        ):
             gd.compile(lambda x, y: x @ y)(x, y[:, :60])
+        with pytest.raises(errors.BackendError, match=r"with RELU\. Switch epilogs off"):
+            gd.compile(lambda x, y: gd.relu(x @ y))(x, y)
 
 
 VIEWS: dict[str, Callable[[Any], Any]] = {

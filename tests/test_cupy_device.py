@@ -1,6 +1,7 @@
 """What the device does around CuPy's calls, with CuPy's calls written down instead of made."""
 
 import gc
+from threading import Lock
 from types import SimpleNamespace
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -68,6 +69,7 @@ def device() -> Any:
     made._streams = [Recording(made.notes, made.current) for _ in range(LANES)]
     made.refusals = (RefusedError,)
     made._repeated = WeakKeyDictionary()
+    made._recording = Lock()
     return made
 
 

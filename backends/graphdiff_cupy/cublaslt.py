@@ -118,9 +118,14 @@ class Multiplier:
 
 def _without_algorithm(product: Product, why: str) -> BackendError:
     rows, columns, inner = product.sizes
+    alone = product.epilog == "DEFAULT"
+    mend = (
+        'Choose another precision, such as compile(precision="float32")'
+        if alone
+        else ('Switch epilogs off: compile(disable=["epilog"])')
+    )
     return BackendError(
-        f"cuBLASLt {why} for {rows}×{inner} @ {inner}×{columns} in {product.compute} with {product.epilog}. "
-        'Switch epilogs off: compile(disable=["epilog"])'
+        f"cuBLASLt {why} for {rows}×{inner} @ {inner}×{columns} in {product.compute} with {product.epilog}. {mend}"
     )
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from threading import Lock
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -52,6 +53,7 @@ class CupyDevice:
         self.refusals = refusals()
         # Recording needs streams that do not wait for the default one; graphs are launched on the user's.
         self._streams = [cupy.cuda.Stream(non_blocking=True) for _ in range(LANES)]
+        self._recording = Lock()
         self._multiplier = Multiplier(cupy)
         self._repeated: WeakKeyDictionary[Launch, Callable[[], None]] = WeakKeyDictionary()
         self.architecture = f"sm_{cupy.cuda.Device().compute_capability}"
@@ -159,8 +161,7 @@ class CupyDevice:
     def record(self, launches: Sequence[Launch]) -> Callable[[], None]:
         """Return launches as one CUDA graph, launched on whatever stream is current then.
 
-        Every lane is recorded on a stream of its own. The garbage collector is off meanwhile: freeing memory of CuPy
-        may make calls that end the recording.
+        Every lane is recorded on a stream of its own, for one plan at a time.
 
         Raises
         ------
@@ -168,28 +169,22 @@ class CupyDevice:
             One of `refusals`: something among the launches cannot be recorded.
         """
         first, *others = (self._streams[lane] for lane in sorted({0, *(launch.lane for launch in launches)}))
-        collecting = gc.isenabled()
-        gc.disable()
-        try:
-            with first:
-                first.begin_capture()
-                try:
-                    begun = first.record()
-                    for stream in others:  # only so are they recorded, too
-                        stream.wait_event(begun)
-                    events = self._launch_in_lanes(launches)
-                    for stream in others:
-                        events.append(stream.record())
-                        first.wait_event(events[-1])
-                except BaseException:
-                    # A recording that failed is ended all the same, and says only that it failed.
-                    with contextlib.suppress(*self.refusals):
-                        first.end_capture()
-                    raise
-                graph = first.end_capture()
-        finally:
-            if collecting:
-                gc.enable()
+        with self._recording, _uncollected(), first:
+            first.begin_capture()
+            try:
+                begun = first.record()
+                for stream in others:  # only so are they recorded, too
+                    stream.wait_event(begun)
+                events = self._launch_in_lanes(launches)
+                for stream in others:
+                    events.append(stream.record())
+                    first.wait_event(events[-1])
+            except BaseException:
+                # A recording that failed is ended all the same, and says only that it failed.
+                with contextlib.suppress(*self.refusals):
+                    first.end_capture()
+                raise
+            graph = first.end_capture()
         graph.upload()
         return graph.launch  # type: ignore[no-any-return]
 
@@ -225,3 +220,15 @@ class CupyDevice:
 def _device(number: int) -> CupyDevice:
     """Return the device of that number, which is the current one."""
     return CupyDevice()
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Keep the garbage collector off: freeing memory of CuPy may make calls that end a recording."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
