@@ -116,6 +116,7 @@ class Library:
         result = first @ numbers(second.T if told["TRANSB"] else second)
         (epilog,) = [name for name, place in self.Epilogue.items() if place == told["EPILOGUE"]]
         rows, columns = out.shape
+        assert (told["BIAS_POINTER"] or 0) % 16 == 0, "a misaligned vector ends all work on a GPU"
         if epilog.startswith(("BIAS", "RELU")) and "BIAS" in epilog:
             result = result + numbers(memory(told["BIAS_POINTER"], rows, out.dtype))[:, None]
         if "AUX" in epilog or epilog.startswith("DRELU"):
@@ -183,6 +184,18 @@ def test_training_is_numpys(name: str, dtype: str) -> None:
         np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-4 * np.abs(theirs).max())
     assert {"RELU_AUX_BIAS", "BIAS", "DRELU_BGRAD"} <= {product.epilog for product in device.products}
     assert min(device.multiplier.library.alignments) >= 16  # a worse one would be told of fewer algorithms
+
+
+@pytest.mark.skipif(COMPILER is None, reason=WHY_NOT)
+def test_biases_that_begin_anywhere_are_left_to_kernels() -> None:
+    backend = Emulated()
+    backend.device = Described()
+    given = ((64, 50, 60, 40, 10), 64, ADAM)
+    losses, weights = trained(backend, 3, *given)
+    expected, expected_weights = trained("numpy", 3, *given)
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)
+    for mine, theirs in zip(weights, expected_weights):
+        np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-4 * np.abs(theirs).max())
 
 
 @pytest.mark.skipif(COMPILER is None, reason=WHY_NOT)

@@ -24,6 +24,9 @@ WORKSPACE = 32 << 20
 """The most bytes that an algorithm may work in; what NVIDIA advises for Hopper."""
 ALIGNMENT = 64
 """Bytes in steps of which plans lay their memory out; within it a part of an arena begins anywhere."""
+VECTOR_ALIGNMENT = 16
+"""Bytes at multiples of which a bias or its gradient begins: an A100's epilogs have read biases so whatever was asked
+for (marian-nmt, prod.cpp), and a misaligned address ends all work on the GPU."""
 CANDIDATES = 4
 """The most algorithms that are tried for a product until one runs."""
 _R_32F, _R_64F, _R_16F, _R_16BF = 0, 1, 2, 14
@@ -94,6 +97,8 @@ class Multiplier:
             name: 0 if view is None else ALIGNMENT + view.place()[1] * view.dtype.itemsize
             for name, view in product.operands.items()
         }
+        if any(_alignment(addresses[name]) < VECTOR_ALIGNMENT for name in ("bias", "bias_gradient")):
+            return False
         layouts = map(_layout_of, (product.x, product.y, product.out))
         key = (product.sizes, product.compute, product.epilog, *layouts, *map(_alignment, addresses.values()))
         found = self._supported.get(key)
