@@ -33,6 +33,7 @@ def test_a_product_is_recorded_on_our_own_handle(cupy: Any) -> None:
     told = compiled.plan(x, w, b).explain()
     assert "1 launch a step" in told
     assert "refused" not in told
+    assert "RELU_BIAS" in told, "PyTorch uses this epilog: it was described wrongly"
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case[0] for case in CASES])
