@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 from graphdiff.plan.plan import RetraceError
-from graphdiff.plan.program import MOVES, Program, Variable, counted_flops, next_serial
+from graphdiff.plan.program import MOVES, Program, Variable, next_serial
 from graphdiff.plan.schedule import Call, Instruction, Schedule, Storage, View
 from graphdiff_cupy.grouping import Group, grouped
+from graphdiff_cupy.instructions import instruction
 from graphdiff_cupy.kernels import WIDTH, Kernel, write_kernel
 from graphdiff_cupy.lowering import Lowering
 from graphdiff_cupy.ordering import Access, Launch, accesses, lanes, waits
@@ -347,7 +347,7 @@ class Runner:
     @property
     def instructions(self) -> list[Instruction]:
         """What runs, launch by launch."""
-        return [_instruction(part) for part in self.parts]
+        return [instruction(part) for part in self.parts]
 
 
 def _name(place: int, group: Group) -> str:
@@ -383,34 +383,3 @@ def _stream_access(generator: int, writes: bool) -> Access:
 
 def _is_apart(root: Storage) -> bool:
     return root.private or root.kind == "constant"
-
-
-def _instruction(part: Part) -> Instruction:
-    reads, writes = (part.group.reads, part.group.writes) if isinstance(part, Kernel) else (part.reads, part.writes)
-    touched = {view.place(): math.prod(view.shape) * view.dtype.itemsize for view in (*reads, *writes)}
-    where, shape = _where(writes[-1]), writes[-1].shape
-    if isinstance(part, Kernel):
-        nodes = {node for unit in part.group.units for node in (*unit.members, unit.reduced) if node is not None}
-        flops = sum(counted_flops(node) for node in nodes if node.op is not None)
-        names = [_told(unit.outputs[-1].node) for unit in part.group.units]
-        return Instruction(f"{part.name}: {', '.join(names)}", "kernel", shape, where, flops, sum(touched.values()))
-    if isinstance(part, Product):
-        rows, columns, inner = part.sizes
-        text = f"cublasLt {part.epilog} {rows}×{inner} @ {inner}×{columns} in {part.compute}"
-        return Instruction(text, "matmul", part.out.shape, where, 2 * rows * columns * inner, sum(touched.values()))
-    assert part.node.op is not None
-    text = f"eager {part.node.op.name} ({part.reason})"
-    return Instruction(text, part.node.op.name, shape, where, counted_flops(part.node), sum(touched.values()))
-
-
-def _told(node: Any) -> str:
-    if isinstance(node, Copied):
-        return "copy"
-    return str(node.name or (node.op.name if node.op is not None else "number"))
-
-
-def _where(view: View) -> str:
-    root, shift = view.place()
-    if root.kind == "variable":
-        return f"variable {root.source.name or 'parameters'}"
-    return f"scratch {root.offset + shift * view.dtype.itemsize}" if not root.private else "kept"
