@@ -256,16 +256,21 @@ class Emulator:
     def pointer(self, base: Any) -> int:
         return int(base.ctypes.data)
 
-    def fill(self, target: Any, array: Any) -> None:
+    def fill(self, target: Any, array: Any, stream: Any) -> None:
         target[...] = array
 
-    def copy(self, array: Any) -> Any:
-        return np.array(array)
+    def like(self, array: Any) -> Any:
+        if self.limit is not None and array.nbytes > self.limit:
+            raise MemoryError(f"{array.nbytes} bytes")
+        return np.empty(array.shape, array.dtype)
 
     def upload(self, base: Any, words: Any) -> None:
         base[...] = words.view(np.uint8)
 
     # Launches
+
+    def stream_after(self, last: Any) -> Any:
+        return None
 
     def module(self, source: str, names: list[str]) -> dict[str, Any]:
         self.sources.append(source)

@@ -14,6 +14,7 @@ from graphdiff_cupy.units import Product
 from test_cupy_networks import ADAM, NETWORKS, trained
 
 import graphdiff as gd
+from graphdiff import errors
 
 DTYPES = {0: np.float32, 1: np.float64, 2: np.float16, 14: np.uint16}
 """NumPy's, by cudaDataType_t; it has no bf16, whose bits are kept."""
@@ -60,6 +61,7 @@ class Library:
         self.made: dict[int, Any] = {}
         self.count = 0
         self.alignments: set[int] = set()
+        self.refused: set[int] = set()  # the ranks of algorithms that cannot be launched
 
     def _new(self, thing: Any) -> int:
         self.count += 1
@@ -87,9 +89,11 @@ class Library:
     matmul_preference_set_attribute = matmul_desc_set_attribute
 
     def matmul_algo_get_heuristic(self, *given: int) -> None:
-        preference, count = given[6], given[9]
+        preference, wanted, results, count = given[6:]
         self.alignments.add(self.made[preference][self.MatmulPreferenceAttribute["MIN_ALIGNMENT_D_BYTES"]])
-        memory(count, 1, np.int32)[0] = 1
+        memory(count, 1, np.int32)[0] = wanted
+        memory(results, wanted, self.matmul_heuristic_result_dtype)["algo"]["data_"][:, 0] = range(wanted)
+        memory(results, wanted, self.matmul_heuristic_result_dtype)["workspace_size"] = 512 * np.arange(wanted)
 
     def _matrix(self, address: int, layout: int) -> Any:
         dtype, rows, columns, leading = self.made[layout]
@@ -98,7 +102,11 @@ class Library:
         return np.lib.stride_tricks.as_strided(flat, (rows, columns), (item, leading * item))
 
     def matmul(self, *given: int) -> None:
-        _, descriptor, alpha, a, a_layout, b, b_layout, beta, _, _, d, d_layout, _, _, _, stream = given
+        _, descriptor, alpha, a, a_layout, b, b_layout, beta, _, _, d, d_layout, algorithm, _, workspace, stream = given
+        rank = int(memory(algorithm, 1, self.matmul_heuristic_result_dtype["algo"])["data_"][0, 0])
+        assert workspace >= 512 * rank
+        if rank in self.refused:
+            raise self.cuBLASLtError("NOT_SUPPORTED")
         told = {name: self.made[descriptor].get(place) for name, place in self.MatmulDescAttribute.items()}
         assert memory(alpha, 1, self.made[descriptor]["scale"])[0] == 1
         assert memory(beta, 1, self.made[descriptor]["scale"])[0] == 0
@@ -108,6 +116,7 @@ class Library:
         result = first @ numbers(second.T if told["TRANSB"] else second)
         (epilog,) = [name for name, place in self.Epilogue.items() if place == told["EPILOGUE"]]
         rows, columns = out.shape
+        assert (told["BIAS_POINTER"] or 0) % 16 == 0, "a misaligned vector ends all work on a GPU"
         if epilog.startswith(("BIAS", "RELU")) and "BIAS" in epilog:
             result = result + numbers(memory(told["BIAS_POINTER"], rows, out.dtype))[:, None]
         if "AUX" in epilog or epilog.startswith("DRELU"):
@@ -178,6 +187,18 @@ def test_training_is_numpys(name: str, dtype: str) -> None:
 
 
 @pytest.mark.skipif(COMPILER is None, reason=WHY_NOT)
+def test_biases_that_begin_anywhere_are_left_to_kernels() -> None:
+    backend = Emulated()
+    backend.device = Described()
+    given = ((64, 50, 60, 40, 10), 64, ADAM)
+    losses, weights = trained(backend, 3, *given)
+    expected, expected_weights = trained("numpy", 3, *given)
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)
+    for mine, theirs in zip(weights, expected_weights):
+        np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-4 * np.abs(theirs).max())
+
+
+@pytest.mark.skipif(COMPILER is None, reason=WHY_NOT)
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_16_bits_are_described_and_stored(precision: str) -> None:
     results = []
@@ -191,6 +212,36 @@ def test_16_bits_are_described_and_stored(precision: str) -> None:
         assert mine == pytest.approx(theirs, rel=1e-3)
     for one, other in zip(results[0][1], results[1][1]):
         np.testing.assert_allclose(one, other, rtol=0, atol=3e-3)
+
+
+@pytest.mark.skipif(COMPILER is None, reason=WHY_NOT)
+def test_sums_of_rows_beside_a_product_stored_in_16_bits_are_not() -> None:
+    x, y, z = np.random.default_rng(0).normal(size=(3, 64, 64)).astype("float32")
+    backend = Emulated()
+    backend.device = Described()
+    with gd.use_backend(backend):
+        compiled = gd.compile(lambda x, y, z: ((x.T @ y) @ z, gd.sum(y, axis=0)), precision="bf16")
+        product, total = (found.numpy() for found in compiled(x, y, z))
+    np.testing.assert_allclose(total, y.sum(axis=0), rtol=0, atol=0.1)
+    np.testing.assert_allclose(product, x.T @ y @ z, rtol=0, atol=0.02 * np.abs(x.T @ y @ z).max())
+
+
+@pytest.mark.skipif(COMPILER is None, reason=WHY_NOT)
+def test_an_algorithm_that_cannot_be_launched_is_replaced_by_the_next() -> None:
+    x, y = np.random.default_rng(0).normal(size=(2, 80, 80))
+    backend = Emulated()
+    backend.device = device = Described()
+    device.multiplier.library.refused = {0, 1}
+    with gd.use_backend(backend):
+        compiled = gd.compile(lambda x, y: x @ y)
+        np.testing.assert_allclose(compiled(x, y).numpy(), x @ y, rtol=1e-11)
+        device.multiplier.library.refused = set(range(100))
+        with pytest.raises(
+            errors.BackendError, match=r"launches none of its 4 .*NOT_SUPPORTED.*80×80 @ 80×60.*precision="
+        ):
+            gd.compile(lambda x, y: x @ y)(x, y[:, :60])
+        with pytest.raises(errors.BackendError, match=r"with RELU\. Switch epilogs off"):
+            gd.compile(lambda x, y: gd.relu(x @ y))(x, y)
 
 
 VIEWS: dict[str, Callable[[Any], Any]] = {

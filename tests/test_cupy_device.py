@@ -1,6 +1,7 @@
 """What the device does around CuPy's calls, with CuPy's calls written down instead of made."""
 
 import gc
+from threading import Lock
 from types import SimpleNamespace
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 from graphdiff_cupy.device import CupyDevice
 from graphdiff_cupy.ordering import LANES, Access, Launch
+
+from graphdiff.errors import BackendError
 
 CURRENT = SimpleNamespace(ptr=77)
 
@@ -25,7 +28,7 @@ class Recording:
     """
 
     def __init__(self, notes: list[Any], current: list[Any]) -> None:
-        self.notes, self.current, self.after = notes, current, set[str]()
+        self.notes, self.current, self.after, self.ptr = notes, current, set[str](), 0
 
     def __enter__(self) -> None:
         self.current.append(self)
@@ -47,16 +50,18 @@ class Recording:
         if "refused" in self.notes:
             raise RefusedError("the recording was invalidated")
         return SimpleNamespace(
-            upload=lambda: self.notes.append("upload"), launch=lambda stream: self.notes.append(("launch", stream))
+            upload=lambda: self.notes.append("upload"), launch=lambda: self.notes.append(("launch", CURRENT))
         )
 
 
 @pytest.fixture
 def device() -> Any:
     made = CupyDevice.__new__(CupyDevice)
-    made.notes = []
+    made.notes, made.number = [], 0
     moves = made.notes
-    runtime = SimpleNamespace(memcpyDeviceToDevice=3, memcpyAsync=lambda *given: moves.append(("move", *given)))
+    runtime = SimpleNamespace(
+        getDevice=lambda: 0, memcpyDeviceToDevice=3, memcpyAsync=lambda *given: moves.append(("move", *given))
+    )
     made.cupy = SimpleNamespace(
         cuda=SimpleNamespace(runtime=runtime, get_current_stream=lambda: CURRENT), empty=OnDevice
     )
@@ -64,6 +69,7 @@ def device() -> Any:
     made._streams = [Recording(made.notes, made.current) for _ in range(LANES)]
     made.refusals = (RefusedError,)
     made._repeated = WeakKeyDictionary()
+    made._recording = Lock()
     return made
 
 
@@ -79,6 +85,37 @@ class OnDevice:
 
     def __setitem__(self, place: Any, value: Any) -> None:
         self.assigned = value
+
+    def reshape(self, shape: Any) -> Any:
+        assert shape == self.shape
+        return self
+
+
+def test_what_begins_anywhere_is_copied_to_where_many_bytes_are_read_at_once(device: Any) -> None:
+    """A misaligned read of 16 bytes ends all work on a GPU."""
+    made = OnDevice((3,), "float32", pointer=512)
+    device.cupy.asarray = device.cupy.ascontiguousarray = lambda array: array
+    device.cupy.array = lambda array: made
+    aligned, part = OnDevice((3,), "float32", pointer=1024), OnDevice((3,), "float32", pointer=1028)
+    assert device.ready(aligned) is aligned
+    assert device.ready(part) is made
+
+
+def test_another_stream_waits_for_what_the_last_one_was_given(device: Any) -> None:
+    first, second = Recording([], []), Recording([], [])
+    first.ptr, second.ptr = 1, 2
+    for stream in (first, first, second):
+        device.cupy.cuda.get_current_stream = lambda stream=stream: stream
+        last = None if stream is first and not first.after else first
+        assert device.stream_after(last) is stream
+        first.after.add("step")
+    assert second.after == {"step"}
+
+
+def test_a_plan_is_refused_on_another_gpu(device: Any) -> None:
+    device.cupy.cuda.runtime.getDevice = lambda: 1
+    with pytest.raises(BackendError, match=r"made for GPU 0.*Device\(0\)"):
+        device.stream_after(None)
 
 
 def launch(device: Any, name: str, lane: int, touches: list[Access]) -> Launch:
@@ -164,15 +201,14 @@ def test_a_launch_is_timed_by_the_device_over_many_of_it(device: Any) -> None:
 
 def test_memory_is_moved_by_its_bytes_and_converted_where_it_must_be(device: Any) -> None:
     target, same = OnDevice((3, 2), "float32", 10), OnDevice((3, 2), "float32", 20)
-    device.fill(target, same)
+    device.fill(target, same, CURRENT)
     assert device.notes == [("move", 10, 20, 24, 3, 77)]
     for other in (OnDevice((3, 2), "float64"), OnDevice((3, 2), "float32", contiguous=False)):
-        device.fill(target, other)
+        device.fill(target, other, CURRENT)
         assert target.assigned is other
     assert len(device.notes) == 1
-    copied = device.copy(same)
-    assert copied is not same
-    assert device.notes[1] == ("move", 1, 20, 24, 3, 77)
+    made = device.like(same)
+    assert (made.shape, made.dtype) == (same.shape, same.dtype)
 
 
 def test_pointers_are_given_to_kernels_by_value(device: Any) -> None:

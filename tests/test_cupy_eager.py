@@ -10,25 +10,38 @@ import numpy as np
 import pytest
 from cupy_stand_in import STAND_IN, StandIn
 from graphdiff_cupy import CupyBackend
+from strict_cupy import NAMESPACE, DeviceArray, lent
 from test_ops import CASES, every
 
 import graphdiff as gd
 from graphdiff import errors
 
 
+class Strict(StandIn):
+    name = "cupy-strict"
+    namespace = NAMESPACE
+
+    def special_functions(self) -> Any:
+        (erf,) = super().special_functions().values()
+        return {"erf": lambda x: lent(erf(x.held))}
+
+
+STRICT = Strict()
+
+
 @pytest.mark.parametrize("case", CASES, ids=[case[0] for case in CASES])
 def test_case_on_the_backends_own_code(case: Any) -> None:
     name, function, arguments = case
     expected = gd.jacobian(function, every(arguments), mode="reverse")(*arguments)
-    with gd.use_backend(STAND_IN), np.errstate(all="ignore"):
+    with gd.use_backend(STRICT), np.errstate(all="ignore"):
         value = function(*[gd.constant(argument) for argument in arguments])
         for mode in ("forward", "reverse"):
             computed = gd.jacobian(function, every(arguments), mode=mode)(*arguments)
             for mine, theirs in zip(computed, expected):
-                assert mine.backend is STAND_IN
+                assert mine.backend is STRICT
                 np.testing.assert_allclose(mine.numpy(), theirs.numpy(), rtol=1e-9, atol=1e-10)
-    assert value.backend is STAND_IN
-    assert isinstance(value.value, np.ndarray), f"{name}: a 0-d value is an array, not a number on the host"
+    assert value.backend is STRICT
+    assert isinstance(value.value, DeviceArray), f"{name}: a 0-d value is an array, not a number on the host"
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (2, 3)])
@@ -39,6 +52,26 @@ def test_adding_at_repeated_places(shape: tuple[int, ...]) -> None:
     with gd.use_backend(STAND_IN):
         found = gd.at(gd.zeros((3, *shape)), places).add(values)
     np.testing.assert_array_equal(found.numpy(), expected)
+
+
+def test_adding_up_keeps_small_numbers_beside_large_ones_and_infinities_where_they_are() -> None:
+    places = np.array([0, 2, 1, 0, 3, 2, 0])
+    values = np.array([1e20, np.inf, 1e-3, 1.0, 5.0, 1.0, -1e20])
+    with gd.use_backend(STRICT):
+        found = gd.at(gd.zeros(4), places).add(values).numpy()
+    np.testing.assert_allclose(found[1:], [1e-3, np.inf, 5.0], rtol=1e-12)
+
+
+@pytest.mark.parametrize("longest", [1, 2, 3, 8, 21])
+def test_long_runs_of_one_place_are_added_up(longest: int) -> None:
+    r = np.random.default_rng(longest)
+    places = r.permutation(np.repeat([4, 0, 3], [longest, 1, longest // 2]))
+    values = r.normal(size=places.size)
+    expected = np.zeros(5)
+    np.add.at(expected, places, values)
+    with gd.use_backend(STRICT):
+        found = gd.at(gd.zeros(5), places).add(values)
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-12)
 
 
 def test_tensors_on_two_devices_do_not_mix() -> None:

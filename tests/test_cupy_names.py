@@ -14,14 +14,15 @@ cuda.alloc_pinned_memory cuda.memory.OutOfMemoryError cuda.driver.CUDADriverErro
 cuda.runtime.CUDARuntimeError cuda.runtime.getDeviceCount cuda.runtime.getDeviceProperties cuda.runtime.memcpyAsync
 cuda.runtime.memcpyDeviceToDevice cuda.runtime.memcpyHostToDevice
 cuda.runtime.driverGetVersion cuda.runtime.runtimeGetVersion
-cuda.Device.compute_capability cuda.Device.synchronize
+cuda.runtime.getDevice cuda.Device.compute_capability cuda.Device.id cuda.Device.synchronize
 cuda.Event.record cuda.Event.synchronize
 cuda.Stream.begin_capture cuda.Stream.end_capture cuda.Stream.synchronize cuda.Stream.wait_event cuda.Stream.record
 cuda.graph.Graph.launch cuda.graph.Graph.upload
 RawModule.get_function RawKernel.attributes
 ndarray.data ndarray.flags ndarray.nbytes ndarray.strides ndarray.view ndarray.swapaxes
-cuda.MemoryPointer.ptr cuda.MemoryPointer.__add__
-add.reduceat argsort cumprod cumsum einsum linalg.inv linalg.solve nonzero
+cuda.MemoryPointer.ptr cuda.MemoryPointer.__add__ get_default_memory_pool
+cuda.MemoryPool.free_all_blocks cuda.MemoryPool.get_limit cuda.MemoryPool.set_limit cuda.MemoryPool.total_bytes
+argsort cumprod cumsum diff einsum linalg.inv linalg.solve nonzero
 """
 SIGNATURES = {
     "matmul": "light_handle compute_desc alpha a adesc b bdesc beta c cdesc d ddesc algo workspace "

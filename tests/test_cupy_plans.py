@@ -584,6 +584,36 @@ def test_out_of_memory_names_the_largest_buffers() -> None:
             step(np.ones((512, 512)))
 
 
+@pytest.mark.parametrize("limit", [1 << 10, 5 << 10, 1 << 20])
+def test_what_found_no_memory_changes_nothing_and_finds_some_later(limit: int) -> None:
+    backend = Emulated(limit=limit)
+    with gd.use_backend(backend):
+        w = gd.variable(np.ones(1000), name="w")
+
+        def step(x: Any) -> Any:
+            w.assign(w + 1)
+            return gd.outer(x, x + w)
+
+        compiled = gd.compile(step)
+        for _ in range(2):
+            with pytest.raises(errors.DeviceMemoryError, match="largest buffers"):
+                compiled(np.ones(1000))
+            np.testing.assert_array_equal(w.numpy(), np.ones(1000))
+        backend.device.limit = None
+        found = compiled(np.ones(1000)).numpy()
+        np.testing.assert_array_equal(found, np.full((1000, 1000), 3.0))
+        np.testing.assert_array_equal(w.numpy(), np.full(1000, 2.0))
+
+
+def test_indices_are_wide_enough_for_what_lies_nowhere_in_memory(emulated: Any) -> None:
+    x = np.ones(1 << 16, np.float32)
+    total = gd.compile(lambda x: gd.sum(gd.expand_dims(x, axis=0) * gd.expand_dims(x, axis=1)))
+    total.plan(x)
+    assert "typedef long long Count;" in emulated.device.sources[-1]
+    gd.compile(lambda x: gd.sum(x * x)).plan(x)
+    assert "typedef int Count;" in emulated.device.sources[-1]
+
+
 def test_an_unknown_pass_is_refused(emulated: Any) -> None:
     with pytest.raises(errors.CompileError, match=r"no pass 'tile'.*capture.*epilog.*fuse"):
         gd.compile(lambda x: x * 2, disable=("tile",))(np.ones(3))

@@ -6,7 +6,6 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Iterator
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -73,7 +72,7 @@ class Event:
 
 
 @pytest.fixture
-def on_an_emulated_gpu(gpu: Any, monkeypatch: Any, tmp_path: Path) -> Iterator[Path]:
+def on_an_emulated_gpu(gpu: Any, monkeypatch: Any, tmp_path: Path) -> Path:
     """Let the script find a GPU, measure little, and write to a folder, which is given."""
     cupy = ModuleType("cupy")
     cupy.__spec__ = ModuleSpec("cupy", None)
@@ -96,8 +95,8 @@ def on_an_emulated_gpu(gpu: Any, monkeypatch: Any, tmp_path: Path) -> Iterator[P
     small = [case for case in gpu.CASES if case.config.name == "B"]
     monkeypatch.setattr(gpu, "CASES", small)
     monkeypatch.setattr(sys, "argv", ["gpu", "--out", str(tmp_path), "--skip-tests"])
-    with gd.use_backend(emulated):  # arrays of CuPy's need no word of whose they are
-        yield tmp_path
+    monkeypatch.setattr(backend, "_current", [None])
+    return tmp_path
 
 
 @pytest.mark.skipif(COMPILER is None, reason=WHY_NOT)
@@ -132,3 +131,30 @@ def test_what_fails_is_told_and_costs_nothing_else(gpu: Any, on_an_emulated_gpu:
     text = (on_an_emulated_gpu / "gpu.md").read_text()
     assert "An epoch: MemoryError: no room for the examples" in text
     assert "cublasLt RELU_AUX_BIAS 64×64" in text
+
+
+@pytest.mark.skipif(COMPILER is None, reason=WHY_NOT)
+def test_a_step_that_cannot_be_measured_is_told_to_the_last_line(
+    gpu: Any, on_an_emulated_gpu: Path, monkeypatch: Any
+) -> None:
+    def refuse(*given: Any) -> Any:
+        raise RuntimeError("misaligned address")
+
+    monkeypatch.setattr(gpu, "EXAMPLES", 256)
+    monkeypatch.setattr(backend._instances["cupy"], "planner", refuse)
+    assert gpu.main() == 1
+    (figures,) = list(json.loads((on_an_emulated_gpu / "gpu.json").read_text())["figures"].values())[:1]
+    assert figures["graphdiff"]["missing"] == "RuntimeError: misaligned address"
+    assert "in refuse" in figures["graphdiff"]["traceback"]
+
+
+def test_tests_that_take_too_long_tell_what_failed_so_far(gpu: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    tests = tmp_path / "test_slow.py"
+    tests.write_text("import time\ndef test_wrong(): assert 1 == 2\ndef test_slow(): time.sleep(7)\n")
+    start = time.perf_counter()
+    assert not gpu.run_tests(tmp_path, str(tests), seconds=4)
+    assert time.perf_counter() - start < 20
+    log = (tmp_path / "tests.log").read_text()
+    assert "assert 1 == 2" in log
+    assert "not done after 4 s" in log

@@ -31,8 +31,6 @@ def kernels_for(xp: Any) -> Mapping[str, Callable[..., Any]]:
         "cumprod": lambda array, *, axis: xp.cumprod(array, axis),
         "einsum_op": lambda *operands, subscripts: xp.einsum(subscripts, *operands),
         "argsort": lambda array, *, axis: xp.argsort(array, axis=axis, kind="stable").astype("int64"),
-        "inv": xp.linalg.inv,
-        "solve": xp.linalg.solve,
     }
 
 
@@ -68,8 +66,9 @@ class _Indexing:
         order = xp.argsort(places, kind="stable")
         places, added = places[order], added[order]
         (starts,) = xp.nonzero(xp.concatenate([xp.ones(1, dtype=bool), places[1:] != places[:-1]]))
+        longest = int(xp.max(xp.diff(starts, append=added.size)))
         flat = result.reshape(-1)
-        flat[places[starts]] = xp.add.reduceat(added, starts)
+        flat[places[starts]] = _sums_from(xp, added, places, longest)[starts]
         return flat.reshape(shape)
 
     def label_weights(self, labels: Any, *, classes: int, value: float, dtype: Any) -> Any:
@@ -78,3 +77,25 @@ class _Indexing:
         weights = xp.where(column == xp.arange(classes), value, 0.0)
         inside = (column >= 0) & (column < classes)
         return xp.where(inside, weights, math.nan).astype(dtype)
+
+
+def _sums_from(xp: Any, values: Any, places: Any, longest: int) -> Any:
+    """Return for every value the sum of it and of those behind it that have the same place.
+
+    Sums of twice as many values each turn, since CuPy's `add.reduceat` takes differences of sums over all values: what
+    is small beside them is lost, and one infinity makes NaN of all that follows.
+
+    Parameters
+    ----------
+    xp : module
+    values, places : array, shape (n,)
+        Equal places lie side by side.
+    longest : int
+        How many equal places there are at most.
+    """
+    sums, step = xp.array(values), 1
+    while step < longest:
+        same = places[step:] == places[:-step]
+        sums[:-step] = sums[:-step] + xp.where(same, sums[step:], 0)
+        step *= 2
+    return sums

@@ -24,6 +24,11 @@ WORKSPACE = 32 << 20
 """The most bytes that an algorithm may work in; what NVIDIA advises for Hopper."""
 ALIGNMENT = 64
 """Bytes in steps of which plans lay their memory out; within it a part of an arena begins anywhere."""
+VECTOR_ALIGNMENT = 16
+"""Bytes at multiples of which a bias or its gradient begins: an A100's epilogs have read biases so whatever was asked
+for (marian-nmt, prod.cpp), and a misaligned address ends all work on the GPU."""
+CANDIDATES = 4
+"""The most algorithms that are tried for a product until one runs."""
 _R_32F, _R_64F, _R_16F, _R_16BF = 0, 1, 2, 14
 """cudaDataType_t."""
 _KINDS = {
@@ -92,24 +97,41 @@ class Multiplier:
             name: 0 if view is None else ALIGNMENT + view.place()[1] * view.dtype.itemsize
             for name, view in product.operands.items()
         }
+        if any(_alignment(addresses[name]) < VECTOR_ALIGNMENT for name in ("bias", "bias_gradient")):
+            return False
         layouts = map(_layout_of, (product.x, product.y, product.out))
         key = (product.sizes, product.compute, product.epilog, *layouts, *map(_alignment, addresses.values()))
         found = self._supported.get(key)
         if found is None:
-            found = self._supported[key] = _Problem(self, product, addresses).algorithm is not None
+            found = self._supported[key] = len(_Problem(self, product, addresses).algorithms) > 0
         return found
 
     def launch(self, product: Product, arrays: dict[str, Any], workspace: Workspace) -> Callable[[], None]:
-        """Return the launch of a product over arrays; it must run once before it is recorded, to load everything."""
+        """Return the launch of a product over arrays; it must run once before it is recorded, to load everything.
+
+        Raises
+        ------
+        BackendError
+            There is no algorithm; or none runs, at the first launch.
+        """
         addresses = {name: 0 if array is None else int(array.data.ptr) for name, array in arrays.items()}
         problem = _Problem(self, product, addresses)
-        if problem.algorithm is None:
-            rows, columns, inner = product.sizes
-            raise BackendError(
-                f"cuBLASLt has no algorithm for {rows}×{inner} @ {inner}×{columns} in {product.compute} with "
-                f'{product.epilog}. Switch epilogs off: compile(disable=["epilog"])'
-            )
+        if len(problem.algorithms) == 0:
+            raise _without_algorithm(product, "has no algorithm")
         return problem.launch(workspace)
+
+
+def _without_algorithm(product: Product, why: str) -> BackendError:
+    rows, columns, inner = product.sizes
+    alone = product.epilog == "DEFAULT"
+    mend = (
+        'Choose another precision, such as compile(precision="float32")'
+        if alone
+        else ('Switch epilogs off: compile(disable=["epilog"])')
+    )
+    return BackendError(
+        f"cuBLASLt {why} for {rows}×{inner} @ {inner}×{columns} in {product.compute} with {product.epilog}. {mend}"
+    )
 
 
 class _Problem:
@@ -129,7 +151,7 @@ class _Problem:
         rows, columns, _ = product.sizes
         self.d = self._layout(result, columns, rows, max(product.out.strides[0], columns))
         self._describe(turned_a, turned_b)
-        self.algorithm = self._choose()
+        self.algorithms = self._choose()
 
     def _matrix(self, view: View, kind: int) -> tuple[int, bool]:
         """Return the layout of an operand, and whether it must be transposed."""
@@ -164,7 +186,7 @@ class _Problem:
             self._set("EPILOGUE_AUX_LD", np.array(8 * product.mask.strides[0], np.int64))
 
     def _choose(self) -> Any:
-        """Return the algorithm that cuBLASLt thinks best, or None where it has none."""
+        """Return the algorithms that cuBLASLt thinks best, the best first; none where it has none."""
         library = self.owner.library
         preference = library.matmul_preference_create()
         settings = {"MAX_WORKSPACE_BYTES": np.array(WORKSPACE, np.uint64)}
@@ -175,37 +197,65 @@ class _Problem:
         for name, value in settings.items():
             attribute = int(library.MatmulPreferenceAttribute[name])
             library.matmul_preference_set_attribute(preference, attribute, value.ctypes.data, value.nbytes)
-        found = np.zeros(1, library.matmul_heuristic_result_dtype)
+        found = np.zeros(CANDIDATES, library.matmul_heuristic_result_dtype)
         count = np.zeros(1, np.int32)
         try:
             library.matmul_algo_get_heuristic(
-                self.owner.handle, self.descriptor, self.a, self.b, self.d, self.d, preference, 1,
+                self.owner.handle, self.descriptor, self.a, self.b, self.d, self.d, preference, CANDIDATES,
                 found.ctypes.data, count.ctypes.data,
             )  # fmt: skip
         except library.cuBLASLtError:  # it says "not supported" so
-            return None
+            return found[:0]
         finally:
             library.matmul_preference_destroy(preference)
-        return found if count[0] and found["state"][0] == 0 else None
+        found = found[: count[0]]
+        return found[found["state"] == 0]
 
     def launch(self, workspace: Workspace) -> Callable[[], None]:
         """Return the launch of the product in a workspace that it may share with others."""
-        workspace.ask(int(self.algorithm["workspace_size"][0]))
+        workspace.ask(self._works_in(0))
         one, zero = np.array(1, self.scale), np.array(0, self.scale)
-        owner, algorithm, addresses = self.owner, self.algorithm, self.addresses
+        owner, addresses = self.owner, self.addresses
         current = owner.cupy.cuda.get_current_stream
         multiply = functools.partial(
             owner.library.matmul, owner.handle, self.descriptor, one.ctypes.data,
             addresses["y"], self.a, addresses["x"], self.b, zero.ctypes.data,
             addresses["out"], self.d, addresses["out"], self.d,
-            algorithm["algo"].ctypes.data,
         )  # fmt: skip
         kept = (self, one, zero)  # cuBLASLt reads the descriptors and these numbers at every launch
+        chosen: list[int] = []
+
+        def attempt(place: int) -> None:
+            multiply(self._address_of(place), workspace.pointer, workspace.nbytes, current().ptr)
 
         def run(kept: Any = kept) -> None:
-            multiply(workspace.pointer, workspace.nbytes, current().ptr)
+            if chosen:
+                attempt(chosen[0])
+            else:
+                chosen.append(self._first_that_runs(attempt, workspace))
 
         return run
+
+    def _works_in(self, place: int) -> int:
+        """Return the bytes that an algorithm needs to work in."""
+        return int(self.algorithms["workspace_size"][place])
+
+    def _address_of(self, place: int) -> int:
+        algorithms = self.algorithms["algo"]
+        return int(algorithms.ctypes.data + place * algorithms.strides[0])
+
+    def _first_that_runs(self, attempt: Callable[[int], None], workspace: Workspace) -> int:
+        """Launch the product by the best algorithm that can be launched, and return that one's place."""
+        refused: Exception | None = None
+        for place in range(len(self.algorithms)):
+            workspace.ask(self._works_in(place))
+            try:
+                attempt(place)
+            except self.owner.library.cuBLASLtError as error:
+                refused = error
+            else:
+                return place
+        raise _without_algorithm(self.product, f"launches none of its {len(self.algorithms)} algorithms ({refused})")
 
 
 def _by_rows(view: View) -> bool:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from threading import Lock
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from graphdiff.errors import DeviceMemoryError
-from graphdiff_cupy.cublaslt import Multiplier, Workspace
+from graphdiff.errors import BackendError, DeviceMemoryError
+from graphdiff_cupy.cublaslt import ALIGNMENT, Multiplier, Workspace
 from graphdiff_cupy.nvrtc import compiled
 from graphdiff_cupy.ordering import LANES, Launch, waits
 from graphdiff_cupy.units import Product
@@ -41,25 +42,28 @@ def refusals() -> tuple[type[Exception], ...]:
 
 
 class CupyDevice:
-    """The current GPU through CuPy. Plans share one, with one handle for products."""
+    """The current GPU through CuPy. Plans on it share one of these, with one handle for products."""
 
     def __init__(self) -> None:
         import cupy
 
         self.cupy = cupy
+        self.number = cupy.cuda.Device().id
         self.out_of_memory = cupy.cuda.memory.OutOfMemoryError
         self.refusals = refusals()
         # Recording needs streams that do not wait for the default one; graphs are launched on the user's.
         self._streams = [cupy.cuda.Stream(non_blocking=True) for _ in range(LANES)]
+        self._recording = Lock()
         self._multiplier = Multiplier(cupy)
         self._repeated: WeakKeyDictionary[Launch, Callable[[], None]] = WeakKeyDictionary()
         self.architecture = f"sm_{cupy.cuda.Device().compute_capability}"
 
     @staticmethod
-    @cache
     def shared() -> CupyDevice:
-        """Return the device, made once."""
-        return CupyDevice()
+        """Return the current device, made once for each GPU."""
+        import cupy
+
+        return _device(cupy.cuda.Device().id)
 
     @staticmethod
     def exhausted(buffers: Sequence[tuple[str, int]], error: Exception) -> DeviceMemoryError:
@@ -77,8 +81,9 @@ class CupyDevice:
         return self.cupy.empty(nbytes, self.cupy.uint8)
 
     def ready(self, array: Any) -> Any:
-        """Return an array on the device, by rows."""
-        return self.cupy.ascontiguousarray(self.cupy.asarray(array)).reshape(array.shape)
+        """Return an array on the device, by rows, that begins where kernels may read many bytes at once."""
+        found = self.cupy.ascontiguousarray(self.cupy.asarray(array)).reshape(array.shape)
+        return self.cupy.array(found) if found.data.ptr % ALIGNMENT else found  # a part of another array
 
     def array(self, base: Any, start: int, shape: Any, strides: Any, dtype: Any) -> Any:
         """Return a part of an array's memory as an array."""
@@ -89,30 +94,43 @@ class CupyDevice:
         """Return the address of an array."""
         return int(base.data.ptr)
 
-    def fill(self, target: Any, array: Any) -> None:
-        """Copy an array to one of the plan's, by rows and without gaps, when the device gets there."""
+    def fill(self, target: Any, array: Any, stream: Any) -> None:
+        """Copy an array to one that lies by rows and without gaps, when the device gets there on a stream."""
         if array.flags.c_contiguous and array.dtype == target.dtype:
-            self._move(target, array)
+            # An assignment of CuPy's takes several times as long on the host.
+            runtime = self.cupy.cuda.runtime
+            kind = runtime.memcpyDeviceToDevice
+            runtime.memcpyAsync(target.data.ptr, array.data.ptr, array.nbytes, kind, stream.ptr)
         else:
             target[...] = array
 
-    def copy(self, array: Any) -> Any:
-        """Return a copy of one of the plan's arrays, made when the device gets there."""
-        made = self.cupy.empty(array.shape, array.dtype)
-        self._move(made, array)
-        return made
-
-    def _move(self, target: Any, source: Any) -> None:
-        """Copy memory: an assignment of CuPy's takes several times as long on the host."""
-        runtime, stream = self.cupy.cuda.runtime, self.cupy.cuda.get_current_stream()
-        kind = runtime.memcpyDeviceToDevice
-        runtime.memcpyAsync(target.data.ptr, source.data.ptr, source.nbytes, kind, stream.ptr)
+    def like(self, array: Any) -> Any:
+        """Reserve memory for an array of the shape and dtype of another."""
+        return self.cupy.empty(array.shape, array.dtype)
 
     def upload(self, base: Any, words: Any) -> None:
         """Copy a few words from the host, without waiting."""
         base[...] = self.cupy.asarray(words).view(self.cupy.uint8)
 
     # Launches ---------------------------------------------------------------------------------------------------------
+
+    def stream_after(self, last: Any) -> Any:
+        """Return the current stream; what it is given from now on waits for what `last` was given.
+
+        Raises
+        ------
+        BackendError
+            Another GPU is the current one.
+        """
+        if self.cupy.cuda.runtime.getDevice() != self.number:
+            raise BackendError(
+                f"the plan was made for GPU {self.number}, and another one is current. "
+                f"Call it within `with cupy.cuda.Device({self.number}):`"
+            )
+        stream = self.cupy.cuda.get_current_stream()
+        if last is not None and last.ptr != stream.ptr:
+            stream.wait_event(last.record())
+        return stream
 
     def module(self, source: str, names: Sequence[str]) -> dict[str, Any]:
         """Compile and load kernels."""
@@ -143,8 +161,7 @@ class CupyDevice:
     def record(self, launches: Sequence[Launch]) -> Callable[[], None]:
         """Return launches as one CUDA graph, launched on whatever stream is current then.
 
-        Every lane is recorded on a stream of its own. The garbage collector is off meanwhile: freeing memory of CuPy
-        may make calls that end the recording.
+        Every lane is recorded on a stream of its own, for one plan at a time.
 
         Raises
         ------
@@ -152,30 +169,24 @@ class CupyDevice:
             One of `refusals`: something among the launches cannot be recorded.
         """
         first, *others = (self._streams[lane] for lane in sorted({0, *(launch.lane for launch in launches)}))
-        collecting = gc.isenabled()
-        gc.disable()
-        try:
-            with first:
-                first.begin_capture()
-                try:
-                    begun = first.record()
-                    for stream in others:  # only so are they recorded, too
-                        stream.wait_event(begun)
-                    events = self._launch_in_lanes(launches)
-                    for stream in others:
-                        events.append(stream.record())
-                        first.wait_event(events[-1])
-                except BaseException:
-                    # A recording that failed is ended all the same, and says only that it failed.
-                    with contextlib.suppress(*self.refusals):
-                        first.end_capture()
-                    raise
-                graph = first.end_capture()
-        finally:
-            if collecting:
-                gc.enable()
+        with self._recording, _uncollected(), first:
+            first.begin_capture()
+            try:
+                begun = first.record()
+                for stream in others:  # only so are they recorded, too
+                    stream.wait_event(begun)
+                events = self._launch_in_lanes(launches)
+                for stream in others:
+                    events.append(stream.record())
+                    first.wait_event(events[-1])
+            except BaseException:
+                # A recording that failed is ended all the same, and says only that it failed.
+                with contextlib.suppress(*self.refusals):
+                    first.end_capture()
+                raise
+            graph = first.end_capture()
         graph.upload()
-        return lambda: graph.launch(stream=self.cupy.cuda.get_current_stream())
+        return graph.launch  # type: ignore[no-any-return]
 
     def _launch_in_lanes(self, launches: Sequence[Launch]) -> list[Any]:
         """Launch each on its lane's stream; return the events between streams, which must outlive the recording."""
@@ -203,3 +214,21 @@ class CupyDevice:
         end.record()
         end.synchronize()
         return round(1e6 * self.cupy.cuda.get_elapsed_time(begin, end) / count)
+
+
+@cache
+def _device(number: int) -> CupyDevice:
+    """Return the device of that number, which is the current one."""
+    return CupyDevice()
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Keep the garbage collector off: freeing memory of CuPy may make calls that end a recording."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()

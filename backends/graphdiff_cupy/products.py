@@ -28,7 +28,8 @@ def multiply(lowering: Lowering, epilog: Epilog) -> None:
     node = epilog.product
     compute = "float64" if node.dtype.itemsize == 8 else lowering.precision
     x, y = (operand_of(lowering, operand, compute) for operand in node.inputs)
-    narrow = compute in CASTS and only_multiplied(lowering, epilog.end)
+    # The sums beside a product have the type of its result.
+    narrow = compute in CASTS and epilog.total is None and only_multiplied(lowering, epilog.end)
     out = lowering.placed.get(epilog.end) or lowering.new(epilog.end)
     if narrow:
         out = replace(out, storage=Storage(node.size, NARROW), shift=0, dtype=NARROW)

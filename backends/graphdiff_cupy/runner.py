@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 from graphdiff.plan.plan import RetraceError
-from graphdiff.plan.program import MOVES, Program, Variable, counted_flops, next_serial
+from graphdiff.plan.program import MOVES, Program, Variable, next_serial
 from graphdiff.plan.schedule import Call, Instruction, Schedule, Storage, View
 from graphdiff_cupy.grouping import Group, grouped
+from graphdiff_cupy.instructions import instruction
 from graphdiff_cupy.kernels import WIDTH, Kernel, write_kernel
 from graphdiff_cupy.lowering import Lowering
 from graphdiff_cupy.ordering import Access, Launch, accesses, lanes, waits
@@ -76,9 +76,11 @@ class Runner:
         self._capture = "capture" not in disable
         self.notes = self._noted(disable, precision, schedule)
         self._functions = device.module(self.source, [*[kernel.name for kernel in self.kernels], *self._turn_names()])
+        self._workspace: Any = None
         self._memory: dict[Storage, Any] = {}
         self._streams: dict[int, Any] = {}
         self._workspaces: dict[int, Any] = {}
+        self._stream: Any = None
         self._moved = -1
         self._segments: list[Callable[[], None]] = []
         self._together: Callable[[], None] | None = None
@@ -102,16 +104,11 @@ class Runner:
 
     def _allocate(self) -> None:
         """Reserve all memory, once."""
-        try:
-            self._workspace = self.device.empty(max(self._schedule.workspace, 1))
-            for view in self._lowered.arguments:
-                self._memory[view.storage] = self.device.empty(max(view.storage.nbytes, 1))
-            for generator in self._draws:
-                self._streams[generator] = self.device.empty(8 * WORDS)
-        except self.device.out_of_memory as error:
-            self._memory.clear()
-            self._streams.clear()
-            raise self.device.exhausted(self._buffers(), error) from error
+        self._workspace = self.device.empty(max(self._schedule.workspace, 1))
+        for view in self._lowered.arguments:
+            self._memory[view.storage] = self.device.empty(max(view.storage.nbytes, 1))
+        for generator in self._draws:
+            self._streams[generator] = self.device.empty(8 * WORDS)
 
     def _base(self, root: Storage) -> tuple[Any, int]:
         """Return the array behind a storage, and the byte where it begins there."""
@@ -164,12 +161,9 @@ class Runner:
 
         Nothing is there yet for them to read; what they write is written again before anybody reads it.
         """
-        try:
-            for part, launch in zip(self.parts, self._launches, strict=True):
-                if isinstance(part, Product):
-                    launch.run()
-        except self.device.out_of_memory as error:
-            raise self.device.exhausted(self._buffers(), error) from error
+        for part, launch in zip(self.parts, self._launches, strict=True):
+            if isinstance(part, Product):
+                launch.run()
 
     def _launch_of(self, part: Part, lane: int) -> Callable[[], None]:
         if isinstance(part, Kernel):
@@ -246,8 +240,33 @@ class Runner:
         return self.many(1, *arrays)
 
     def many(self, count: int, *arrays: Any) -> list[Any]:
-        """Run several steps on the same arguments; return the outputs of the last."""
-        self._begin(arrays)
+        """Run several steps on the same arguments; return the outputs of the last.
+
+        Raises
+        ------
+        DeviceMemoryError
+            The device has too little memory left; the plan then holds none.
+        """
+        try:
+            self._begin(arrays)
+            results = self._results()  # before the step changes anything
+            self._step(count)
+            return self._end(count, results)
+        except self.device.out_of_memory as error:
+            raise self._without_memory(error) from error
+
+    def _without_memory(self, error: Exception) -> Exception:
+        """Give all memory back, and return the error that says what the plan needs."""
+        told = self.device.exhausted(self._buffers(), error)
+        self._segments, self._launches, self._together, self._workspace = [], [], None, None
+        self._arguments, self._outputs, self._gradients = [], [], []
+        for held in (self._memory, self._streams, self._workspaces):
+            held.clear()
+        self._moved = -1
+        return told
+
+    def _step(self, count: int) -> None:
+        """Run several steps on what lies in the plan's memory."""
         turns = count
         if len(self._segments) == 1 and count >= TOGETHER and self._capture:
             if self._together is None:
@@ -258,28 +277,34 @@ class Runner:
         for _ in range(turns):
             for segment in self._segments:
                 segment()
-        return self._end(count)
 
     def _begin(self, arrays: tuple[Any, ...]) -> None:
+        self._stream = stream = self.device.stream_after(self._stream)
         if self._moved != MOVES[0]:
             self._bind()
         for place, array in zip(self._arguments, arrays, strict=True):
-            self.device.fill(place, array)
+            self.device.fill(place, array, stream)
         for key, (generator, _) in self._draws.items():
             self.device.upload(self._streams[key], words_of(generator))
 
-    def _end(self, count: int) -> list[Any]:
+    def _results(self) -> list[Any]:
+        """Return memory for the outputs and the gradients."""
+        return [self.device.like(array) for array in (*self._outputs, *(array for _, array in self._gradients))]
+
+    def _end(self, count: int, results: list[Any]) -> list[Any]:
         for generator, drawn in self._draws.values():
             advance(generator, drawn * count)
-        outputs = [self.device.copy(array) for array in self._outputs]
+        kept = (*self._outputs, *(array for _, array in self._gradients))
+        for result, array in zip(results, kept, strict=True):
+            self.device.fill(result, array, self._stream)
         if self.program.updates:
             serial = next_serial()
             for clock in {id(variable.clock): variable.clock for variable in self.program.updates}.values():
                 clock[0] = serial
                 clock[1] += count
-        for variable, array in self._gradients:
-            variable.grad = self.device.copy(array)
-        return outputs
+        for (variable, _), gradient in zip(self._gradients, results[len(self._outputs) :], strict=True):
+            variable.grad = gradient
+        return results[: len(self._outputs)]
 
     def timed(self, *arrays: Any) -> tuple[list[int], int]:
         """Run once, part by part; return the nanoseconds that the device takes for every part, and for all."""
@@ -290,7 +315,7 @@ class Runner:
         ]
         for launch in self._turn_launches():
             launch.run()
-        self._end(1)
+        self._end(1, self._results())
         return each, sum(each)
 
     # Reports ----------------------------------------------------------------------------------------------------------
@@ -322,7 +347,7 @@ class Runner:
     @property
     def instructions(self) -> list[Instruction]:
         """What runs, launch by launch."""
-        return [_instruction(part) for part in self.parts]
+        return [instruction(part) for part in self.parts]
 
 
 def _name(place: int, group: Group) -> str:
@@ -337,7 +362,9 @@ def _name(place: int, group: Group) -> str:
 def _count_type(groups: list[Any]) -> str:
     """Return the type of indices: 32 bits wherever they are enough, since divisions are quicker."""
     views = [view for each in groups for view in (*each.reads, *each.writes)]
-    large = any(view.place()[0].size >= 1 << 30 for view in views)
+    # What is put together need not lie in memory, and can be more than anything that does.
+    counts = [unit.work for each in groups if isinstance(each, Group) for unit in each.units]
+    large = any(count >= 1 << 30 for count in [*counts, *(view.place()[0].size for view in views)])
     return f"typedef {'long long' if large else 'int'} Count;"
 
 
@@ -356,34 +383,3 @@ def _stream_access(generator: int, writes: bool) -> Access:
 
 def _is_apart(root: Storage) -> bool:
     return root.private or root.kind == "constant"
-
-
-def _instruction(part: Part) -> Instruction:
-    reads, writes = (part.group.reads, part.group.writes) if isinstance(part, Kernel) else (part.reads, part.writes)
-    touched = {view.place(): math.prod(view.shape) * view.dtype.itemsize for view in (*reads, *writes)}
-    where, shape = _where(writes[-1]), writes[-1].shape
-    if isinstance(part, Kernel):
-        nodes = {node for unit in part.group.units for node in (*unit.members, unit.reduced) if node is not None}
-        flops = sum(counted_flops(node) for node in nodes if node.op is not None)
-        names = [_told(unit.outputs[-1].node) for unit in part.group.units]
-        return Instruction(f"{part.name}: {', '.join(names)}", "kernel", shape, where, flops, sum(touched.values()))
-    if isinstance(part, Product):
-        rows, columns, inner = part.sizes
-        text = f"cublasLt {part.epilog} {rows}×{inner} @ {inner}×{columns} in {part.compute}"
-        return Instruction(text, "matmul", part.out.shape, where, 2 * rows * columns * inner, sum(touched.values()))
-    assert part.node.op is not None
-    text = f"eager {part.node.op.name} ({part.reason})"
-    return Instruction(text, part.node.op.name, shape, where, counted_flops(part.node), sum(touched.values()))
-
-
-def _told(node: Any) -> str:
-    if isinstance(node, Copied):
-        return "copy"
-    return str(node.name or (node.op.name if node.op is not None else "number"))
-
-
-def _where(view: View) -> str:
-    root, shift = view.place()
-    if root.kind == "variable":
-        return f"variable {root.source.name or 'parameters'}"
-    return f"scratch {root.offset + shift * view.dtype.itemsize}" if not root.private else "kept"
