@@ -176,8 +176,13 @@ class Compiled:
         try:
             hash(signature)
         except TypeError as error:
+            strange = next(
+                (leaf for leaf in leaves if isinstance(leaf, _Static) and not _is_hashable(leaf.value)), None
+            )
+            kind = "" if strange is None else f" of type {_full_name(type(strange.value))}"
             raise CompileError(
-                f"an argument can be neither traced nor hashed: {error}. A table is traced as numpy.asarray(table)"
+                f"an argument{kind} can be neither traced nor hashed: {error}. A table is traced as "
+                f"numpy.asarray(table); an array of another library than {backend.name}'s under gd.use_backend"
             ) from error
         return signature, leaves, structure, backend
 
@@ -292,6 +297,18 @@ def _entry(leaf: Any, backend: Backend) -> tuple[Any, tuple[Any, ...]]:
     if dtype.kind not in "biufc":
         raise CompileError(f"an argument of {dtype} data cannot be traced: numbers and booleans only")
     return leaf, ("array", tuple(leaf.shape), dtype)
+
+
+def _is_hashable(value: Any) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
+
+
+def _full_name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _frozen(structure: Structure) -> Any:
