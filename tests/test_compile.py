@@ -226,9 +226,7 @@ def test_methods_can_be_compiled() -> None:
 
 def test_what_cannot_be_traced_is_refused() -> None:
     identity = gd.compile(lambda x: x)
-    with pytest.raises(
-        errors.CompileError, match=r"of type .*Table can be neither traced nor hashed.*numpy\.asarray.*use_backend"
-    ):
+    with pytest.raises(errors.CompileError, match=r"builtins\.set can be neither.*numpy\.asarray.*use_backend"):
         identity({1, 2})
     with pytest.raises(errors.CompileError, match="numbers and booleans only"):
         identity(np.array(["a"]))

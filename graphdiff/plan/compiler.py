@@ -176,12 +176,12 @@ class Compiled:
         try:
             hash(signature)
         except TypeError as error:
-            strange = next(
-                (leaf for leaf in leaves if isinstance(leaf, _Static) and not _is_hashable(leaf.value)), None
-            )
-            kind = "" if strange is None else f" of type {_full_name(type(strange.value))}"
+            strange = [
+                type(leaf.value) for leaf in leaves if isinstance(leaf, _Static) and not _is_hashable(leaf.value)
+            ]
+            kinds = " and ".join(f"{kind.__module__}.{kind.__qualname__}" for kind in dict.fromkeys(strange))
             raise CompileError(
-                f"an argument{kind} can be neither traced nor hashed: {error}. A table is traced as "
+                f"an argument of type {kinds} can be neither traced nor hashed: {error}. A table is traced as "
                 f"numpy.asarray(table); an array of another library than {backend.name}'s under gd.use_backend"
             ) from error
         return signature, leaves, structure, backend
@@ -305,10 +305,6 @@ def _is_hashable(value: Any) -> bool:
     except TypeError:
         return False
     return True
-
-
-def _full_name(kind: type) -> str:
-    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _frozen(structure: Structure) -> Any:
