@@ -17,6 +17,7 @@ from graphdiff.op import FUNCTIONS, OPS, Elementwise
 
 WITHIN = {
     "einsum_op",
+    "gelu_tanh_slope",
     "getitem",
     "index_set",
     "label_weights",

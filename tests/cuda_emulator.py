@@ -6,6 +6,7 @@ is installed.
 """
 
 import ctypes
+import math
 import re
 import shutil
 import subprocess
@@ -340,21 +341,35 @@ def narrowed(array: Any, compute: str) -> Any:
     return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
 
 
-def multiply(product: Product, x: Any, y: Any, out: Any, bias: Any, mask: Any, bias_gradient: Any) -> None:
+def gelu_inner(x: Any) -> Any:
+    return np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))
+
+
+def gelu_slope(x: Any) -> Any:
+    inner = gelu_inner(x)
+    return 0.5 * (1 + inner) + 0.5 * x * (1 - inner**2) * math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * x**2)
+
+
+def multiply(product: Product, x: Any, y: Any, out: Any, bias: Any, aux: Any, bias_gradient: Any) -> None:
     """Do what a product's epilog says."""
     x, y = widened(x, product.compute), widened(y, product.compute)
     narrow = out.dtype == np.uint16
     bias = widened(bias, product.compute) if narrow and bias is not None else bias
     result = (x @ y) if bias is None else x @ y + bias
-    columns = out.shape[1]
-    if product.relu:
-        if mask is not None:
-            mask[...] = 0
+    if product.activation == "RELU":
+        if aux is not None:
+            aux[...] = 0
             bits = np.packbits(result > 0, axis=1)
-            mask[:, : bits.shape[1]] = bits
+            aux[:, : bits.shape[1]] = bits
         result = np.maximum(result, 0)
-    elif mask is not None:
-        result = np.where(np.unpackbits(mask, axis=1)[:, :columns] > 0, result, 0)
+    elif product.activation == "GELU":
+        if aux is not None:
+            aux[...] = result
+        result = 0.5 * result * (1 + gelu_inner(result))
+    if product.derivative == "RELU":
+        result = np.where(np.unpackbits(aux, axis=1)[:, : out.shape[1]] > 0, result, 0)
+    elif product.derivative == "GELU":
+        result = result * gelu_slope(aux)
     if bias_gradient is not None:
-        bias_gradient[...] = (result if mask is not None else y).sum(axis=0)
+        bias_gradient[...] = (result if product.derivative else y).sum(axis=0)
     out[...] = narrowed(result, product.compute) if narrow else result

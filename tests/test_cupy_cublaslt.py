@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cuda_emulator import COMPILER, WHY_NOT, Emulator, narrowed, widened
+from cuda_emulator import COMPILER, WHY_NOT, Emulator, gelu_inner, gelu_slope, narrowed, widened
 from cupy_stand_in import Emulated
 from graphdiff_cupy.cublaslt import Multiplier, Workspace
 from graphdiff_cupy.units import Product
@@ -54,7 +54,10 @@ class Library:
     MatmulPreferenceAttribute = Names(
         "MAX_WORKSPACE_BYTES MIN_ALIGNMENT_A_BYTES MIN_ALIGNMENT_B_BYTES MIN_ALIGNMENT_C_BYTES MIN_ALIGNMENT_D_BYTES"
     )
-    Epilogue = Names("DEFAULT BIAS RELU RELU_BIAS RELU_AUX RELU_AUX_BIAS DRELU DRELU_BGRAD BGRADA")
+    Epilogue = Names(
+        "DEFAULT BIAS RELU RELU_BIAS RELU_AUX RELU_AUX_BIAS DRELU DRELU_BGRAD BGRADA "
+        "GELU GELU_BIAS GELU_AUX GELU_AUX_BIAS DGELU DGELU_BGRAD"
+    )
     matmul_heuristic_result_dtype = np.dtype(RESULT)
 
     def __init__(self) -> None:
@@ -117,21 +120,27 @@ class Library:
         (epilog,) = [name for name, place in self.Epilogue.items() if place == told["EPILOGUE"]]
         rows, columns = out.shape
         assert (told["BIAS_POINTER"] or 0) % 16 == 0, "a misaligned vector ends all work on a GPU"
-        if epilog.startswith(("BIAS", "RELU")) and "BIAS" in epilog:
+        if "BIAS" in epilog:
             result = result + numbers(memory(told["BIAS_POINTER"], rows, out.dtype))[:, None]
-        if "AUX" in epilog or epilog.startswith("DRELU"):
-            assert told["EPILOGUE_AUX_LD"] % 128 == 0
+        activation = "GELU" if "GELU" in epilog else "RELU" if "RELU" in epilog else ""
+        if activation and ("AUX" in epilog or epilog.startswith("D")):
             assert told["EPILOGUE_AUX_POINTER"] % 16 == 0
-            stride = told["EPILOGUE_AUX_LD"] // 8
-            bits = memory(told["EPILOGUE_AUX_POINTER"], stride * columns, np.uint8).reshape(columns, stride)
+            assert told["EPILOGUE_AUX_LD"] % (128 if activation == "RELU" else 8) == 0
+            stride = told["EPILOGUE_AUX_LD"] // (8 if activation == "RELU" else 1)
+            kind = np.uint8 if activation == "RELU" else out.dtype
+            aux = memory(told["EPILOGUE_AUX_POINTER"], stride * columns, kind).reshape(columns, stride)
             if "AUX" in epilog:
-                packed = np.packbits(result.T > 0, axis=1, bitorder="little")
-                bits[:, : packed.shape[1]] = packed
+                kept = np.packbits(result.T > 0, axis=1, bitorder="little") if activation == "RELU" else result.T
+                aux[:, : kept.shape[1]] = kept
+            elif activation == "RELU":
+                result = result * np.unpackbits(aux, axis=1, bitorder="little")[:, :rows].T
             else:
-                result = result * np.unpackbits(bits, axis=1, bitorder="little")[:, :rows].T
+                result = result * gelu_slope(aux[:, :rows].T)
         if epilog.startswith("RELU"):
             result = np.maximum(result, 0)
-        if epilog == "DRELU_BGRAD":
+        if epilog.startswith("GELU"):
+            result = 0.5 * result * (1 + gelu_inner(result))
+        if epilog.endswith("_BGRAD"):
             memory(told["BIAS_POINTER"], rows, out.dtype)[...] = result.sum(axis=1)
         if epilog == "BGRADA":
             memory(told["BIAS_POINTER"], rows, out.dtype)[...] = first.sum(axis=1)
@@ -172,17 +181,21 @@ class Described(Emulator):
 
 
 @pytest.mark.skipif(COMPILER is None, reason=WHY_NOT)
-@pytest.mark.parametrize(("name", "dtype"), [("B", "float32"), ("B", "float64"), ("D", "float32")])
-def test_training_is_numpys(name: str, dtype: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "dtype", "activation"),
+    [("B", "float32", "relu"), ("B", "float64", "relu"), ("D", "float32", "relu"), ("B", "float32", "gelu_tanh")],
+)
+def test_training_is_numpys(name: str, dtype: str, activation: str) -> None:
     backend = Emulated()
     backend.device = device = Described()
     sizes, batch = NETWORKS[name]
-    losses, weights = trained(backend, 3, sizes, batch, ADAM, dtype=dtype)
-    expected, expected_weights = trained("numpy", 3, sizes, batch, ADAM, dtype=dtype)
+    losses, weights = trained(backend, 3, sizes, batch, ADAM, dtype=dtype, activation=activation)
+    expected, expected_weights = trained("numpy", 3, sizes, batch, ADAM, dtype=dtype, activation=activation)
     np.testing.assert_allclose(losses, expected, rtol=1e-5)
     for mine, theirs in zip(weights, expected_weights):
         np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-4 * np.abs(theirs).max())
-    assert {"RELU_AUX_BIAS", "BIAS", "DRELU_BGRAD"} <= {product.epilog for product in device.products}
+    name = activation[:4].upper()
+    assert {f"{name}_AUX_BIAS", "BIAS", f"D{name}_BGRAD"} <= {product.epilog for product in device.products}
     assert min(device.multiplier.library.alignments) >= 16  # a worse one would be told of fewer algorithms
 
 

@@ -98,7 +98,9 @@ def test_cublaslt_has_the_settings_and_epilogs_that_are_used(library: Any) -> No
         assert name in library.MatmulDescAttribute.__members__
     for name in ("MAX_WORKSPACE_BYTES", *(f"MIN_ALIGNMENT_{letter}_BYTES" for letter in "ABCD")):
         assert name in library.MatmulPreferenceAttribute.__members__
-    for name in ("DEFAULT", "BIAS", "RELU", "RELU_BIAS", "RELU_AUX", "RELU_AUX_BIAS", "DRELU", "DRELU_BGRAD", "BGRADA"):
+    ways = [f"{name}{more}" for name in ("RELU", "GELU") for more in ("", "_BIAS", "_AUX", "_AUX_BIAS")]
+    slopes = [f"D{name}{more}" for name in ("RELU", "GELU") for more in ("", "_BGRAD")]
+    for name in ("DEFAULT", "BIAS", "BGRADA", *ways, *slopes):
         assert name in library.Epilogue.__members__
     assert issubclass(library.cuBLASLtError, Exception)
     assert library.matmul_heuristic_result_dtype["algo"].itemsize == 64

@@ -325,6 +325,39 @@ def test_epilogs_and_what_is_done_where_there_are_none(support: str) -> None:
         np.testing.assert_allclose(mine.numpy(), theirs.numpy(), rtol=1e-4, atol=1e-4)
 
 
+GELUS: dict[str, tuple[set[str] | None, list[str]]] = {
+    "all": (None, ["GELU_AUX_BIAS", "DGELU_BGRAD"]),
+    "no derivatives": ({"GELU_AUX_BIAS", "BIAS"}, ["GELU_AUX_BIAS"]),
+    "no activations": ({"BIAS"}, ["BIAS"]),
+    "none": (set(), []),
+}
+
+
+@pytest.mark.parametrize("support", GELUS)
+@pytest.mark.parametrize("more", [False, True])
+def test_gelu_and_its_derivative_come_with_products(support: str, more: bool) -> None:
+    epilogs, expected = GELUS[support]
+
+    def loss(x: Any, w: Any, b: Any, v: Any) -> Any:
+        before = x @ w + b
+        after = gd.gelu_tanh(before)
+        return gd.sum(after @ v) + (gd.sum(before * before) if more else 0.0)
+
+    slopes = gd.value_and_grad(loss, argnums=(1, 2, 3))
+    reference = slopes(*layers("float64"))
+    with gd.use_backend(Emulated(epilogs=epilogs)):
+        leaves = [gd.constant(leaf.numpy()) for leaf in layers()]
+        compiled = gd.compile(slopes)
+        value, gradients = compiled(*leaves)
+    products = [part for part in compiled.plans[0]._runner.parts if isinstance(part, Product)]
+    found = [product.epilog for product in products if product.epilog != "DEFAULT"]
+    assert more or found == expected
+    assert not more or found[:1] == expected[:1]
+    np.testing.assert_allclose(value.numpy(), reference[0].numpy(), rtol=1e-4)
+    for mine, theirs in zip(gradients, reference[1]):
+        np.testing.assert_allclose(mine.numpy(), theirs.numpy(), rtol=1e-4, atol=1e-3)
+
+
 def test_the_sum_of_the_right_operands_rows_comes_with_the_product() -> None:
     r = np.random.default_rng(0)
     x, g = r.normal(size=(50, 60)).astype("f"), r.normal(size=(50, 40)).astype("f")

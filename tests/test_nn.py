@@ -17,6 +17,7 @@ ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     "tanh": np.tanh,
     "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
     "gelu": lambda x: x * 0.5 * (1 + erf(x / np.sqrt(2))),
+    "gelu_tanh": lambda x: x * 0.5 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),
     "elu": lambda x: np.where(x > 0, x, np.exp(x) - 1),
     "leaky_relu": lambda x: np.where(x > 0, x, 0.01 * x),
     "softplus": lambda x: np.log1p(np.exp(x)),

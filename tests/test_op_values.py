@@ -1,5 +1,6 @@
 """Values, shapes and dtypes of every function against NumPy's, eager and as pure graph, for arrays of every layout."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -520,6 +521,13 @@ NUMPY_NAMES = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "atan2": "a
 NUMPY_NAMES |= {"asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh"}
 
 
+def gelu_tanh_slope(x: Any) -> Any:
+    """The derivative of x/2·(1 + tanh u), in hyperbolic functions."""
+    factor = math.sqrt(2 / math.pi)
+    u = factor * (x + 0.044715 * x * x * x)
+    return 0.5 + 0.5 * np.tanh(u) + 0.5 * x / np.cosh(u) ** 2 * factor * (1 + 3 * 0.044715 * x * x)
+
+
 def np_erf(x: Any) -> Any:
     import math
 
@@ -540,6 +548,8 @@ WRITTEN_OUT: dict[str, Callable[..., Any]] = {
     "leaky_relu": lambda x: np.where(x > 0, x, 0.01 * x),
     "elu": lambda x: np.where(x > 0, x, np.expm1(x)),
     "gelu": lambda x: 0.5 * x * (1 + np_erf(np.sqrt(0.5) * x)).astype((0.5 * x).dtype),
+    "gelu_tanh": lambda x: 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x))),
+    "gelu_tanh_slope": gelu_tanh_slope,
     "hard_tanh": lambda x: np.minimum(np.maximum(x, x.dtype.type(-1)), x.dtype.type(1)),
     "stop_gradient": lambda x: x,
 }

@@ -14,12 +14,18 @@ random = np.random.default_rng(0)
 
 
 def normal(*shape: int) -> Any:
-    return np.asarray(random.normal(size=shape))
+    """Numbers of which no two are nearly equal, so that the order of them has no kink nearby."""
+    drawn = random.normal(size=shape)
+    flat, gaps = drawn.ravel(), 0.01 * np.arange(drawn.size)
+    order = np.argsort(flat)
+    flat[order] = np.maximum.accumulate(flat[order] - gaps) + gaps
+    return flat.reshape(shape)
 
 
 def inside(*shape: int) -> Any:
     """Numbers inside the domain of every function, and away from kinks."""
-    return np.asarray(random.uniform(0.3, 0.8, size=shape))
+    drawn = np.asarray(random.uniform(0.3, 0.8, size=shape))
+    return np.where(np.abs(drawn - 0.5) < 0.01, 0.52, drawn)  # where `round` jumps
 
 
 def positive_definite(n: int) -> Any:
@@ -29,7 +35,8 @@ def positive_definite(n: int) -> Any:
 
 UNARY = (
     "negative abs sign square reciprocal exp expm1 sin cos tan atan sinh cosh tanh asinh erf sigmoid softplus relu "
-    "leaky_relu elu gelu hard_tanh floor ceil round trunc asin acos atanh sqrt log log1p log2 log10"
+    "leaky_relu elu gelu gelu_tanh gelu_tanh_slope hard_tanh floor ceil round trunc asin acos atanh sqrt log log1p "
+    "log2 log10"
 )
 BINARY = "add subtract multiply divide power maximum minimum atan2 hypot logaddexp floor_divide remainder"
 REDUCTIONS = "sum mean prod var std max min logsumexp"
@@ -297,6 +304,8 @@ WRITTEN_OUT: dict[str, Callable[..., Any]] = {
     "leaky_relu": lambda x: np.where(x > 0, x, 0.01 * x),
     "elu": lambda x: np.where(x > 0, x, np.exp(x) - 1),
     "gelu": lambda x: 0.5 * x * (1 + erf(x / np.sqrt(2))),
+    "gelu_tanh": lambda x: 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),
+    "gelu_tanh_slope": lambda x: np.imag(WRITTEN_OUT["gelu_tanh"](x + 1e-30j)) / 1e-30,
     "hard_tanh": lambda x: np.clip(x, -1, 1),
 }
 

@@ -30,7 +30,10 @@ def normalised() -> nn.Module:
 
 
 MODELS = {
-    **{f"MLP {name}": nn.MLP([6, 4, 3], name, in_features=5) for name in ("relu", "tanh", "sigmoid", "gelu", "elu")},
+    **{
+        f"MLP {name}": nn.MLP([6, 4, 3], name, in_features=5)
+        for name in ("relu", "tanh", "sigmoid", "gelu", "gelu_tanh", "elu")
+    },
     **{f"MLP {name}": nn.MLP([6, 3], name, in_features=5) for name in ("leaky_relu", "softplus", "hard_tanh")},
     "softmax": nn.Sequential(nn.Linear(3, 5), nn.Activation("softmax")),
     "log_softmax": nn.Sequential(nn.Linear(3, 5), nn.Activation("log_softmax")),

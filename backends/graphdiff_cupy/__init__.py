@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from graphdiff.backend import Backend
+from graphdiff.op import OPS
 from graphdiff_cupy.arrays import kernels_for
 
 __all__ = ["CupyBackend"]
@@ -51,7 +52,12 @@ class CupyBackend(Backend):
     @cached_property
     def kernels(self) -> Mapping[str, Any]:  # type: ignore[override]
         """What CuPy lacks or computes in more calls than it must."""
-        return {**kernels_for(self.namespace), **self.special_functions()}
+        return {**kernels_for(self.namespace), **self.special_functions(), **self._kept_whole()}
+
+    def _kept_whole(self) -> dict[str, Any]:
+        """Return the evaluations of ops that plans do not take apart, since products can compute them along."""
+        evaluations = {name: OPS[name].evaluate for name in ("gelu_tanh", "gelu_tanh_slope")}
+        return {name: partial(each, self.numbers) for name, each in evaluations.items() if each is not None}
 
     def special_functions(self) -> Mapping[str, Any]:
         """Return what lies outside of the array namespace."""

@@ -181,9 +181,10 @@ class _Problem:
         for view, name in ((product.bias, "bias"), (product.bias_gradient, "bias_gradient")):
             if view is not None:
                 self._set("BIAS_POINTER", np.array(self.addresses[name], np.int64))
-        if product.mask is not None:
-            self._set("EPILOGUE_AUX_POINTER", np.array(self.addresses["mask"] & ~15, np.int64))
-            self._set("EPILOGUE_AUX_LD", np.array(8 * product.mask.strides[0], np.int64))
+        if product.aux is not None:
+            bits = 8 if product.aux.dtype == np.uint8 else 1
+            self._set("EPILOGUE_AUX_POINTER", np.array(self.addresses["aux"] & ~15, np.int64))
+            self._set("EPILOGUE_AUX_LD", np.array(bits * product.aux.strides[0], np.int64))
 
     def _choose(self) -> Any:
         """Return the algorithms that cuBLASLt thinks best, the best first; none where it has none."""

@@ -56,6 +56,8 @@ EXPRESSIONS: dict[str, str] = {
     "isnan": "{0} != {0}",
     "isfinite": "{0} - {0} == 0",
     "isinf": "{0} == {0} && {0} - {0} != 0",
+    "gelu_tanh": "gelu_tanh({0})",
+    "gelu_tanh_slope": "gelu_tanh_slope({0})",
     "power": "pow({0}, {1})",
     "maximum": "greater_of({0}, {1})",
     "minimum": "lesser_of({0}, {1})",
@@ -77,7 +79,7 @@ EXPRESSIONS: dict[str, str] = {
 
 _WHOLE = {"floor": "{0}", "ceil": "{0}", "trunc": "{0}", "round": "{0}", "isnan": "false", "isfinite": "true"}
 _INTEGERS = {**_WHOLE, "isinf": "false"}
-_FLOATS_ONLY = {"power", *_NAMED_ALIKE.split()} - set(_WHOLE)
+_FLOATS_ONLY = {"power", "gelu_tanh", "gelu_tanh_slope", *_NAMED_ALIKE.split()} - set(_WHOLE)
 _TRUTHS = {
     "add": "{0} || {1}",
     "multiply": "{0} && {1}",

@@ -80,7 +80,7 @@ class Lowering:
         self.constants: dict[int, View] = {}
         self.placed: dict[Tensor, View] = {}
         self.depth: dict[Tensor, int] = {}
-        self.masks: dict[Tensor, View] = {}
+        self.aux: dict[Tensor, View] = {}
         self.narrow: dict[Tensor, View] = {}
         self.casts: dict[tuple[Storage, int, Any, str], View] = {}
         self.epilogs: dict[Tensor, Epilog] = {}

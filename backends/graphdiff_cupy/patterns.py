@@ -22,9 +22,13 @@ class Epilog:
     end : Tensor
         The node whose value the product computes with its epilog.
     bias : Tensor or None
-    relu : bool
+    activation : {"", "RELU", "GELU"}
+    before : Tensor or None
+        What a GELU is of.
     masked_by : Tensor or None
-        The end of the product with ReLU whose sign masks this one's result.
+        The end of the product with an activation by whose derivative this one's result is multiplied.
+    derivative : {"", "RELU", "GELU"}
+        Of which activation.
     total : Tensor or None
         The sum over the rows, of the masked result or of the product's right operand.
     absorbed : list of Tensor
@@ -34,8 +38,10 @@ class Epilog:
     product: Tensor
     end: Tensor
     bias: Tensor | None = None
-    relu: bool = False
+    activation: str = ""
+    before: Tensor | None = None
     masked_by: Tensor | None = None
+    derivative: str = ""
     total: Tensor | None = None
     absorbed: list[Tensor] = field(default_factory=list)
 
@@ -55,7 +61,7 @@ class _Finder:
         return users[0] if len(users) == 1 and node not in self.rooted else None
 
     def forward(self, product: Tensor) -> Epilog:
-        """Take up a bias that is added to every row, and a ReLU."""
+        """Take up a bias that is added to every row, and a ReLU or GELU."""
         epilog = Epilog(product, product)
         added = self.only_user(product)
         if added is not None and _is(added, "add") and added.shape == product.shape and added.dtype == product.dtype:
@@ -64,29 +70,51 @@ class _Finder:
             if bias.shape in ((columns,), (1, columns)) and bias.dtype == product.dtype and product.shape[0] > 1:
                 epilog.extend(added)
                 epilog.bias = bias
+        gelu = self.gelu_of(epilog.end)
+        if gelu is not None:
+            epilog.before, epilog.activation = epilog.end, "GELU"
+            epilog.extend(gelu)
+            return epilog
         rectified = self.only_user(epilog.end)
         if rectified is None or not _is(rectified, "maximum") or rectified.shape != product.shape:
             return epilog
         if any(scalar(operand) == 0 for operand in rectified.inputs if operand is not epilog.end):
             epilog.extend(rectified)
-            epilog.relu = True
+            epilog.activation = "RELU"
         return epilog
 
+    def gelu_of(self, node: Tensor) -> Tensor | None:
+        """Return the GELU of a node that nobody needs before it."""
+        users = self.users.get(node, [])
+        gelu = next((user for user in users if _is(user, "gelu_tanh")), None)
+        if gelu is None or node in self.rooted or any(user.serial < gelu.serial for user in users):
+            return None
+        return gelu
+
     def backward(self, epilog: Epilog) -> None:
-        """Take up the mask of a ReLU's derivative, and the sum of the masked rows."""
+        """Take up the derivative of an activation, and the sum of the rows of what results."""
         masked = self.only_user(epilog.product)
         if masked is None or epilog.end is not epilog.product or not _is(masked, "multiply"):
             return
         factor = next((operand for operand in masked.inputs if operand is not epilog.product), epilog.product)
+        forward = self.activated(factor)
+        if forward is not None and forward.end.shape == masked.shape:
+            epilog.extend(masked)
+            epilog.masked_by, epilog.derivative = forward.end, forward.activation
+            if self.only_user(factor) is masked:
+                (below,) = factor.inputs
+                epilog.absorbed.append(factor)
+                if forward.activation == "RELU" and self.only_user(below) is factor:
+                    epilog.absorbed.append(below)
+            epilog.total = self.row_sum(masked, epilog.end) if self.sums_masked else None
+
+    def activated(self, factor: Tensor) -> Epilog | None:
+        """Return the product with the activation whose derivative a factor is."""
+        if _is(factor, "gelu_tanh_slope"):
+            return next((each for each in self.found.values() if each.before is factor.inputs[0]), None)
         rectified = _mask_of(factor)
         forward = self.found.get(rectified) if rectified is not None else None
-        if forward is not None and forward.relu and rectified is not None and rectified.shape == masked.shape:
-            epilog.extend(masked)
-            epilog.masked_by = rectified
-            if self.only_user(factor) is masked:
-                sign = factor.inputs[0]
-                epilog.absorbed += [factor, sign] if self.only_user(sign) is factor else [factor]
-            epilog.total = self.row_sum(masked, epilog.end) if self.sums_masked else None
+        return forward if forward is not None and forward.activation == "RELU" else None
 
     def row_sum(self, node: Tensor, product: Tensor) -> Tensor | None:
         """Return the sum of a matrix over its rows that is first needed after the product."""

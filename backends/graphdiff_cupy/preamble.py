@@ -34,6 +34,17 @@ template <class T> __device__ T log_sum(T x, T y) {
     return x == y ? x + (T)0.693147180559945309417 : most + log1p(exp(least - most));
 }
 
+template <class T> __device__ T gelu_inner(T x) {
+    return tanh((T)0.797884560802865355880 * x * (1 + (T)0.044715 * x * x));
+}
+template <class T> __device__ T gelu_tanh(T x) { return (T)0.5 * x * (1 + gelu_inner(x)); }
+template <class T> __device__ T gelu_tanh_slope(T x) {
+    const T inner = gelu_inner(x), falling = 1 - inner * inner;
+    if (falling == 0) return (T)0.5 * (1 + inner);  // for large x, where what it is multiplied by may overflow
+    const T slope = (T)0.797884560802865355880 * (1 + (T)0.134145 * x * x);
+    return (T)0.5 * (1 + inner) + (T)0.5 * x * falling * slope;
+}
+
 // The sign of the divisor, as Python's % and // have it; of integers, 0 where the divisor is 0, as in NumPy.
 template <class T> __device__ T floor_remainder(T x, T y) {
     if (y == 0) return 0;

@@ -28,32 +28,49 @@ def multiply(lowering: Lowering, epilog: Epilog) -> None:
     node = epilog.product
     compute = "float64" if node.dtype.itemsize == 8 else lowering.precision
     x, y = (operand_of(lowering, operand, compute) for operand in node.inputs)
-    # The sums beside a product have the type of its result.
-    narrow = compute in CASTS and epilog.total is None and only_multiplied(lowering, epilog.end)
+    activation, derivative = epilog.activation, epilog.derivative
+    # The sums beside a product, and what a GELU is of, have the type of its result.
+    whole = epilog.total is not None or "GELU" in (activation, derivative)
+    narrow = compute in CASTS and not whole and only_multiplied(lowering, epilog.end)
     out = lowering.placed.get(epilog.end) or lowering.new(epilog.end)
     if narrow:
         out = replace(out, storage=Storage(node.size, NARROW), shift=0, dtype=NARROW)
     bias = None if epilog.bias is None else vector_of(lowering, epilog.bias, compute if narrow else "")
-    product = Product(epilog.end, x, y, out, bias, epilog.relu, compute=compute)
-    if epilog.relu and any(other.masked_by is epilog.end for other in lowering.epilogs.values()):
-        # A bit per element, rows of multiples of 128 bits.
-        row = -(-node.shape[1] // 128) * 16
-        storage = Storage(node.shape[0] * row, BYTE)
-        product.mask = View(storage, (node.shape[0], row), (row, 1), 0, BYTE, "positive")
-    if epilog.masked_by is not None:
-        product.mask = lowering.masks.get(epilog.masked_by)
+    product = Product(epilog.end, x, y, out, bias, activation, derivative, aux_of(lowering, epilog), compute=compute)
     if epilog.total is not None and epilog.total not in lowering.views:
         product.bias_gradient = lowering.placed.get(epilog.total) or lowering.new(epilog.total)
-    wanted = product.mask is not None or epilog.masked_by is None
+    wanted = product.aux is not None or not derivative
     if not wanted or not lowering.supports(product):
-        multiply_apart(lowering, epilog, product)
+        if epilog.before is not None:
+            multiply_before(lowering, epilog)
+        else:
+            multiply_apart(lowering, epilog, product)
         return
     lowering.add(product)
-    if epilog.relu and product.mask is not None:
-        lowering.masks[epilog.end] = product.mask
+    if activation and product.aux is not None:
+        lowering.aux[epilog.end] = product.aux
+        if epilog.before is not None:
+            lowering.views[epilog.before] = product.aux
     if product.bias_gradient is not None and epilog.total is not None:
         lowering.views[epilog.total] = product.bias_gradient
     (lowering.narrow if narrow else lowering.views)[epilog.end] = out
+
+
+def aux_of(lowering: Lowering, epilog: Epilog) -> View | None:
+    """Return what a product writes for the derivative of its activation, or reads for that of another's."""
+    if epilog.masked_by is not None:
+        return lowering.aux.get(epilog.masked_by)
+    rows, columns = epilog.end.shape
+    is_derived = any(other.masked_by is epilog.end for other in lowering.epilogs.values())
+    if epilog.activation == "RELU" and is_derived:
+        # A bit per element, rows of multiples of 128 bits.
+        row = -(-columns // 128) * 16
+        return View(Storage(rows * row, BYTE), (rows, row), (row, 1), 0, BYTE, "positive")
+    if epilog.before is not None and (is_derived or len(lowering.users[epilog.before]) > 1):
+        row = -(-columns // 8) * 8
+        dtype = epilog.before.dtype
+        return View(Storage(rows * row, dtype), (rows, columns), (row, 1), 0, dtype, "before the activation")
+    return None
 
 
 def only_multiplied(lowering: Lowering, node: Tensor) -> bool:
@@ -68,6 +85,18 @@ def only_multiplied(lowering: Lowering, node: Tensor) -> bool:
     )
 
 
+def multiply_before(lowering: Lowering, epilog: Epilog) -> None:
+    """Compute what a GELU is of as a product with a bias, and the GELU in a loop."""
+    assert epilog.before is not None
+    del lowering.epilogs[epilog.end]
+    lowering.absorbed.remove(epilog.before)
+    inner = [node for node in epilog.absorbed if node is not epilog.before]
+    shorter = Epilog(epilog.product, epilog.before, epilog.bias, absorbed=inner)
+    lowering.epilogs[epilog.before] = shorter
+    multiply(lowering, shorter)
+    lowering.lower(epilog.end)
+
+
 def multiply_apart(lowering: Lowering, epilog: Epilog, wanted: Product) -> None:
     """Compute a product alone, and what would have been its epilog in loops."""
     for node in (epilog.masked_by, epilog.product.inputs[1] if wanted.bias_gradient is not None else None):
@@ -77,9 +106,9 @@ def multiply_apart(lowering: Lowering, epilog: Epilog, wanted: Product) -> None:
         out = lowering.new(epilog.end)
         bias = None if epilog.bias is None else vector_of(lowering, epilog.bias, "")
         wanted = replace(wanted, out=out, bias=bias)
-    smaller = replace(wanted, mask=None, bias_gradient=None)
-    reads_sign = epilog.masked_by is not None
-    if (epilog.relu or epilog.bias is not None) and not reads_sign and lowering.supports(smaller):
+    smaller = replace(wanted, aux=None, bias_gradient=None)
+    plain = epilog.masked_by is None
+    if plain and (epilog.activation or epilog.bias is not None) and lowering.supports(smaller):
         lowering.add(smaller)
         lowering.views[epilog.end] = smaller.out
         return

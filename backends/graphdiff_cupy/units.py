@@ -101,12 +101,15 @@ class Product:
         Of shapes (rows, inner), (inner, columns) and (rows, columns); every matrix has one axis of stride 1.
     bias : View or None
         Of shape (columns,), added to every row.
-    relu : bool
-        Negative results become 0.
-    mask : View or None
-        Bits, 1 where a result was positive: written with `relu`, else read: where they are 0 the result becomes 0.
+    activation : {"", "RELU", "GELU"}
+        Of the result; GELU as the hyperbolic tangent approximates it.
+    derivative : {"", "RELU", "GELU"}
+        The result is multiplied by the derivative of this one, at what `aux` holds.
+    aux : View or None
+        Written with an activation, read for its derivative: of RELU bits, 1 where it was positive; of GELU what it
+        is of.
     bias_gradient : View or None
-        Takes the sums over the rows: of the masked result where there is a mask, else of `y`.
+        Takes the sums over the rows: with a derivative of the result, else of `y`.
     compute : str
         "float64", "float32", "tf32", "bf16" or "fp16". In the last two the operands are kept as 16 bits; so may be the
         result, and the bias with it.
@@ -117,15 +120,16 @@ class Product:
     y: View
     out: View
     bias: View | None = None
-    relu: bool = False
-    mask: View | None = None
+    activation: str = ""
+    derivative: str = ""
+    aux: View | None = None
     bias_gradient: View | None = None
     compute: str = "float32"
 
     @property
     def operands(self) -> dict[str, View | None]:
         """All that lies in memory, by name."""
-        return {name: getattr(self, name) for name in ("x", "y", "out", "bias", "mask", "bias_gradient")}
+        return {name: getattr(self, name) for name in ("x", "y", "out", "bias", "aux", "bias_gradient")}
 
     @property
     def sizes(self) -> tuple[int, int, int]:
@@ -135,10 +139,10 @@ class Product:
     @property
     def epilog(self) -> str:
         """What is done to the result, as cuBLASLt names it."""
-        if self.relu:
-            return "RELU" + "_AUX" * (self.mask is not None) + "_BIAS" * (self.bias is not None)
-        if self.mask is not None:
-            return "DRELU_BGRAD" if self.bias_gradient is not None else "DRELU"
+        if self.activation:
+            return self.activation + "_AUX" * (self.aux is not None) + "_BIAS" * (self.bias is not None)
+        if self.derivative:
+            return f"D{self.derivative}" + "_BGRAD" * (self.bias_gradient is not None)
         if self.bias_gradient is not None:
             return "BGRADA"
         return "BIAS" if self.bias is not None else "DEFAULT"
@@ -146,14 +150,14 @@ class Product:
     @property
     def reads(self) -> list[View]:
         """Memory that it reads."""
-        masked = [self.mask] if self.mask is not None and not self.relu else []
-        return [self.x, self.y, *([self.bias] if self.bias is not None else []), *masked]
+        read = [self.bias, self.aux if self.derivative else None]
+        return [self.x, self.y, *(view for view in read if view is not None)]
 
     @property
     def writes(self) -> list[View]:
         """Memory that it writes."""
-        masks = [self.mask] if self.mask is not None and self.relu else []
-        return [self.out, *masks, *([self.bias_gradient] if self.bias_gradient is not None else [])]
+        written = [self.aux if self.activation else None, self.bias_gradient]
+        return [self.out, *(view for view in written if view is not None)]
 
 
 @dataclass(eq=False)

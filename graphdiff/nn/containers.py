@@ -189,7 +189,7 @@ class MLP(Sequential):
     sizes : sequence of int
         The width of each layer; the last is the output, which has no activation.
     activation : str
-        "relu", "tanh", "sigmoid", "gelu", "elu", "leaky_relu", "softplus" or "hard_tanh".
+        "relu", "tanh", "sigmoid", "gelu", "gelu_tanh", "elu", "leaky_relu", "softplus" or "hard_tanh".
     in_features : int, optional
         Inferred at the first call if not given.
     seed : int or random stream, optional

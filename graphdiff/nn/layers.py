@@ -21,6 +21,7 @@ ACTIVATIONS: dict[str, tuple[str, ...]] = {
     "tanh": (),
     "sigmoid": (),
     "gelu": (),
+    "gelu_tanh": (),
     "elu": ("alpha",),
     "leaky_relu": ("slope",),
     "softplus": (),
@@ -140,7 +141,8 @@ class Activation(Module):
     Parameters
     ----------
     name : str
-        "relu", "tanh", "sigmoid", "gelu", "elu", "leaky_relu", "softplus", "hard_tanh", "softmax" or "log_softmax".
+        "relu", "tanh", "sigmoid", "gelu", "gelu_tanh", "elu", "leaky_relu", "softplus", "hard_tanh", "softmax" or
+        "log_softmax".
     **options
         What the function takes besides its argument: ``slope`` of "leaky_relu" (0.01), ``alpha`` of "elu" (1),
         ``axis`` of "softmax" and "log_softmax" (-1).

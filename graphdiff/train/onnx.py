@@ -162,6 +162,7 @@ _SPECIAL: dict[str, Callable[..., str]] = {
     ),
     "where": lambda writer, node, condition, *parts: writer.node("Where", [condition, *_alike(writer, node, parts)]),
     "elu": lambda writer, node, x: writer.node("Elu", [x], alpha=float(node.attributes.get("alpha", 1.0))),
+    "gelu_tanh": lambda writer, node, x: writer.node("Gelu", [x], approximate="tanh"),
     "getitem": _gather,
     "hard_tanh": _hard_tanh,
     "leaky_relu": lambda writer, node, x: writer.node(
