@@ -50,9 +50,11 @@ def elementwise_cases() -> list[Case]:
         cases += [(name, function, [inside(2, 3)]), (f"{name} 0-d", function, [inside()])]
     for name in BINARY.split():
         function = getattr(gd, name)
+        # Between 2 and 3 times as large, so that no quotient is near a whole number.
+        x, y = (6, 2) if name in ("floor_divide", "remainder") else (0, 0)
         cases += [
-            (name, function, [inside(2, 3), inside(3)]),
-            (f"{name} broadcast", function, [inside(2, 1), inside()]),
+            (name, function, [x + inside(2, 3), y + inside(3)]),
+            (f"{name} broadcast", function, [x + inside(2, 1), y + inside()]),
             (f"{name} of one variable", lambda x, f=function: f(x, x * 1.7), [inside(3)]),
         ]
     mask = np.array([True, False, True])
