@@ -6,13 +6,13 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from graphdiff.backend import use_backend, working_on
-from graphdiff.errors import ShapeError
+from graphdiff.errors import BackendError, DTypeError, GraphError, ShapeError
 from graphdiff.graph import collector_paused, topological_order
 from graphdiff.host import is_real_floating
 from graphdiff.op import GRAPH, Composite, as_tensor, raise_complex
 from graphdiff.tensor import Tensor, open_watches
 
-__all__ = ["push_forward", "tangents"]
+__all__ = ["push_forward", "starting_tangent", "tangents"]
 
 
 @collector_paused
@@ -68,6 +68,35 @@ def _push_through(F: Any, node: Tensor, moved: Sequence[Any]) -> Any:
     return inner.get(opened)
 
 
+def starting_tangent(node: Tensor, given: Any) -> Tensor:
+    """Return what was given as a node's tangent as a Tensor of its shape, dtype and backend.
+
+    Raises
+    ------
+    DTypeError
+        The node is not real floating and has no tangent.
+    BackendError
+        The tangent is on another backend.
+    ShapeError
+        It does not have the node's shape.
+    """
+    if not is_real_floating(node.dtype):
+        raise DTypeError(
+            f"{node.describe()} has no tangent: only real floating tensors carry derivatives. Write 2.0 instead of 2, "
+            "or cast with astype('float64')."
+        )
+    with use_backend(node.backend):
+        start = as_tensor(given)
+    if start.backend is not node.backend:
+        raise BackendError(
+            f"the tangent {start.describe()} is on {start.backend.name}, and {node.describe()} on "
+            f"{node.backend.name}. Move it with tensor.to(backend)."
+        )
+    if start.shape != node.shape:
+        raise ShapeError(f"the tangent {start.describe()} does not have the shape of {node.describe()}")
+    return start.astype(node.dtype)
+
+
 def tangents(outputs: Tensor | Collection[Tensor], seeds: Mapping[Tensor, Any]) -> Mapping[Tensor, Tensor]:
     """Return the tangent of every node between the seeded ones and the outputs, as differentiable Tensors.
 
@@ -85,8 +114,10 @@ def tangents(outputs: Tensor | Collection[Tensor], seeds: Mapping[Tensor, Any]) 
 
     Raises
     ------
-    ShapeError
-        A seed does not have its node's shape.
+    GraphError
+        There are no outputs, or the seeds are no mapping.
+    ShapeError, DTypeError, BackendError
+        A seed does not have its node's shape, its node is not real floating, or it is on another backend.
 
     Examples
     --------
@@ -97,13 +128,11 @@ def tangents(outputs: Tensor | Collection[Tensor], seeds: Mapping[Tensor, Any]) 
     5.0
     """
     ends = [outputs] if isinstance(outputs, Tensor) else list(outputs)
-    found: dict[Tensor, Any] = {}
-    for leaf, seed in seeds.items():
-        with use_backend(leaf.backend):
-            start = as_tensor(seed)
-        if start.shape != leaf.shape:
-            raise ShapeError(f"the tangent {start.describe()} does not have the shape of {leaf.describe()}")
-        found[leaf] = start.astype(leaf.dtype)
+    if not ends:
+        raise GraphError("tangents needs at least one output to stop at")
+    if not isinstance(seeds, Mapping):
+        raise GraphError(f"seeds map nodes to their tangents, such as {{x: 1.0}}, and are no {type(seeds).__name__}")
+    found: dict[Tensor, Any] = {node: starting_tangent(node, seed) for node, seed in seeds.items()}
     with working_on(ends[0].backend):
         push_forward(topological_order(ends), found, GRAPH)
     return found

@@ -28,7 +28,7 @@ from graphdiff.op import (
 )
 from graphdiff.tensor import Tensor, Variable, current_trace, open_watches
 
-__all__ = ["adjoints", "backward", "below", "gradients_of", "pull_back", "seed_for"]
+__all__ = ["adjoints", "backward", "below", "fitted", "gradients_of", "pull_back", "seed_for"]
 
 
 def below(order: Iterable[Tensor], sources: Collection[Tensor]) -> set[Tensor]:
@@ -289,14 +289,6 @@ def seed_for(output: Tensor, seed: Any = None) -> Any:
     return tensor.astype(output.dtype)
 
 
-def _require_real(leaf: Tensor) -> None:
-    if not is_real_floating(leaf.dtype):
-        raise DTypeError(
-            f"{leaf.describe()} carries no gradient: only real floating tensors do. Make it a float: "
-            "gd.variable(2.0), or dtype='float64'."
-        )
-
-
 def backward(output: Tensor, seed: Any = None, *, accumulate: bool = False) -> None:
     """Compute the gradient of `output` with respect to every variable below it, and set each one's `.grad`.
 
@@ -363,7 +355,10 @@ def gradients_of(output: Tensor, seed: Any = None) -> dict[Variable, Any]:
         raise DTypeError(f"{output.describe()} depends on no variable: there is nothing to differentiate by")
     smooth = {leaf: variable for leaf, variable in leaves.items() if is_real_floating(leaf.dtype)}
     if not smooth:
-        _require_real(next(iter(leaves)))
+        raise DTypeError(
+            f"{next(iter(leaves)).describe()} carries no gradient: only real floating tensors do. Make it a float: "
+            "gd.variable(2.0), or dtype='float64'."
+        )
     leaves = smooth
     backend = output.backend
     F = GRAPH if trace is not None else backend.numbers
@@ -401,7 +396,9 @@ def _memory(array: Any) -> int:
     return id(array)
 
 
-def adjoints(output: Tensor, seed: Any = None, wrt: Collection[Tensor] | None = None) -> Mapping[Tensor, Tensor]:
+def adjoints(
+    output: Tensor, seed: Any = None, wrt: Tensor | Collection[Tensor] | None = None
+) -> Mapping[Tensor, Tensor]:
     """Return the adjoint of every node that `output` depends on, as Tensors that can be differentiated again.
 
     Parameters
@@ -409,13 +406,18 @@ def adjoints(output: Tensor, seed: Any = None, wrt: Collection[Tensor] | None = 
     output : Tensor
     seed : array-like, optional
         The output's adjoint; needed unless it is a scalar.
-    wrt : collection of Tensor, optional
+    wrt : Tensor or collection of Tensors, optional
         Only nodes between these and the output.
 
     Returns
     -------
     dict of Tensor to Tensor
         Nodes that do not influence the output smoothly (through integers, comparisons) have no entry.
+
+    Raises
+    ------
+    NonScalarError, DTypeError, ShapeError, BackendError
+        The output is no scalar and no seed is given, it is not real floating, or the seed does not fit it.
 
     Examples
     --------
@@ -427,7 +429,7 @@ def adjoints(output: Tensor, seed: Any = None, wrt: Collection[Tensor] | None = 
     2.0
     """
     order = topological_order([output])
-    needed = set(order) if wrt is None else below(order, wrt)
+    needed = set(order) if wrt is None else below(order, [wrt] if isinstance(wrt, Tensor) else wrt)
     found: dict[Tensor, Any] = {output: seed_for(output, seed)}
     with working_on(output.backend):
         pull_back(order, found, GRAPH, needed, keep=True)
