@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from graphdiff.plan.passes import scalar
+from graphdiff.plan.identities import scalar
 from graphdiff.plan.program import Program, Tensor, Variable
 from graphdiff.plan.schedule import Storage, View, dense_strides
 from graphdiff_cupy.emit import INDEXING, can_emit, is_aligned

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphdiff.plan.passes import scalar
+from graphdiff.plan.identities import scalar
 from graphdiff.plan.program import Tensor
 from graphdiff.plan.schedule import Call, Local, Operand, View
 from graphdiff_numpy.common import FULL, lowers

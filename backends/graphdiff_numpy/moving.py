@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphdiff.plan.passes import scalar
+from graphdiff.plan.identities import scalar
 from graphdiff.plan.program import Tensor
 from graphdiff.plan.schedule import Call, Local, View, dense_strides
 from graphdiff_numpy import label_table

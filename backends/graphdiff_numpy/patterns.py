@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from graphdiff.plan.passes import scalar
+from graphdiff.plan.identities import scalar
 from graphdiff.plan.program import Tensor
 from graphdiff.plan.schedule import Storage, View, dense_strides
 from graphdiff_numpy.common import LISTED, VIEWS
