@@ -6,9 +6,11 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from graphdiff.plan.calls import Call, Instruction
 from graphdiff.plan.plan import RetraceError
 from graphdiff.plan.program import MOVES, Program, Variable, counted_flops, next_serial
-from graphdiff.plan.schedule import Call, Instruction, Schedule, Storage, View
+from graphdiff.plan.schedule import Schedule
+from graphdiff.plan.views import Storage, View
 from graphdiff_cupy.grouping import Group, grouped
 from graphdiff_cupy.kernels import WIDTH, Kernel, write_kernel
 from graphdiff_cupy.lowering import Lowering

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphdiff.plan.schedule import Local, Operand, View, dense_strides
+from graphdiff.plan.calls import Local, Operand
+from graphdiff.plan.views import View, dense_strides
 
 if TYPE_CHECKING:
     from graphdiff.plan.program import Tensor

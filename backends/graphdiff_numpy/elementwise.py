@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graphdiff.plan.calls import Call, Local, Operand
 from graphdiff.plan.identities import scalar
 from graphdiff.plan.program import Tensor
-from graphdiff.plan.schedule import Call, Local, Operand, View
+from graphdiff.plan.views import View
 from graphdiff_numpy.common import FULL, lowers
 
 if TYPE_CHECKING:

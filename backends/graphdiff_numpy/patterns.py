@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from graphdiff.plan.identities import scalar
 from graphdiff.plan.program import Tensor
-from graphdiff.plan.schedule import Storage, View, dense_strides
+from graphdiff.plan.views import Storage, View, dense_strides
 from graphdiff_numpy.common import LISTED, VIEWS
 
 if TYPE_CHECKING:

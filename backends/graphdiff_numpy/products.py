@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from graphdiff.plan.calls import Call, Local, Operand
 from graphdiff.plan.program import Tensor
-from graphdiff.plan.schedule import Call, Local, Operand, View
+from graphdiff.plan.views import View
 from graphdiff_numpy.common import FULL, QUICK, SMALL, lowers, turned
 from graphdiff_numpy.patterns import affine_parts
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from graphdiff.plan.program import Tensor
-from graphdiff.plan.schedule import View
+from graphdiff.plan.views import View
 
 if TYPE_CHECKING:
     from graphdiff_numpy.planner import Planner
