@@ -15,6 +15,22 @@ if TYPE_CHECKING:
     from graphdiff.plan.program import Tensor
     from graphdiff_numpy.planner import Planner
 
+__all__ = [
+    "EXACT",
+    "FULL",
+    "LISTED",
+    "LOWERINGS",
+    "PRIVATE",
+    "QUICK",
+    "SMALL",
+    "VIEWS",
+    "boxed",
+    "compact",
+    "lowers",
+    "numeral",
+    "turned",
+]
+
 EXACT = 1 << 12
 """Elements up to which a sum may be a product with ones: beyond, NumPy's pairwise sum is more accurate."""
 FULL = 1 << 17

@@ -17,6 +17,8 @@ from graphdiff_numpy.common import FULL, lowers
 if TYPE_CHECKING:
     from graphdiff_numpy.planner import Planner
 
+__all__ = ["elementwise", "number"]
+
 
 _TEXT = {
     "add": "{0} + {1}",

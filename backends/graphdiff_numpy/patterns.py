@@ -12,6 +12,8 @@ from graphdiff_numpy.common import LISTED, VIEWS
 if TYPE_CHECKING:
     from graphdiff_numpy.planner import Planner
 
+__all__ = ["affine_parts", "find_affine", "find_patterns", "place_parts"]
+
 
 def find_affine(plan: Planner) -> set[Tensor]:
     """Return the inputs of layers whose bias lies right behind their weights."""

@@ -16,6 +16,8 @@ from graphdiff_numpy.patterns import affine_parts
 if TYPE_CHECKING:
     from graphdiff_numpy.planner import Planner
 
+__all__ = ["beside", "dot", "product_with_bias"]
+
 
 def by_columns(plan: Planner, rows: int, columns: int, inner: int) -> bool:
     """Whether a product lies by columns: if it is tall, and small enough for calls to matter more than BLAS."""

@@ -10,6 +10,8 @@ from graphdiff.plan.views import View
 if TYPE_CHECKING:
     from graphdiff_numpy.planner import Planner
 
+__all__ = ["find_targets", "late_nodes"]
+
 
 def find_targets(plan: Planner) -> dict[Tensor, View]:
     """Return the nodes that may be computed in the memory of the variable that they update."""

@@ -22,6 +22,7 @@ from graphdiff.optim.groups import (
     rate_of,
     require,
     require_parameters,
+    require_whole,
 )
 from graphdiff.optim.loss_scaling import LossScaling
 from graphdiff.optim.schedules import Schedule
@@ -302,7 +303,7 @@ class Optimizer:
         require("start", start, least=1.0)
         require("growth", growth, least=1.0)
         require("backoff", backoff, above=0, below=1.0)
-        require("interval", interval, least=1.0)
+        require_whole("interval", interval)
         with use_backend(self.backend):
             self._scaling = LossScaling(start, growth, backoff, interval)
         self._update = compile(self._trace_update)
