@@ -9,16 +9,19 @@ from graphdiff import host
 from graphdiff.differentiate.forward import tangents
 from graphdiff.differentiate.reverse import adjoints, below
 from graphdiff.draw.columns import clean
+from graphdiff.draw.local import local_derivatives
 from graphdiff.draw.names import names_of
 from graphdiff.draw.partials import local_symbol
 from graphdiff.draw.simplify import simplified
 from graphdiff.draw.symbols import (
+    ATOM,
     DIGITS,
+    PRODUCT,
+    SUM,
     Number,
     Symbol,
     escape_latex,
     expression,
-    local_derivatives,
     number,
     shown,
     symbol_of,
@@ -67,6 +70,14 @@ def trace(
     Returns
     -------
     Trace
+
+    Raises
+    ------
+    GraphError
+        No such mode, no path from `wrt`, several inputs of which none is named, or a `wrt` that is no scalar without a
+        direction.
+    NonScalarError
+        An output that is no scalar without a seed.
 
     Examples
     --------
@@ -334,7 +345,7 @@ class _Tracer:
             if not scalar:
                 user, operand = (node, other) if self.mode == "forward" else (other, node)
                 term = self.of_matrices(user, operand, two) or term
-            total = term if total is None else total.join(term, (" + ", " + "), 2)
+            total = term if total is None else total.join(term, (" + ", " + "), SUM)
         assert total is not None
         if not result:
             return total.text, total.latex
@@ -342,11 +353,11 @@ class _Tracer:
 
 
 def _product(left: Symbol, right: Symbol) -> Symbol:
-    return left.join(right, ("·", r" \cdot "), 3)
+    return left.join(right, ("·", r" \cdot "), PRODUCT)
 
 
 def _figure(text: str) -> Symbol:
-    return Symbol(text, _plain_latex(text), 3 if text.startswith("−") else 5)
+    return Symbol(text, _plain_latex(text), PRODUCT if text.startswith("−") else ATOM)
 
 
 def _plain_latex(text: str) -> str:
