@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from graphdiff.backend import use_backend, working_on
-from graphdiff.errors import BackendError, DTypeError, GraphError, ShapeError
+from graphdiff.backend import working_on
+from graphdiff.differentiate.seeds import starting_tangent
+from graphdiff.errors import GraphError
 from graphdiff.graph import collector_paused, topological_order
 from graphdiff.host import is_real_floating
-from graphdiff.op import GRAPH, Composite, as_tensor, raise_complex
+from graphdiff.op import GRAPH, Composite, raise_complex
 from graphdiff.tensor import Tensor, open_watches
 
-__all__ = ["push_forward", "starting_tangent", "tangents"]
+__all__ = ["push_forward", "tangents"]
 
 
 @collector_paused
@@ -66,35 +67,6 @@ def _push_through(F: Any, node: Tensor, moved: Sequence[Any]) -> Any:
     inner = {operand: each for operand, each in zip(node.inputs, moved, strict=True) if each is not None}
     push_forward(topological_order([opened], boundary=frozenset(node.inputs)), inner, F)
     return inner.get(opened)
-
-
-def starting_tangent(node: Tensor, given: Any) -> Tensor:
-    """Return what was given as a node's tangent as a Tensor of its shape, dtype and backend.
-
-    Raises
-    ------
-    DTypeError
-        The node is not real floating and has no tangent.
-    BackendError
-        The tangent is on another backend.
-    ShapeError
-        It does not have the node's shape.
-    """
-    if not is_real_floating(node.dtype):
-        raise DTypeError(
-            f"{node.describe()} has no tangent: only real floating tensors carry derivatives. Write 2.0 instead of 2, "
-            "or cast with astype('float64')."
-        )
-    with use_backend(node.backend):
-        start = as_tensor(given)
-    if start.backend is not node.backend:
-        raise BackendError(
-            f"the tangent {start.describe()} is on {start.backend.name}, and {node.describe()} on "
-            f"{node.backend.name}. Move it with tensor.to(backend)."
-        )
-    if start.shape != node.shape:
-        raise ShapeError(f"the tangent {start.describe()} does not have the shape of {node.describe()}")
-    return start.astype(node.dtype)
 
 
 def tangents(outputs: Tensor | Collection[Tensor], seeds: Mapping[Tensor, Any]) -> Mapping[Tensor, Tensor]:

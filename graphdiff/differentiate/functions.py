@@ -10,8 +10,9 @@ from graphdiff import host
 from graphdiff.backend import use_backend, working_on
 from graphdiff.differentiate.batch import batch
 from graphdiff.differentiate.departures import called_attentively
-from graphdiff.differentiate.forward import push_forward, starting_tangent
-from graphdiff.differentiate.reverse import below, pull_back, seed_for
+from graphdiff.differentiate.forward import push_forward
+from graphdiff.differentiate.reverse import below, pull_back
+from graphdiff.differentiate.seeds import seed_for, starting_tangent
 from graphdiff.errors import DTypeError, GraphError, ShapeError
 from graphdiff.graph import topological_order
 from graphdiff.op import FUNCTIONS, GRAPH, as_tensor

@@ -17,7 +17,8 @@ from graphdiff.differentiate.functions import (
     pushed_forward,
     stands_alone,
 )
-from graphdiff.differentiate.reverse import below, pull_back, seed_for
+from graphdiff.differentiate.reverse import below, pull_back
+from graphdiff.differentiate.seeds import seed_for
 from graphdiff.errors import DTypeError, GraphError
 from graphdiff.graph import topological_order
 from graphdiff.op import GRAPH, raise_complex

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from graphdiff.backend import use_backend, working_on
-from graphdiff.errors import BackendError, DTypeError, NonScalarError, ShapeError
+from graphdiff.backend import working_on
+from graphdiff.differentiate.seeds import seed_for
+from graphdiff.errors import DTypeError
 from graphdiff.graph import collector_paused, topological_order
 from graphdiff.host import is_real_floating
 from graphdiff.op import (
@@ -22,13 +23,12 @@ from graphdiff.op import (
     Multilinear,
     Op,
     as_tensor,
-    literal,
     raise_complex,
     sum_to,
 )
 from graphdiff.tensor import Tensor, Variable, current_trace, open_watches
 
-__all__ = ["adjoints", "backward", "below", "fitted", "gradients_of", "pull_back", "seed_for"]
+__all__ = ["adjoints", "backward", "below", "fitted", "gradients_of", "pull_back"]
 
 
 def below(order: Iterable[Tensor], sources: Collection[Tensor]) -> set[Tensor]:
@@ -251,42 +251,6 @@ def _finite_adjoint(
 
 
 # The public functions --------------------------------------------------------------------------------------------
-
-
-def seed_for(output: Tensor, seed: Any = None) -> Any:
-    """Return the adjoint to start from: ones for a scalar, else the seed given, checked.
-
-    Raises
-    ------
-    DTypeError
-        The output is not real floating.
-    NonScalarError
-        No seed for a non-scalar.
-    ShapeError
-        The seed's shape is not the output's.
-    """
-    if not is_real_floating(output.dtype):
-        raise DTypeError(
-            f"{output.describe()} carries no gradient: derivatives are of real floating tensors. "
-            "Write 2.0 instead of 2, or cast with astype('float64')."
-        )
-    if seed is None:
-        if output.size != 1:
-            raise NonScalarError(
-                f"{output.describe()}, made at {output.source}, is no scalar: give a seed of its shape "
-                "(backward(seed=…)), or reduce it first, for example with gd.sum"
-            )
-        return GRAPH.ones_like(output) if output.shape else literal(1.0, output.dtype, output.backend)
-    with use_backend(output.backend):
-        tensor = as_tensor(seed)
-    if tensor.backend is not output.backend:
-        raise BackendError(
-            f"the seed {tensor.describe()} is on {tensor.backend.name}, and {output.describe()} on "
-            f"{output.backend.name}. Move it with tensor.to(backend)."
-        )
-    if tensor.shape != output.shape:
-        raise ShapeError(f"the seed {tensor.describe()} does not have the shape of {output.describe()}")
-    return tensor.astype(output.dtype)
 
 
 def backward(output: Tensor, seed: Any = None, *, accumulate: bool = False) -> None:

@@ -199,6 +199,10 @@ PASSES: Mapping[str, Callable[[Program], Program]] = {
 }
 
 
+_AGAIN = {"widen": ("simplify", "merge")}
+"""Passes before, to which what a pass makes is new: they run again behind it."""
+
+
 def optimize(program: Program, disabled: frozenset[str]) -> tuple[Program, list[tuple[str, str]]]:
     """Run the passes, and report what each did. What no root reaches any more is gone of itself."""
     reports = []
@@ -211,9 +215,8 @@ def optimize(program: Program, disabled: frozenset[str]) -> tuple[Program, list[
                 size = _size(program)
             continue
         program = work(program)
-        if name == "widen":  # what was widened is new to the passes before
-            for again in ("simplify", "merge"):
-                program = program if again in disabled else PASSES[again](program)
+        for again in _AGAIN.get(name, ()):
+            program = program if again in disabled else PASSES[again](program)
         before, size = size, _size(program)
         reports.append((name, _change(before, size)))
     return program, reports
