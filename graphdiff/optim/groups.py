@@ -40,6 +40,14 @@ class ParameterGroup:
     parameters : list of Variable
     settings : dict
         All settings of the rule but the learning rate.
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> w, b = gd.variable([1.0, 2.0]), gd.variable(0.0)
+    >>> optimizer = gd.optim.AdamW([{"params": [w]}, {"params": [b], "lr": 0.1, "weight_decay": 0.0}], lr=0.01)
+    >>> [(group.lr, group.settings["weight_decay"]) for group in optimizer.groups]
+    [(0.01, 0.01), (0.1, 0.0)]
     """
 
     def __init__(self, parameters: list[Variable], rate: Variable | Schedule, settings: dict[str, Any]) -> None:

@@ -67,6 +67,19 @@ class Optimizer:
         A parameter that is no real floating variable.
     OpError
         A setting that cannot be, or a group with an unknown one.
+
+    Examples
+    --------
+    A rule of one's own: steps of one length, along the signs of the gradient.
+
+    >>> import graphdiff as gd
+    >>> class SignDescent(gd.optim.Optimizer):
+    ...     def rule(self, F, value, gradient, state, steps, lr):
+    ...         return (value - F.astype(lr, value.dtype) * F.sign(gradient),)
+    >>> w = gd.variable([1.0, -20.0])
+    >>> SignDescent([w], lr=0.5).minimize(gd.sum(w * w))
+    >>> w.tolist()
+    [0.5, -19.5]
     """
 
     states: int = 0
