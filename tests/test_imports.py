@@ -5,25 +5,23 @@ import sys
 
 import pytest
 
-HEAVY = set(
-    [
-        "networkx",
-        "graphviz",
-        "pygraphviz",
-        "rich",
-        "scipy",
-        "click",
-        "matplotlib",
-        "sklearn",
-        "torch",
-        "jax",
-        "cupy",
-        "safetensors",
-        "pandas",
-        "onnx",
-        "onnxruntime",
-    ]
-)
+HEAVY = {
+    "networkx",
+    "graphviz",
+    "pygraphviz",
+    "rich",
+    "scipy",
+    "click",
+    "matplotlib",
+    "sklearn",
+    "torch",
+    "jax",
+    "cupy",
+    "safetensors",
+    "pandas",
+    "onnx",
+    "onnxruntime",
+}
 
 
 def loaded_by(code: str) -> set[str]:
