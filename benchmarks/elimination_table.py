@@ -26,8 +26,17 @@ from graphdiff.differentiate.vertices import vertices_of
 ROOT = Path(__file__).parent.parent
 KINDS = ("vertex", "edge", "face")
 COLUMNS = (
-    *("function", "n → m", "vertices", "edges", "forward", "reverse", "Markowitz, lowest", "Markowitz, highest"),
-    *("search, vertices", "search, edges", "search, faces"),
+    "function",
+    "n → m",
+    "vertices",
+    "edges",
+    "forward",
+    "reverse",
+    "Markowitz, lowest",
+    "Markowitz, highest",
+    "search, vertices",
+    "search, edges",
+    "search, faces",
 )
 
 LION = [("x", "a"), ("y", "a"), ("a", "b"), ("a", "p"), ("b", "p"), ("b", "q"), ("b", "r"), ("b", "s")]

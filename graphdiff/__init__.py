@@ -64,3 +64,7 @@ def __getattr__(name: str) -> _Any:
         raise AttributeError(f"module 'graphdiff' has no attribute {name!r}")
     module = _importlib.import_module(f"graphdiff.{_LAZY[name] or name}")
     return getattr(module, name) if _LAZY[name] else module
+
+
+def __dir__() -> list[str]:
+    return sorted({*(name for name in globals() if not name.startswith("_")), *op.FUNCTIONS, *_LAZY})

@@ -204,6 +204,12 @@ def get_backend(name: str | Backend) -> Backend:
         No such backend.
     BackendNotInstalledError
         Its package, or the device it needs, is missing; the message has the command that installs it.
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> gd.get_backend("numpy") is gd.constant(1.0).backend
+    True
     """
     if isinstance(name, Backend):
         _instances.setdefault(name.name, name)
@@ -218,7 +224,14 @@ def get_backend(name: str | Backend) -> Backend:
 
 
 def current_backend() -> Backend:
-    """Return the backend on which new leaves are made."""
+    """Return the backend on which new leaves are made.
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> gd.current_backend().name
+    'numpy'
+    """
     chosen = _current[-1]
     if chosen is None:
         chosen = _current[-1] = get_backend("numpy")

@@ -176,6 +176,13 @@ def float_limits(kind_of: DType) -> tuple[float, float]:
     return float(limits.min), float(limits.max)
 
 
+@lru_cache(maxsize=16)
+def normal_range(kind_of: DType) -> tuple[float, float]:
+    """Return the least positive number of full precision and the greatest finite one of a floating dtype."""
+    limits = np.finfo(kind_of)
+    return float(limits.smallest_normal), float(limits.max)
+
+
 def nonzero(mask: Any) -> tuple[np.ndarray[Any, Any], ...]:
     """Return the indices of the True entries of a boolean mask."""
     return np.nonzero(np.asarray(mask))

@@ -180,6 +180,10 @@ def test_wrong_input(function, arguments, message):
 def test_unknown_modes():
     with pytest.raises(gd.errors.GraphError, match="sideways"):
         gd.compare_modes(f, X, modes=["sideways"])
+    with pytest.raises(gd.errors.GraphError, match=r"such as \['forward'\], not a text"):
+        gd.compare_modes(f, X, modes="forward")
+    with pytest.raises(gd.errors.GraphError, match="number of seconds, not -1"):
+        gd.compare_modes(f, X, seconds=-1)
 
 
 def test_the_command(tmp_path):

@@ -109,7 +109,7 @@ def test_adjoints_and_tangents_of_inner_nodes() -> None:
     close(adjoint[z], np.ones(3))
     close(adjoint[y], 2 * np.exp(X))
     close(adjoint[x], 2 * np.exp(2 * X))
-    assert set(gd.adjoints(out, wrt=[y])) == {out, z, y}
+    assert set(gd.adjoints(out, wrt=[y])) == set(gd.adjoints(out, wrt=y)) == {out, z, y}
     close(gd.adjoints(z, seed=X)[x], 2 * np.exp(2 * X) * X)
     # Seeded at an inner node: what lies below has no part in it.
     tangent = gd.tangents(out, {y: X})

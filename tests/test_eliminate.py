@@ -124,6 +124,16 @@ def test_a_branch_not_taken_contributes_nothing():
     assert gd.jacobian(f, mode="elimination")(0.0).item() == 0.0
 
 
+def test_the_choice_is_made_for_every_branch_of_a_function():
+    def branching(x, smooth):
+        return gd.sqrt(x * 2.0) + 3.0 if smooth else gd.where(x > 0, gd.sqrt(x), 2.0)
+
+    x = np.array([0.0, 1.0, 4.0, 9.0])
+    derivative = gd.jacobian(branching)
+    derivative(x + 1, True)
+    assert str(derivative.explain(x, False)) == str(gd.jacobian(branching).explain(x, False))
+
+
 def test_wrong_modes():
     with pytest.raises(gd.errors.GraphError, match="elimination"):
         gd.jacobian(arm, mode="sideways")

@@ -6,8 +6,21 @@ import sys
 import pytest
 
 HEAVY = {
-    *("networkx", "graphviz", "pygraphviz", "rich", "scipy", "click", "matplotlib", "sklearn", "torch", "jax"),
-    *("cupy", "safetensors", "pandas", "onnx", "onnxruntime"),
+    "networkx",
+    "graphviz",
+    "pygraphviz",
+    "rich",
+    "scipy",
+    "click",
+    "matplotlib",
+    "sklearn",
+    "torch",
+    "jax",
+    "cupy",
+    "safetensors",
+    "pandas",
+    "onnx",
+    "onnxruntime",
 }
 
 
@@ -30,6 +43,13 @@ def test_heavy_packages_are_not_loaded(code: str) -> None:
     loaded = loaded_by(code)
     assert "graphdiff" in loaded
     assert loaded & HEAVY == set()
+
+
+def test_what_is_loaded_later_is_listed_before() -> None:
+    program = "import graphdiff as gd; print(*dir(gd))"
+    listed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert {"compile", "nn", "train", "tanh", "Tensor", "grad"} <= set(listed)
+    assert not any(name.startswith("_") for name in listed)
 
 
 def test_the_import_scans_no_entry_points() -> None:

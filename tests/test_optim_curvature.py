@@ -181,8 +181,13 @@ def test_a_singular_hessian_says_so() -> None:
     ("make", "error", "message"),
     [
         (lambda x: gd.optim.LBFGS([x], lr=0.0), errors.OpError, "lr cannot be 0.0"),
-        (lambda x: gd.optim.LBFGS([x], iterations=0), errors.OpError, "iterations cannot be 0"),
-        (lambda x: gd.optim.LBFGS([x], history=0), errors.OpError, "history cannot be 0"),
+        (
+            lambda x: gd.optim.LBFGS([x], iterations=0),
+            errors.OpError,
+            "iterations is a whole number.* not 0",
+        ),
+        (lambda x: gd.optim.LBFGS([x], history=0), errors.OpError, "history is a whole number.* not 0"),
+        (lambda x: gd.optim.LBFGS([x], iterations=2.5), errors.OpError, "iterations is a whole number.*2.5"),
         (lambda x: gd.optim.LBFGS([x], tolerance_change=-1.0), errors.OpError, "tolerance_change cannot be -1.0"),
         (lambda x: gd.optim.Newton([x], damping=-1.0), errors.OpError, "damping cannot be -1.0"),
         (lambda x: gd.optim.Newton([x, x]), errors.GraphError, "twice"),

@@ -323,6 +323,10 @@ def test_a_misspelt_setting_is_refused(name: str) -> None:
         (lambda: O.SGD([w0], 0.1, averaged=True), errors.OpError, "averaged momentum needs"),
         (lambda: O.SGD([w0], 0.1, momentum=1.0, averaged=True), errors.OpError, "average cannot be 1.0"),
         (lambda: O.Rprop([w0], factors=(1.5, 1.2)), errors.OpError, "first of factors cannot be 1.5"),
+        (lambda: O.Rprop([w0], factors=0.5), errors.OpError, "factors are a pair of numbers, not 0.5"),  # type: ignore[arg-type]
+        (lambda: O.Rprop([w0], limits=(1.0,)), errors.OpError, "limits are a pair"),  # type: ignore[arg-type]
+        (lambda: O.Adam([w0], betas=0.9), errors.OpError, "betas are a pair of numbers, not 0.9"),  # type: ignore[arg-type]
+        (lambda: O.LAMB([w0], betas=(0.9, 0.99, 0.999)), errors.OpError, "betas are a pair"),  # type: ignore[arg-type]
         (lambda: O.Rprop([w0], limits=(1.0, 0.5)), errors.OpError, "second of limits cannot be 0.5"),
         (lambda: O.AdaGrad([w0], lr_decay=-1.0), errors.OpError, "lr_decay cannot be -1.0"),
         (lambda: O.AdaDelta([w0], rho=1.0), errors.OpError, "rho cannot be 1.0"),

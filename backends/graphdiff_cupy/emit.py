@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphdiff.backend import ARRAY
-from graphdiff.plan.passes import scalar
+from graphdiff.plan.identities import scalar
 from graphdiff.plan.program import Tensor
-from graphdiff.plan.schedule import View, dense_strides
+from graphdiff.plan.views import View, dense_strides
 from graphdiff_cupy.expressions import TYPES, cast, expression, number
 
 __all__ = ["INDEXING", "Body", "Index", "can_emit", "is_aligned", "is_pointwise"]

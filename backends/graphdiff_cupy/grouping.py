@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from graphdiff.plan.program import Tensor
-from graphdiff.plan.schedule import Storage, View
+from graphdiff.plan.views import Storage, View
 from graphdiff_cupy.emit import INDEXING, is_pointwise
 from graphdiff_cupy.lowering import SMALL
 from graphdiff_cupy.units import Copied, Fallback, Product, Step, Unit

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from graphdiff.plan.calls import Instruction
 from graphdiff.plan.program import counted_flops
-from graphdiff.plan.schedule import Instruction, View
+from graphdiff.plan.views import View
 from graphdiff_cupy.kernels import Kernel
 from graphdiff_cupy.units import Copied, Fallback, Product
 

@@ -11,9 +11,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from graphdiff.plan.passes import scalar
+from graphdiff.plan.identities import scalar
 from graphdiff.plan.program import Program, Tensor, Variable
-from graphdiff.plan.schedule import Storage, View, dense_strides
+from graphdiff.plan.views import Storage, View, dense_strides
 from graphdiff_cupy.emit import INDEXING, can_emit, is_aligned
 from graphdiff_cupy.expressions import CASTS, REDUCTIONS, TYPES
 from graphdiff_cupy.patterns import Epilog, find_epilogs

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from graphdiff.plan.passes import scalar
+from graphdiff.plan.identities import scalar
 from graphdiff.plan.program import Tensor
 
 __all__ = ["Epilog", "find_epilogs"]

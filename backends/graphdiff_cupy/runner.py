@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from graphdiff.plan.calls import Call, Instruction
 from graphdiff.plan.plan import RetraceError
 from graphdiff.plan.program import MOVES, Program, Variable, next_serial
-from graphdiff.plan.schedule import Call, Instruction, Schedule, Storage, View
+from graphdiff.plan.schedule import Schedule
+from graphdiff.plan.views import Storage, View
 from graphdiff_cupy.grouping import Group, grouped
 from graphdiff_cupy.instructions import instruction
 from graphdiff_cupy.kernels import WIDTH, Kernel, write_kernel

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graphdiff.plan.program import Tensor
-from graphdiff.plan.schedule import View
+from graphdiff.plan.views import View
 
 __all__ = ["Copied", "Fallback", "Output", "Product", "Step", "Unit"]
 

@@ -13,11 +13,14 @@ import numpy as np
 
 from graphdiff.backend import Backend, fill_index
 
-__all__ = ["NumpyBackend"]
+__all__ = ["NumpyBackend", "label_table"]
 
 _SMALL = 1 << 16
+"""Elements up to which a broadcast is written out."""
 _OUTSIDE = 128
+"""Rows of NaN behind a table of labels: as many labels beyond the classes, or below 0, fall on one of them."""
 _EXACT = 1 << 10
+"""Elements up to which a sum along an axis is a product with ones."""
 _FLOATS = (np.dtype("float32"), np.dtype("float64"))
 _add_reduce: Any = np.add.reduce
 _maximum_reduce: Any = np.maximum.reduce
@@ -67,8 +70,7 @@ def _ones(length: int, dtype: Any) -> Any:
 
 
 def _sum(array: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    # A matrix's sums along one axis are a product with ones in a third of the time; beyond this length NumPy's pairwise
-    # sum is the more accurate.
+    # A product with ones takes a third of the time; over longer axes NumPy's pairwise sum is the more accurate.
     if array.ndim == 2 and axis.__class__ is tuple and len(axis) == 1 and array.dtype in _FLOATS:
         along = axis[0]
         length = array.shape[along]

@@ -8,11 +8,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphdiff.plan.schedule import Local, Operand, View, dense_strides
+from graphdiff.plan.calls import Local, Operand
+from graphdiff.plan.views import View, dense_strides
 
 if TYPE_CHECKING:
     from graphdiff.plan.program import Tensor
     from graphdiff_numpy.planner import Planner
+
+__all__ = [
+    "EXACT",
+    "FULL",
+    "LISTED",
+    "LOWERINGS",
+    "PRIVATE",
+    "QUICK",
+    "SMALL",
+    "VIEWS",
+    "boxed",
+    "compact",
+    "lowers",
+    "numeral",
+    "turned",
+]
 
 EXACT = 1 << 12
 """Elements up to which a sum may be a product with ones: beyond, NumPy's pairwise sum is more accurate."""

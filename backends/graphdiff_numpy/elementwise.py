@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphdiff.plan.passes import scalar
+from graphdiff.plan.calls import Call, Local, Operand
+from graphdiff.plan.identities import scalar
 from graphdiff.plan.program import Tensor
-from graphdiff.plan.schedule import Call, Local, Operand, View
+from graphdiff.plan.views import View
 from graphdiff_numpy.common import FULL, lowers
 
 if TYPE_CHECKING:
     from graphdiff_numpy.planner import Planner
+
+__all__ = ["elementwise", "number"]
 
 
 _TEXT = {

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphdiff.plan.passes import scalar
+from graphdiff.plan.calls import Call, Local
+from graphdiff.plan.identities import scalar
 from graphdiff.plan.program import Tensor
-from graphdiff.plan.schedule import Call, Local, View, dense_strides
+from graphdiff.plan.views import View, dense_strides
 from graphdiff_numpy import label_table
 from graphdiff_numpy.common import lowers
 from graphdiff_numpy.products import beside

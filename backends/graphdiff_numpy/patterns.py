@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from graphdiff.plan.passes import scalar
+from graphdiff.plan.identities import scalar
 from graphdiff.plan.program import Tensor
-from graphdiff.plan.schedule import Storage, View, dense_strides
+from graphdiff.plan.views import Storage, View, dense_strides
 from graphdiff_numpy.common import LISTED, VIEWS
 
 if TYPE_CHECKING:
     from graphdiff_numpy.planner import Planner
+
+__all__ = ["affine_parts", "find_affine", "find_patterns", "place_parts"]
 
 
 def find_affine(plan: Planner) -> set[Tensor]:

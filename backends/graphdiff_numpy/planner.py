@@ -22,8 +22,10 @@ from typing import Any
 import numpy as np
 
 from graphdiff.op import Op
+from graphdiff.plan.calls import Call, Local, Operand
 from graphdiff.plan.program import Program, Tensor, Variable, counted_flops
-from graphdiff.plan.schedule import Call, Local, Operand, Schedule, Storage, View, dense_strides
+from graphdiff.plan.schedule import Schedule
+from graphdiff.plan.views import Storage, View, dense_strides
 from graphdiff_numpy import moving, reductions  # noqa: F401 - they register their lowerings
 from graphdiff_numpy.common import FULL, LOWERINGS, PRIVATE, VIEWS, boxed, compact, numeral
 from graphdiff_numpy.elementwise import elementwise, number

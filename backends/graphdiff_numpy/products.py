@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from graphdiff.plan.calls import Call, Local, Operand
 from graphdiff.plan.program import Tensor
-from graphdiff.plan.schedule import Call, Local, Operand, View
+from graphdiff.plan.views import View
 from graphdiff_numpy.common import FULL, QUICK, SMALL, lowers, turned
 from graphdiff_numpy.patterns import affine_parts
 
 if TYPE_CHECKING:
     from graphdiff_numpy.planner import Planner
+
+__all__ = ["beside", "dot", "product_with_bias"]
 
 
 def by_columns(plan: Planner, rows: int, columns: int, inner: int) -> bool:

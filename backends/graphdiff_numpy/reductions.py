@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graphdiff.plan.calls import Call, Local
 from graphdiff.plan.program import Tensor
-from graphdiff.plan.schedule import Call, Local, View
+from graphdiff.plan.views import View
 from graphdiff_numpy.common import EXACT, lowers, turned
 from graphdiff_numpy.products import dot, product_with_bias
 

@@ -17,10 +17,12 @@ from typing import Any
 
 import numpy as np
 
+from graphdiff.plan.calls import Call, Instruction, Local, Operand
 from graphdiff.plan.plan import RetraceError
 from graphdiff.plan.program import MOVES, Program, Variable, next_serial
-from graphdiff.plan.schedule import ALIGNMENT, Call, Instruction, Local, Operand, Storage, View, dense_strides
+from graphdiff.plan.schedule import ALIGNMENT
 from graphdiff.plan.streams import Streams
+from graphdiff.plan.views import Storage, View, dense_strides
 from graphdiff_numpy.planner import Planner
 from graphdiff_numpy.tiles import Tiled, tiled
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from graphdiff.plan.program import Tensor
-from graphdiff.plan.schedule import View
+from graphdiff.plan.views import View
 
 if TYPE_CHECKING:
     from graphdiff_numpy.planner import Planner
+
+__all__ = ["find_targets", "late_nodes"]
 
 
 def find_targets(plan: Planner) -> dict[Tensor, View]:

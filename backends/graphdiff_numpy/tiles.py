@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from graphdiff.plan.schedule import Call, View
+from graphdiff.plan.calls import Call
+from graphdiff.plan.views import View
 
 __all__ = ["LARGE", "TILE", "Tiled", "tiled"]
 

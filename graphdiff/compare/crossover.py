@@ -17,8 +17,11 @@ from graphdiff.tensor import Tensor
 __all__ = ["Crossover", "Line", "cross"]
 
 MOST = 512
+"""Directions of the widest pass that is measured."""
 POINTS = 6
+"""Numbers of directions that are tried."""
 MANY = 1_000_000
+"""Inputs from which a crossover is said to be at any number of them."""
 LARGEST = 2_000_000
 """Elements of all seeds together that are worth their memory here."""
 

@@ -6,6 +6,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -21,12 +22,22 @@ from graphdiff.differentiate.functions import jvp, vjp
 from graphdiff.differentiate.jacobians import jacobian
 from graphdiff.errors import DTypeError, GraphDiffError, GraphError
 from graphdiff.graph import Graph
+from graphdiff.node_costs import Cost
 from graphdiff.op import as_tensor
 from graphdiff.plan import compile as compiled
 from graphdiff.structure import flatten, unflatten
 from graphdiff.tensor import Tensor, variable
 
 __all__ = ["compare_modes"]
+
+WIDEST = 3_000
+"""Elements of all intermediate values; beyond, accumulating number by number is out of the question."""
+
+MOST_SEEDS = 1 << 24
+"""Elements of the seeds of all directions together: 128 MiB of them."""
+
+MOST_PRODUCTS = 20_000
+"""Multiplications of numbers; to compile more takes minutes."""
 
 
 def _timed(run: Callable[[], Any], seconds: float) -> tuple[float, float]:
@@ -137,11 +148,10 @@ def _runs(flat: _Flat, outputs: Sequence[Tensor], order: EliminationOrder | None
     def forward() -> Any:
         return [push(*points, *unit) for unit in input_units()]
 
-    first = next(_units([np.asarray(output.value) for output in outputs]))
-
     def reverse() -> Any:
         return [pull(*points, *unit) for unit in output_units()]
 
+    first = next(_units([np.asarray(output.value) for output in outputs]))
     return {
         "value": lambda: value(*points),
         "finite differences": differences,
@@ -221,7 +231,8 @@ def compare_modes(
         An argument is not real floating.
     GraphError
         No path leads from the arguments to the result, the result is not finite, the function gives another one when
-        called again, there is no such mode, none that is asked for can be run, or the order is another function's.
+        called again, there is no such mode, none that is asked for can be run, the order is another function's, or
+        `seconds` is negative.
 
     Examples
     --------
@@ -232,6 +243,54 @@ def compare_modes(
     >>> report.results[-1].error < 1e-15
     True
     """
+    _require_asked(arguments, modes, order, seconds)
+    flat = _Flat(function, arguments)
+    leaves = [variable(point) for point in flat.points]
+    outputs = flat(*leaves)
+    _require_comparable(flat, outputs, leaves)
+    runs = _runs(flat, outputs, order)
+    runs["value"]()  # what cannot be compiled says so here
+    counts = predicted(outputs, leaves, ["value", *(mode for mode in modes if mode != "elimination")])
+    if order is not None:
+        counts |= predicted(outputs, leaves, ["elimination"], order)
+    results: list[ModeResult] = []
+    matrices: dict[str, Any] = {}
+    for mode in modes:
+        try:
+            if mode == "elimination":
+                counts = predicted(outputs, leaves, [mode]) | counts
+            _require_worth_running(mode, outputs, leaves, order, counts[mode])
+            matrices[mode] = _as_matrix(mode, runs[mode](), outputs, flat.points)
+            results.append(ModeResult(mode, counts[mode], *_timed(runs[mode], seconds)))
+        except GraphDiffError as error:
+            results.append(ModeResult(mode, counts.get(mode), note=str(error).split(":")[0][:60]))
+    if not matrices:
+        raise GraphError(f"no mode could be run: {'; '.join(f'{each.mode}: {each.note}' for each in results)}")
+    reference, errors = _errors(matrices, outputs, leaves)
+    results = [replace(each, error=errors.get(each.mode, each.error)) for each in results]
+    value = ModeResult("the function", counts["value"], *_timed(runs["value"], seconds))
+    gradient, _ = _timed(runs["one reverse pass"], seconds)
+    pass_flops = predicted(outputs[:1], leaves, ["reverse"])["reverse"].flops / max(outputs[0].size, 1)
+    return Comparison(
+        name=getattr(function, "__name__", type(function).__name__),
+        inputs=sum(leaf.size for leaf in leaves),
+        outputs=sum(output.size for output in outputs),
+        value=value,
+        results=results,
+        reference=reference,
+        gradient_ratio=gradient / value.median,
+        counted_ratio=pass_flops / max(1, counts["value"].flops),
+        calibration=statistics.median(r.median / r.cost.seconds for r in results if r.mode in matrices and r.cost),
+        machine=_machine(),
+        crossover=cross(flat, flat.points, outputs, leaves, lambda run: _timed(run, seconds / 4)[0])
+        if crossover
+        else None,
+    )
+
+
+def _require_asked(arguments: Sequence[Any], modes: Sequence[str], order: Any, seconds: float) -> None:
+    if isinstance(modes, str):
+        raise GraphError(f"modes are a sequence of names, such as [{modes!r}], not a text")
     unknown = [mode for mode in modes if mode not in MODES]
     if unknown or not modes:
         raise GraphError(f"compare_modes knows the modes {', '.join(MODES)}, not {unknown or 'none'}")
@@ -239,64 +298,34 @@ def compare_modes(
         raise GraphError("compare_modes needs arguments to differentiate by")
     if order is not None and not isinstance(order, EliminationOrder):
         raise GraphError(f"an order is what gd.elimination_order returns, not {order!r}")
-    flat = _Flat(function, arguments)
-    leaves = [variable(point) for point in flat.points]
-    outputs = flat(*leaves)
-    _check(flat, outputs, leaves)
-    runs = _runs(flat, outputs, order)
-    runs["value"]()  # what cannot be compiled says so here
-    counts = predicted(outputs, leaves, ["value", *(mode for mode in modes if mode != "elimination")])
-    if order is not None:
-        counts |= predicted(outputs, leaves, ["elimination"], order)
-    results, matrices = [], {}
-    for mode in modes:
-        try:
-            directions = sum(each.size for each in (outputs if mode.endswith("reverse") else leaves))
-            if mode != "elimination" and directions**2 > MOST_SEEDS:
-                raise GraphError("too many directions")
-            if mode == "elimination":
-                one_by_one = order is not None or is_of_numbers(computed(outputs, leaves))
-                if one_by_one and _too_wide(outputs, leaves):
-                    raise GraphError("too many numbers")
-                counts = predicted(outputs, leaves, [mode]) | counts
-                if one_by_one and counts[mode].multiplications > MOST_PRODUCTS:
-                    raise GraphError(f"{counts[mode].multiplications:,} products, one by one")
-            matrices[mode] = _as_matrix(mode, runs[mode](), outputs, flat.points)
-            median, spread = _timed(runs[mode], seconds)
-        except GraphDiffError as error:
-            results.append(ModeResult(mode, counts.get(mode), note=str(error).split(":")[0][:60]))
-            continue
-        results.append(ModeResult(mode, counts[mode], median, spread))
-    if not matrices:
-        raise GraphError(f"no mode could be run: {'; '.join(f'{each.mode}: {each.note}' for each in results)}")
+    if not seconds >= 0:
+        raise GraphError(f"each mode is measured for a number of seconds, not {seconds!r}")
+
+
+def _require_worth_running(
+    mode: str, outputs: Sequence[Tensor], leaves: Sequence[Tensor], order: EliminationOrder | None, cost: Cost
+) -> None:
+    """Raise GraphError, which says in few words why, for a mode that would take all memory or minutes to compile."""
+    if mode != "elimination":
+        if sum(each.size for each in (outputs if mode.endswith("reverse") else leaves)) ** 2 > MOST_SEEDS:
+            raise GraphError("too many directions")
+    elif order is not None or is_of_numbers(computed(outputs, leaves)):
+        if _too_wide(outputs, leaves):
+            raise GraphError("too many numbers")
+        if cost.multiplications > MOST_PRODUCTS:
+            raise GraphError(f"{cost.multiplications:,} products, one by one")
+
+
+def _errors(
+    matrices: dict[str, Any], outputs: Sequence[Tensor], leaves: Sequence[Tensor]
+) -> tuple[str, dict[str, float]]:
+    """Return what accuracy is measured against, and the largest error of each mode relative to its largest entry."""
     reference, truth = "the complex step", _complex_step(outputs, leaves)
     if truth is None:
-        best = next(each for each in ("batched reverse", "batched forward", *modes) if each in matrices)
+        best = next(each for each in ("batched reverse", "batched forward", *matrices) if each in matrices)
         reference, truth = f"{best} (there is no complex step)", matrices[best]
     scale = float(np.max(np.abs(truth), initial=0.0)) or 1.0
-    results = [
-        ModeResult(r.mode, r.cost, r.median, r.spread, float(np.max(np.abs(matrices[r.mode] - truth)) / scale))
-        if r.mode in matrices
-        else r
-        for r in results
-    ]
-    value = ModeResult("the function", counts["value"], *_timed(runs["value"], seconds))
-    gradient, _ = _timed(runs["one reverse pass"], seconds)
-    pass_flops = predicted(outputs[:1], leaves, ["reverse"])["reverse"].flops / max(outputs[0].size, 1)
-    name = getattr(function, "__name__", type(function).__name__)
-    return Comparison(
-        name,
-        sum(leaf.size for leaf in leaves),
-        sum(output.size for output in outputs),
-        value,
-        results,
-        reference,
-        gradient / value.median,
-        pass_flops / max(1, counts["value"].flops),
-        statistics.median(r.median / r.cost.seconds for r in results if r.mode in matrices and r.cost),
-        _machine(),
-        cross(flat, flat.points, outputs, leaves, lambda run: _timed(run, seconds / 4)[0]) if crossover else None,
-    )
+    return reference, {mode: float(np.max(np.abs(found - truth)) / scale) for mode, found in matrices.items()}
 
 
 def _machine() -> str:
@@ -313,24 +342,12 @@ def _processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-WIDEST = 3_000
-"""Elements of all intermediate values; beyond, accumulating number by number is out of the question."""
-
-
-MOST_SEEDS = 1 << 24
-"""Elements of the seeds of all directions together: 128 MiB of them."""
-
-
-MOST_PRODUCTS = 20_000
-"""Multiplications of numbers; to compile more takes minutes."""
-
-
 def _too_wide(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> bool:
     size = sum(node.size for node in Graph(list(outputs)).nodes if node.recorded)
     return size > WIDEST or sum(leaf.size for leaf in leaves) * sum(output.size for output in outputs) > WIDEST
 
 
-def _check(flat: _Flat, outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> None:
+def _require_comparable(flat: _Flat, outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> None:
     if not any(output.recorded for output in outputs):
         raise GraphError("no path leads from the arguments to the result: there is nothing to differentiate")
     for output in outputs:

@@ -12,6 +12,7 @@ import numpy as np
 from graphdiff.compare import charts
 from graphdiff.compare.crossover import Crossover
 from graphdiff.compare.terms import CHEAP_GRADIENT, COLUMNS
+from graphdiff.quantities import bytes_text, seconds_text
 
 if TYPE_CHECKING:
     from graphdiff.compare.results import Comparison, ModeResult
@@ -93,7 +94,7 @@ def _axis(values: Sequence[float], name: str, text: Callable[[float], str], end:
 def _time(report: Comparison, ran: Sequence[ModeResult]) -> str:
     predicted = [report.predicted(each) for each in ran]
     medians = [each.median for each in ran]
-    axis = _axis([*medians, *predicted], "time, logarithmic", _seconds, WIDE)
+    axis = _axis([*medians, *predicted], "time, logarithmic", seconds_text, WIDE)
     spreads = [each.spread for each in ran]
     return charts.bars([each.mode for each in ran], medians, axis, "time per mode", spreads, predicted, report.fastest)
 
@@ -101,7 +102,7 @@ def _time(report: Comparison, ran: Sequence[ModeResult]) -> str:
 def _memory(report: Comparison) -> str:
     counted = [(each.mode, each.cost.peak_memory) for each in [report.value, *report.results] if each.cost]
     names, sizes = zip(*[(mode, size) for mode, size in counted if size], strict=True)
-    axis = _axis(sizes, "bytes alive at once, counted", _bytes, NARROW)
+    axis = _axis(sizes, "bytes alive at once, counted", bytes_text, NARROW)
     return charts.bars(names, sizes, axis, "peak memory per mode")
 
 
@@ -131,7 +132,7 @@ def _against_directions(report: Comparison, crossover: Crossover) -> str:
         series.append(charts.Series(f"{name}, predicted", kind, counted, dashed=True))
         series.append(charts.Series(f"{name}, measured", kind, list(zip(line.directions, line.seconds)), joined=False))
         times += [time for _, time in counted] + line.seconds
-    up = charts.Axis(min(times) / 1.5, max(times) * 1.5, 330, 80, "time", _seconds)
+    up = charts.Axis(min(times) / 1.5, max(times) * 1.5, 330, 80, "time", seconds_text)
     rings = [
         (report.inputs, crossover.forward.measured(report.inputs), f"n = {report.inputs}"),
         (report.outputs, crossover.reverse.measured(report.outputs), f"m = {report.outputs}"),
@@ -168,20 +169,6 @@ def _table(report: Comparison) -> str:
         kind = ' class="strong"' if row[0] == report.fastest else ""
         rows.append(f"<tr{kind}>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>")
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
-
-
-def _seconds(value: float) -> str:
-    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-        if value >= size:
-            return f"{value / size:.3g} {unit}"
-    return f"{1e9 * value:.3g} ns"
-
-
-def _bytes(value: float) -> str:
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if value >= size:
-            return f"{value / size:.3g} {unit}"
-    return f"{value:.3g} B"
 
 
 _PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8">

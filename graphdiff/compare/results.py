@@ -15,7 +15,7 @@ from graphdiff.compare.terms import CHEAP_GRADIENT, COLUMNS
 from graphdiff.errors import GraphError
 from graphdiff.node_costs import Cost
 
-__all__ = ["Comparison", "ModeResult", "require_known"]
+__all__ = ["FULL", "Comparison", "ModeResult", "require_known"]
 
 FULL = 118
 """Columns of a terminal that take the whole table."""
@@ -31,6 +31,7 @@ class ModeResult:
     ----------
     mode : str
     cost : Cost or None
+        None if it could not be counted.
     median, spread : float
         Seconds; the spread is the distance between the quartiles.
     error : float
@@ -41,9 +42,9 @@ class ModeResult:
 
     mode: str
     cost: Cost | None = None
-    median: float = float("nan")
-    spread: float = float("nan")
-    error: float = float("nan")
+    median: float = math.nan
+    spread: float = math.nan
+    error: float = math.nan
     note: str = ""
 
 
@@ -66,17 +67,13 @@ class Comparison:
     counted_ratio : float
         The same in counted floating-point operations, which the cheap-gradient bound is about.
     calibration : float
-        Measured over counted seconds on this machine, the median over the exact modes; predictions that are shown are
-        scaled by it.
+        Measured over counted seconds on this machine, the median over the modes that ran; predictions that are shown
+        are scaled by it.
     machine : str
         What it was measured on.
     crossover : Crossover or None
         How time grows with the number of directions, forward and reverse.
     """
-
-    def predicted(self, result: ModeResult) -> float:
-        """Return the seconds that a mode was predicted to take, calibrated on this machine."""
-        return result.cost.seconds * self.calibration if result.cost else float("nan")
 
     name: str
     inputs: int
@@ -89,6 +86,10 @@ class Comparison:
     calibration: float
     machine: str
     crossover: Crossover | None = None
+
+    def predicted(self, result: ModeResult) -> float:
+        """Return the seconds that a mode was predicted to take, calibrated on this machine; NaN if none was counted."""
+        return result.cost.seconds * self.calibration if result.cost else math.nan
 
     @property
     def fastest(self) -> str:
@@ -109,10 +110,14 @@ class Comparison:
         """Return one dict per mode, the function itself first."""
         return [
             {
-                **{"mode": each.mode, "microseconds": 1e6 * each.median, "spread": 1e6 * each.spread},
-                **{"predicted": 1e6 * self.predicted(each)},
+                "mode": each.mode,
+                "microseconds": 1e6 * each.median,
+                "spread": 1e6 * each.spread,
+                "predicted": 1e6 * self.predicted(each),
                 **(asdict(each.cost) if each.cost else {}),
-                **{"flops": each.cost.flops if each.cost else None, "error": each.error, "note": each.note},
+                "flops": each.cost.flops if each.cost else None,
+                "error": each.error,
+                "note": each.note,
             }
             for each in [self.value, *self.results]
         ]
@@ -163,7 +168,7 @@ class Comparison:
                 if cost
                 else ["–"] * 5
             )
-            error = each.note or ("" if each.error != each.error else f"{each.error:.0e}")
+            error = each.note or ("" if math.isnan(each.error) else f"{each.error:.0e}")
             cells.append([each.mode, *measured, *counted, error])
         return cells
 
@@ -182,10 +187,18 @@ class Comparison:
     def to_json(self) -> str:
         """Return everything as JSON; what was not measured is null."""
         whole = {
-            **{"function": self.name, "inputs": self.inputs, "outputs": self.outputs, "reference": self.reference},
-            **{"gradient_ratio": self.gradient_ratio, "counted_ratio": self.counted_ratio},
-            **{"cheap_gradient_bound": CHEAP_GRADIENT, "fastest": self.fastest, "cheapest": self.cheapest},
-            **{"calibration": self.calibration, "machine": self.machine, "modes": self.rows()},
+            "function": self.name,
+            "inputs": self.inputs,
+            "outputs": self.outputs,
+            "reference": self.reference,
+            "gradient_ratio": self.gradient_ratio,
+            "counted_ratio": self.counted_ratio,
+            "cheap_gradient_bound": CHEAP_GRADIENT,
+            "fastest": self.fastest,
+            "cheapest": self.cheapest,
+            "calibration": self.calibration,
+            "machine": self.machine,
+            "modes": self.rows(),
             "crossover": asdict(self.crossover) if self.crossover else None,
         }
         return json.dumps(_without_nan(whole), indent=1)

@@ -14,6 +14,8 @@ import sys
 import time
 from collections.abc import Sequence
 
+__all__ = ["State", "anneal", "search", "through"]
+
 HOT, COLD = 6.0, 0.02
 
 

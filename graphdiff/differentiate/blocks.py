@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from graphdiff.differentiate.batch import batch
-from graphdiff.differentiate.eliminate import still, whole_partial
+from graphdiff.differentiate.eliminate import elements, still, whole_partial
 from graphdiff.host import is_real_floating
 from graphdiff.node_costs import Cost, node_cost
 from graphdiff.op import GRAPH, OPS, Elementwise, Linear, Multilinear, sum_to
@@ -159,7 +159,7 @@ class Local:
         if op.name in ("sum", "mean"):  # type: ignore[union-attr]
             kept = tuple(1 if axis in node.attributes["axis"] else n for axis, n in enumerate(self.operand.shape))
             rows = GRAPH.broadcast_to(GRAPH.reshape(GRAPH.arange(node.size), kept), self.operand.shape)
-            return places(_list(rows)), range(self.operand.size)
+            return places(elements(rows)), range(self.operand.size)
         if op.name == "scatter_add":  # type: ignore[union-attr]
             return self._scattered()
         return None
@@ -176,7 +176,7 @@ class Local:
                 moved.append(still(operand))
             else:
                 return None
-        found = _list(self.node.op.node(tuple(moved), self.node.attributes))  # type: ignore[union-attr]
+        found = elements(self.node.op.node(tuple(moved), self.node.attributes))  # type: ignore[union-attr]
         pairs = [(row, column) for row, column in enumerate(found) if column >= 0]
         return places(row for row, _ in pairs), places(column for _, column in pairs)
 
@@ -187,7 +187,7 @@ class Local:
         numbers = GRAPH.reshape(GRAPH.arange(self.node.size), self.node.shape)
         template = self.node.attributes["template"]
         taken = OPS["getitem"].node((numbers, *map(still, arrays)), {"template": template})
-        return places(_list(taken)), range(self.operand.size)
+        return places(elements(taken)), range(self.operand.size)
 
     @cached_property
     def _by_vector(self) -> bool:
@@ -283,12 +283,8 @@ class Local:
 Block = Dense | Sparse | Local
 
 
-def _list(tensor: Tensor) -> list[int]:
-    return GRAPH.reshape(tensor, (-1,)).tolist()  # type: ignore[no-any-return]
-
-
 def _spread(operand: Tensor, shape: tuple[int, ...]) -> Iterable[int]:
     """Return the numbers of the operand's elements, broadcast to a shape."""
     if operand.shape == shape:
         return range(operand.size)
-    return _list(GRAPH.broadcast_to(GRAPH.reshape(GRAPH.arange(operand.size), operand.shape), shape))
+    return elements(GRAPH.broadcast_to(GRAPH.reshape(GRAPH.arange(operand.size), operand.shape), shape))

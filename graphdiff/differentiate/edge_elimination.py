@@ -14,7 +14,7 @@ from graphdiff.differentiate.vertex_search import disjoint_paths
 from graphdiff.differentiate.vertices import Vertices
 from graphdiff.errors import GraphError
 
-__all__ = ["FRONT", "EdgeGraph", "bits", "product"]
+__all__ = ["BACK", "FRONT", "EdgeGraph", "bits", "product"]
 
 FRONT, BACK = "front", "back"
 

@@ -22,7 +22,7 @@ from graphdiff.host import is_real_floating
 from graphdiff.op import FUNCTIONS, GRAPH, OPS, Composite, Elementwise, Linear, Multilinear, literal
 from graphdiff.tensor import NO_ATTRIBUTES, Tensor, placeholder
 
-__all__ = ["ScalarGraph", "best_order", "check_fits", "eliminate"]
+__all__ = ["ScalarGraph", "best_order", "check_fits", "eliminate", "elements", "still", "whole_partial"]
 
 LIMIT = 50_000
 """Elements of all tensors together; beyond, a scalar graph is no sensible way."""
@@ -38,7 +38,8 @@ def still(node: Tensor) -> Tensor:
     return Tensor(None, (), NO_ATTRIBUTES, node.value, node.backend, False)
 
 
-def _list(tensor: Tensor) -> list[Any]:
+def elements(tensor: Tensor) -> list[Any]:
+    """Return the elements of a tensor of any shape, row by row, as Python numbers."""
     return GRAPH.reshape(tensor, (-1,)).tolist()  # type: ignore[no-any-return]
 
 
@@ -119,7 +120,7 @@ class ScalarGraph:
         if operand.shape == shape:
             return own
         places = GRAPH.reshape(GRAPH.arange(operand.size), operand.shape)
-        return [own[place] for place in _list(GRAPH.broadcast_to(places, shape))]
+        return [own[place] for place in elements(GRAPH.broadcast_to(places, shape))]
 
     def _moved(self, node: Tensor) -> list[int]:
         own: list[int] = []
@@ -131,11 +132,11 @@ class ScalarGraph:
                 own += self._of(operand)
             else:
                 operands.append(still(operand))
-        return [own[place] for place in _list(node.op.node(tuple(operands), node.attributes))]  # type: ignore[union-attr]
+        return [own[place] for place in elements(node.op.node(tuple(operands), node.attributes))]  # type: ignore[union-attr]
 
     def _chosen(self, node: Tensor) -> list[int]:
         condition, first, second = node.inputs
-        taken = _list(GRAPH.broadcast_to(still(condition), node.shape))
+        taken = elements(GRAPH.broadcast_to(still(condition), node.shape))
         pairs = zip(taken, self._spread(first, node.shape), self._spread(second, node.shape), strict=True)
         return [one if choice else other for choice, one, other in pairs]
 
@@ -176,7 +177,7 @@ class ScalarGraph:
                 GRAPH.ones(operand.shape, dtype=operand.dtype) if is_real_floating(operand.dtype) else still(operand)
                 for operand in node.inputs
             )
-            pattern = _list(local_matrix(node, position, stand_ins))
+            pattern = elements(local_matrix(node, position, stand_ins))
         else:
             pattern = [1.0] * (node.size * width)
         links: list[tuple[int, int, Term]] = []
@@ -261,6 +262,11 @@ def _partial(F: Any, term: tuple[Tensor, int, Any], known: dict[Any, Any]) -> An
 
 
 def whole_partial(F: Any, node: Tensor, position: int) -> Any:
+    """Return the derivative of a node by one operand, in numbers or graph as `F` has them.
+
+    Of elementwise ops and `where` it is a vector with one entry per element of the node, a scalar where there is one
+    element, or a number of Python; of all other ops a matrix of shape (elements of the node, elements of the operand).
+    """
     op = node.op
     values = node.inputs if F.is_graph else [operand._value for operand in node.inputs]
     if op is OPS["where"]:

@@ -16,7 +16,7 @@ from graphdiff.differentiate.vertex_search import TIES, disjoint_paths, markowit
 from graphdiff.differentiate.vertices import Vertices, vertices_of
 from graphdiff.errors import GraphError
 
-__all__ = ["GRAPHS", "EliminationOrder", "elimination_order", "graph_after", "operations"]
+__all__ = ["GRAPHS", "PLURALS", "EliminationOrder", "elimination_order", "graph_after", "operations"]
 
 METHODS = ("forward", "reverse", "markowitz", "search")
 PLURALS = {"vertex": "vertices", "edge": "edges", "face": "faces"}

@@ -10,7 +10,7 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from graphdiff.differentiate.edge_elimination import FRONT, bits, product
+from graphdiff.differentiate.edge_elimination import BACK, FRONT, bits, product
 from graphdiff.differentiate.vertices import Vertices
 from graphdiff.errors import GraphError
 
@@ -183,7 +183,7 @@ class FaceGraph:
             return None
         first, second = generator.choice(faces)
         tail, head = self.ends[first][0], self.ends[second][1]
-        return generator.choice([(tail, v, head), (tail, v, FRONT), (v, head, "back")])
+        return generator.choice([(tail, v, head), (tail, v, FRONT), (v, head, BACK)])
 
     def left(self, bounds: Sequence[int]) -> int:
         """Return how many multiplications are still to come at least, `bounds` being so many per vertex at first."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from graphdiff.backend import use_backend, working_on
-from graphdiff.errors import ShapeError
+from graphdiff.backend import working_on
+from graphdiff.differentiate.seeds import starting_tangent
+from graphdiff.errors import GraphError
 from graphdiff.graph import collector_paused, topological_order
 from graphdiff.host import is_real_floating
-from graphdiff.op import GRAPH, Composite, as_tensor, raise_complex
+from graphdiff.op import GRAPH, Composite, raise_complex
 from graphdiff.tensor import Tensor, open_watches
 
 __all__ = ["push_forward", "tangents"]
@@ -85,8 +86,10 @@ def tangents(outputs: Tensor | Collection[Tensor], seeds: Mapping[Tensor, Any]) 
 
     Raises
     ------
-    ShapeError
-        A seed does not have its node's shape.
+    GraphError
+        There are no outputs, or the seeds are no mapping.
+    ShapeError, DTypeError, BackendError
+        A seed does not have its node's shape, its node is not real floating, or it is on another backend.
 
     Examples
     --------
@@ -97,13 +100,11 @@ def tangents(outputs: Tensor | Collection[Tensor], seeds: Mapping[Tensor, Any]) 
     5.0
     """
     ends = [outputs] if isinstance(outputs, Tensor) else list(outputs)
-    found: dict[Tensor, Any] = {}
-    for leaf, seed in seeds.items():
-        with use_backend(leaf.backend):
-            start = as_tensor(seed)
-        if start.shape != leaf.shape:
-            raise ShapeError(f"the tangent {start.describe()} does not have the shape of {leaf.describe()}")
-        found[leaf] = start.astype(leaf.dtype)
+    if not ends:
+        raise GraphError("tangents needs at least one output to stop at")
+    if not isinstance(seeds, Mapping):
+        raise GraphError(f"seeds map nodes to their tangents, such as {{x: 1.0}}, and are no {type(seeds).__name__}")
+    found: dict[Tensor, Any] = {node: starting_tangent(node, seed) for node, seed in seeds.items()}
     with working_on(ends[0].backend):
         push_forward(topological_order(ends), found, GRAPH)
     return found

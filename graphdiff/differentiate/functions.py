@@ -11,15 +11,28 @@ from graphdiff.backend import use_backend, working_on
 from graphdiff.differentiate.batch import batch
 from graphdiff.differentiate.departures import called_attentively
 from graphdiff.differentiate.forward import push_forward
-from graphdiff.differentiate.reverse import below, pull_back, seed_for
+from graphdiff.differentiate.reverse import below, pull_back
+from graphdiff.differentiate.seeds import seed_for, starting_tangent
 from graphdiff.errors import DTypeError, GraphError, ShapeError
 from graphdiff.graph import topological_order
 from graphdiff.op import FUNCTIONS, GRAPH, as_tensor
 from graphdiff.structure import Structure, flatten, leaf_paths, leaves_like, map_leaves, unflatten
 from graphdiff.tensor import NO_ATTRIBUTES, Tensor, placeholder
 
-__all__ = ["grad", "hvp", "jvp", "value_and_grad", "vjp", "vmap"]
-
+__all__ = [
+    "ArgNums",
+    "Differentiated",
+    "as_output",
+    "grad",
+    "hvp",
+    "jvp",
+    "pulled_back",
+    "pushed_forward",
+    "stands_alone",
+    "value_and_grad",
+    "vjp",
+    "vmap",
+]
 
 ArgNums = int | Sequence[int]
 
@@ -93,6 +106,15 @@ class Differentiated:
     def run(self, function: Callable[..., Any], options: dict[str, Any] | None = None) -> Any:
         """Call the function with the fresh leaves among its arguments."""
         return called_attentively(function, self.arguments, options or {}, self.leaves, self.paths)
+
+    def outputs(
+        self, function: Callable[..., Any], options: dict[str, Any] | None = None
+    ) -> tuple[list[Tensor], Structure]:
+        """Call the function, and return what it returned as a list of Tensors, and its structure."""
+        found, structure = flatten(self.run(function, options))
+        if not found:
+            raise GraphError("the function returned nothing to differentiate")
+        return [as_output(output) for output in found], structure
 
     def restore(self, results: Sequence[Any]) -> Any:
         """Return one result per leaf in the structure of the arguments."""
@@ -210,6 +232,29 @@ def grad(function: Callable[..., Any], argnums: ArgNums = 0, *, has_aux: bool = 
 def vjp(function: Callable[..., Any], *arguments: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
     """Return the function's value and the map from output adjoints to argument adjoints.
 
+    Parameters
+    ----------
+    function : callable
+        Returns a Tensor, or a nested tuple, list or dict of them.
+    *arguments : array, number, Tensor or nested structure of them, real floating
+
+    Returns
+    -------
+    value : Tensor or structure of them
+        As the function returned it.
+    pull : callable
+        Takes an adjoint of the structure and shapes of the value; returns a tuple with one adjoint per argument, each
+        of its structure and shapes. It may be called any number of times.
+
+    Raises
+    ------
+    DTypeError
+        An argument is not real floating.
+    GraphError
+        The function returns something that is no tensor.
+    ShapeError
+        Raised by `pull`: an adjoint does not have the shape of its output.
+
     Examples
     --------
     >>> import graphdiff as gd
@@ -218,8 +263,7 @@ def vjp(function: Callable[..., Any], *arguments: Any) -> tuple[Any, Callable[[A
     [3.0, 2.0]
     """
     call = Differentiated(arguments, tuple(range(len(arguments))))
-    outputs, structure = flatten(call.run(function))
-    outputs = [as_output(output) for output in outputs]
+    outputs, structure = call.outputs(function)
 
     def pull(cotangents: Any) -> tuple[Any, ...]:
         seeds = leaves_like(structure, cotangents, "the adjoint of the result")
@@ -241,6 +285,20 @@ def jvp(function: Callable[..., Any], arguments: Sequence[Any], tangents: Sequen
     arguments, tangents : sequence
         One tangent per argument, of its structure and shapes.
 
+    Returns
+    -------
+    value, tangent : Tensor or structure of them
+        Both as the function returned its value.
+
+    Raises
+    ------
+    DTypeError
+        An argument is not real floating.
+    GraphError
+        Arguments or tangents do not come as a tuple, or the function returns something that is no tensor.
+    ShapeError, BackendError
+        A tangent does not have its argument's shape, or is on another backend; there are more of one than of the other.
+
     Examples
     --------
     >>> import graphdiff as gd
@@ -258,15 +316,8 @@ def jvp(function: Callable[..., Any], arguments: Sequence[Any], tangents: Sequen
     seeds: list[Any] = []
     for number, (structure, tangent) in enumerate(zip(call.structures, tangents, strict=True)):
         seeds += leaves_like(structure, tangent, f"jvp: the tangent of argument {number}")
-    started: dict[Tensor, Any] = {}
-    for leaf, seed in zip(call.leaves, seeds, strict=True):
-        with use_backend(leaf.backend):
-            start = as_tensor(seed)
-        if start.shape != leaf.shape:
-            raise ShapeError(f"jvp: the tangent {start.describe()} does not have the shape of {leaf.describe()}")
-        started[leaf] = start.astype(leaf.dtype)
-    outputs, structure = flatten(call.run(function))
-    outputs = [as_output(output) for output in outputs]
+    started = {leaf: starting_tangent(leaf, seed) for leaf, seed in zip(call.leaves, seeds, strict=True)}
+    outputs, structure = call.outputs(function)
     moved = pushed_forward(outputs, started)
     return unflatten(structure, outputs), unflatten(structure, moved)
 
@@ -279,15 +330,26 @@ def pushed_forward(outputs: Sequence[Tensor], started: dict[Tensor, Any]) -> lis
     return [found[output] if output in found else GRAPH.zeros_like(output) for output in outputs]
 
 
-def hvp(function: Callable[..., Any], arguments: Any, vector: Any) -> Any:
+def hvp(function: Callable[..., Any], argument: Any, vector: Any) -> Any:
     """Return the Hessian of a scalar function times a vector, without forming the Hessian.
 
     Parameters
     ----------
     function : callable
-        Of one argument.
-    arguments : array, number, Tensor or nested structure of them
+        Of one argument; returns a scalar Tensor.
+    argument : array, number, Tensor or nested structure of them
     vector : of the same structure and shapes
+
+    Returns
+    -------
+    Tensor, or structure of them as the argument's
+
+    Raises
+    ------
+    NonScalarError
+        The function returns no scalar.
+    DTypeError, ShapeError
+        As for `jvp`.
 
     Examples
     --------
@@ -295,7 +357,7 @@ def hvp(function: Callable[..., Any], arguments: Any, vector: Any) -> Any:
     >>> gd.hvp(lambda x: gd.sum(x**3), gd.constant([1.0, 2.0]), gd.constant([1.0, 0.0])).tolist()
     [6.0, 0.0]
     """
-    return jvp(grad(function), (arguments,), (vector,))[1]
+    return jvp(grad(function), (argument,), (vector,))[1]
 
 
 def vmap(function: Callable[..., Any], in_axes: Any = 0, out_axes: int = 0) -> Callable[..., Any]:
@@ -309,6 +371,11 @@ def vmap(function: Callable[..., Any], in_axes: Any = 0, out_axes: int = 0) -> C
         None gives the same argument to every call.
     out_axes : int
         Where the axis goes in the outputs.
+
+    Raises
+    ------
+    ShapeError
+        An argument has no such axis, or the mapped axes differ in length.
 
     Examples
     --------

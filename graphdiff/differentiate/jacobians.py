@@ -12,17 +12,17 @@ from graphdiff.differentiate.batch import batch
 from graphdiff.differentiate.functions import (
     ArgNums,
     Differentiated,
-    as_output,
     grad,
     pulled_back,
     pushed_forward,
     stands_alone,
 )
-from graphdiff.differentiate.reverse import below, pull_back, seed_for
+from graphdiff.differentiate.reverse import below, pull_back
+from graphdiff.differentiate.seeds import seed_for
 from graphdiff.errors import DTypeError, GraphError
 from graphdiff.graph import topological_order
 from graphdiff.op import GRAPH, raise_complex
-from graphdiff.structure import Structure, flatten, unflatten
+from graphdiff.structure import Structure, unflatten
 from graphdiff.tensor import Tensor, placeholder
 
 __all__ = ["hessian", "hessian_of", "jacobian"]
@@ -111,6 +111,13 @@ def jacobian(function: Callable[..., Any], argnums: ArgNums = 0, mode: Any = "au
         For each output and each leaf of the arguments a Tensor of shape ``output.shape + leaf.shape``, nested as the
         outputs, then as the arguments.
 
+    Raises
+    ------
+    GraphError
+        There is no such mode, the order is another function's, or the function returns something that is no tensor.
+    DTypeError
+        An argument or output is not real floating.
+
     Examples
     --------
     >>> import graphdiff as gd
@@ -127,8 +134,7 @@ def jacobian(function: Callable[..., Any], argnums: ArgNums = 0, mode: Any = "au
 
     def begun(arguments: Sequence[Any], options: dict[str, Any]) -> tuple[Differentiated, list[Tensor], Structure]:
         call = Differentiated(arguments, argnums)
-        outputs, structure = flatten(call.run(function, options))
-        outputs = [as_output(output) for output in outputs]
+        outputs, structure = call.outputs(function, options)
         for output in outputs:
             if not host.is_real_floating(output.dtype):
                 raise DTypeError(f"{output.describe()} has no Jacobian: it is not real floating")
@@ -137,8 +143,10 @@ def jacobian(function: Callable[..., Any], argnums: ArgNums = 0, mode: Any = "au
     def cheapest(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> Any:
         from graphdiff.differentiate.choose import choose
 
-        length = len(topological_order(outputs, boundary=frozenset(leaves)))
-        key = length, tuple(leaf.shape for leaf in leaves), tuple(output.shape for output in outputs)
+        # Another branch of the function is another graph, for which another way may be the cheapest, or the right one.
+        order = topological_order(outputs, boundary=frozenset(leaves))
+        ops = tuple(node.op.name for node in order if node.op is not None)
+        key = ops, tuple(leaf.shape for leaf in leaves), tuple(output.shape for output in outputs)
         if key not in chosen:
             if len(chosen) >= 256:
                 chosen.clear()
@@ -188,6 +196,13 @@ def hessian(function: Callable[..., Any], argnums: ArgNums = 0, mode: Any = "aut
     -------
     callable
         For each two leaves of the arguments a Tensor of both shapes, nested as the arguments, twice.
+
+    Raises
+    ------
+    NonScalarError
+        The function returns no scalar.
+    GraphError, DTypeError
+        As for `jacobian`.
 
     Examples
     --------

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from graphdiff.backend import use_backend, working_on
-from graphdiff.errors import BackendError, DTypeError, NonScalarError, ShapeError
+from graphdiff.backend import working_on
+from graphdiff.differentiate.seeds import seed_for
+from graphdiff.errors import DTypeError
 from graphdiff.graph import collector_paused, topological_order
 from graphdiff.host import is_real_floating
 from graphdiff.op import (
@@ -22,13 +23,12 @@ from graphdiff.op import (
     Multilinear,
     Op,
     as_tensor,
-    literal,
     raise_complex,
     sum_to,
 )
 from graphdiff.tensor import Tensor, Variable, current_trace, open_watches
 
-__all__ = ["adjoints", "backward", "below", "gradients_of", "pull_back", "seed_for"]
+__all__ = ["adjoints", "backward", "below", "fitted", "gradients_of", "pull_back"]
 
 
 def below(order: Iterable[Tensor], sources: Collection[Tensor]) -> set[Tensor]:
@@ -253,50 +253,6 @@ def _finite_adjoint(
 # The public functions --------------------------------------------------------------------------------------------
 
 
-def seed_for(output: Tensor, seed: Any = None) -> Any:
-    """Return the adjoint to start from: ones for a scalar, else the seed given, checked.
-
-    Raises
-    ------
-    DTypeError
-        The output is not real floating.
-    NonScalarError
-        No seed for a non-scalar.
-    ShapeError
-        The seed's shape is not the output's.
-    """
-    if not is_real_floating(output.dtype):
-        raise DTypeError(
-            f"{output.describe()} carries no gradient: derivatives are of real floating tensors. "
-            "Write 2.0 instead of 2, or cast with astype('float64')."
-        )
-    if seed is None:
-        if output.size != 1:
-            raise NonScalarError(
-                f"{output.describe()}, made at {output.source}, is no scalar: give a seed of its shape "
-                "(backward(seed=…)), or reduce it first, for example with gd.sum"
-            )
-        return GRAPH.ones_like(output) if output.shape else literal(1.0, output.dtype, output.backend)
-    with use_backend(output.backend):
-        tensor = as_tensor(seed)
-    if tensor.backend is not output.backend:
-        raise BackendError(
-            f"the seed {tensor.describe()} is on {tensor.backend.name}, and {output.describe()} on "
-            f"{output.backend.name}. Move it with tensor.to(backend)."
-        )
-    if tensor.shape != output.shape:
-        raise ShapeError(f"the seed {tensor.describe()} does not have the shape of {output.describe()}")
-    return tensor.astype(output.dtype)
-
-
-def _require_real(leaf: Tensor) -> None:
-    if not is_real_floating(leaf.dtype):
-        raise DTypeError(
-            f"{leaf.describe()} carries no gradient: only real floating tensors do. Make it a float: "
-            "gd.variable(2.0), or dtype='float64'."
-        )
-
-
 def backward(output: Tensor, seed: Any = None, *, accumulate: bool = False) -> None:
     """Compute the gradient of `output` with respect to every variable below it, and set each one's `.grad`.
 
@@ -363,7 +319,10 @@ def gradients_of(output: Tensor, seed: Any = None) -> dict[Variable, Any]:
         raise DTypeError(f"{output.describe()} depends on no variable: there is nothing to differentiate by")
     smooth = {leaf: variable for leaf, variable in leaves.items() if is_real_floating(leaf.dtype)}
     if not smooth:
-        _require_real(next(iter(leaves)))
+        raise DTypeError(
+            f"{next(iter(leaves)).describe()} carries no gradient: only real floating tensors do. Make it a float: "
+            "gd.variable(2.0), or dtype='float64'."
+        )
     leaves = smooth
     backend = output.backend
     F = GRAPH if trace is not None else backend.numbers
@@ -401,7 +360,9 @@ def _memory(array: Any) -> int:
     return id(array)
 
 
-def adjoints(output: Tensor, seed: Any = None, wrt: Collection[Tensor] | None = None) -> Mapping[Tensor, Tensor]:
+def adjoints(
+    output: Tensor, seed: Any = None, wrt: Tensor | Collection[Tensor] | None = None
+) -> Mapping[Tensor, Tensor]:
     """Return the adjoint of every node that `output` depends on, as Tensors that can be differentiated again.
 
     Parameters
@@ -409,13 +370,18 @@ def adjoints(output: Tensor, seed: Any = None, wrt: Collection[Tensor] | None = 
     output : Tensor
     seed : array-like, optional
         The output's adjoint; needed unless it is a scalar.
-    wrt : collection of Tensor, optional
+    wrt : Tensor or collection of Tensors, optional
         Only nodes between these and the output.
 
     Returns
     -------
     dict of Tensor to Tensor
         Nodes that do not influence the output smoothly (through integers, comparisons) have no entry.
+
+    Raises
+    ------
+    NonScalarError, DTypeError, ShapeError, BackendError
+        The output is no scalar and no seed is given, it is not real floating, or the seed does not fit it.
 
     Examples
     --------
@@ -427,7 +393,7 @@ def adjoints(output: Tensor, seed: Any = None, wrt: Collection[Tensor] | None = 
     2.0
     """
     order = topological_order([output])
-    needed = set(order) if wrt is None else below(order, wrt)
+    needed = set(order) if wrt is None else below(order, [wrt] if isinstance(wrt, Tensor) else wrt)
     found: dict[Tensor, Any] = {output: seed_for(output, seed)}
     with working_on(output.backend):
         pull_back(order, found, GRAPH, needed, keep=True)

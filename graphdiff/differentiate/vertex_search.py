@@ -210,8 +210,13 @@ def disjoint_paths(neighbours: Sequence[int], start: int, inner: int) -> int:
 def _anneal_in_parallel(reduced: Reduced, start: list[int], seed: int, seconds: float, enough: int) -> list[int]:
     """Search in as many processes as there are cores, each with a seed of its own."""
     task: dict[str, Any] = {
-        **{"before": reduced.before, "after": reduced.after, "groups": reduced.groups, "start": start},
-        **{"seconds": seconds, "restarts": max(1, round(seconds / 12)), "enough": enough},
+        "before": reduced.before,
+        "after": reduced.after,
+        "groups": reduced.groups,
+        "start": start,
+        "seconds": seconds,
+        "restarts": max(1, round(seconds / 12)),
+        "enough": enough,
     }
     script = ["-I", "-S", str(Path(annealing.__file__))]  # it needs nothing but Python, and starts the sooner
     results = in_parallel(annealing.search, script, task, seed, least=0.3)

@@ -9,20 +9,22 @@ from graphdiff import host
 from graphdiff.differentiate.forward import tangents
 from graphdiff.differentiate.reverse import adjoints
 from graphdiff.draw.columns import clean, fit, shape_text, text_width
+from graphdiff.draw.local import local_derivatives
 from graphdiff.draw.measure import flops_of, seconds_of
 from graphdiff.draw.names import names_of
 from graphdiff.draw.options import Options
 from graphdiff.draw.partials import local_symbol
 from graphdiff.draw.picture import Line
-from graphdiff.draw.symbols import Symbol, expression, local_derivatives, number, shown, symbol_of
+from graphdiff.draw.symbols import Symbol, expression, number, shown, symbol_of
 from graphdiff.draw.text import STALE, assigned_since, known_adjoints
 from graphdiff.errors import GraphError
 from graphdiff.graph import Graph
 from graphdiff.node_costs import nbytes
 from graphdiff.op import GRAPH
+from graphdiff.quantities import seconds_text
 from graphdiff.tensor import Tensor, Variable
 
-__all__ = ["Annotations", "seconds_text", "symbol_line"]
+__all__ = ["Annotations", "symbol_line"]
 
 _NAME, _LINE, _ON_ARROW = 32, 48, 28
 """The most columns of a name within a formula, of a line, and of a value between two layers."""
@@ -233,20 +235,6 @@ def _tone(label: str) -> str:
     if label in ("adjoint", "tangent"):
         return label
     return "faint" if label in ("shape", "dtype", "flops", "bytes", "time", "note") else "plain"
-
-
-def seconds_text(seconds: float) -> str:
-    """Return a time in the unit that suits it.
-
-    Examples
-    --------
-    >>> seconds_text(0.000012)
-    '12 µs'
-    """
-    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds / 1e-9:.3g} ns"
 
 
 def _adjoints(graph: Graph, options: Options) -> Mapping[Tensor, Tensor]:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from graphdiff import host
-from graphdiff.draw.annotate import Annotations, seconds_text, symbol_line
+from graphdiff.draw.annotate import Annotations, symbol_line
 from graphdiff.draw.colours import shade, swatches
 from graphdiff.draw.columns import clean, fit
 from graphdiff.draw.measure import flops_of
@@ -17,6 +17,7 @@ from graphdiff.draw.symbols import number
 from graphdiff.graph import Graph
 from graphdiff.node_costs import nbytes
 from graphdiff.op import Composite
+from graphdiff.quantities import seconds_text
 from graphdiff.tensor import Tensor, Variable
 
 __all__ = ["Layers", "compose"]

@@ -28,7 +28,6 @@ def _depths(picture: Picture) -> dict[str, int]:
 
     Arrows that close a cycle do not count.
     """
-    order = {key: position for position, key in enumerate(picture.boxes)}
     into: dict[str, list[str]] = {}
     waiting = dict.fromkeys(picture.boxes, 0)
     out: dict[str, list[str]] = {}
@@ -39,7 +38,7 @@ def _depths(picture: Picture) -> dict[str, int]:
             waiting[arrow.target] += 1
     depth: dict[str, int] = {}
     ready = [key for key, count in waiting.items() if not count]
-    left = dict.fromkeys(sorted(picture.boxes, key=order.__getitem__))
+    left = dict.fromkeys(picture.boxes)
     while left:
         if not ready:
             ready.append(next(iter(left)))  # a cycle of collapsed scopes: cut where it was first met

@@ -11,10 +11,7 @@ from graphdiff.tensor import Tensor
 
 __all__ = ["COLOURS", "LABELS", "Options"]
 
-LABELS = (
-    *("op", "name", "expression", "shape", "dtype", "value"),
-    *("adjoint", "tangent", "flops", "bytes", "time"),
-)
+LABELS = ("op", "name", "expression", "shape", "dtype", "value", "adjoint", "tangent", "flops", "bytes", "time")
 COLOURS = ("gradient", "flops", "bytes", "time")
 _CHOICES: dict[str, tuple[Any, ...]] = {
     "mode": (None, "forward", "reverse", "both"),

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from graphdiff.draw.symbols import Number, Symbol, transposed, written
+from graphdiff.draw.symbols import LOOSE, PRODUCT, Number, Symbol, transposed, written
 from graphdiff.op import Elementwise, Linear
 from graphdiff.tensor import Tensor
 
 __all__ = ["local_symbol"]
-
-_POWER, _LOOSE = 4, 1
 
 
 class _Formula:
@@ -94,7 +92,7 @@ class _Formula:
     __hash__ = None  # type: ignore[assignment]
 
     def __and__(self, other: _Formula) -> _Formula:
-        joined = self.symbol.join(other.symbol, (" and ", r" \land "), _LOOSE)
+        joined = self.symbol.join(other.symbol, (" and ", r" \land "), LOOSE)
         return _Formula(joined, condition=True, exceptional=self.exceptional or other.exceptional)
 
 
@@ -110,7 +108,7 @@ def _folded(combine: Callable[[Any, Any], Any], one: _Formula, other: Any) -> _F
 
 
 def _compared(one: _Formula, other: Any, sign: str, latex: str, exceptional: bool = False) -> _Formula:
-    joined = one.symbol.join(_formula(other).symbol, (f" {sign} ", f" {latex} "), _LOOSE)
+    joined = one.symbol.join(_formula(other).symbol, (f" {sign} ", f" {latex} "), LOOSE)
     return _Formula(joined, condition=True, exceptional=exceptional)
 
 
@@ -159,7 +157,7 @@ def local_symbol(node: Tensor, position: int, out: Symbol, operands: Sequence[Sy
     -------
     Symbol
         An elementwise op's own partial derivative; a matrix product's other factor, transposed; 1 for a sum, 1/n for a
-        mean;        otherwise ∂out/∂operand.
+        mean; otherwise ∂out/∂operand.
     """
     op = node.op
     assert op is not None
@@ -181,7 +179,7 @@ def local_symbol(node: Tensor, position: int, out: Symbol, operands: Sequence[Sy
     by = operands[position]
     # What a rule that is not written out keeps is not known here: all that it may read.
     kept = () if isinstance(op, Linear) else [operand for operand in node.inputs if operand.recorded]
-    return Symbol(f"∂{out.text}/∂{by.text}", rf"\frac{{\partial {out.latex}}}{{\partial {by.latex}}}", _POWER - 1, kept)
+    return Symbol(f"∂{out.text}/∂{by.text}", rf"\frac{{\partial {out.latex}}}{{\partial {by.latex}}}", PRODUCT, kept)
 
 
 def _folding(operand: Tensor, symbol: Symbol) -> Symbol:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from graphdiff.differentiate.reverse import below
 from graphdiff.draw.columns import clean, fit
+from graphdiff.draw.local import local_derivatives
 from graphdiff.draw.names import names_of
-from graphdiff.draw.symbols import local_derivatives, number
+from graphdiff.draw.symbols import number
 from graphdiff.errors import GraphError
 from graphdiff.graph import Graph, topological_order
 from graphdiff.tensor import Tensor
@@ -191,6 +192,13 @@ def paths(y: Tensor, x: Tensor) -> Paths:
     Returns
     -------
     Paths
+
+    Raises
+    ------
+    GraphError
+        No path leads from `x` to `y`, or a node between them has more than one element.
+    NoValueError
+        A placeholder below `y` is not fed.
 
     Examples
     --------

@@ -17,6 +17,7 @@ from graphdiff.tensor import Tensor
 __all__ = ["graph_bundle", "tensor_html"]
 
 _NODES_OF_A_TENSOR = 40
+"""Beyond, the drawing would bury the value."""
 _NODES_OF_A_GRAPH = 150
 """So many nodes Graphviz lays out in less than half a second."""
 _COLUMNS = 80
@@ -62,7 +63,7 @@ def tensor_html(node: Tensor) -> str:
 def graph_bundle(graph: Graph) -> dict[str, str]:
     """Return the drawing of a graph, or of a large one how many nodes of each op it has, by MIME type."""
     if len(graph) <= _NODES_OF_A_GRAPH:
-        return {"text/plain": repr(graph), "image/svg+xml": draw(graph.outputs).render("svg").decode()}
+        return {"text/plain": repr(graph), "image/svg+xml": _drawn(graph)}
     counts = Counter(node.op.name if node.op else "leaves" for node in graph)
     facts = {"graph": repr(graph), **{op: f"{count:,}" for op, count in counts.most_common(12)}}
     if len(counts) > 12:
@@ -81,9 +82,13 @@ def _is_small(output: Tensor, limit: int) -> bool:
     return len(seen) <= limit
 
 
+def _drawn(graph: Graph) -> str:
+    return draw(graph.outputs).render("svg").decode()
+
+
 def _svg(graph: Graph) -> str:
     """Return the drawing as an element of a page: what comes before the root, for a file of its own, is left out."""
-    picture = draw(graph.outputs).render("svg").decode()
+    picture = _drawn(graph)
     return f"<div style='overflow-x:auto'>{picture[picture.index('<svg') :]}</div>"
 
 

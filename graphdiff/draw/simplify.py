@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graphdiff.graph import Graph
-from graphdiff.plan.passes import attribute_key, scalar, simpler
+from graphdiff.plan.identities import simpler
+from graphdiff.plan.passes import attribute_key, operand_key
 from graphdiff.tensor import Tensor
 
 __all__ = ["Simplified", "simplified"]
@@ -106,5 +107,4 @@ def _key(node: Tensor, operands: tuple[Tensor, ...]) -> Any:
 
 
 def _identity(operand: Tensor) -> Any:
-    number = scalar(operand) if operand.op is None and operand.size == 1 and not operand.name else None
-    return id(operand) if number is None else (operand.dtype, operand.shape, number)
+    return id(operand) if operand.name else operand_key(operand)

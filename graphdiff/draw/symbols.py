@@ -8,19 +8,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from graphdiff import host
-from graphdiff.backend import use_backend, working_on
-from graphdiff.differentiate.reverse import adjoints, fitted
 from graphdiff.draw.names import plain_name
-from graphdiff.op import OPS, Composite
-from graphdiff.tensor import Tensor, variable
+from graphdiff.tensor import Tensor
 
 __all__ = [
+    "ATOM",
     "DIGITS",
+    "LOOSE",
+    "POWER",
+    "PRODUCT",
+    "SUM",
     "Number",
     "Symbol",
     "escape_latex",
     "expression",
-    "local_derivatives",
     "number",
     "shown",
     "symbol_of",
@@ -31,6 +32,7 @@ __all__ = [
 DIGITS = 6
 """Significant digits of a number, where no other are asked for."""
 ATOM, POWER, PRODUCT, SUM, LOOSE = 5, 4, 3, 2, 1
+"""How tightly a piece of mathematics holds together; what binds tighter around it puts it in parentheses."""
 
 
 class Symbol:
@@ -318,38 +320,3 @@ def _told(node: Tensor) -> Iterator[tuple[str, str]]:
 def _brief(value: Any) -> str:
     text = host.describe(value) if host.is_host_array(value) else repr(value)
     return text if len(text) <= 40 else f"{text[:39]}…"
-
-
-def local_derivatives(node: Tensor) -> list[Any]:
-    """Return the derivative of the sum of a node's elements by each operand, as NumPy arrays; None where zero.
-
-    For a scalar node these are the numbers on the edges of the graph, parallel edges apart.
-    """
-    assert node.op is not None
-    backend = node.backend
-    if isinstance(node.op, Composite) or node.op is OPS["where"]:
-        with use_backend(backend):
-            leaves = [variable(operand._value) for operand in node.inputs]
-            opened = node.op(*leaves, **node.attributes)
-            if not host.is_real_floating(opened.dtype):
-                return [None] * len(leaves)
-            seed = None if opened.size == 1 else backend.numbers.ones_like(opened.value)
-            found = adjoints(opened, seed)
-        return [found[leaf].numpy() if leaf in found else None for leaf in leaves]
-    if not host.is_real_floating(node.dtype):
-        return [None] * len(node.inputs)
-    values = [operand._value for operand in node.inputs]
-    made: list[Any] = []
-    with working_on(backend):
-        F = backend.numbers
-        seed = F.ones_like(node._value)
-        for position, operand in enumerate(node.inputs):
-            if not host.is_real_floating(operand.dtype):
-                made.append(None)
-                continue
-            part = node.op.adjoint(F, seed, position, node._value, values, node.attributes)
-            if part is not None:
-                part = backend.to_host(backend.normalize(fitted(F, part, operand._value)))
-                part = host.as_host(part)
-            made.append(part)
-    return made

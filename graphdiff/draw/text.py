@@ -90,6 +90,11 @@ def show(
     input_shape, inputs, loss
         What a model is shown for, as in `graphdiff.draw`.
 
+    Raises
+    ------
+    GraphError
+        No such style, adjoints of what is no scalar with a value, or an example for what is no model.
+
     Examples
     --------
     >>> import graphdiff as gd
@@ -146,9 +151,7 @@ def _written(node: Tensor, names: Mapping[Tensor, str]) -> str:
 
 
 def _value(node: Tensor) -> str:
-    if not node.has_value:
-        return ""
-    return shown(node.numpy())
+    return shown(node.numpy()) if node.has_value else ""
 
 
 def _tree(
@@ -166,7 +169,7 @@ def _tree(
     seen: set[Tensor] = set()
     # Each entry: the node, the indentation of its own line, and that of its operands'.
     pending: list[tuple[Tensor, str, str]] = [(output, "", "") for output in reversed(graph.outputs)]
-    inner, stale = set(graph.inputs), assigned_since(graph)
+    sources, stale = set(graph.inputs), assigned_since(graph)
     while pending and len(lines) < max_nodes:
         node, own, below = pending.pop()
         style = "variable" if node.op is None else "op"
@@ -186,7 +189,7 @@ def _tree(
             line = "  ".join([line, *filter(None, details)])
         line = _narrow(line, own, width)
         lines.append(f"{_COLOURS[style]}{line}\x1b[0m" if coloured else line)
-        if again or node in inner:
+        if again or node in sources:
             continue
         for position, operand in reversed(list(enumerate(node.inputs))):
             last = position == len(node.inputs) - 1

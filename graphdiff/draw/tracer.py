@@ -9,16 +9,19 @@ from graphdiff import host
 from graphdiff.differentiate.forward import tangents
 from graphdiff.differentiate.reverse import adjoints, below
 from graphdiff.draw.columns import clean
+from graphdiff.draw.local import local_derivatives
 from graphdiff.draw.names import names_of
 from graphdiff.draw.partials import local_symbol
 from graphdiff.draw.simplify import simplified
 from graphdiff.draw.symbols import (
+    ATOM,
     DIGITS,
+    PRODUCT,
+    SUM,
     Number,
     Symbol,
     escape_latex,
     expression,
-    local_derivatives,
     number,
     shown,
     symbol_of,
@@ -67,6 +70,14 @@ def trace(
     Returns
     -------
     Trace
+
+    Raises
+    ------
+    GraphError
+        No such mode, no path from `wrt`, several inputs of which none is named, or a `wrt` that is no scalar without a
+        direction.
+    NonScalarError
+        An output that is no scalar without a seed.
 
     Examples
     --------
@@ -232,22 +243,7 @@ class _Tracer:
             if node.has_value:
                 made = self.write(groups[node], numbers=True)[node]
                 valued = made.text, made.latex
-        derived, derived_latex = [], []
-        for operand, (symbol, figure) in parts.items():
-            by = self.symbol(operand)
-            text = f"∂{name.text}/∂{by.text}"
-            latex = rf"\partial {name.latex}/\partial {by.latex}"
-            if symbol.text != text:  # an op whose rule no formula tells
-                text += f" = {symbol.text}"
-                latex += f" = {symbol.latex}"
-            value = None if figure is None else host.as_host(figure)
-            # Of an operand that is broadcast only the sum of the derivatives is known.
-            if value is not None and symbol.uses and (node.size == 1 or value.shape == node.shape):
-                tail = shown(value, self.digits)
-                text += f" = {tail}"
-                latex += f" = {_plain_latex(tail)}"
-            derived.append(text)
-            derived_latex.append(latex)
+        derived = [self.derived(node, operand, *part) for operand, part in parts.items()]
         running, running_latex = self.running(node, parts, local, users)
         found = self.derivative.get(node)
         array = found.numpy() if found is not None and found.has_value else None
@@ -257,7 +253,7 @@ class _Tracer:
         return Row(
             name.text,
             written[0],
-            tuple(derived),
+            tuple(text for text, _ in derived),
             valued[0],
             numeric,
             (running,),
@@ -266,13 +262,29 @@ class _Tracer:
             array,
             (
                 (written[1],),
-                tuple(derived_latex),
+                tuple(latex for _, latex in derived),
                 (valued[1],),
                 (_plain_latex(numeric),),
                 (running_latex,),
                 (", ".join(each.latex for each in stored),),
             ),
         )
+
+    def derived(self, node: Tensor, operand: Tensor, symbol: Symbol, figure: Any) -> tuple[str, str]:
+        """Return ``∂e/∂c = d = 2`` as text and as LaTeX: the local derivative in symbols, and its number if known."""
+        name, by = self.symbol(node), self.symbol(operand)
+        text = f"∂{name.text}/∂{by.text}"
+        latex = rf"\partial {name.latex}/\partial {by.latex}"
+        if symbol.text != text:  # an op whose rule no formula tells
+            text += f" = {symbol.text}"
+            latex += f" = {symbol.latex}"
+        value = None if figure is None else host.as_host(figure)
+        # Of an operand that is broadcast only the sum of the derivatives is known.
+        if value is not None and symbol.uses and (node.size == 1 or value.shape == node.shape):
+            tail = shown(value, self.digits)
+            text += f" = {tail}"
+            latex += f" = {_plain_latex(tail)}"
+        return text, latex
 
     def start(self, carried: Tensor | None) -> Symbol | None:
         """Return what the pass begins with: 1, or the direction that is followed where it is short."""
@@ -311,42 +323,44 @@ class _Tracer:
             result = shown(found.numpy(), self.digits) if found.has_value else ""
         if start or not terms or (found is None and not node.recorded):
             return result, _plain_latex(result)
-        total: Symbol | None = None
-        for symbol, figure, other in terms:
-            carried = self.derivative.get(other)
-            scalar = figure is not None and host.as_host(figure).shape == ()
-            if carried is not None and carried.shape:
-                scalar = False
-            if scalar and (carried is None or carried.has_value):
-                one = _figure(number(host.as_host(figure).item(), self.digits))
-                two = _figure(number(carried.item() if carried is not None else 0.0, self.digits))
-            else:
-                by = self.symbol(other)
-                end = self.symbol(self.wrt if self.mode == "forward" else self.output)  # type: ignore[arg-type]
-                above, under = (by, end) if self.mode == "forward" else (end, by)
-                one = symbol
-                two = Symbol(
-                    f"∂{above.text}/∂{under.text}", rf"\frac{{\partial {above.latex}}}{{\partial {under.latex}}}"
-                )
-                if above is under or above.text == under.text:
-                    two = self.start(carried) or two
-            term = _product(*((one, two) if self.mode == "forward" else (two, one)))
-            if not scalar:
-                user, operand = (node, other) if self.mode == "forward" else (other, node)
-                term = self.of_matrices(user, operand, two) or term
-            total = term if total is None else total.join(term, (" + ", " + "), 2)
-        assert total is not None
+        first, *others = (self.term(node, *term) for term in terms)
+        total = first
+        for term in others:
+            total = total.join(term, (" + ", " + "), SUM)
         if not result:
             return total.text, total.latex
         return f"{total.text} = {result}", f"{total.latex} = {_plain_latex(result)}"
 
+    def term(self, node: Tensor, symbol: Symbol, figure: Any, other: Tensor) -> Symbol:
+        """Return what `other`, an operand in forward mode and a user in reverse mode, adds to a node's derivative."""
+        forward = self.mode == "forward"
+        carried = self.derivative.get(other)
+        scalar = figure is not None and host.as_host(figure).shape == () and (carried is None or not carried.shape)
+        if scalar and (carried is None or carried.has_value):
+            local = _figure(number(host.as_host(figure).item(), self.digits))
+            running = _figure(number(carried.item() if carried is not None else 0.0, self.digits))
+        else:
+            by = self.symbol(other)
+            end = self.symbol(self.wrt if forward else self.output)  # type: ignore[arg-type]
+            above, under = (by, end) if forward else (end, by)
+            local = symbol
+            running = Symbol(
+                f"∂{above.text}/∂{under.text}", rf"\frac{{\partial {above.latex}}}{{\partial {under.latex}}}"
+            )
+            if above.text == under.text:
+                running = self.start(carried) or running
+        made = None
+        if not scalar:
+            made = self.of_matrices(*((node, other) if forward else (other, node)), running)
+        return made or _product(*((local, running) if forward else (running, local)))
+
 
 def _product(left: Symbol, right: Symbol) -> Symbol:
-    return left.join(right, ("·", r" \cdot "), 3)
+    return left.join(right, ("·", r" \cdot "), PRODUCT)
 
 
 def _figure(text: str) -> Symbol:
-    return Symbol(text, _plain_latex(text), 3 if text.startswith("−") else 5)
+    return Symbol(text, _plain_latex(text), PRODUCT if text.startswith("−") else ATOM)
 
 
 def _plain_latex(text: str) -> str:

@@ -3,9 +3,10 @@
 from graphdiff.optim import schedules
 from graphdiff.optim.adam import LAMB, Adam, AdamW, NAdam
 from graphdiff.optim.adaptive import AdaDelta, AdaGrad, RMSProp
-from graphdiff.optim.curvature import LBFGS, Newton
 from graphdiff.optim.descent import LARS, SGD, Rprop
 from graphdiff.optim.groups import ParameterGroup
+from graphdiff.optim.lbfgs import LBFGS
+from graphdiff.optim.newton import Newton
 from graphdiff.optim.optimizers import Optimizer
 from graphdiff.optim.range_test import RangeTest, lr_range_test
 from graphdiff.optim.schedules import Schedule

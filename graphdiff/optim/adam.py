@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from graphdiff.optim.adaptive import root_of
-from graphdiff.optim.groups import Parameters, Rate, require
+from graphdiff.optim.groups import Parameters, Rate, require, require_pair
 from graphdiff.optim.optimizers import Optimizer
 
 __all__ = ["LAMB", "Adam", "AdamW", "NAdam"]
@@ -23,7 +23,7 @@ class Moments(Optimizer):
     @classmethod
     def check(cls, settings: Mapping[str, Any]) -> None:
         require("eps", settings["eps"])
-        for beta in settings["betas"]:
+        for beta in require_pair("betas", settings["betas"]):
             require("a beta", beta, below=1)
 
     def means(self, F: Any, gradient: Any, state: tuple[Any, ...], steps: Any) -> tuple[Any, Any, Any, Any]:

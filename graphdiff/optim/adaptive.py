@@ -8,7 +8,7 @@ from typing import Any
 from graphdiff.optim.groups import Parameters, Rate, require
 from graphdiff.optim.optimizers import Optimizer
 
-__all__ = ["AdaDelta", "AdaGrad", "RMSProp"]
+__all__ = ["AdaDelta", "AdaGrad", "RMSProp", "root_of"]
 
 
 def root_of(F: Any, square: Any, eps: Any, inside: bool) -> Any:

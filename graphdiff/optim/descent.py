@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from graphdiff.errors import OpError
-from graphdiff.optim.groups import Parameters, Rate, require
+from graphdiff.optim.groups import Parameters, Rate, require, require_pair
 from graphdiff.optim.optimizers import Optimizer
 
 __all__ = ["LARS", "SGD", "Rprop"]
@@ -155,10 +155,10 @@ class Rprop(Optimizer):
 
     @classmethod
     def check(cls, settings: Mapping[str, Any]) -> None:
-        shrink, grow = settings["factors"]
+        shrink, grow = require_pair("factors", settings["factors"])
         require("the first of factors", shrink, above=0, below=1)
         require("the second of factors", grow, above=1)
-        small, large = settings["limits"]
+        small, large = require_pair("limits", settings["limits"])
         require("the first of limits", small, above=0)
         require("the second of limits", large, least=small)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from graphdiff.errors import BackendError, DTypeError, GraphError, OpError, ShapeError
-from graphdiff.host import is_real_floating
+from graphdiff.host import is_integer, is_real_floating
 from graphdiff.op import GRAPH, as_tensor
 from graphdiff.optim.arena import Arena, arena_of
 from graphdiff.optim.schedules import Schedule
@@ -22,7 +22,9 @@ __all__ = [
     "groups_of",
     "rate_of",
     "require",
+    "require_pair",
     "require_parameters",
+    "require_whole",
 ]
 
 
@@ -38,6 +40,14 @@ class ParameterGroup:
     parameters : list of Variable
     settings : dict
         All settings of the rule but the learning rate.
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> w, b = gd.variable([1.0, 2.0]), gd.variable(0.0)
+    >>> optimizer = gd.optim.AdamW([{"params": [w]}, {"params": [b], "lr": 0.1, "weight_decay": 0.0}], lr=0.01)
+    >>> [(group.lr, group.settings["weight_decay"]) for group in optimizer.groups]
+    [(0.01, 0.01), (0.1, 0.0)]
     """
 
     def __init__(self, parameters: list[Variable], rate: Variable | Schedule, settings: dict[str, Any]) -> None:
@@ -136,6 +146,19 @@ def require(name: str, value: Any, *, least: float = 0.0, above: float = -math.i
     """Raise OpError unless a setting is a finite number within limits; a schedule is taken as it is."""
     if not isinstance(value, Schedule):
         require_number(name, value, least, above, below)
+
+
+def require_whole(name: str, value: Any) -> None:
+    """Raise OpError unless a setting is a whole number of at least 1."""
+    if not is_integer(value) or value < 1:
+        raise OpError(f"{name} is a whole number of at least 1, not {value!r}")
+
+
+def require_pair(name: str, value: Any) -> tuple[Any, Any]:
+    """Return a setting that has two parts; raise OpError if it has not."""
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise OpError(f"{name} are a pair of numbers, not {value!r}")
+    return value[0], value[1]
 
 
 def rate_of(lr: Rate) -> Variable | Schedule:

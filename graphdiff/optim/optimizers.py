@@ -22,6 +22,7 @@ from graphdiff.optim.groups import (
     rate_of,
     require,
     require_parameters,
+    require_whole,
 )
 from graphdiff.optim.loss_scaling import LossScaling
 from graphdiff.optim.schedules import Schedule
@@ -66,6 +67,19 @@ class Optimizer:
         A parameter that is no real floating variable.
     OpError
         A setting that cannot be, or a group with an unknown one.
+
+    Examples
+    --------
+    A rule of one's own: steps of one length, along the signs of the gradient.
+
+    >>> import graphdiff as gd
+    >>> class SignDescent(gd.optim.Optimizer):
+    ...     def rule(self, F, value, gradient, state, steps, lr):
+    ...         return (value - F.astype(lr, value.dtype) * F.sign(gradient),)
+    >>> w = gd.variable([1.0, -20.0])
+    >>> SignDescent([w], lr=0.5).minimize(gd.sum(w * w))
+    >>> w.tolist()
+    [0.5, -19.5]
     """
 
     states: int = 0
@@ -302,7 +316,7 @@ class Optimizer:
         require("start", start, least=1.0)
         require("growth", growth, least=1.0)
         require("backoff", backoff, above=0, below=1.0)
-        require("interval", interval, least=1.0)
+        require_whole("interval", interval)
         with use_backend(self.backend):
             self._scaling = LossScaling(start, growth, backoff, interval)
         self._update = compile(self._trace_update)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from graphdiff.errors import CompileError, DataError, NoValueError, OpError
 from graphdiff.figures import FIRST, SECOND, figure_for, rendered, styled
 from graphdiff.host import with_rows
 from graphdiff.nn.module import Module
-from graphdiff.optim.groups import require
+from graphdiff.optim.groups import require, require_whole
 from graphdiff.optim.optimizers import Optimizer
 from graphdiff.optim.schedules import Schedule
 from graphdiff.plan import compile
@@ -86,7 +87,7 @@ def lr_range_test(
     Parameters
     ----------
     model : callable
-        Where it has `parameters()`, those are put back too, whether the optimiser moves them or not.
+        Of a `Module` all parameters, buffers and random streams are put back, whether the optimiser moves them or not.
     loss : callable
         Of the model's output and the targets of a batch.
     data : (X, y)
@@ -111,6 +112,13 @@ def lr_range_test(
     -------
     RangeTest
 
+    Raises
+    ------
+    DataError
+        X or y has no rows, or they have different numbers of them.
+    OpError
+        A setting that cannot be, or an optimiser whose learning rate is a schedule or 0.
+
     Notes
     -----
     Smith, "Cyclical learning rates for training neural networks" (2017), section 3.3.
@@ -134,14 +142,13 @@ def lr_range_test(
         raise DataError(f"X has {rows} rows and y has {len(y)}; there must be as many, and at least one")
     require("start", start, above=0)
     require("stop", stop, above=start)
+    require_whole("steps", steps)
     require("steps", steps, least=2)
-    require("batch_size", batch_size, least=1)
+    require_whole("batch_size", batch_size)
     require("smoothing", smoothing, below=1)
     require("diverged", diverged, above=1)
-    if any(isinstance(group.rate, Schedule) for group in optimizer.groups):
-        raise OpError("the range test takes an optimiser with a number as lr, not with a schedule")
-    own = {id(group.rate): (group.rate, group.lr) for group in optimizer.groups}
-    base = max(rate for _, rate in own.values())
+    own = _rates_of(optimizer)
+    base = max(own.values())
     if base == 0:
         raise OpError("the range test takes an optimiser whose lr is not 0")
 
@@ -150,22 +157,16 @@ def lr_range_test(
         optimizer.minimize(value)
         return value
 
-    held = [*model.named_parameters(), *model.named_buffers()] if isinstance(model, Module) else []
-    members: list[Variable] = list(dict.fromkeys([*(leaf for _, leaf in held), *optimizer.parameters]))
-    values = [(member, member.numpy().copy()) for member in members]
-    streams = [stream for _, stream in model.named_streams()] if isinstance(model, Module) else []
-    positions = [stream.bit_generator.state for stream in streams]
-    state = optimizer.state()
+    size = min(batch_size, rows)
     rates: list[float] = []
     losses: list[float] = []
     smoothed: list[float] = []
     mean, lowest = 0.0, math.inf
-    try:
-        run = _runner(step, X, y, min(batch_size, rows)) if compiled else step
-        for number, picked in zip(range(steps), _batches(rows, min(batch_size, rows), seed)):
+    with _put_back(model, optimizer):
+        run = _runner(step, X, y, size) if compiled else step
+        for number, picked in zip(range(steps), _batches(rows, size, seed)):
             rate = start * (stop / start) ** (number / (steps - 1))
-            for variable, usual in own.values():
-                assert isinstance(variable, Variable)
+            for variable, usual in own.items():
                 variable.assign(rate * usual / base)
             found = float(run(X[picked], y[picked]))
             mean = smoothing * mean + (1 - smoothing) * found
@@ -178,16 +179,40 @@ def lr_range_test(
             lowest = min(lowest, current)
             if current - lowest > (diverged - 1) * max(abs(smoothed[0] - lowest), abs(lowest), 1e-12):
                 break
-    finally:
-        for member, value in values:
-            member.assign(value)
-        for stream, position in zip(streams, positions, strict=True):
-            stream.bit_generator.state = position
-        optimizer.load_state(state)
     return RangeTest(rates, losses, smoothed, _steepest(rates, losses, smoothed))
 
 
-def _batches(rows: int, size: int, seed: int) -> Any:
+def _rates_of(optimizer: Optimizer) -> dict[Variable, float]:
+    """Return the learning rates of all groups, as the variables that hold them, with their values."""
+    found: dict[Variable, float] = {}
+    for group in optimizer.groups:
+        if isinstance(group.rate, Schedule):
+            raise OpError("the range test takes an optimiser with a number as lr, not with a schedule")
+        found[group.rate] = group.lr
+    return found
+
+
+@contextmanager
+def _put_back(model: Callable[..., Tensor], optimizer: Optimizer) -> Iterator[None]:
+    """Leave parameters, buffers, random streams and the optimiser as they were before, whatever happens within."""
+    members, streams = list(optimizer.parameters), []
+    if isinstance(model, Module):
+        members += [variable for _, variable in (*model.named_parameters(), *model.named_buffers())]
+        streams = [stream for _, stream in model.named_streams()]
+    values = [(member, member.numpy().copy()) for member in dict.fromkeys(members)]
+    positions = [(stream, stream.bit_generator.state) for stream in streams]
+    state = optimizer.state()
+    try:
+        yield
+    finally:
+        for member, value in values:
+            member.assign(value)
+        for stream, position in positions:
+            stream.bit_generator.state = position
+        optimizer.load_state(state)
+
+
+def _batches(rows: int, size: int, seed: int) -> Iterator[list[int]]:
     """Yield places of rows, endlessly, in a new order whenever all were had; every batch is of one size."""
     chance = random.Random(seed)
     order = list(range(rows))
@@ -198,6 +223,7 @@ def _batches(rows: int, size: int, seed: int) -> Any:
 
 
 def _runner(step: Callable[..., Tensor], X: Any, y: Any, size: int) -> Callable[..., Tensor]:
+    """Return the step as a plan, or as it is where it cannot be traced."""
     planned = compile(step)
     try:
         planned.plan(X[:size], y[:size])

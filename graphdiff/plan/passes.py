@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from graphdiff.backend import ARRAY
-from graphdiff.op import FUNCTIONS, OPS, Composite
+from graphdiff.op import OPS, Composite
+from graphdiff.plan.identities import simpler
 from graphdiff.plan.program import Program, clone, rewrite
 from graphdiff.tensor import Tensor
 
-__all__ = ["PASSES", "attribute_key", "optimize", "scalar", "simpler"]
+__all__ = ["PASSES", "attribute_key", "operand_key", "optimize"]
 
 
 # Opening: composites and evaluations written in other ops ---------------------------------------------------------
@@ -73,189 +73,6 @@ def simplify(program: Program) -> Program:
     return program
 
 
-def simpler(node: Tensor, operands: tuple[Tensor, ...]) -> Tensor | None:
-    """Return what an identity puts in a node's place, once its operands are these; None where there is none."""
-    assert node.op is not None
-    rule = _IDENTITIES.get(node.op.name)
-    if rule is None:
-        return None
-    made = rule(node, *operands)
-    if made is None or made.shape != node.shape or made.dtype != node.dtype:
-        return None
-    return made  # type: ignore[no-any-return]
-
-
-def scalar(node: Tensor) -> Any:
-    """Return the number that a constant holds in every element, or None."""
-    if node.recorded:
-        return None
-    if node.size == 1:
-        return node.item()
-    if node.op is not None or node.dtype.kind not in "fiu" or node.size == 0:
-        return None
-    values = node.numpy()
-    first = values.reshape(-1)[0]
-    return first.item() if (values == first).all() else None
-
-
-def _is(node: Tensor, name: str) -> bool:
-    return node.op is not None and node.op.name == name
-
-
-def _narrow(x: Tensor, shape: tuple[int, ...], others: tuple[Tensor, ...]) -> Tensor:
-    """Return what `x` was broadcast from, where the other operands bring about the shape by themselves."""
-    while _is(x, "broadcast_to") and any(other.shape == shape for other in others):
-        x = x.inputs[0]
-    return x
-
-
-def _narrowed(node: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    left = _narrow(x, node.shape, (y,))
-    return left, _narrow(y, node.shape, (left,))
-
-
-def _rebuilt(node: Tensor, x: Tensor, y: Tensor, left: Tensor, right: Tensor) -> Tensor | None:
-    return None if left is x and right is y else clone(node, (left, right))
-
-
-def _constant_last(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    return (y, x) if not x.recorded and y.recorded else (x, y)
-
-
-def _constant(value: float, like: Tensor) -> Tensor:
-    return FUNCTIONS["full"]((), value, dtype=like.dtype)  # type: ignore[no-any-return]
-
-
-def _add(node: Tensor, x: Tensor, y: Tensor) -> Tensor | None:
-    left, right = _narrowed(node, x, y)
-    first, last = _constant_last(left, right)
-    if scalar(last) == 0 and first.shape == node.shape:
-        return first
-    if _is(right, "negative"):
-        return FUNCTIONS["subtract"](left, right.inputs[0])  # type: ignore[no-any-return]
-    if _is(left, "negative"):
-        return FUNCTIONS["subtract"](right, left.inputs[0])  # type: ignore[no-any-return]
-    return _rebuilt(node, x, y, left, right)
-
-
-def _subtract(node: Tensor, x: Tensor, y: Tensor) -> Tensor | None:
-    left, right = _narrowed(node, x, y)
-    if scalar(right) == 0 and left.shape == node.shape:
-        return left
-    if _is(right, "negative"):
-        return FUNCTIONS["add"](left, right.inputs[0])  # type: ignore[no-any-return]
-    return _rebuilt(node, x, y, left, right)
-
-
-def _multiply(node: Tensor, x: Tensor, y: Tensor) -> Tensor | None:
-    left, right = _narrowed(node, x, y)
-    first, last = _constant_last(left, right)
-    factor = scalar(last)
-    if factor is None:
-        quotient = _quotient(node, left, right)
-        return _rebuilt(node, x, y, left, right) if quotient is None else quotient
-    if factor == 1 and first.shape == node.shape:
-        return first
-    if node.dtype.kind != "f" or first.shape != node.shape:
-        return _rebuilt(node, x, y, left, right)
-    if factor == -1:
-        return FUNCTIONS["negative"](first)  # type: ignore[no-any-return]
-    if _is(first, "negative"):
-        return FUNCTIONS["multiply"](first.inputs[0], _constant(-factor, node))  # type: ignore[no-any-return]
-    if first.op is not None and first.op.name in ("multiply", "divide"):
-        inner, other = first.inputs
-        inner_factor, other_factor = scalar(inner), scalar(other)
-        if inner_factor is not None and first.op.name == "divide":  # c · (d / x) is (c d) / x
-            return FUNCTIONS["divide"](_constant(factor * inner_factor, node), other)  # type: ignore[no-any-return]
-        if other_factor is not None and first.op.name == "multiply":
-            return FUNCTIONS["multiply"](inner, _constant(factor * other_factor, node))  # type: ignore[no-any-return]
-        if inner_factor is not None:
-            return FUNCTIONS["multiply"](other, _constant(factor * inner_factor, node))  # type: ignore[no-any-return]
-    if _is(first, "sum_wide"):
-        scale = factor * first.attributes["scale"]
-        return OPS["sum_wide"].node(first.inputs, {"scale": scale})
-    return _rebuilt(node, x, y, left, right)
-
-
-def _quotient(node: Tensor, left: Tensor, right: Tensor) -> Tensor | None:
-    """Turn x · (1 / y) into x / y."""
-    for factor, inverse in ((left, right), (right, left)):
-        if _is(inverse, "divide") and scalar(inverse.inputs[0]) == 1 and factor.recorded:
-            return FUNCTIONS["divide"](factor, inverse.inputs[1])  # type: ignore[no-any-return]
-    return None
-
-
-def _divide(node: Tensor, x: Tensor, y: Tensor) -> Tensor | None:
-    left, right = _narrowed(node, x, y)
-    if scalar(right) == 1 and left.shape == node.shape:
-        return left
-    return _rebuilt(node, x, y, left, right)
-
-
-def _negative(node: Tensor, x: Tensor) -> Tensor | None:
-    if _is(x, "negative"):
-        return x.inputs[0]
-    if _is(x, "subtract"):
-        return FUNCTIONS["subtract"](x.inputs[1], x.inputs[0])  # type: ignore[no-any-return]
-    return None
-
-
-def _reshape(node: Tensor, x: Tensor) -> Tensor | None:
-    if x.shape == node.shape:
-        return x
-    return FUNCTIONS["reshape"](x.inputs[0], node.shape) if _is(x, "reshape") else None
-
-
-def _permute(node: Tensor, x: Tensor) -> Tensor | None:
-    axes = node.attributes["axes"]
-    if axes == tuple(range(len(axes))):
-        return x
-    if _is(x, "permute_dims"):
-        inner = x.attributes["axes"]
-        return FUNCTIONS["permute_dims"](x.inputs[0], tuple(inner[axis] for axis in axes))  # type: ignore[no-any-return]
-    return None
-
-
-def _broadcast(node: Tensor, x: Tensor) -> Tensor | None:
-    if x.shape == node.shape:
-        return x
-    return FUNCTIONS["broadcast_to"](x.inputs[0], node.shape) if _is(x, "broadcast_to") else None
-
-
-def _sum(node: Tensor, x: Tensor) -> Tensor | None:
-    if all(x.shape[axis] == 1 for axis in node.attributes["axis"]):
-        return FUNCTIONS["reshape"](x, node.shape)  # type: ignore[no-any-return]
-    return None
-
-
-def _astype(node: Tensor, x: Tensor) -> Tensor | None:
-    return x if x.dtype == node.dtype else None
-
-
-def _getitem(node: Tensor, x: Tensor, *arrays: Tensor) -> Tensor | None:
-    template = node.attributes["template"]
-    if arrays or x.shape != node.shape or any(entry == ARRAY for entry in template):
-        return None
-    return x if all(isinstance(entry, slice) and (entry.step or 1) > 0 for entry in template) else None
-
-
-_IDENTITIES: Mapping[str, Callable[..., Tensor | None]] = {
-    "add": _add,
-    "subtract": _subtract,
-    "multiply": _multiply,
-    "divide": _divide,
-    "negative": _negative,
-    "positive": lambda node, x: x,
-    "stop_gradient": lambda node, x: x,
-    "reshape": _reshape,
-    "permute_dims": _permute,
-    "broadcast_to": _broadcast,
-    "sum": _sum,
-    "astype": _astype,
-    "getitem": _getitem,
-}
-
-
 # Constants and what nobody needs --------------------------------------------------------------------------------
 
 
@@ -285,26 +102,25 @@ def drop_dead(program: Program) -> Program:
 def merge_common(program: Program) -> Program:
     """Compute once what is written twice: same op, same operands, same attributes."""
     seen: dict[Any, Tensor] = {}
-    constants: dict[Any, Tensor] = {}
-
-    def identity(operand: Tensor) -> Any:
-        # Small constants are the same if their values are: literals are made afresh wherever they are written.
-        if operand.op is None and not operand.recorded and operand.size <= 1:
-            key = (operand.dtype, operand.shape, operand.numpy().tobytes())
-            return id(constants.setdefault(key, operand))
-        return id(operand)
 
     def merged(node: Tensor, operands: tuple[Tensor, ...]) -> Tensor | None:
         assert node.op is not None
         if not node.op.pure:
             return None
-        key = (node.op.name, tuple(identity(operand) for operand in operands), attribute_key(node.attributes))
+        key = (node.op.name, tuple(map(operand_key, operands)), attribute_key(node.attributes))
         found = seen.get(key)
         if found is None:
             found = seen[key] = clone(node, operands)
         return found
 
     return rewrite(program, merged)
+
+
+def operand_key(operand: Tensor) -> Any:
+    """Return what is equal for equal operands: literals are made afresh wherever they are written."""
+    if operand.op is None and not operand.recorded and operand.size <= 1:
+        return operand.dtype, operand.shape, operand.numpy().tobytes()
+    return id(operand)
 
 
 def attribute_key(value: Any) -> Any:
@@ -315,6 +131,8 @@ def attribute_key(value: Any) -> Any:
         return tuple(attribute_key(item) for item in value)
     if isinstance(value, slice):
         return ("slice", value.start, value.stop, value.step)
+    if isinstance(value, float):
+        return ("float", repr(value))  # 0.0 and -0.0 are equal, and NaN equals nothing
     try:
         hash(value)
     except TypeError:
@@ -381,6 +199,10 @@ PASSES: Mapping[str, Callable[[Program], Program]] = {
 }
 
 
+_AGAIN = {"widen": ("simplify", "merge")}
+"""Passes before, to which what a pass makes is new: they run again behind it."""
+
+
 def optimize(program: Program, disabled: frozenset[str]) -> tuple[Program, list[tuple[str, str]]]:
     """Run the passes, and report what each did. What no root reaches any more is gone of itself."""
     reports = []
@@ -393,9 +215,8 @@ def optimize(program: Program, disabled: frozenset[str]) -> tuple[Program, list[
                 size = _size(program)
             continue
         program = work(program)
-        if name == "widen":  # what was widened is new to the passes before
-            for again in ("simplify", "merge"):
-                program = program if again in disabled else PASSES[again](program)
+        for again in _AGAIN.get(name, ()):
+            program = program if again in disabled else PASSES[again](program)
         before, size = size, _size(program)
         reports.append((name, _change(before, size)))
     return program, reports

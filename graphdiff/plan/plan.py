@@ -11,12 +11,12 @@ from typing import Any
 
 from graphdiff.backend import Backend
 from graphdiff.errors import CompileError
+from graphdiff.plan.calls import Instruction
 from graphdiff.plan.generic import GenericRunner
 from graphdiff.plan.passes import PASSES, optimize
 from graphdiff.plan.program import Program
 from graphdiff.plan.recompute import fit_memory
 from graphdiff.plan.report import Cost, Profile, counted, explanation
-from graphdiff.plan.schedule import Instruction
 from graphdiff.plan.streams import Streams
 from graphdiff.structure import Structure, unflatten
 from graphdiff.tensor import NO_ATTRIBUTES, Tensor, next_serial

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from graphdiff.plan.schedule import Instruction
+from graphdiff.plan.calls import Instruction
 
 __all__ = ["Cost", "Profile", "explanation"]
 

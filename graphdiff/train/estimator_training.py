@@ -14,8 +14,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
 from graphdiff.backend import Backend, current_backend, get_backend, use_backend
-from graphdiff.optim.curvature import LBFGS
 from graphdiff.optim.descent import SGD
+from graphdiff.optim.lbfgs import LBFGS
 from graphdiff.optim.optimizers import Optimizer
 from graphdiff.tensor import Variable
 from graphdiff.train.estimator_parameters import MLPParameters

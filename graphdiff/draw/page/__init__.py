@@ -53,7 +53,11 @@ def page(outputs: Any, *, title: str | None = None) -> Page:
     Raises
     ------
     GraphError
-        The outputs are no Tensors.
+        The outputs are no Tensors, or there are none.
+    DTypeError
+        A node is complex.
+    StaleError
+        A variable was assigned after it had been used.
 
     Examples
     --------

@@ -22,6 +22,7 @@ from graphdiff.differentiate.reverse import pull_back
 from graphdiff.errors import GraphDiffError
 from graphdiff.graph import topological_order
 from graphdiff.op import GRAPH, Composite, Linear, Op
+from graphdiff.plan.passes import attribute_key
 from graphdiff.tensor import Tensor, constant, placeholder
 
 __all__ = ["LARGEST_NODE", "Programs", "UnknownOpError", "is_fixed", "numbers_of"]
@@ -192,12 +193,7 @@ class Programs:
 
 def _signature(node: Tensor, op: Op) -> Any:
     operands = tuple((each.shape, each.dtype, id(each) if is_fixed(each) else 0) for each in node.inputs)
-    try:
-        attributes = tuple(sorted(node.attributes.items()))
-        hash(attributes)
-    except TypeError:  # attributes that hold arrays: no other node is known to have the same
-        attributes = (("node", id(node)),)
-    return op.name, operands, attributes
+    return op.name, operands, attribute_key(node.attributes)
 
 
 def is_fixed(operand: Tensor) -> bool:

@@ -10,7 +10,8 @@ import numpy as np
 from graphdiff import host
 from graphdiff.backend import working_on
 from graphdiff.differentiate.forward import push_forward
-from graphdiff.differentiate.reverse import pull_back, seed_for
+from graphdiff.differentiate.reverse import pull_back
+from graphdiff.differentiate.seeds import seed_for
 from graphdiff.draw.page.programs import numbers_of
 from graphdiff.op import OPS
 from graphdiff.tensor import Tensor

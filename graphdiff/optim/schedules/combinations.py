@@ -11,6 +11,8 @@ from graphdiff.optim.schedules.curves import constant
 from graphdiff.optim.schedules.schedule import Schedule, require_number
 from graphdiff.tensor import Tensor
 
+__all__ = ["as_schedule", "per", "scaled", "sequence", "warm_up"]
+
 
 def as_schedule(value: Any) -> Schedule:
     """Return a schedule as it is, and a number as the schedule that always has it."""

@@ -12,6 +12,18 @@ from graphdiff.op import GRAPH as F
 from graphdiff.optim.schedules.schedule import Schedule, require, require_number
 from graphdiff.tensor import Tensor
 
+__all__ = [
+    "constant",
+    "cosine",
+    "cyclical",
+    "exponential",
+    "inverse_time",
+    "linear",
+    "one_cycle",
+    "step",
+    "warm_restarts",
+]
+
 
 def _between(start: Any, end: Any, part: Any, shape: str = "cos") -> Any:
     """Return the value when a part, from 0 to 1, of the way from start to end is gone."""

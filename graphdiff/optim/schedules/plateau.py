@@ -13,6 +13,8 @@ from graphdiff.optim.schedules.combinations import as_schedule
 from graphdiff.optim.schedules.schedule import Schedule, require, require_number
 from graphdiff.tensor import Tensor, Variable, variable
 
+__all__ = ["reduce_on_plateau"]
+
 
 @dataclass(eq=False)
 class reduce_on_plateau(Schedule):

@@ -10,6 +10,8 @@ from graphdiff.errors import OpError
 from graphdiff.op import as_tensor
 from graphdiff.tensor import Tensor, Variable, constant
 
+__all__ = ["Schedule", "require", "require_number"]
+
 
 class Schedule:
     """What every schedule has; subclasses define `at`.

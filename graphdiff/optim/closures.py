@@ -1,0 +1,106 @@
+"""Losses that are evaluated as often as a method needs: closures, and their parameters as one flat array."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from graphdiff.backend import use_backend
+from graphdiff.differentiate.reverse import gradients_of
+from graphdiff.errors import CompileError, DTypeError
+from graphdiff.op import FUNCTIONS, as_tensor
+from graphdiff.optim.arena import arena_of
+from graphdiff.optim.groups import require_parameters
+from graphdiff.plan import Compiled, compile
+from graphdiff.tensor import Tensor, Variable, current_trace
+
+__all__ = ["Closure", "FlatParameters", "require_no_trace"]
+
+Closure = Callable[[], Tensor]
+
+
+class FlatParameters:
+    """Parameters as one flat array, and what a closure makes of them.
+
+    Parameters
+    ----------
+    parameters : iterable of Variable
+        Of one dtype and backend.
+    """
+
+    def __init__(self, parameters: Iterable[Variable]) -> None:
+        self.parameters = list(parameters)
+        require_parameters(self.parameters)
+        first = self.parameters[0]
+        for parameter in self.parameters:
+            if parameter.dtype != first.dtype:
+                raise DTypeError(f"the parameters are of one dtype here, not {first.dtype} and {parameter.dtype}")
+        self.backend = first.backend
+
+    @property
+    def F(self) -> Any:
+        """The backend's namespace of arrays."""
+        return self.backend.numbers
+
+    def join(self, parts: list[Any]) -> Any:
+        """Return a flat array, of memory of its own."""
+        return self.backend.copy(self.F.concat([self.F.reshape(part, (-1,)) for part in parts]))
+
+    def read(self) -> Any:
+        """Return the parameters' values, as a flat array of its own."""
+        return self.join([parameter._value for parameter in self.parameters])
+
+    def write(self, x: Any) -> None:
+        """Give the parameters the values in a flat array."""
+        arena = arena_of(self.parameters)
+        arena.gather()
+        arena.flat.assign(Tensor(None, (), {}, x, self.backend, False))
+        if not self.backend.in_place:
+            arena.show()
+
+    def evaluator(self, closure: Closure) -> Callable[[], tuple[Tensor, Any]]:
+        """Return what evaluates the loss and its flat gradient; of a compiled closure, a plan for both."""
+        require_no_trace()
+        if not isinstance(closure, Compiled):
+            return lambda: self.evaluate(closure)
+        function = closure.function
+
+        @compile
+        def both() -> tuple[Tensor, Tensor]:
+            loss = as_tensor(function())
+            gradients = gradients_of(loss)
+            parts = [gradients.get(p, FUNCTIONS["zeros_like"](p)) for p in self.parameters]
+            return loss, FUNCTIONS["concat"]([FUNCTIONS["reshape"](part, (-1,)) for part in parts])
+
+        def run() -> tuple[Tensor, Any]:
+            with use_backend(self.backend):
+                loss, gradient = both()
+            return loss, gradient.value
+
+        return run
+
+    def evaluate(self, closure: Closure) -> tuple[Tensor, Any]:
+        """Return the loss and its flat gradient."""
+        with use_backend(self.backend):
+            loss = closure()
+        gradients = gradients_of(loss)
+        found = [gradients.get(parameter) for parameter in self.parameters]
+        parts = [
+            self.F.zeros_like(p._value) if gradient is None else gradient
+            for p, gradient in zip(self.parameters, found, strict=True)
+        ]
+        return as_tensor(loss), self.join(parts)
+
+    def dot(self, a: Any, b: Any) -> float:
+        """Return the inner product of two flat arrays."""
+        return float(self.F.vecdot(a, b))
+
+    def largest(self, a: Any) -> float:
+        """Return the largest size of a component."""
+        return float(self.F.max(self.F.abs(a)))
+
+
+def require_no_trace() -> None:
+    """Raise CompileError within a function that is being compiled."""
+    if current_trace():
+        raise CompileError("a method that evaluates its loss as often as it needs cannot be compiled")
