@@ -17,6 +17,8 @@ from click.testing import CliRunner
 
 import graphdiff as gd
 from graphdiff.cli import main
+from graphdiff.cli.tables import scores_of
+from graphdiff.train.tables import read_table
 
 QUICK = ["--epochs", "3", "--hidden", "8", "--lr", "0.01"]
 
@@ -229,7 +231,20 @@ def test_a_column_of_weights() -> None:
     assert right[counted].mean() > 0.9
     loss = float(re.findall(r"epoch +60 +loss ([\d.]+)", result.output)[0])
     assert loss < 0.3  # with all rows counted alike it is above 0.5
+    kept = float(re.findall(r"held-out accuracy ([\d.]+)", result.output)[0])
+    assert kept > 0.9  # of the rows that count; three quarters are
     assert run("train", "w.csv", "--target", "y", "--sample-weight", "importance").exit_code == 0  # a rate is sought
+    # A weight of 2 scores as a row that is there twice.
+    lines = [[x, 2 * x + k % 3, 1 + k % 2] for k, x in enumerate(numbers.tolist())]
+    table = write("n.csv", "x,y,n", lines)
+    twice = write("t.csv", "x,y", [line[:2] for line in lines for _ in range(line[2])])
+    assert run("train", table, "--target", "y", "--ignore", "n", "--epochs", "2", "--lr", "0.01").exit_code == 0
+    saved = gd.train.load("model.safetensors")
+    weighted, repeated = (
+        scores_of(saved, read.columns["x"][:, None], read, "y", weights=read.columns.get("n"))
+        for read in map(read_table, (table, twice))
+    )
+    assert weighted == pytest.approx(repeated, rel=1e-12)
     for column, bad, message in [
         ("importance", -1, "row 3 (line 4), column 'importance': -1 is no weight"),
         ("importance", "", "row 3 (line 4), column 'importance': the value is missing"),
@@ -320,7 +335,6 @@ def test_missing_values_are_filled_in_or_dropped_as_by_hand(how: str) -> None:
 
 def test_fills_are_of_training_rows_alone_and_rows_keep_their_numbers() -> None:
     from graphdiff.train.columns import describe_columns, with_fills
-    from graphdiff.train.tables import read_table
 
     table = read_table(write("d.csv", "a,c,y", [[1, "p", 1], ["", "p", 2], [3, "q", 3], ["nan", "q", 4], [80, "q", 5]]))
     columns = describe_columns(table, "y", allow_missing=True)

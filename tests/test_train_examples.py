@@ -261,3 +261,22 @@ def test_losses_of_nothing_are_zero(labels: Any) -> None:
     loss = gd.nn.softmax_cross_entropy(logits, labels, weights=[0, 0], class_weights=[1.0, 2.0])
     assert loss.item() == 0
     assert not gd.grad(lambda z: gd.nn.squared_error(z, z + 1, weights=[0.0, 0.0]))(logits).numpy().any()
+
+
+def test_accuracy_is_weighted_as_the_examples() -> None:
+    labels = (LEFT[:, 0] > 0).astype("int64")
+    model = gd.nn.Linear(2, in_features=3, seed=0)
+    optimizer = gd.optim.SGD(model.parameters(), lr=0.0)
+    history = gd.train.fit(
+        model,
+        gd.nn.softmax_cross_entropy,
+        (LEFT, labels),
+        optimizer,
+        epochs=1,
+        sample_weight=WEIGHTS,
+        validation=(LEFT, labels),
+        progress=False,
+    )
+    right = model(LEFT).numpy().argmax(1) == labels
+    assert history[0]["accuracy"] == pytest.approx(np.average(right, weights=WEIGHTS), rel=1e-12)
+    assert history[0]["validation_accuracy"] == pytest.approx(right.mean(), rel=1e-12)

@@ -276,7 +276,8 @@ def _train(
     written.append(draw(model).save(out / "graph.svg"))
     if held:
         saved = Saved(model, scaler, columns, classes, target_scaler)
-        for name, value in scores_of(saved, inputs[tested], table, target, tested).items():
+        counted = None if weights is None else weights[tested]
+        for name, value in scores_of(saved, inputs[tested], table, target, tested, counted).items():
             click.echo(f"held-out {name} {value:.4f}")
     click.echo(f"wrote {', '.join(map(str, written))}")
 

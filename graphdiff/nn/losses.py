@@ -511,8 +511,22 @@ def l2_penalty(of: Module | Iterable[Any], strength: float = 1.0) -> Tensor:
     return (0.5 * strength) * _penalty(of, "square")
 
 
-def accuracy(logits: Any, labels: Any) -> float:
-    """Return the share of examples whose greatest logit is their label's."""
+def accuracy(logits: Any, labels: Any, *, weights: Any = None) -> float:
+    """Return the share of examples whose greatest logit is their label's.
+
+    Parameters
+    ----------
+    logits : array of shape (examples, classes)
+    labels : integers of shape (examples,)
+    weights : array of shape (examples,), optional
+        The share becomes that of the weight.
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> gd.nn.accuracy([[0.0, 1.0], [0.0, 1.0]], [1, 0], weights=[3.0, 1.0])
+    0.75
+    """
     logits, labels = as_tensor(logits), as_tensor(labels)
     _check_labels(logits, labels)
-    return float(FUNCTIONS["mean"]((FUNCTIONS["argmax"](logits, axis=1) == labels).astype("float64")))
+    return float(_weighted_mean((FUNCTIONS["argmax"](logits, axis=1) == labels).astype("float64"), weights))

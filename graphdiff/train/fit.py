@@ -108,8 +108,8 @@ def fit(
         So many batches are prepared ahead by a thread in the background; the results are the same.
     sample_weight : array of shape (examples,), optional
         How much each example counts: a batch's loss becomes the weighted mean, Σ wᵢ·lossᵢ / Σ wᵢ. The loss is given
-        the batch's as `weights`, which those of `gd.nn` take. Losses in the history, also of a share that is held out,
-        are weighted means too; accuracy and metrics are not.
+        the batch's as `weights`, which those of `gd.nn` take. Loss and accuracy in the history, also of a share that is
+        held out, are weighted means too; `metrics` are not.
 
     Returns
     -------

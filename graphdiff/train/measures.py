@@ -17,7 +17,8 @@ __all__ = ["BLOCK_ROWS", "Metric", "is_classified", "measured", "measures_of", "
 Metric = Callable[..., Any]
 """Of output and targets; a loss that examples are weighted for takes `weights` too."""
 
-_LOSS = "loss"
+_WEIGHTED = ("loss", "accuracy")
+"""What is measured in any case, weighted if the examples are."""
 
 BLOCK_ROWS = 8192
 """How many rows are measured at once, so that large data need little memory."""
@@ -40,11 +41,11 @@ def measures_of(
     named = dict(metrics) if isinstance(metrics, Mapping) else {_name(metric): metric for metric in metrics}
     if len(named) < len(metrics):
         raise DataError(f"several metrics are called {', '.join(named)}: give a dict of metrics by name")
-    taken = {"epoch", _LOSS, "accuracy"} & named.keys()
+    taken = {"epoch", *_WEIGHTED} & named.keys()
     if taken:
         raise DataError(f"a metric cannot be called {taken.pop()!r}: that is recorded anyway")
     training = ({"accuracy": accuracy} if classified else {}) | named
-    return training, {_LOSS: loss} | training
+    return training, {"loss": loss} | training
 
 
 def _name(metric: Any) -> str:
@@ -52,7 +53,7 @@ def _name(metric: Any) -> str:
 
 
 def measured(predict: Callable[..., Tensor], measures: Mapping[str, Metric], examples: Examples, rows: Any) -> Record:
-    """Return means over the rows (None: all), measured block by block; the loss's is weighted if the examples are."""
+    """Return means over the rows (None: all), found block by block; loss and accuracy are weighted as the examples."""
     if not measures:
         return {}
     count = len(examples) if rows is None else len(rows)
@@ -68,7 +69,7 @@ def measured(predict: Callable[..., Tensor], measures: Mapping[str, Metric], exa
         inputs, targets, beside = examples.parts(examples.taken(block))
         output = predict(*inputs)
         for name, measure in measures.items():
-            weighted = beside if name == _LOSS else {}
+            weighted = beside if name in _WEIGHTED else {}
             found = measure(output, targets, **weighted)
             shape = getattr(found, "shape", ())
             if math.prod(shape) != 1:
