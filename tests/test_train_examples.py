@@ -94,6 +94,10 @@ def test_augmentation_is_given_the_inputs_as_fit_was() -> None:
     assert same(pair, trained({"left": LEFT, "right": RIGHT}, augment=of_names, prefetch=1))
     with pytest.raises(gd.errors.DataError, match=r"makes float64\[1, 1\] of X\[1\], float64\[1, 2\]"):
         trained((LEFT, RIGHT), augment=lambda inputs, stream: (inputs[0], inputs[1][:, :1]))
+    with pytest.raises(gd.errors.DataError, match=r"returns a tuple of 2 arrays, as it is given, not array"):
+        trained((LEFT, RIGHT), augment=lambda inputs, stream: inputs[0])
+    with pytest.raises(gd.errors.DataError, match=r"returns a dict of left, right, as it is given, not {'left'"):
+        trained({"left": LEFT, "right": RIGHT}, augment=lambda inputs, stream: {"left": inputs["left"]})
 
 
 @pytest.mark.parametrize("every", [None, 3])

@@ -74,14 +74,19 @@ class Examples:
 
     def changed_by(self, augment: Augmentation) -> Change:
         """Return what an augmentation does to a batch: it is given the inputs in the form in which `fit` was."""
-        count = len(self.inputs)
+        count, names = len(self.inputs), self.names
 
         def change(batch: list[Any], stream: np.random.Generator) -> list[Any]:
             inputs = batch[:count]
-            if self.names is not None:
-                changed = augment(dict(zip(self.names, inputs, strict=True)), stream)
-                return [*(changed[name] for name in self.names), *batch[count:]]
-            changed = (augment(inputs[0], stream),) if count == 1 else augment(tuple(inputs), stream)
+            if names is not None:
+                made = augment(dict(zip(names, inputs, strict=True)), stream)
+                if not isinstance(made, Mapping) or made.keys() != set(names):
+                    raise DataError(f"augmentation returns a dict of {', '.join(names)}, as it is given, not {made!r}")
+                return [*(made[name] for name in names), *batch[count:]]
+            made = augment(inputs[0] if count == 1 else tuple(inputs), stream)
+            changed = (made,) if count == 1 else made
+            if not isinstance(changed, tuple) or len(changed) != count:
+                raise DataError(f"augmentation returns a tuple of {count} arrays, as it is given, not {made!r}")
             return [*changed, *batch[count:]]
 
         return change
