@@ -17,6 +17,8 @@ from click.testing import CliRunner
 
 import graphdiff as gd
 from graphdiff.cli import main
+from graphdiff.cli.tables import scores_of
+from graphdiff.train.tables import read_table
 
 QUICK = ["--epochs", "3", "--hidden", "8", "--lr", "0.01"]
 
@@ -206,6 +208,55 @@ def test_a_resumed_run_keeps_its_learning_rate_and_says_so() -> None:
     assert "of a model of other layers" in run(*arguments, "--epochs", "4", "--hidden", "9", "--resume").output
 
 
+def test_a_run_that_stopped_early_is_not_said_to_go_on() -> None:
+    houses()
+    arguments = ["train", "houses.csv", "--target", "price", "--hidden", "8", "--checkpoint", "run", "--lr", "0.3"]
+    assert "stopped after" in run(*arguments, "--patience", "1").output
+    assert "nothing is left to train" in run(*arguments, "--patience", "1", "--resume").output
+
+
+def test_a_column_of_weights() -> None:
+    # Rows of weight 0 say the opposite of the others, and would be learnt were they counted.
+    numbers = np.random.default_rng(0).normal(size=80).round(3)
+    rows = [[x, "up" if (x > 0) == bool(k % 4) else "down", min(k % 4, 1)] for k, x in enumerate(numbers)]
+    write("w.csv", "x,y,importance", rows)
+    arguments = ["train", "w.csv", "--target", "y", "--hidden", "8", "--epochs", "60", "--lr", "0.03", "--seed", "1"]
+    result = run(*arguments, "--sample-weight", "importance", "--precision", "tf32")
+    assert result.exit_code == 0
+    assert "from 1 columns" in result.output
+    model = gd.train.load("model.safetensors")
+    assert [column["name"] for column in model.columns or []] == ["x"]
+    counted = np.array([row[2] == 1 for row in rows])
+    right = np.array(model.classes)[model(numbers[:, None]).argmax(1)] == [row[1] for row in rows]
+    assert right[counted].mean() > 0.9
+    loss = float(re.findall(r"epoch +60 +loss ([\d.]+)", result.output)[0])
+    assert loss < 0.3  # with all rows counted alike it is above 0.5
+    kept = float(re.findall(r"held-out accuracy ([\d.]+)", result.output)[0])
+    assert kept > 0.9  # of the rows that count; three quarters are
+    assert run("train", "w.csv", "--target", "y", "--sample-weight", "importance").exit_code == 0  # a rate is sought
+    # A weight of 2 scores as a row that is there twice.
+    lines = [[x, 2 * x + k % 3, 1 + k % 2] for k, x in enumerate(numbers.tolist())]
+    table = write("n.csv", "x,y,n", lines)
+    twice = write("t.csv", "x,y", [line[:2] for line in lines for _ in range(line[2])])
+    assert run("train", table, "--target", "y", "--ignore", "n", "--epochs", "2", "--lr", "0.01").exit_code == 0
+    saved = gd.train.load("model.safetensors")
+    weighted, repeated = (
+        scores_of(saved, read.columns["x"][:, None], read, "y", weights=read.columns.get("n"))
+        for read in map(read_table, (table, twice))
+    )
+    assert weighted == pytest.approx(repeated, rel=1e-12)
+    for column, bad, message in [
+        ("importance", -1, "row 3 (line 4), column 'importance': -1 is no weight"),
+        ("importance", "", "row 3 (line 4), column 'importance': the value is missing"),
+        ("none", 1, "has no column 'none'"),
+        ("y", 1, "column 'y' is the target and cannot be the weight too"),
+    ]:
+        rows[2][2] = bad
+        write("w.csv", "x,y,importance", rows)
+        refused = run(*arguments, "--sample-weight", column)
+        assert (refused.exit_code, message in refused.output) == (1, True), refused.output
+
+
 def test_warnings_are_told_in_a_line() -> None:
     houses()
     result = run("train", "houses.csv", "--target", "price", "--optimizer", "sgd", "--lr", "1e9", "--epochs", "4")
@@ -284,7 +335,6 @@ def test_missing_values_are_filled_in_or_dropped_as_by_hand(how: str) -> None:
 
 def test_fills_are_of_training_rows_alone_and_rows_keep_their_numbers() -> None:
     from graphdiff.train.columns import describe_columns, with_fills
-    from graphdiff.train.tables import read_table
 
     table = read_table(write("d.csv", "a,c,y", [[1, "p", 1], ["", "p", 2], [3, "q", 3], ["nan", "q", 4], [80, "q", 5]]))
     columns = describe_columns(table, "y", allow_missing=True)
@@ -340,8 +390,10 @@ def test_a_trained_model_is_exported() -> None:
     np.testing.assert_allclose(got[:, 0], [float(value) for value in predicted], rtol=1e-5)
     gd.train.save(gd.nn.Linear(1, 6), "bare.safetensors")
     assert run("export", "bare.safetensors", "b.onnx", "--input-shape", "2,6").exit_code == 0
+    assert "input of shape batch × 6" in run("export", "bare.safetensors", "b.onnx").output
+    gd.train.save(gd.nn.Sequential(gd.nn.Flatten(), gd.nn.Linear(1, 6)), "flat.safetensors")
     for arguments, code, message in [
-        (["bare.safetensors", "b.onnx"], 1, "the shape of one example is not known"),
+        (["flat.safetensors", "b.onnx"], 1, "does not tell the shape of one example: give input_shape"),
         (["bare.safetensors", "b.onnx", "--input-shape", "4"], 1, "a linear layer of 6 inputs"),
         (["bare.safetensors", "b.onnx", "--input-shape", "4,x"], 2, "no list of lengths such as 28,28"),
         (["none.safetensors", "b.onnx"], 1, "there is no file none.safetensors"),

@@ -80,6 +80,26 @@ def test_every_activation(activation: str, rows: int) -> None:
         np.testing.assert_array_equal(parameter.grad, mine.numpy())
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 1, 0)])
+def test_layers_whose_outputs_are_added_share_their_biases_gradient(order: Any) -> None:
+    stream = np.random.default_rng(0)
+    X, target = stream.normal(size=(40, 3)), stream.normal(size=(40, 1))
+
+    def losses(compiled: bool) -> list[float]:
+        layers = [gd.nn.Linear(1, in_features=3, seed=seed, dtype="float64") for seed in range(3)]
+        optimizer = gd.optim.SGD([p for layer in layers for p in layer.parameters()], lr=0.05)
+
+        def step(x: Any) -> Any:
+            loss = gd.nn.squared_error(layers[order[0]](x) + layers[order[1]](x) + layers[order[2]](-x), target)
+            optimizer.minimize(loss)
+            return loss
+
+        run = gd.compile(step) if compiled else step
+        return [float(run(X)) for _ in range(5)]
+
+    np.testing.assert_allclose(losses(True), losses(False), rtol=1e-12)
+
+
 def test_results_are_reproducible_bit_by_bit() -> None:
     x, y = digits()
     runs = []

@@ -91,6 +91,20 @@ def test_examples_of_several_axes_and_integers(tmp_path: Path) -> None:
     np.testing.assert_allclose(ran(path, words), model(words).numpy(), rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "model",
+    [
+        nn.Linear(3, 4),
+        nn.MLP([8, 3], in_features=4),
+        nn.Sequential(nn.Activation("tanh"), nn.Residual(nn.Linear(4, 4)), nn.Flatten()),
+        nn.Maxout(2, in_features=4),
+    ],
+)
+def test_the_first_layers_width_is_the_inputs(model: nn.Module, tmp_path: Path) -> None:
+    told = gd.train.export_onnx(model, tmp_path / "told.onnx", 4)
+    assert gd.train.export_onnx(model, tmp_path / "found.onnx").read_bytes() == told.read_bytes()
+
+
 def test_double_precision(tmp_path: Path) -> None:
     model = nn.MLP([6, 3], "tanh", in_features=5, dtype="float64")
     inputs = X.astype("float64")
@@ -171,7 +185,9 @@ def test_what_cannot_be_exported_is_named_and_leaves_the_file_before(
         (Sliced(), 5, errors.OpError, "x.integers. only"),
         (nn.Linear(3), 5, errors.GraphError, "before its first call"),
         (nn.Linear(3, 4), 5, errors.ShapeError, "a linear layer of 4 inputs was given"),
-        (nn.Linear(3, 4), None, errors.GraphError, "give input_shape"),
+        (nn.Linear(3), None, errors.GraphError, "give input_shape"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(3, 4)), None, errors.GraphError, "give input_shape"),
+        (nn.Sequential(nn.Embedding(9, 4), nn.Linear(3, 4)), None, errors.GraphError, "give input_shape"),
     ]:
         with pytest.raises(error, match=message):
             gd.train.export_onnx(model, path, shape)

@@ -73,7 +73,11 @@ def join_bias(plan: Planner, product: Tensor, total: Tensor) -> None:
     if turned.op is None or turned.op.name != "permute_dims" or turned.inputs[0] not in plan.affine:
         return
     matches = total.inputs[0] is adjoint and total.attributes["axis"] == (0,) and total.shape == product.shape[1:]
-    if matches and product in plan.placed and total in plan.placed:
+    above, below = plan.placed.get(product), plan.placed.get(total)
+    if not matches or above is None or below is None:
+        return
+    # Layers whose outputs are added share the sum, which lies beside one of their products only.
+    if below.storage is above.storage and below.shift == above.shift + product.size:
         plan.with_bias[total] = product
         plan.with_bias[product] = total
 

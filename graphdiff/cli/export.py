@@ -8,6 +8,7 @@ import click
 
 from graphdiff.cli.common import errors_told
 from graphdiff.train import export_onnx, load
+from graphdiff.train.onnx import example_shape
 
 __all__ = ["export"]
 
@@ -31,7 +32,7 @@ def _shape(context: click.Context, parameter: click.Parameter, value: str | None
 @click.command(epilog=_EXAMPLES)
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("output", type=click.Path(path_type=Path))
-@click.option("--input-shape", callback=_shape, help="Of one example; needed where the model has no scaler.")
+@click.option("--input-shape", callback=_shape, help="Of one example, where the layers do not tell.")
 def export(model: Path, output: Path, input_shape: tuple[int, ...] | None) -> None:
     """Write MODEL, which `graphdiff train` or gd.train.save wrote, as an ONNX file.
 
@@ -41,5 +42,5 @@ def export(model: Path, output: Path, input_shape: tuple[int, ...] | None) -> No
     with errors_told():
         saved = load(model)
         path = export_onnx(saved, output, input_shape)
-    width = input_shape or (len(saved.scaler.shift),)  # type: ignore[union-attr]
-    click.echo(f"wrote {path}: input of shape batch × {' × '.join(map(str, width))}, float32")
+        shape = example_shape(saved, input_shape)
+    click.echo(f"wrote {path}: input of shape batch × {' × '.join(map(str, shape))}, float32")

@@ -33,17 +33,28 @@ Examples:
 """
 
 
-def scores_of(saved: Saved, inputs: Any, table: Table, target: str, rows: Any = None) -> dict[str, float]:
-    """Return how good the predictions are."""
+def scores_of(
+    saved: Saved, inputs: Any, table: Table, target: str, rows: Any = None, weights: Any = None
+) -> dict[str, float]:
+    """Return how good the predictions for these rows (None: all) are, each counted by its weight."""
     truth = encode_target(table, target, saved.classes)
     truth = truth if rows is None else truth[rows]
     output = saved(inputs)
     if saved.classes is not None:
-        return {"accuracy": accuracy(output, truth), "cross-entropy": float(softmax_cross_entropy(output, truth))}
-    wrong = output - truth
-    scores = {"root mean squared error": float(np.sqrt(np.mean(wrong**2))), "mean absolute error": np.abs(wrong).mean()}
-    spread = truth.var()
-    return scores | ({"R²": 1 - float(np.mean(wrong**2) / spread)} if spread else {})
+        return {
+            "accuracy": accuracy(output, truth, weights=weights),
+            "cross-entropy": float(softmax_cross_entropy(output, truth, weights=weights)),
+        }
+    wrong, truth = (output - truth)[:, 0], truth[:, 0]
+    error, spread = (
+        np.average(squares, weights=weights)
+        for squares in (wrong**2, (truth - np.average(truth, weights=weights)) ** 2)
+    )
+    scores = {
+        "root mean squared error": float(np.sqrt(error)),
+        "mean absolute error": float(np.average(np.abs(wrong), weights=weights)),
+    }
+    return scores | ({"R²": 1 - float(error / spread)} if spread else {})
 
 
 def loaded(model: Path, data: Path) -> tuple[Saved, Table, Any]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from graphdiff.errors import DataError
 from graphdiff.nn import MLP, softmax_cross_entropy, squared_error
 from graphdiff.optim import Optimizer
 from graphdiff.plan import compile
+from graphdiff.plan.compiler import PRECISIONS
 from graphdiff.train import EarlyStopping, History, Saved, Standardise, fit, save
 from graphdiff.train.columns import (
     count_missing,
@@ -28,6 +30,7 @@ from graphdiff.train.columns import (
     drop_missing,
     encode,
     encode_target,
+    encode_weights,
     row_numbers,
     with_fills,
 )
@@ -80,6 +83,7 @@ class _Rate(click.ParamType):
 @click.option("--task", default="auto", show_default=True, type=click.Choice(["auto", "classification", "regression"]))
 @click.option("--ignore", default="", type=Names(), help="Columns to leave out, separated by commas.")
 @click.option("--categorical", default="", type=Names(), help="Columns of numbers to treat as categories.")
+@click.option("--sample-weight", metavar="COLUMN", help="A column that says how much each row counts; no input.")
 @click.option("--hidden", default="64,64", show_default=True, help="Widths of the hidden layers, separated by commas.")
 @click.option("--optimizer", default="adam", show_default=True, type=click.Choice(sorted(_optimisers())))
 @click.option("--lr", default="auto", show_default=True, type=_Rate(), help="Learning rate; auto tries several.")
@@ -105,6 +109,13 @@ class _Rate(click.ParamType):
     "category), or a reason to leave the row out.",
 )
 @click.option("--backend", default="numpy", show_default=True, help="Where arrays live.")
+@click.option(
+    "--precision",
+    default="float32",
+    show_default=True,
+    type=click.Choice(PRECISIONS),
+    help="Of matrix products on a GPU; elsewhere all is float32.",
+)
 @click.option("--checkpoint", type=click.Path(path_type=Path), help="Folder for checkpoints; by default --out.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Fixes weights, split and order.")
@@ -160,6 +171,7 @@ def _train(
     task: str,
     ignore: list[str],
     categorical: list[str],
+    sample_weight: str | None,
     optimizer: str,
     lr: Any,
     epochs: int,
@@ -167,11 +179,17 @@ def _train(
     validation: float,
     patience: int,
     missing: str,
+    precision: str,
     resume: bool,
     seed: int,
 ) -> None:
+    if sample_weight == target:
+        raise DataError(f"column {target!r} is the target and cannot be the weight too")
     going_on = _look_for(checkpoint, resume)
     table = read_table(data)
+    if sample_weight is not None:
+        table.require([sample_weight])
+        ignore = [*ignore, sample_weight]
     classes, why = describe_target(table, target, task)
     columns = describe_columns(table, target, ignore, categorical, allow_missing=missing != "error")
     if table.nameless:
@@ -192,6 +210,7 @@ def _train(
         if absent:
             click.echo(f"{absent} missing values filled in with the {missing} of their column's training rows")
     inputs, targets = encode(table, columns), encode_target(table, target, classes)
+    weights = None if sample_weight is None else encode_weights(table, sample_weight).astype("float32")
     scaler = Standardise(_numeric_places(columns)).fit(inputs[trained])
     X = scaler.transform(inputs).astype("float32")
     target_scaler = None
@@ -199,6 +218,7 @@ def _train(
         target_scaler = Standardise().fit(targets[trained])
         targets = target_scaler.transform(targets).astype("float32")
     outputs = 1 if classes is None else len(classes)
+    arrays = [X, targets, *([] if weights is None else [weights])]
     model = MLP([*widths, outputs], in_features=X.shape[1], seed=seed)
     loss: Any = squared_error if classes is None else softmax_cross_entropy
     made = _optimisers()[optimizer](model.parameters(), lr=1e-3 if lr == "auto" else lr)
@@ -209,7 +229,7 @@ def _train(
     if going_on:
         _tell_rate(checkpoint, lr)
     elif lr == "auto":
-        made.lr = _best_rate(model, made, loss, X[trained], targets[trained], batch_size, seed)
+        made.lr = _best_rate(model, made, loss, [array[trained] for array in arrays], batch_size, seed, precision)
         click.echo(f"learning rate {made.lr:g}, the best of those tried")
 
     def tell(record: dict[str, float]) -> None:
@@ -224,12 +244,14 @@ def _train(
         made,
         epochs=epochs,
         batch_size=batch_size,
-        validation=(X[tested], targets[tested]) if held else None,
+        validation=tuple(array[tested] for array in arrays) if held else None,
         seed=seed,
         on_epoch=tell,
         early_stopping=EarlyStopping(patience) if patience and held else None,
         checkpoint=checkpoint,
         resume=resume,
+        precision=precision,
+        sample_weight=None if weights is None else weights[trained],
     )
     if patience and held:
         _tell_best(history, epochs, patience)
@@ -254,7 +276,8 @@ def _train(
     written.append(draw(model).save(out / "graph.svg"))
     if held:
         saved = Saved(model, scaler, columns, classes, target_scaler)
-        for name, value in scores_of(saved, inputs[tested], table, target, tested).items():
+        counted = None if weights is None else weights[tested]
+        for name, value in scores_of(saved, inputs[tested], table, target, tested, counted).items():
             click.echo(f"held-out {name} {value:.4f}")
     click.echo(f"wrote {', '.join(map(str, written))}")
 
@@ -284,9 +307,13 @@ def _look_for(checkpoint: Path, resume: bool) -> bool:
         if resume:
             click.echo(f"there is no {checkpoint}: training begins afresh", err=True)
         return False
+    facts = unpack(checkpoint, "checkpoint")[1]
     if resume:
+        if facts.get("stopped"):
+            told = "nothing is left to train; without --resume it begins afresh"
+            click.echo(f"{checkpoint} is of a run that early stopping has ended: {told}", err=True)
         return True
-    if not unpack(checkpoint, "checkpoint")[1].get("finished"):
+    if not facts.get("finished"):
         raise DataError(f"{checkpoint} is of an unfinished run: go on with --resume, or remove it to begin afresh")
     return False
 
@@ -302,19 +329,25 @@ def _numeric_places(columns: list[dict[str, Any]]) -> list[int]:
     return places
 
 
-def _best_rate(model: Any, optimizer: Optimizer, loss: Any, X: Any, y: Any, batch_size: int, seed: int) -> float:
+def _best_rate(
+    model: Any, optimizer: Optimizer, loss: Any, data: Sequence[Any], batch_size: int, seed: int, precision: str
+) -> float:
     """Return a learning rate after a short training with which the loss is low; leaves all as it was.
 
     Of rates that are about as good as the best, it is the least: what is quick at first may not settle later.
     """
-    weights, memory = model.state(), optimizer.state()
+    kept, memory = model.state(), optimizer.state()
     stream = np.random.default_rng((seed, 2))
-    batches = [stream.integers(0, len(X), min(batch_size, len(X))) for _ in range(60)]
-    sample = np.sort(stream.permutation(len(X))[:2000])
+    count = len(data[0])
+    batches = [stream.integers(0, count, min(batch_size, count)) for _ in range(60)]
+    sample = np.sort(stream.permutation(count)[:2000])
 
-    @compile
-    def step(inputs: Any, targets: Any) -> Any:
-        value = loss(model(inputs), targets)
+    def lost(inputs: Any, targets: Any, *weights: Any) -> Any:
+        return loss(model(inputs), targets, weights=weights[0] if weights else None)
+
+    @partial(compile, precision=precision)
+    def step(*batch: Any) -> Any:
+        value = lost(*batch)
         optimizer.minimize(value)
         return value
 
@@ -323,10 +356,10 @@ def _best_rate(model: Any, optimizer: Optimizer, loss: Any, X: Any, y: Any, batc
         for rate in (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0):
             optimizer.lr = rate
             for rows in batches:
-                step(X[rows], y[rows])
-            value = float(loss(model(X[sample]), y[sample]))
+                step(*(array[rows] for array in data))
+            value = float(lost(*(array[sample] for array in data)))
             reached[rate] = value if value == value else float("inf")
-            model.load_state(weights)
+            model.load_state(kept)
             optimizer.load_state(memory)
     bound = 1.5 * min(reached.values())
     return min((rate for rate, value in reached.items() if value <= bound), default=before)

@@ -14,7 +14,8 @@ from graphdiff.draw.options import Options
 from graphdiff.draw.picture import Scope
 from graphdiff.errors import GraphError, ShapeError
 from graphdiff.nn.containers import Sequential
-from graphdiff.nn.layers import Activation, Embedding
+from graphdiff.nn.inputs import input_dtype, input_width, layers_of
+from graphdiff.nn.layers import Activation
 from graphdiff.nn.module import Module
 from graphdiff.nn.report import observed
 from graphdiff.op import as_tensor
@@ -74,7 +75,7 @@ def draw_layers(model: Module, options: Options, example: Example) -> Drawing:
 
 def _examples(model: Module, inputs: Any) -> Variable:
     """Return inputs as a variable: what is made of a constant before the first weight would not be recorded."""
-    dtype = _dtype(_layers(model))
+    dtype = input_dtype(layers_of(model))
     wanted = as_tensor(inputs)
     if wanted.dtype.kind in "iub" and dtype != "int64":
         wanted = wanted.astype(dtype)
@@ -88,24 +89,12 @@ def _lost(loss: Callable[[Tensor], Tensor], output: Tensor) -> Tensor:
     return made if made.name or made is output else made.named("loss")
 
 
-def _layers(model: Module) -> list[Module]:
-    return [module for module in model.modules() if not isinstance(module, Sequential)]
-
-
-def _dtype(layers: Sequence[Module]) -> str:
-    """Return the dtype of what the first layer takes."""
-    if layers and isinstance(layers[0], Embedding):
-        return "int64"
-    variables = [leaf for module in layers for leaf in vars(module).values() if isinstance(leaf, Variable)]
-    return str(variables[0].dtype) if variables else "float32"
-
-
 def _input(model: Module, given: int | Sequence[int] | None) -> tuple[tuple[int, ...], Any]:
     """Return shape and dtype of one example."""
-    layers = _layers(model)
-    dtype = _dtype(layers)
+    layers = layers_of(model)
+    dtype = input_dtype(layers)
     if given is None:
-        width = 1 if dtype == "int64" else _width(layers)
+        width = 1 if dtype == "int64" else input_width(layers)
         if width is None:
             raise GraphError(
                 f"{type(model).__name__} does not tell the shape of its input: give input_shape=…, of one example"
@@ -115,16 +104,6 @@ def _input(model: Module, given: int | Sequence[int] | None) -> tuple[tuple[int,
     if any(not isinstance(length, int) or length < 0 for length in shape):
         raise ShapeError(f"input_shape is non-negative integers, not {given!r}")
     return shape, dtype
-
-
-def _width(layers: Sequence[Module]) -> int | None:
-    """Return how many features the first layer takes that has a number of them; None where it infers it later."""
-    for layer in layers:
-        for name in ("in_features", "width", "features"):
-            if hasattr(layer, name):
-                width: int | None = getattr(layer, name)
-                return width
-    return None
 
 
 def _paths(model: Module) -> dict[Module, list[Scope]]:

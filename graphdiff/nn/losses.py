@@ -149,7 +149,7 @@ def softmax_cross_entropy(
     logits : Tensor of shape (examples, classes)
     labels : integers of shape (examples,), or probabilities of the logits' shape
     weights : array of shape (examples,), optional
-        The mean becomes the weighted mean.
+        The mean becomes the weighted mean; where all are 0, it is 0.
     class_weights : array of shape (classes,), optional
         Each class's share of the loss is multiplied by its weight. With integer labels the mean over examples is then
         weighted by their labels' weights, as PyTorch has it.
@@ -225,7 +225,7 @@ def _general_cross_entropy(
     counted = FUNCTIONS["sum"](labels * by_class, axis=-1)
     if importance is not None:
         losses, counted = losses * importance, counted * importance
-    return FUNCTIONS["sum"](losses) / FUNCTIONS["sum"](counted)  # type: ignore[no-any-return]
+    return _quotient(FUNCTIONS["sum"](losses), FUNCTIONS["sum"](counted))
 
 
 # What the other losses share -------------------------------------------------------------------------------------
@@ -260,7 +260,12 @@ def _mean(losses: Tensor, importance: Tensor | None) -> Tensor:
         return FUNCTIONS["mean"](losses)  # type: ignore[no-any-return]
     if losses.ndim > 1:
         losses = FUNCTIONS["mean"](losses, axis=tuple(range(1, losses.ndim)))
-    return FUNCTIONS["sum"](losses * importance) / FUNCTIONS["sum"](importance)  # type: ignore[no-any-return]
+    return _quotient(FUNCTIONS["sum"](losses * importance), FUNCTIONS["sum"](importance))
+
+
+def _quotient(loss: Tensor, weight: Tensor) -> Tensor:
+    """Return loss / weight; of a batch that counts for nothing 0, whose gradient is 0 too."""
+    return loss / FUNCTIONS["where"](weight > 0, weight, FUNCTIONS["ones_like"](weight))  # type: ignore[no-any-return]
 
 
 def _weighted_mean(losses: Tensor, weights: Any) -> Tensor:
@@ -280,7 +285,7 @@ def squared_error(prediction: Any, target: Any, *, weights: Any = None) -> Tenso
     prediction, target : array
         Of one shape.
     weights : array of shape (examples,), optional
-        The mean becomes the weighted mean over examples.
+        The mean becomes the weighted mean over examples; where all are 0, it is 0.
 
     Raises
     ------
@@ -506,8 +511,22 @@ def l2_penalty(of: Module | Iterable[Any], strength: float = 1.0) -> Tensor:
     return (0.5 * strength) * _penalty(of, "square")
 
 
-def accuracy(logits: Any, labels: Any) -> float:
-    """Return the share of examples whose greatest logit is their label's."""
+def accuracy(logits: Any, labels: Any, *, weights: Any = None) -> float:
+    """Return the share of examples whose greatest logit is their label's.
+
+    Parameters
+    ----------
+    logits : array of shape (examples, classes)
+    labels : integers of shape (examples,)
+    weights : array of shape (examples,), optional
+        The share becomes that of the weight.
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> gd.nn.accuracy([[0.0, 1.0], [0.0, 1.0]], [1, 0], weights=[3.0, 1.0])
+    0.75
+    """
     logits, labels = as_tensor(logits), as_tensor(labels)
     _check_labels(logits, labels)
-    return float(FUNCTIONS["mean"]((FUNCTIONS["argmax"](logits, axis=1) == labels).astype("float64")))
+    return float(_weighted_mean((FUNCTIONS["argmax"](logits, axis=1) == labels).astype("float64"), weights))

@@ -14,7 +14,7 @@ __all__ = ["OBSERVERS", "Module"]
 Self = TypeVar("Self", bound="Module")
 
 OBSERVERS: list[Callable[[Any, Any, Tensor], None]] = []
-"""Called with module, input and output after each module's turn."""
+"""Called with module, its first input and output after each module's turn."""
 
 
 class Module:
@@ -65,10 +65,10 @@ class Module:
         """Return a module as `config` described it; by default these are the class's arguments by name."""
         return cls(**config)
 
-    def __call__(self, x: Any, *others: Any, **named: Any) -> Tensor:
-        output = self.forward(x, *others, **named)
+    def __call__(self, *inputs: Any, **named: Any) -> Tensor:
+        output = self.forward(*inputs, **named)
         for observer in OBSERVERS:
-            observer(self, x, output)
+            observer(self, next(iter((*inputs, *named.values()))), output)
         return output
 
     def __setattr__(self, name: str, value: Any) -> None:

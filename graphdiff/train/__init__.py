@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from graphdiff.train import augment
+from graphdiff.train.averaging import AveragedWeights
 from graphdiff.train.callbacks import Callback, EarlyStopping, Run
 from graphdiff.train.files import Saved, load, save
 from graphdiff.train.fit import fit
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MLPClassifier",
     "MLPRegressor",
+    "AveragedWeights",
     "Callback",
     "EarlyStopping",
     "Growing",

@@ -27,7 +27,8 @@ class Run:
     batch : int
         The number of finished batches of the epoch under way.
     loss : float
-        Of the epoch under way: the sum over its batches so far, each weighted by its share of the epoch's rows.
+        Of the epoch under way: the sum over its batches so far, each weighted by its share of the epoch's rows, or of
+        their `sample_weight`.
     stopped : str
         Why training ends after this epoch; empty as long as it goes on.
     """

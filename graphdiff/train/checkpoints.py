@@ -7,8 +7,9 @@ import os
 import signal
 import threading
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,7 @@ class Checkpoint:
         arrays |= {f"optimizer/{path}": value for path, value in run.optimizer.state().items()}
         # Sizes of epochs to come may be others when the run goes on.
         begun = self._sizes[: run.epoch + (run.batch > 0)]
+        kept: dict[str, Any] = {}
         facts: dict[str, Any] = {
             "options": self._options,
             "sizes": begun,
@@ -75,8 +77,9 @@ class Checkpoint:
             "finished": bool(run.stopped) or run.epoch >= len(self._sizes),
             "history": list(run.history),
             "streams": {path: _plain(stream.bit_generator.state) for path, stream in run.model.named_streams()},
-            "callbacks": [[type(callback).__name__, _plain(callback.state())] for callback in self._callbacks],
+            "callbacks": [[type(callback).__name__, _plain(callback.state(), kept)] for callback in self._callbacks],
         }
+        arrays |= {f"callbacks/{name}": value for name, value in kept.items()}
         if watcher is not None:
             arrays |= {f"best/{path}": value for path, value in watcher.weights.items()}
             facts["best"] = [watcher.best, watcher.best_epoch]
@@ -96,7 +99,7 @@ class Checkpoint:
         run, watcher = self._run, self._watcher
         try:
             self._compare(facts)
-            parts: dict[str, dict[str, Any]] = {"model": {}, "optimizer": {}, "best": {}}
+            parts: dict[str, dict[str, Any]] = {"model": {}, "optimizer": {}, "best": {}, "callbacks": {}}
             for path, value in arrays.items():
                 part, name = path.split("/", 1)
                 parts[part][name] = value
@@ -106,7 +109,7 @@ class Checkpoint:
             for path, value in parts["optimizer"].items():
                 if value.shape != own[path].shape or value.dtype != own[path].dtype:
                     raise DataError(f"{self.path} is of a model of other layers, or an optimiser of other parameters")
-            kept = [_arrays(state) for _, state in facts["callbacks"]]
+            kept = [_arrays(state, parts["callbacks"]) for _, state in facts["callbacks"]]
             try:
                 run.model.load_state(parts["model"])
             except GraphDiffError as error:
@@ -155,24 +158,30 @@ def _sample(data: Sequence[Any]) -> str:
     return f"{total:08x}"
 
 
-def _plain(state: Any) -> Any:
-    """Return a state, of a random stream or a callback, with arrays as lists."""
+def _plain(state: Any, kept: dict[str, Any] | None = None) -> Any:
+    """Return a state, of a random stream or a callback, with arrays as lists, or moved to `kept`."""
     if isinstance(state, dict):
-        return {name: _plain(value) for name, value in state.items()}
+        return {name: _plain(value, kept) for name, value in state.items()}
     if isinstance(state, (list, tuple)):
-        return [_plain(item) for item in state]
+        return [_plain(item, kept) for item in state]
     if isinstance(state, np.ndarray):
-        return {"array": state.tolist(), "dtype": str(state.dtype)}
+        if kept is None:
+            return {"array": state.tolist(), "dtype": str(state.dtype)}
+        name = str(len(kept))
+        kept[name] = state
+        return {"kept": name}
     return state.item() if isinstance(state, np.generic) else state
 
 
-def _arrays(state: Any) -> Any:
+def _arrays(state: Any, kept: Mapping[str, Any] = MappingProxyType({})) -> Any:
     """Undo `_plain`."""
     if isinstance(state, dict):
         if state.keys() == {"array", "dtype"}:
             return np.array(state["array"], dtype=state["dtype"])
-        return {name: _arrays(value) for name, value in state.items()}
-    return [_arrays(item) for item in state] if isinstance(state, list) else state
+        if state.keys() == {"kept"}:
+            return kept[state["kept"]]
+        return {name: _arrays(value, kept) for name, value in state.items()}
+    return [_arrays(item, kept) for item in state] if isinstance(state, list) else state
 
 
 @contextlib.contextmanager

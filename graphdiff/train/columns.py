@@ -24,6 +24,7 @@ __all__ = [
     "drop_missing",
     "encode",
     "encode_target",
+    "encode_weights",
     "row_numbers",
     "with_fills",
 ]
@@ -281,3 +282,14 @@ def encode_target(table: Table, target: str, classes: Sequence[Any] | None) -> A
         if value not in places:
             raise table.error(row, target, f"{value!r} is none of the {len(places)} classes trained on")
     return np.array([places[value] for value in values])
+
+
+def encode_weights(table: Table, name: str) -> Any:
+    """Return a column as numbers that are not negative, of shape (rows,)."""
+    table.require([name])
+    weights = _as_numbers(table, name)
+    negative = weights < 0
+    if negative.any():
+        row = int(negative.argmax())
+        raise table.error(row, name, f"{weights[row]:g} is no weight: those are not negative")
+    return weights

@@ -20,23 +20,24 @@ from graphdiff.tensor import Tensor
 from graphdiff.train.augment import Augmentation
 from graphdiff.train.callbacks import Callback, EarlyStopping, Run, Watcher
 from graphdiff.train.checkpoints import Checkpoint
+from graphdiff.train.examples import Examples, examples_of, require_weighted
 from graphdiff.train.history import History, Record
 from graphdiff.train.loop import Loop, Source, plateaus_of, set_mode
 from graphdiff.train.measures import BLOCK_ROWS, Metric, is_classified, measures_of
-from graphdiff.train.minibatches import BatchSize, batch_size_at, check_data
+from graphdiff.train.minibatches import BatchSize, batch_size_at
 
 __all__ = ["fit"]
 
 
 def fit(
     model: Module,
-    loss: Callable[[Tensor, Any], Tensor],
+    loss: Callable[..., Tensor],
     data: tuple[Any, Any],
     optimizer: Optimizer,
     *,
     epochs: int = 10,
     batch_size: BatchSize = 32,
-    validation: tuple[Any, Any] | float | None = None,
+    validation: tuple[Any, ...] | float | None = None,
     seed: int = 0,
     progress: bool | None = None,
     compiled: bool = True,
@@ -52,6 +53,7 @@ def fit(
     resume: bool = False,
     augment: Augmentation | None = None,
     prefetch: int = 0,
+    sample_weight: Any = None,
 ) -> History:
     """Train a model.
 
@@ -62,11 +64,13 @@ def fit(
         Of the model's output and the targets of a batch; returns a scalar, the mean over the batch.
     data : (X, y)
         Arrays with one row per example. Maps of files (``numpy.load(path, mmap_mode="r")``) are never loaded whole.
+        X may also be a tuple of arrays, which a model of several arguments is called with, or a dict of them by the
+        arguments' names.
     optimizer : Optimizer
     epochs : int
     batch_size : int or callable
         A function of the epoch, such as `Growing`, makes it change.
-    validation : (X, y) or float, optional
+    validation : (X, y), (X, y, sample_weight) or float, optional
         Measured after each epoch, never trained on. A number is the share of `data` to hold out, chosen by `seed`.
     seed : int
         Fixes the order of the examples, which changes from epoch to epoch, and what is held out.
@@ -99,9 +103,13 @@ def fit(
         Go on from the checkpoint, if there is one: bit for bit as if training had never been interrupted.
     augment : callable, optional
         Changes batches of inputs that are trained on, as the functions of `gd.train.augment` do, and keeps their shape.
-        What is measured after an epoch is not changed.
+        What is measured after an epoch is not changed. Where X is a tuple or a dict, it is given one and returns one.
     prefetch : int
         So many batches are prepared ahead by a thread in the background; the results are the same.
+    sample_weight : array of shape (examples,), optional
+        How much each example counts: a batch's loss becomes the weighted mean, Σ wᵢ·lossᵢ / Σ wᵢ. The loss is given
+        the batch's as `weights`, which those of `gd.nn` take. Loss and accuracy in the history, also of a share that is
+        held out, are weighted means too; `metrics` are not.
 
     Returns
     -------
@@ -113,9 +121,10 @@ def fit(
     ------
     DataError
         Before anything is trained: NaN, infinity or text (with row and column), different numbers of rows, no rows,
-        a label that is no class, a checkpoint that cannot be written, or that is of another run.
+        a label that is no class, a negative weight, a checkpoint that cannot be written, or that is of another run.
     OpError
-        The optimiser is none that makes a step per batch, as `LBFGS` and `Newton`.
+        The optimiser is none that makes a step per batch, as `LBFGS` and `Newton`; the model takes other inputs, or
+        the loss no weights.
     GraphError
         The optimiser moves no parameter of the model.
 
@@ -135,42 +144,50 @@ def fit(
     >>> round(float(model(X)[3, 0]), 1)
     6.0
     """
-    X, y = check_data(data)
+    examples = examples_of(data, sample_weight)
     _check_parts(loss, optimizer, callbacks)
-    rows, held_out = _split((X, y), validation, seed)
+    rows, held_out = _split(examples, validation, seed)
+    require_weighted(examples, rows, loss, "to train on")
+    if held_out is not None:
+        require_weighted(held_out[0], held_out[1], loss, "to validate on")
     if epochs < 1:
         raise DataError(f"training takes at least one epoch, not {epochs}")
     sizes = [batch_size_at(batch_size, epoch) for epoch in range(epochs)]
-    source = Source(X, y, rows, sizes, seed, shuffle, drop_last, augment, prefetch)
+    source = Source(examples, rows, sizes, seed, shuffle, drop_last, augment, prefetch)
     _check_source(source)
     if checkpoint_every is not None and checkpoint_every < 1:
         raise DataError(f"there is at least one batch between two checkpoints, not {checkpoint_every}")
     if resume and checkpoint is None:
         raise DataError("resume needs the path of a checkpoint")
     set_mode(model, training=False)
-    output = model(X[:1])
+    examples.require_callable(model)
+    output = examples.call(model, [array[:1] for array in examples.inputs])
     if isinstance(model, Module) and set(optimizer.parameters).isdisjoint(model.parameters()):
         raise GraphError("the optimiser moves no parameter of this model: make it of model.parameters()")
-    classified = is_classified(output, y)
-    for targets in (y,) if held_out is None else (y, held_out[1]):
+    classified = is_classified(output, examples.targets)
+    for targets in (examples.targets, *(() if held_out is None else (held_out[0].targets,))):
         _check_targets(loss, output, targets, classified)
     if not classified and any(plateau.mode == "max" for plateau in plateaus_of(optimizer)):
         raise OpError('a reduce_on_plateau with mode="max" follows the accuracy, and these targets are no classes')
     measures, held_out_measures = measures_of(loss, metrics, classified)
 
-    def step(inputs: Any, targets: Any) -> Tensor:
-        value = loss(model(inputs), targets)
+    def step(*batch: Any) -> Tensor:
+        inputs, targets, beside = examples.parts(batch)
+        value = loss(examples.call(model, inputs), targets, **beside)
         optimizer.minimize(value)
         return value
 
+    def output_of(*inputs: Any) -> Tensor:
+        return examples.call(model, inputs)
+
     step_once: Callable[..., Tensor] = step
-    predict: Callable[..., Tensor] = model
+    predict: Callable[..., Tensor] = output_of
     set_mode(model, training=True)
     if compiled:
         planned = compile(step, precision=precision)
         first = slice(0, min(sizes[0], source.count)) if rows is None else rows[: sizes[0]]
-        if _can_trace(planned, X[first], y[first]):
-            step_once, predict = planned, compile(model, precision=precision)
+        if _can_trace(planned, examples.taken(first)):
+            step_once, predict = planned, compile(output_of, precision=precision)
 
     run = Run(model, optimizer)
     watcher = _watcher(early_stopping, held_out is not None)
@@ -233,13 +250,15 @@ def _check_source(source: Source) -> None:
             f"no batch of {max(source.sizes)} rows can be had of {source.count}: drop_last would leave nothing"
         )
     if source.augment is not None:
-        X = source.X
-        changed = source.augment(X[:1], np.random.default_rng(source.seed))
-        if changed.shape != X[:1].shape or changed.dtype != X.dtype:
-            raise DataError(
-                f"augmentation keeps shape and dtype, and this makes {changed.dtype}{list(changed.shape)} of "
-                f"{X.dtype}{list(X[:1].shape)}"
-            )
+        examples = source.examples
+        before = examples.taken(slice(0, 1))
+        changed = examples.changed_by(source.augment)(before, np.random.default_rng(source.seed))
+        for label, array, made in zip(examples.labels, before, changed):
+            if made.shape != array.shape or made.dtype != array.dtype:
+                raise DataError(
+                    f"augmentation keeps shape and dtype, and this makes {made.dtype}{list(made.shape)} of {label}, "
+                    f"{array.dtype}{list(array.shape)}"
+                )
 
 
 def _begun_checkpoint(
@@ -259,40 +278,60 @@ def _begun_checkpoint(
         "augment": source.augment is not None,
         "rows": source.count,
         "optimizer": type(run.optimizer).__name__,
+        "inputs": None if source.examples.names is None else list(source.examples.names),
     }
-    saved = Checkpoint(path, run, watcher, source.sizes, options, (source.X, source.y), callbacks)
+    saved = Checkpoint(path, run, watcher, source.sizes, options, source.examples.arrays, callbacks)
     if not (resume and saved.restore()):
         saved.save()
     return saved
 
 
-def _split(data: Sequence[Any], validation: Any, seed: int) -> tuple[Any, Any]:
-    """Return which rows are trained on (None: all), and what is held out: (X, y, which rows), or None."""
+def _split(examples: Examples, validation: Any, seed: int) -> tuple[Any, Any]:
+    """Return which rows are trained on (None: all), and what is held out: examples and which rows, or None."""
     if validation is None:
         return None, None
     if not isinstance(validation, Real):
-        held_out = check_data(validation, ("validation X", "validation y"))
-        for name, array, trained in zip("Xy", held_out, data, strict=True):
-            if array.shape[1:] != trained.shape[1:]:
-                raise DataError(
-                    f"the rows of validation {name} are of shape {list(array.shape[1:])}, and those of {name} of "
-                    f"{list(trained.shape[1:])}"
-                )
-        return None, (*held_out, None)
+        return None, (_held_out(examples, validation), None)
     validation = float(validation)
     if not 0 < validation < 1:
         raise DataError(f"the share to hold out is between 0 and 1, not {validation}")
-    count = len(data[0])
+    count = len(examples)
     held = max(1, round(count * validation))
     if held >= count:
         raise DataError(f"of {count} rows, {held} cannot be held out")
     order = np.random.default_rng((seed, 0x5EED)).permutation(count)
-    return np.sort(order[held:]), (*data, np.sort(order[:held]))
+    return np.sort(order[held:]), (examples, np.sort(order[:held]))
 
 
-def _can_trace(step: Compiled, inputs: Any, targets: Any) -> bool:
+def _held_out(examples: Examples, validation: Any) -> Examples:
+    """Return data to validate on, refused if they are not of the form of what is trained on."""
+    weights = None
+    if isinstance(validation, Sequence) and len(validation) == 3:
+        *validation, weights = validation
+    held_out = examples_of(validation, weights, "validation ").ordered_as(examples)
+    if held_out.names != examples.names or len(held_out.inputs) != len(examples.inputs):
+        raise DataError(
+            f"the inputs to train on are {', '.join(examples.labels)}, and those of the validation "
+            f"{', '.join(held_out.labels)}"
+        )
+    pairs = zip(
+        [*examples.labels, "y"],
+        [*held_out.inputs, held_out.targets],
+        [*examples.inputs, examples.targets],
+        strict=True,
+    )
+    for name, array, trained in pairs:
+        if array.shape[1:] != trained.shape[1:]:
+            raise DataError(
+                f"the rows of validation {name} are of shape {list(array.shape[1:])}, and those of {name} of "
+                f"{list(trained.shape[1:])}"
+            )
+    return held_out
+
+
+def _can_trace(step: Compiled, batch: Sequence[Any]) -> bool:
     try:
-        step.plan(inputs, targets)
+        step.plan(*batch)
     except (CompileError, NoValueError) as error:
         warnings.warn(f"training runs eagerly, since the step cannot be compiled: {error}", stacklevel=3)
         return False

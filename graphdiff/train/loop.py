@@ -9,15 +9,18 @@ import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from graphdiff.optim.optimizers import Optimizer
 from graphdiff.optim.schedules import Schedule, reduce_on_plateau
 from graphdiff.tensor import Tensor
 from graphdiff.train.augment import Augmentation
 from graphdiff.train.callbacks import Callback, Run, Watcher
 from graphdiff.train.checkpoints import Checkpoint, deferred_interrupts
+from graphdiff.train.examples import Examples
 from graphdiff.train.history import Record
 from graphdiff.train.measures import Metric, measured
-from graphdiff.train.minibatches import minibatches
+from graphdiff.train.minibatches import cut_batches, epoch_order
 from graphdiff.train.progress import Bar
 
 __all__ = ["Loop", "Source", "plateaus_of", "set_mode"]
@@ -48,17 +51,18 @@ class Source:
 
     Attributes
     ----------
-    X, y : array
+    examples : Examples
     rows : integer array or None
         Which of their rows; None: all.
     sizes : list of int
         Rows per batch, for each epoch.
-    seed, shuffle, drop_last, augment, prefetch
+    seed, shuffle, drop_last, prefetch
         As `minibatches` has them.
+    augment : callable or None
+        Given the inputs as `fit` was.
     """
 
-    X: Any
-    y: Any
+    examples: Examples
     rows: Any
     sizes: Sequence[int]
     seed: int
@@ -70,30 +74,29 @@ class Source:
     @property
     def count(self) -> int:
         """How many rows there are to train on."""
-        return len(self.X) if self.rows is None else len(self.rows)
-
-    def rows_in(self, epoch: int) -> int:
-        """Return how many rows an epoch trains on."""
-        return self.count - self.count % self.sizes[epoch] if self.drop_last else self.count
+        return len(self.examples) if self.rows is None else len(self.rows)
 
     def batches_in(self, epoch: int) -> int:
         """Return how many batches an epoch has."""
-        return -(-self.rows_in(epoch) // self.sizes[epoch])
+        size = self.sizes[epoch]
+        return self.count // size if self.drop_last else -(-self.count // size)
 
-    def batches(self, epoch: int, first: int) -> Generator[tuple[Any, ...], None, None]:
-        """Return an epoch's batches from the one numbered `first` on."""
-        return minibatches(
-            (self.X, self.y),
-            self.sizes[epoch],
-            seed=self.seed,
-            epoch=epoch,
+    def batches(self, epoch: int, first: int) -> tuple[Generator[tuple[Any, ...], None, None], list[Any]]:
+        """Return an epoch's batches from the one numbered `first` on, and how much each of all its batches counts."""
+        examples, size = self.examples, self.sizes[epoch]
+        order = epoch_order(
+            *(len(examples), size, self.seed, epoch),
             shuffle=self.shuffle,
             drop_last=self.drop_last,
             rows=self.rows,
-            first=first,
-            augment=self.augment,
-            prefetch=self.prefetch,
         )
+        change = None if self.augment is None else examples.changed_by(self.augment)
+        stream = (self.seed, epoch)
+        cut = cut_batches(examples.arrays, order, size, stream, first=first, change=change, prefetch=self.prefetch)
+        starts = np.arange(0, len(order), size)
+        if examples.weights is None:
+            return cut, np.diff(starts, append=len(order)).tolist()
+        return cut, np.add.reduceat(examples.weights[order], starts, dtype="float64").tolist()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +114,7 @@ class Loop:
         The model, for what is measured.
     measures, held_out_measures : dict of callable
         By the names in the record.
-    held_out : (X, y, rows) or None
+    held_out : (Examples, rows) or None
     callbacks : sequence of Callback
     on_epoch : callable or None
         Called with each epoch's record.
@@ -128,7 +131,7 @@ class Loop:
     predict: Callable[..., Tensor]
     measures: Mapping[str, Metric]
     held_out_measures: Mapping[str, Metric]
-    held_out: tuple[Any, Any, Any] | None
+    held_out: tuple[Examples, Any] | None
     callbacks: Sequence[Callback]
     on_epoch: Callable[[Record], None] | None
     watcher: Watcher | None
@@ -158,14 +161,15 @@ class Loop:
     def _train_epoch(self, before: int, bar: Bar, interrupted: Callable[[], bool]) -> None:
         """Train on the batches that are left of the epoch under way; all earlier epochs had `before`."""
         run, step = self.run, self.step
-        rows = self.source.rows_in(run.epoch)
-        host_batches = self.source.batches(run.epoch, run.batch)
+        host_batches, weights = self.source.batches(run.epoch, run.batch)
+        # Where nothing counts, there is nothing to divide by.
+        total = sum(weights) or 1.0
         with contextlib.closing(run.optimizer.backend.fed(host_batches)) as batches:
-            for inputs, targets in batches:
-                loss = float(step(inputs, targets))
-                run.loss += loss * len(inputs) / rows
+            for batch in batches:
+                loss = float(step(*batch))
+                run.loss += loss * weights[run.batch] / total
                 run.batch += 1
-                bar.advance(run, loss, len(inputs))
+                bar.advance(run, loss, len(batch[0]))
                 for callback in self.callbacks:
                     callback.on_batch(run)
                 if self.saved is not None:
@@ -179,7 +183,7 @@ class Loop:
         """Return what is recorded of an epoch whose batches are done."""
         source = self.source
         record: Record = {"epoch": self.run.epoch + 1, "loss": self.run.loss}
-        record |= measured(self.predict, self.measures, source.X, source.y, source.rows)
+        record |= measured(self.predict, self.measures, source.examples, source.rows)
         if self.held_out is not None:
             found = measured(self.predict, self.held_out_measures, *self.held_out)
             record |= {f"validation_{name}": value for name, value in found.items()}

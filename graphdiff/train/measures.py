@@ -9,11 +9,16 @@ from typing import Any
 from graphdiff.errors import DataError
 from graphdiff.nn.losses import accuracy
 from graphdiff.tensor import Tensor
+from graphdiff.train.examples import Examples
 from graphdiff.train.history import Record
 
 __all__ = ["BLOCK_ROWS", "Metric", "is_classified", "measured", "measures_of", "rows_at_once"]
 
-Metric = Callable[[Tensor, Any], Any]
+Metric = Callable[..., Any]
+"""Of output and targets; a loss that examples are weighted for takes `weights` too."""
+
+_WEIGHTED = ("loss", "accuracy")
+"""What is measured in any case, weighted if the examples are."""
 
 BLOCK_ROWS = 8192
 """How many rows are measured at once, so that large data need little memory."""
@@ -36,7 +41,7 @@ def measures_of(
     named = dict(metrics) if isinstance(metrics, Mapping) else {_name(metric): metric for metric in metrics}
     if len(named) < len(metrics):
         raise DataError(f"several metrics are called {', '.join(named)}: give a dict of metrics by name")
-    taken = {"epoch", "loss", "accuracy"} & named.keys()
+    taken = {"epoch", *_WEIGHTED} & named.keys()
     if taken:
         raise DataError(f"a metric cannot be called {taken.pop()!r}: that is recorded anyway")
     training = ({"accuracy": accuracy} if classified else {}) | named
@@ -47,26 +52,32 @@ def _name(metric: Any) -> str:
     return getattr(metric, "__name__", type(metric).__name__.lower())
 
 
-def measured(predict: Callable[..., Tensor], measures: Mapping[str, Metric], X: Any, y: Any, rows: Any) -> Record:
-    """Return means over the rows (None: all), measured block by block."""
+def measured(predict: Callable[..., Tensor], measures: Mapping[str, Metric], examples: Examples, rows: Any) -> Record:
+    """Return means over the rows (None: all), found block by block; loss and accuracy are weighted as the examples."""
     if not measures:
         return {}
-    count = len(X) if rows is None else len(rows)
-    size = rows_at_once(X)
+    count = len(examples) if rows is None else len(rows)
+    size = min(map(rows_at_once, examples.inputs))
     if count <= size:
         blocks: list[Any] = [slice(None) if rows is None else rows]
     else:
         starts = range(0, count, size)
         blocks = [slice(k, k + size) if rows is None else rows[k : k + size] for k in starts]
     totals = dict.fromkeys(measures, 0.0)
+    weight = 0.0 if examples.weights is None else _sum(examples.weights if rows is None else examples.weights[rows])
     for block in blocks:
-        inputs, targets = X[block], y[block]
-        output = predict(inputs)
+        inputs, targets, beside = examples.parts(examples.taken(block))
+        output = predict(*inputs)
         for name, measure in measures.items():
-            found = measure(output, targets)
+            weighted = beside if name in _WEIGHTED else {}
+            found = measure(output, targets, **weighted)
             shape = getattr(found, "shape", ())
             if math.prod(shape) != 1:
                 raise DataError(f"the metric {name!r} returns an array of shape {list(shape)}, and not a number")
-            value = float(found)
-            totals[name] += value if len(blocks) == 1 else value * (len(inputs) / count)
+            share = _sum(weighted["weights"]) / weight if weighted else len(targets) / count
+            totals[name] += float(found) if len(blocks) == 1 else float(found) * share
     return totals
+
+
+def _sum(weights: Any) -> float:
+    return float(weights.sum(dtype="float64"))

@@ -15,10 +15,23 @@ from graphdiff.train.augment import Augmentation
 from graphdiff.train.prefetch import prefetched
 from graphdiff.train.scaling import blocks_of
 
-__all__ = ["BatchSize", "Growing", "batch_size_at", "check_data", "minibatches"]
+__all__ = [
+    "BatchSize",
+    "Change",
+    "Growing",
+    "batch_size_at",
+    "check_data",
+    "cut_batches",
+    "epoch_order",
+    "minibatches",
+    "require_pair",
+]
 
 BatchSize = int | Callable[[int], int]
 """Rows per batch: a number, or a function of the epoch, which counts from 0."""
+
+Change = Callable[[list[Any], np.random.Generator], list[Any]]
+"""Of a batch's arrays and a random stream; returns them changed."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +84,14 @@ def batch_size_at(batch_size: BatchSize, epoch: int) -> int:
     return rows
 
 
-def check_data(arrays: Sequence[Any], names: Sequence[str] = ("X", "y")) -> list[Any]:
+def require_pair(data: Any, names: tuple[str, str]) -> tuple[Any, Any]:
+    """Return inputs and targets; DataError if data is no pair of them."""
+    if isinstance(data, np.ndarray) or not isinstance(data, Sequence) or len(data) != 2:
+        raise DataError(f"data is a pair ({', '.join(names)}), not {_told(data)}")
+    return data[0], data[1]
+
+
+def check_data(arrays: Sequence[Any], names: Sequence[str]) -> list[Any]:
     """Return data as NumPy arrays, refused where it cannot be trained on. Maps of files stay on disk.
 
     Raises
@@ -79,8 +99,6 @@ def check_data(arrays: Sequence[Any], names: Sequence[str] = ("X", "y")) -> list
     DataError
         Empty data, different numbers of rows, or a value that is no finite number (named by row and column).
     """
-    if isinstance(arrays, np.ndarray) or not isinstance(arrays, Sequence) or len(arrays) != len(names):
-        raise DataError(f"data is a pair ({', '.join(names)}), not {_told(arrays)}")
     checked = [_as_array(array, name) for name, array in zip(names, arrays, strict=True)]
     for name, array in zip(names, checked):
         if array.ndim == 0 or len(array) == 0:
@@ -194,25 +212,63 @@ def minibatches(
     >>> [len(x) for x, in minibatches((np.arange(5.0),), Growing(2), epoch=1)]
     [4, 1]
     """
-    size = batch_size_at(batch_size, epoch)
     arrays = [with_rows(array) for array in arrays]
     if any(len(array) != len(arrays[0]) for array in arrays):
         raise DataError(f"the arrays have different numbers of rows: {[len(array) for array in arrays]}")
-    if prefetch < 0:
-        raise DataError(f"the number of batches to prepare ahead is not negative, not {prefetch}")
-    count = len(arrays[0]) if rows is None else len(rows)
+    change = None
+    if augment is not None:
+
+        def change(batch: list[Any], stream: np.random.Generator) -> list[Any]:
+            return [augment(batch[0], stream), *batch[1:]]
+
+    size = batch_size_at(batch_size, epoch)
+    order = epoch_order(len(arrays[0]), size, seed, epoch, shuffle=shuffle, drop_last=drop_last, rows=rows)
+    return cut_batches(arrays, order, size, (seed, epoch), first=first, change=change, prefetch=prefetch)
+
+
+def epoch_order(count: int, size: int, seed: int, epoch: int, *, shuffle: bool, drop_last: bool, rows: Any) -> Any:
+    """Return which of `count` rows an epoch goes through, in its order; arguments are those of `minibatches`."""
+    count = count if rows is None else len(rows)
     order = np.random.default_rng((seed, epoch)).permutation(count) if shuffle else np.arange(count)
     if rows is not None:
         order = np.asarray(rows)[order]
-    end = count - count % size if drop_last else count
+    return order[: count - count % size] if drop_last else order
+
+
+def cut_batches(
+    arrays: Sequence[Any],
+    order: Any,
+    size: int,
+    stream: tuple[int, int],
+    *,
+    first: int = 0,
+    change: Change | None = None,
+    prefetch: int = 0,
+) -> Generator[tuple[Any, ...], None, None]:
+    """Return a generator of batches of the rows in `order`; other arguments are those of `minibatches`.
+
+    Parameters
+    ----------
+    arrays : sequence of array
+    order : integer array
+    size : int
+        Rows per batch.
+    stream : (seed, epoch)
+    first : int
+    change : callable, optional
+        Given a batch's arrays and a stream of random numbers that depends on `stream` and the batch's number alone.
+    prefetch : int
+    """
+    if prefetch < 0:
+        raise DataError(f"the number of batches to prepare ahead is not negative, not {prefetch}")
 
     def cut() -> Generator[tuple[Any, ...], None, None]:
-        for batch in range(first, -(-end // size)):
+        for batch in range(first, -(-len(order) // size)):
             taken = order[batch * size : (batch + 1) * size]
             parts = [_rows(array, taken) for array in arrays]
-            if augment is not None:
+            if change is not None:
                 # Batches count from 1 here: (seed, epoch) and (seed, epoch, 0) are the same seed.
-                parts[0] = augment(parts[0], np.random.default_rng((seed, epoch, batch + 1)))
+                parts = change(parts, np.random.default_rng((*stream, batch + 1)))
             yield tuple(parts)
 
     return prefetched(cut(), prefetch) if prefetch else cut()

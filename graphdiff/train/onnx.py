@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -15,12 +16,14 @@ from graphdiff.atomic import write_atomically
 from graphdiff.backend import current_backend, use_backend
 from graphdiff.errors import GraphError, OpError, ShapeError
 from graphdiff.graph import Graph
+from graphdiff.nn.inputs import input_width, layers_of
+from graphdiff.nn.layers import Embedding, Flatten
 from graphdiff.nn.module import Module
 from graphdiff.tensor import Tensor, placeholder
 from graphdiff.train.files import Saved
 from graphdiff.train.scaling import Scaler
 
-__all__ = ["OPSET", "export_onnx"]
+__all__ = ["OPSET", "example_shape", "export_onnx"]
 
 OPSET = 20
 """The version of ONNX's operators that files are written for: the first with Gelu; onnxruntime runs it from 1.17 on."""
@@ -197,7 +200,8 @@ def export_onnx(
     path : path
         Written atomically.
     input_shape : int or sequence of int, optional
-        Of one example, without the batch. By default as many numbers as the scaler of a `Saved` has columns.
+        Of one example, without the batch. By default as many numbers as the scaler of a `Saved` has columns, or as the
+        first layer takes.
     dtype : dtype-like
         Of the input.
 
@@ -210,7 +214,7 @@ def export_onnx(
     OpError
         An op of the model, named with its layer, has no counterpart in ONNX, or depends on the size of the batch.
     GraphError
-        The model has no parameters yet, or the shape of its input is not known.
+        The model has no parameters yet, or its layers do not tell the shape of its input, as after a `Flatten`.
     ImportError
         onnx is not installed.
     DataError
@@ -222,7 +226,7 @@ def export_onnx(
     >>> import graphdiff as gd
     >>> model = gd.nn.MLP([8, 3], "tanh", in_features=4)
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = gd.train.export_onnx(model, f"{folder}/model.onnx", 4)
+    ...     path = gd.train.export_onnx(model, f"{folder}/model.onnx")
     ...     path.name
     'model.onnx'
     """
@@ -231,7 +235,7 @@ def export_onnx(
     except ImportError as error:
         raise ImportError("ONNX export needs onnx: pip install 'graphdiff[onnx]'", name="onnx") from error
     saved = model if isinstance(model, Saved) else Saved(model)
-    shape = _example_shape(saved, input_shape)
+    shape = example_shape(saved, input_shape)
     # A copy can be put into evaluation mode, and be called, with nothing to undo.
     twin = Saved(copy.deepcopy(saved.model).eval(), saved.scaler, target_scaler=saved.target_scaler)
     names: dict[Tensor, str] = {
@@ -246,17 +250,27 @@ def export_onnx(
     return write_atomically(path, made.SerializeToString())
 
 
-def _example_shape(saved: Saved, given: int | Sequence[int] | None) -> tuple[int, ...]:
-    scaler = saved.scaler
-    columns = None if scaler is None else (len(scaler.shift),)
+def example_shape(saved: Saved, given: int | Sequence[int] | None) -> tuple[int, ...]:
+    """Return the shape of one example: as given, as many numbers as there are columns, or as the first layer takes."""
+    columns = None if saved.scaler is None else (len(saved.scaler.shift),)
     if given is None:
-        if columns is None:
-            raise GraphError("the shape of one example is not known: give input_shape, such as 4 for four columns")
-        return columns
+        return columns or (_first_width(saved.model),)
     shape = tuple(given) if isinstance(given, Sequence) else (given,)
     if columns is not None and shape != columns:
         raise ShapeError(f"the model's scaler is of {columns[0]} columns, not of examples of shape {list(shape)}")
     return shape
+
+
+def _first_width(model: Module) -> int:
+    # Images may be flattened, or rows picked, before the first width: that says nothing of the input's shape then.
+    told = itertools.takewhile(lambda layer: not isinstance(layer, (Embedding, Flatten)), layers_of(model))
+    width = input_width(list(told))
+    if width is None:
+        raise GraphError(
+            f"{type(model).__name__} does not tell the shape of one example: give input_shape, such as 4 for four "
+            "columns"
+        )
+    return width
 
 
 def _graph(saved: Saved, shape: tuple[int, ...], dtype: Any) -> Graph:

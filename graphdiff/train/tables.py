@@ -8,7 +8,8 @@ import itertools
 import os
 import re
 import zipfile
-from collections.abc import Iterable, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ __all__ = ["Table", "read_table"]
 
 _SEPARATORS = ",;\t|"
 _DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+(,\d+)?([eE][+-]?\d+)?\s*")
+_BLOCK_ROWS = 8192
+"""So many rows of a CSV are lists of Python's at any time."""
+_CELL_END = "\n"
 _THOUSANDS = re.compile(r"\s*[+-]?[1-9]\d{0,2}(,\d{3})*\s*")
 
 
@@ -99,8 +103,7 @@ def read_table(path: str | os.PathLike[str]) -> Table:
 
 
 def _read_csv(path: Path) -> Table:
-    rows: list[list[str]] = []
-    lines: list[int] = []
+    lines = array("q")
     try:
         with open(path, newline="", encoding="utf-8-sig") as stream:
             first = stream.readline()
@@ -114,16 +117,21 @@ def _read_csv(path: Path) -> Table:
             repeated = sorted({name for name in names if name and names.count(name) > 1})
             if repeated:
                 raise DataError(f"{path} has several columns {repeated[0]!r}")
+            cells = [_Cells() for _ in names]
+            block: list[list[str]] = []
             for row in reader:
                 if not row:
                     continue
                 if len(row) != len(names):
                     raise DataError(
-                        f"{path}, row {len(rows) + 1} (line {reader.line_num}): "
+                        f"{path}, row {len(lines) + 1} (line {reader.line_num}): "
                         f"{len(row)} values for {len(names)} columns"
                     )
-                rows.append(row)
+                block.append(row)
                 lines.append(reader.line_num)
+                if len(block) == _BLOCK_ROWS:
+                    _append(cells, block)
+            _append(cells, block)
     except UnicodeDecodeError as error:
         raise DataError(
             f"{path} is no CSV in UTF-8: line {_undecodable(path)} is not: {error.reason}; save it as UTF-8, for "
@@ -131,10 +139,43 @@ def _read_csv(path: Path) -> Table:
         ) from error
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.line_num}, is no CSV: {error}") from error
-    if not rows:
+    if not lines:
         raise DataError(f"{path} has no rows below its header")
-    columns = {name: _parsed(values, separator == ";") for name, values in zip(names, zip(*rows)) if name}
+    columns = {}
+    for name in names:
+        column = cells.pop(0)  # so that its text goes as soon as it has been parsed
+        if name:
+            columns[name] = _parsed(column, separator == ";")
     return Table(path, columns, lines, nameless=names.count(""))
+
+
+class _Cells:
+    """The text of a column, as one string for each block of rows: a string for each cell takes ten times the memory."""
+
+    def __init__(self) -> None:
+        self._blocks: list[str | list[str]] = []
+
+    def append(self, values: Iterable[str]) -> None:
+        """Add a block of cells."""
+        cells = list(values)
+        joined = _CELL_END.join(cells)
+        # Within quotes, text may have anything.
+        self._blocks.append(joined if joined.count(_CELL_END) == len(cells) - 1 else cells)
+
+    def blocks(self) -> Iterator[list[str]]:
+        """Yield the cells block by block."""
+        for block in self._blocks:
+            yield block.split(_CELL_END) if isinstance(block, str) else block
+
+    def __iter__(self) -> Iterator[str]:
+        return itertools.chain.from_iterable(self.blocks())
+
+
+def _append(cells: Sequence[_Cells], block: list[list[str]]) -> None:
+    """Move a block of rows into its columns."""
+    for column, values in zip(cells, zip(*block)):
+        column.append(values)
+    block.clear()
 
 
 def _separator(header: str) -> str:
@@ -153,17 +194,30 @@ def _undecodable(path: Path) -> int:
     return 1
 
 
-def _parsed(values: Sequence[str], decimal_comma: bool) -> Any:
+def _parsed(column: _Cells, decimal_comma: bool) -> Any:
     """Return numbers if all are, else the text."""
-    if decimal_comma and any("," in value for value in values):
-        present = [value for value in values if value.strip()]
+    commas = False
+    if decimal_comma and any("," in value for value in column):
+
+        def present() -> Iterator[str]:
+            return (value for value in column if value.strip())
+
         # Where all may be thousands, as 1,234, nobody can tell.
-        if all(map(_DECIMAL_COMMA.fullmatch, present)) and not all(map(_THOUSANDS.fullmatch, present)):
-            values = [value.replace(",", ".") for value in values]
+        commas = all(map(_DECIMAL_COMMA.fullmatch, present())) and not all(map(_THOUSANDS.fullmatch, present()))
     try:
-        return np.array(values).astype("float64")
+        return np.concatenate([_as_numbers(values, commas) for values in column.blocks()])
     except ValueError:
-        return [value.strip() or None for value in values]
+        known: dict[str, str] = {}
+        # Equal texts are kept once.
+        return [known.setdefault(text, text) or None for text in _as_text(column, commas)]
+
+
+def _as_numbers(values: list[str], commas: bool) -> Any:
+    return np.array([value.replace(",", ".") for value in values] if commas else values).astype("float64")
+
+
+def _as_text(column: _Cells, commas: bool) -> Iterator[str]:
+    return (value.replace(",", ".").strip() if commas else value.strip() for value in column)
 
 
 def _read_parquet(path: Path) -> Table:
@@ -194,14 +248,14 @@ def _read_npz(path: Path) -> Table:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             for name in arrays.files:
-                array = arrays[name]
-                if array.ndim == 1:
-                    columns[name] = _from_array(array, path, name)
-                elif array.ndim == 2:
-                    for k in range(array.shape[1]):
-                        columns[f"{name}.{k}"] = _from_array(array[:, k], path, name)
+                found = arrays[name]
+                if found.ndim == 1:
+                    columns[name] = _from_array(found, path, name)
+                elif found.ndim == 2:
+                    for k in range(found.shape[1]):
+                        columns[f"{name}.{k}"] = _from_array(found[:, k], path, name)
                 else:
-                    raise DataError(f"{path}, array {name!r}: {array.ndim} axes, and not one or two")
+                    raise DataError(f"{path}, array {name!r}: {found.ndim} axes, and not one or two")
     except (zipfile.BadZipFile, ValueError, EOFError) as error:
         if isinstance(error, DataError):
             raise
@@ -212,9 +266,9 @@ def _read_npz(path: Path) -> Table:
     return Table(path, columns)
 
 
-def _from_array(array: Any, path: Path, name: str) -> Any:
-    if array.dtype.kind in "fiub":
-        return array.astype("float64")
-    if array.dtype.kind in "U":
-        return [value or None for value in array.tolist()]
-    raise DataError(f"{path}, array {name!r}: {array.dtype} is neither numbers nor text")
+def _from_array(values: Any, path: Path, name: str) -> Any:
+    if values.dtype.kind in "fiub":
+        return values.astype("float64")
+    if values.dtype.kind in "U":
+        return [value or None for value in values.tolist()]
+    raise DataError(f"{path}, array {name!r}: {values.dtype} is neither numbers nor text")

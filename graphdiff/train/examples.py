@@ -1,0 +1,167 @@
+"""Examples: what a model is called with, row by row, what it should answer, and how much each row counts."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from graphdiff.errors import DataError, OpError
+from graphdiff.tensor import Tensor
+from graphdiff.train.augment import Augmentation
+from graphdiff.train.minibatches import Change, check_data, require_pair
+
+__all__ = ["Examples", "examples_of", "require_weighted"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """Arrays with one row per example.
+
+    Attributes
+    ----------
+    inputs : tuple of array
+        What the model is called with.
+    names : tuple of str or None
+        The inputs' names, where the model takes them by name.
+    targets : array
+    weights : array of shape (examples,) or None
+        How much each example counts; None: all the same.
+    """
+
+    inputs: tuple[Any, ...]
+    names: tuple[str, ...] | None
+    targets: Any
+    weights: Any = None
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    @property
+    def arrays(self) -> tuple[Any, ...]:
+        """All arrays: inputs, targets, and the weights if there are any."""
+        return (*self.inputs, self.targets, *(() if self.weights is None else (self.weights,)))
+
+    @property
+    def labels(self) -> list[str]:
+        """What errors call the inputs."""
+        return _labels(len(self.inputs), self.names)
+
+    def ordered_as(self, others: Examples) -> Examples:
+        """Return the same examples, with the inputs in the order of others of the same names."""
+        if self.names is None or others.names is None or set(self.names) != set(others.names):
+            return self
+        by_name = dict(zip(self.names, self.inputs, strict=True))
+        return dataclasses.replace(self, inputs=tuple(by_name[name] for name in others.names), names=others.names)
+
+    def taken(self, rows: Any) -> list[Any]:
+        """Return rows of `arrays`."""
+        return [array[rows] for array in self.arrays]
+
+    def parts(self, batch: Sequence[Any]) -> tuple[Sequence[Any], Any, dict[str, Any]]:
+        """Return a batch's inputs, its targets, and what a loss is given besides, by name."""
+        count = len(self.inputs)
+        return batch[:count], batch[count], {} if self.weights is None else {"weights": batch[count + 1]}
+
+    def call(self, model: Callable[..., Tensor], inputs: Sequence[Any]) -> Tensor:
+        """Return what a model makes of a batch's inputs."""
+        if self.names is None:
+            return model(*inputs)
+        return model(**dict(zip(self.names, inputs, strict=True)))
+
+    def changed_by(self, augment: Augmentation) -> Change:
+        """Return what an augmentation does to a batch: it is given the inputs in the form in which `fit` was."""
+        count, names = len(self.inputs), self.names
+
+        def change(batch: list[Any], stream: np.random.Generator) -> list[Any]:
+            inputs = batch[:count]
+            if names is not None:
+                made = augment(dict(zip(names, inputs, strict=True)), stream)
+                if not isinstance(made, Mapping) or made.keys() != set(names):
+                    raise DataError(f"augmentation returns a dict of {', '.join(names)}, as it is given, not {made!r}")
+                return [*(made[name] for name in names), *batch[count:]]
+            made = augment(inputs[0] if count == 1 else tuple(inputs), stream)
+            changed = (made,) if count == 1 else made
+            if not isinstance(changed, tuple) or len(changed) != count:
+                raise DataError(f"augmentation returns a tuple of {count} arrays, as it is given, not {made!r}")
+            return [*changed, *batch[count:]]
+
+        return change
+
+    def require_callable(self, model: Any) -> None:
+        """Refuse a model that takes other inputs."""
+        try:
+            signature = inspect.signature(getattr(model, "forward", model))
+        except (TypeError, ValueError):
+            return  # one of C tells nothing of its arguments
+        try:
+            self.call(signature.bind, self.inputs)  # type: ignore[arg-type]
+        except TypeError as error:
+            told = "one array" if len(self.inputs) == 1 else f"{len(self.inputs)} arrays"
+            if self.names is not None:
+                told += f" named {', '.join(self.names)}"
+            kind = type(model).__name__
+            raise OpError(f"X is {told}, and {kind} is called as {kind}{signature}: {error}") from error
+
+
+def _labels(count: int, names: Sequence[str] | None) -> list[str]:
+    if names is not None:
+        return [f"X[{name!r}]" for name in names]
+    return ["X"] if count == 1 else [f"X[{place}]" for place in range(count)]
+
+
+def examples_of(data: Any, weights: Any = None, prefix: str = "") -> Examples:
+    """Return data as examples, refused where it cannot be trained on; errors call them by names with a prefix.
+
+    Parameters
+    ----------
+    data : (X, y)
+        X is an array, a tuple of arrays, or a dict of them.
+    weights : array of shape (examples,), optional
+    prefix : str
+    """
+    given, targets = require_pair(data, (f"{prefix}X", f"{prefix}y"))
+    names = None
+    if isinstance(given, Mapping):
+        names = tuple(map(str, given))
+        inputs = tuple(given.values())
+    elif isinstance(given, tuple) and all(hasattr(array, "shape") for array in given):
+        inputs = given
+    else:
+        inputs = (given,)
+    if not inputs:
+        raise DataError(f"{prefix}X is an empty {type(given).__name__}: a model is called with one array at least")
+    told = [prefix + label for label in [*_labels(len(inputs), names), "y"]]
+    *checked, y = check_data((*inputs, targets), told)
+    return Examples(tuple(checked), names, y, None if weights is None else _checked_weights(weights, y, prefix))
+
+
+def _checked_weights(weights: Any, targets: Any, prefix: str) -> Any:
+    name = f"{prefix}sample_weight"
+    checked, _ = check_data((weights, targets), (name, f"{prefix}y"))
+    if checked.ndim != 1 or checked.dtype.kind not in "biuf":
+        raise DataError(f"{name} is one real number per row, not {checked.dtype}{list(checked.shape)}")
+    negative = checked < 0
+    if negative.any():
+        row = int(negative.argmax())
+        raise DataError(f"{name} is not negative, but {checked[row]:g} in row {row}")
+    return checked
+
+
+def require_weighted(examples: Examples, rows: Any, loss: Any, purpose: str) -> None:
+    """Refuse weights that count for nothing, in these rows (None: all), and a loss that takes none."""
+    weights = examples.weights
+    if weights is None:
+        return
+    if not (weights if rows is None else weights[rows]).any():
+        raise DataError(f"the sample_weight of every row {purpose} is 0")
+    try:
+        parameters = inspect.signature(loss).parameters
+    except (TypeError, ValueError):
+        return  # one of C tells nothing of its arguments
+    if "weights" not in parameters and all(kind.kind != kind.VAR_KEYWORD for kind in parameters.values()):
+        name = getattr(loss, "__name__", type(loss).__name__)
+        raise OpError(f"sample_weight needs a loss that takes weights=, as those of gd.nn do, and {name} does not")
