@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from graphdiff.plan.failures import ARRAY_ERRORS, told
 from graphdiff.plan.plan import RetraceError
 from graphdiff.plan.program import MOVES, Program, Variable, counted_flops, next_serial
 from graphdiff.plan.schedule import Call, Instruction, Schedule, Storage, View
@@ -182,7 +183,10 @@ class Runner:
         operands, out, kernel = [self._array(view) for view in part.reads], self._array(part.out), part.kernel
 
         def call() -> None:
-            out[...] = kernel(*operands)
+            try:
+                out[...] = kernel(*operands)
+            except ARRAY_ERRORS as error:
+                raise told(part.node, error) from error
 
         return call
 

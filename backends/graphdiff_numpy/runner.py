@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from graphdiff.plan.plan import RetraceError
-from graphdiff.plan.program import MOVES, Program, Variable, next_serial
+from graphdiff.plan.program import MOVES, Program, Tensor, Variable, next_serial
 from graphdiff.plan.schedule import ALIGNMENT, Call, Instruction, Local, Operand, Storage, View, dense_strides
 from graphdiff.plan.streams import Streams
 from graphdiff_numpy.planner import Planner
@@ -112,7 +112,9 @@ class NumpyRunner:
         self._bind()
         self._context = contextvars.copy_context()
         self._context.run(np.seterr, all="ignore")
-        self.run: Callable[..., Any] = partial(self._context.run, self._compiled(self.source))
+        run = self._compiled(self.source)
+        self._code = run.__code__  # type: ignore[attr-defined]
+        self.run: Callable[..., Any] = partial(self._context.run, run)
         self._timed: Callable[..., Any] | None = None
 
     def _tiles_told(self) -> str:
@@ -345,6 +347,8 @@ class NumpyRunner:
         if self._streams:
             head.append("mark()")
             handlers += ["except BaseException:", "    rewind()", "    raise"]
+        if not timed:
+            self._first_line = 2 + len(head) + bool(handlers) + len(plan.loads)
         if handlers:
             lines = ["try:", *(f"    {line}" for line in lines), *handlers]
         return "\n    ".join([f"def run({', '.join(names)}):", *head, *lines]) + "\n"
@@ -417,6 +421,16 @@ class NumpyRunner:
     def _compiled(self, source: str) -> Callable[..., Any]:
         exec(compile(source, f"<plan {id(self):x}>", "exec"), self._scope)
         return self._scope["run"]  # type: ignore[no-any-return]
+
+    def failed(self, error: BaseException) -> Tensor | None:
+        """Return the node that a run was computing when it met an error, found by the line of the source."""
+        line, trace = 0, error.__traceback__
+        while trace is not None:
+            if trace.tb_frame.f_code is self._code:
+                line = trace.tb_lineno
+            trace = trace.tb_next
+        place = line - self._first_line
+        return self.compute[place].node if 0 <= place < len(self.compute) else None
 
     # Reports ------------------------------------------------------------------------------------------------------
 
