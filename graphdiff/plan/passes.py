@@ -66,7 +66,10 @@ def simplify(program: Program) -> Program:
     """Apply identities: x + 0, x · 1, −(−x), reshapes of reshapes and products of factors that are known."""
     count = len(program.nodes())
     for _ in range(4):
-        program = rewrite(program, simpler)
+        simplified = rewrite(program, simpler)
+        if simplified is program:
+            break
+        program = simplified
         before, count = count, len(program.nodes())
         if count == before:
             break
@@ -294,15 +297,20 @@ def merge_common(program: Program) -> Program:
             return id(constants.setdefault(key, operand))
         return id(operand)
 
+    met = False  # until something is written twice, every node stays itself
+
     def merged(node: Tensor, operands: tuple[Tensor, ...]) -> Tensor | None:
+        nonlocal met
         assert node.op is not None
         if not node.op.pure:
             return None
-        key = (node.op.name, tuple(identity(operand) for operand in operands), attribute_key(node.attributes))
+        attributes = attribute_key(node.attributes) if node.attributes else ()
+        key = (node.op.name, tuple([identity(operand) for operand in operands]), attributes)
         found = seen.get(key)
+        met = met or found is not None
         if found is None:
-            found = seen[key] = clone(node, operands)
-        return found
+            seen[key] = found = clone(node, operands) if met else node
+        return found if met else None
 
     return rewrite(program, merged)
 

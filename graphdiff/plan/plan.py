@@ -11,6 +11,7 @@ from typing import Any
 
 from graphdiff.backend import Backend
 from graphdiff.errors import CompileError
+from graphdiff.graph import without_collector
 from graphdiff.plan.failures import ARRAY_ERRORS, told
 from graphdiff.plan.generic import GenericRunner
 from graphdiff.plan.passes import PASSES, optimize
@@ -57,6 +58,13 @@ class Plan:
             raise CompileError(f"there is no pass {sorted(disable - known)[0]!r}; there are {', '.join(sorted(known))}")
         self.name = name
         self.backend = backend
+        with without_collector(len(program.nodes())):
+            self._prepare(program, disable, memory_limit, precision)
+        self.wrap = _wrapper(structure, results, backend)
+
+    def _prepare(self, program: Program, disable: frozenset[str], memory_limit: int | None, precision: str) -> None:
+        """Run the passes, and have the backend's planner make what runs."""
+        backend = self.backend
         self.program, self._passes = optimize(program, disable)
 
         if precision not in backend.precisions:
@@ -75,7 +83,6 @@ class Plan:
             self.program, note = fit_memory(self.program, memory_limit, lambda program: made(program).memory)
             self._passes.append(("recompute", note))
         self._runner = made(self.program)
-        self.wrap = _wrapper(structure, results, backend)
 
     @property
     def reports(self) -> list[tuple[str, str]]:

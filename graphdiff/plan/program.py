@@ -97,6 +97,11 @@ def rewrite(program: Program, rule: Rule) -> Program:
     rule : callable
         ``rule(node, operands)``, with the operands already rebuilt; returns what takes the node's place, or None to
         keep it. What it returns must have the node's shape and dtype.
+
+    Returns
+    -------
+    Program
+        The same one where nothing was changed.
     """
     new: dict[Tensor, Tensor] = {}
     changed = False  # what follows is all made anew, so that the order in which nodes were made stays the order
@@ -112,7 +117,7 @@ def rewrite(program: Program, rule: Rule) -> Program:
         elif node.name and made.name is None and made.op is not None:
             made.name = node.name
         new[node] = made
-    return program.replaced(new)
+    return program.replaced(new) if changed else program
 
 
 def counted_flops(node: Tensor) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
 from typing import Any
 
 from graphdiff.plan.placing import lowest_places
@@ -20,6 +21,7 @@ Shape = tuple[int, ...]
 ALIGNMENT = 64
 
 
+@lru_cache(maxsize=4096)
 def dense_strides(shape: Shape, columns: bool = False) -> Shape:
     """Return the strides, in elements, of an array without gaps: by rows, or with the first axis running fastest."""
     strides, step = [], 1
@@ -91,26 +93,26 @@ class View:
         """Return another view of the same storage."""
         return replace(self, shape=shape, strides=strides, shift=self.shift if shift is None else shift)
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Number of elements."""
         return math.prod(self.shape)
 
-    @property
+    @cached_property
     def by_rows(self) -> bool:
         """Whether the elements lie without gaps in the order of the last axis running fastest."""
         return self.size <= 1 or _significant(self.shape, self.strides) == _significant(
             self.shape, dense_strides(self.shape)
         )
 
-    @property
+    @cached_property
     def by_columns(self) -> bool:
         """Whether the elements lie without gaps in the order of the first axis running fastest."""
         return self.size <= 1 or _significant(self.shape, self.strides) == _significant(
             self.shape, dense_strides(self.shape, columns=True)
         )
 
-    @property
+    @cached_property
     def turned(self) -> bool:
         """Whether the elements lie by columns, and not also by rows as a vector's do."""
         return self.by_columns and not self.by_rows
