@@ -90,8 +90,10 @@ class NumpyRunner:
         self._taken: set[str] = {*keyword.kwlist, *_HELPERS, *dir(builtins)}
         self._counts: dict[str, int] = {}
         self._names: dict[Any, str] = {}
+        self._known: dict[View, str] = {}
         self._views: dict[str, View] = {}
         self._objects: dict[str, Any] = {}
+        self._titles: dict[int, str] = {}
         self._methods: dict[str, tuple[str, str]] = {}
         self._tiles: dict[Tiled, str] = {}
         self._memory: dict[Storage, Any] = {}
@@ -142,6 +144,8 @@ class NumpyRunner:
             (length - 1) * stride for length, stride in zip(view.shape, view.strides, strict=True) if stride > 0
         )
         back = sum((1 - length) * stride for length, stride in zip(view.shape, view.strides, strict=True) if stride < 0)
+        if not back:  # ten times as quick as `as_strided`
+            return np.ndarray(view.shape, view.dtype, buffer, start + shift * width, strides)
         span = np.ndarray((reach + back + 1,), view.dtype, buffer, start + (shift - back) * width)
         return np.lib.stride_tricks.as_strided(span[back:], view.shape, strides)
 
@@ -218,12 +222,16 @@ class NumpyRunner:
         return name
 
     def _name_of(self, view: View) -> str:
+        known = self._known.get(view)
+        if known is not None:
+            return known
         key = _key(view)
         found = self._names.get(key)
         if found is None:
             turned = "_T" if len(view.shape) == 2 and view.turned else ""
             found = self._names[key] = self._fresh(f"{view.label or 'array'}{turned}")
             self._views[found] = view
+        self._known[view] = found
         return found
 
     def _text(self, operand: Operand) -> str:
@@ -232,11 +240,10 @@ class NumpyRunner:
         return operand.text if isinstance(operand, Local) else repr(operand)
 
     def _named(self, thing: Any, title: str) -> str:
-        for name, known in self._objects.items():
-            if known is thing:
-                return name
-        name = self._fresh(title)
-        self._objects[name] = thing
+        name = self._titles.get(id(thing))
+        if name is None:
+            name = self._titles[id(thing)] = self._fresh(title)
+            self._objects[name] = thing
         return name
 
     def _holder(self, variable: Variable) -> str:

@@ -101,16 +101,12 @@ class View:
     @cached_property
     def by_rows(self) -> bool:
         """Whether the elements lie without gaps in the order of the last axis running fastest."""
-        return self.size <= 1 or _significant(self.shape, self.strides) == _significant(
-            self.shape, dense_strides(self.shape)
-        )
+        return _is_dense(self.shape, self.strides, columns=False)
 
     @cached_property
     def by_columns(self) -> bool:
         """Whether the elements lie without gaps in the order of the first axis running fastest."""
-        return self.size <= 1 or _significant(self.shape, self.strides) == _significant(
-            self.shape, dense_strides(self.shape, columns=True)
-        )
+        return _is_dense(self.shape, self.strides, columns=True)
 
     @cached_property
     def turned(self) -> bool:
@@ -222,6 +218,13 @@ def _significant(shape: Shape, strides: Shape) -> list[tuple[int, int]]:
     return [(length, stride) for length, stride in zip(shape, strides, strict=True) if length != 1]
 
 
+@lru_cache(maxsize=4096)
+def _is_dense(shape: Shape, strides: Shape, columns: bool) -> bool:
+    """Whether elements lie without gaps, by columns or by rows."""
+    dense = dense_strides(shape, columns)
+    return math.prod(shape) <= 1 or _significant(shape, strides) == _significant(shape, dense)
+
+
 @dataclass(eq=False)
 class Local:
     """A value that is not in planned memory: an argument, a number, or what a call has allocated.
@@ -330,6 +333,11 @@ def _bytes(operand: Any) -> int:
     return 0
 
 
+def _is_shared(root: Storage) -> bool:
+    """Whether a storage lies in the workspace."""
+    return root.kind == "scratch" and not root.private
+
+
 class Schedule:
     """Calls in order: those that compute, and those that then change variables.
 
@@ -366,8 +374,9 @@ class Schedule:
         self.compute = compute
         self.commit = commit
         self._kept = list(kept)
-        self.unshared = sum(-(-root.nbytes // ALIGNMENT) * ALIGNMENT for root in self._scratch())
-        self.overwritten = self._write_over_operands() if reuse else 0
+        lives = self._lifetimes()
+        self.unshared = sum(-(-root.nbytes // ALIGNMENT) * ALIGNMENT for root in lives if _is_shared(root))
+        self.overwritten = self._write_over_operands(lives) if reuse else 0
         self._give_away(returned)
         self.workspace = self._place(reuse, linger)
 
@@ -384,7 +393,7 @@ class Schedule:
 
     def _scratch(self) -> dict[Storage, tuple[int, int]]:
         """Return when each storage of the workspace is needed."""
-        return {root: life for root, life in self._lifetimes().items() if root.kind == "scratch" and not root.private}
+        return {root: life for root, life in self._lifetimes().items() if _is_shared(root)}
 
     @property
     def calls(self) -> list[Call]:
@@ -405,9 +414,8 @@ class Schedule:
                 lives[root] = (lives.get(root, (end, end))[0], end)
         return lives
 
-    def _write_over_operands(self) -> int:
+    def _write_over_operands(self, lives: dict[Storage, tuple[int, int]]) -> int:
         """Let results take the memory of operands that nobody needs any more."""
-        lives = self._lifetimes()
         count = 0
         for place, call in enumerate(self.calls):
             if call.out is None:
