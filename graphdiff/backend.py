@@ -8,6 +8,7 @@ host, and, optionally, quicker kernels for single ops.
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any
 
@@ -171,7 +172,15 @@ _BUILT_IN = {
 }
 _INSTALL = {"cupy": 'pip install "graphdiff[cuda12]" or, for a driver of CUDA 13, "graphdiff[cuda13]"'}
 _instances: dict[str, Backend] = {}
-_current: list[Backend | None] = [None]
+
+
+class _Chosen(threading.local):
+    """The backend for new leaves: each thread has its own."""
+
+    backend: Backend | None = None
+
+
+_CHOSEN = _Chosen()
 
 
 def _find_class(name: str) -> type[Backend]:
@@ -224,7 +233,7 @@ def get_backend(name: str | Backend) -> Backend:
 
 
 def current_backend() -> Backend:
-    """Return the backend on which new leaves are made.
+    """Return the backend on which this thread makes new leaves.
 
     Examples
     --------
@@ -232,14 +241,16 @@ def current_backend() -> Backend:
     >>> gd.current_backend().name
     'numpy'
     """
-    chosen = _current[-1]
+    chosen = _CHOSEN.backend
     if chosen is None:
-        chosen = _current[-1] = get_backend("numpy")
+        chosen = _CHOSEN.backend = get_backend("numpy")
     return chosen
 
 
 class use_backend:
     """Choose the backend for new tensors, for good or within a ``with`` block.
+
+    The choice is that of the thread which makes it; every thread begins with NumPy.
 
     Parameters
     ----------
@@ -256,14 +267,14 @@ class use_backend:
     """
 
     def __init__(self, name: str | Backend) -> None:
-        self._previous = _current[-1]
-        _current[-1] = get_backend(name)
+        self._previous = _CHOSEN.backend
+        _CHOSEN.backend = get_backend(name)
 
     def __enter__(self) -> Backend:
         return current_backend()
 
     def __exit__(self, *exception: object) -> None:
-        _current[-1] = self._previous
+        _CHOSEN.backend = self._previous
 
 
 class working_on:
@@ -280,11 +291,11 @@ class working_on:
     def __enter__(self) -> None:
         self._quiet = self._backend.quiet()
         self._quiet.__enter__()
-        self._previous = _current[-1]
-        _current[-1] = self._backend
+        self._previous = _CHOSEN.backend
+        _CHOSEN.backend = self._backend
 
     def __exit__(self, *exception: Any) -> None:
-        _current[-1] = self._previous
+        _CHOSEN.backend = self._previous
         self._quiet.__exit__(*exception)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,7 +23,7 @@ MODES = ("value", "forward", "batched forward", "reverse", "batched reverse", "f
 Slot = tuple[str, int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Rule:
     """What one op's tangent or adjoint costs.
 
@@ -70,35 +71,51 @@ class _Counted:
             if smooth and node not in sources and any(each in self.dependent for each in self.inputs(node)):
                 self.dependent.add(node)
         self.computed = [node for node in self.nodes if node.op is not None and node not in sources]
-        self._rules: dict[Any, _Rule | None] = {}
+        self._kinds: dict[Tensor, int] = {}
+        self._numbered: dict[Any, int] = {}
+        self._rules: dict[tuple[int, str, int], _Rule | None] = {}
+        self._steps = [Step(node, nbytes(node), self.inputs(node)) for node in self.computed]
 
     def inputs(self, node: Tensor) -> list[Tensor]:
         return [self.stands.get(each, each) for each in node.inputs]
 
     def value(self) -> Cost:
-        total = sum((node_cost(node) for node in self.computed), Cost())
+        alike: dict[int, list[Tensor]] = {}
+        for node in self.computed:
+            alike.setdefault(self._kind(node), []).append(node)
+        total = sum((node_cost(nodes[0]).times(len(nodes)) for nodes in alike.values()), Cost())
         return _with_memory(total, self._peak(self._values()), 0)
 
     def _values(self) -> list[Step]:
-        return [Step(node, nbytes(node), self.inputs(node)) for node in self.computed]
+        return list(self._steps)
 
     def _peak(self, steps: Sequence[Step], results: Sequence[Hashable] = (), seeds: int = 0) -> int:
         """Return the most bytes alive in these steps; the leaves, the seeds, the outputs and the results stay."""
         given: dict[Hashable, int] = {leaf: nbytes(leaf) for leaf in self.leaves}
         return peak(given | {"seeds": seeds}, steps, {*self.outputs, *results})
 
+    def _kind(self, node: Tensor) -> int:
+        """Return the number of a node's kind: nodes of one kind cost the same, and so do their derivatives."""
+        found = self._kinds.get(node)
+        if found is None:
+            needed = tuple([operand in self.dependent for operand in self.inputs(node)])
+            operands = tuple([_operand_kind(node, operand) for operand in node.inputs])
+            attributes = str(sorted(map(_attribute_kind, node.attributes.items()))) if node.attributes else ""
+            key = node.op, needed, operands, node.shape, node.dtype, attributes
+            found = self._kinds[node] = self._numbered.setdefault(key, len(self._numbered))
+        return found
+
     def _rule(self, node: Tensor, kind: str, position: int = 0) -> _Rule | None:
         """Return what a rule costs, or None where its result is zero."""
-        needed = tuple(operand in self.dependent for operand in self.inputs(node))
-        signature = tuple((o.shape, str(o.dtype)) if o.recorded else id(o) for o in node.inputs)
-        key = (node.op, kind, position, needed, signature, node.shape, str(sorted(node.attributes.items(), key=str)))
+        key = self._kind(node), kind, position
         if key not in self._rules:
-            self._rules[key] = self._rule_afresh(node, kind, position, needed)
+            self._rules[key] = self._rule_afresh(node, kind, position)
         return self._rules[key]
 
-    def _rule_afresh(self, node: Tensor, kind: str, position: int, needed: Sequence[bool]) -> _Rule | None:
+    def _rule_afresh(self, node: Tensor, kind: str, position: int) -> _Rule | None:
         op = node.op
         assert op is not None
+        needed = [operand in self.dependent for operand in self.inputs(node)]
         real = [o.recorded and is_real_floating(o.dtype) for o in node.inputs]
         operands = [placeholder(o.shape, o.dtype) if known else o for o, known in zip(node.inputs, real, strict=True)]
         out = placeholder(node.shape, node.dtype)
@@ -154,7 +171,7 @@ class _Counted:
 
         If `folded`, the directions are known beforehand, and so is what a plan makes of them and of constants alone.
         """
-        each, once = Cost(), Cost()
+        applied: Counter[_Rule] = Counter()
         known = set(self.leaves) if folded else set()
         for node in self.computed:
             if node not in self.dependent:
@@ -165,15 +182,16 @@ class _Counted:
             if not rule.reads and all(operand in known for operand in self.inputs(node) if operand in self.dependent):
                 known.add(node)
                 continue
-            each, once = each + rule.each, once + rule.once
-        return each, once
+            applied[rule] += 1
+        return _together(applied)
 
     def reverse(self, outputs: Sequence[Tensor], folded: bool = False) -> tuple[Cost, Cost]:
         """Return what adjoints of `outputs` cost per direction, and once; with what is stored for them.
 
         If `folded`, as in `forward`.
         """
-        each, once = Cost(), Cost()
+        applied: Counter[_Rule] = Counter()
+        sums: Counter[tuple[int, int, int]] = Counter()
         known = dict.fromkeys(outputs, folded)
         arrived = set(outputs)
         stored: set[Tensor] = set()
@@ -189,14 +207,16 @@ class _Counted:
                     continue
                 constant = known.get(node, False) and not rule.reads
                 if not constant:
-                    each, once = each + rule.each, once + rule.once
+                    applied[rule] += 1
                 stored |= {node if place < 0 else inputs[place] for place in rule.reads}
                 both = constant and known.get(operand, True)
                 known[operand] = both
                 if operand in arrived and not both:
-                    number = 0 if operand.shape else 1
-                    each += Cost(0, operand.size, 0, 1, 3 * nbytes(operand), numbers=number)
+                    sums[operand.size, nbytes(operand), 0 if operand.shape else 1] += 1
                 arrived.add(operand)
+        each, once = _together(applied)
+        for (size, width, number), times in sums.items():
+            each += Cost(0, size, 0, 1, 3 * width, numbers=number).times(times)
         kept = sum(nbytes(node) for node in stored if node in self.dependent and node not in self._sources)
         return each, _with_memory(once, 0, kept)
 
@@ -271,6 +291,28 @@ class _Counted:
                 stored = max(stored, once.stored)
             return _with_memory(total, most, stored)
         raise GraphError(f"costs are counted in the modes {', '.join(MODES)}, not {mode!r}")
+
+
+def _operand_kind(node: Tensor, operand: Tensor) -> Any:
+    """Return what of an operand the cost of a node and of its derivatives may depend on."""
+    if operand.recorded:
+        return operand.shape, operand.dtype
+    if node.op is None or node.op.kind == "custom":
+        return id(operand)
+    # Rules look at single numbers, such as an exponent, but not into arrays.
+    return operand.shape, operand.dtype, None if operand.shape else operand.item()
+
+
+def _attribute_kind(attribute: tuple[str, Any]) -> tuple[str, str]:
+    """Return what of an attribute a cost may depend on: of an index only what sort of entries it has."""
+    name, value = attribute
+    return name, str([type(entry).__name__ for entry in value] if name == "template" else value)
+
+
+def _together(applied: Counter[_Rule]) -> tuple[Cost, Cost]:
+    """Return what rules cost, each applied so many times: for each direction, and once."""
+    each = sum((rule.each.times(times) for rule, times in applied.items()), Cost())
+    return each, sum((rule.once.times(times) for rule, times in applied.items()), Cost())
 
 
 def per_direction(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> dict[str, tuple[Cost, Cost]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import wraps
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
@@ -22,18 +23,28 @@ _LONG = 10_000
 Walk = TypeVar("Walk", bound=Callable[..., None])
 
 
+@contextmanager
+def without_collector(length: int) -> Iterator[None]:
+    """Pause Python's garbage collector for work on that many nodes, if they are many: what it makes is all in use."""
+    pauses = length >= _LONG and gc.isenabled()
+    if pauses:
+        gc.disable()
+    try:
+        yield
+    finally:
+        if pauses:
+            gc.enable()
+
+
 def collector_paused(walk: Walk) -> Walk:
-    """Pause Python's garbage collector during long walks: what they make is all in use until they end."""
+    """Pause Python's garbage collector during long walks."""
 
     @wraps(walk)
     def paused(order: Sequence[Tensor], *arguments: Any, **options: Any) -> None:
-        if len(order) < _LONG or not gc.isenabled():
+        if len(order) < _LONG:
             return walk(order, *arguments, **options)
-        gc.disable()
-        try:
+        with without_collector(len(order)):
             return walk(order, *arguments, **options)
-        finally:
-            gc.enable()
 
     return cast(Walk, paused)
 

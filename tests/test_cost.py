@@ -2,6 +2,7 @@
 
 import tracemalloc
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -255,3 +256,37 @@ def test_a_pass_enters_a_compiled_function_once():
     modes = ("value", "forward", "batched forward", "reverse", "batched reverse", "finite differences")
     found = [gd.cost(lambda x: gd.stack([x[0] * x[1], x[2]]), X, mode=mode).runs for mode in modes]
     assert found == [1, 3, 1, 2, 1, 4]
+
+
+def recurrence(x: Any) -> Any:
+    """Return a recurrence in which every step has a constant matrix, a number and an index of its own."""
+    h = gd.zeros(3)
+    for place in range(x.shape[0]):
+        h = gd.tanh(gd.constant(np.eye(3) * place) @ h + x[place] * (1.0 + place % 2))
+    return h
+
+
+def test_rules_are_looked_into_once_for_all_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+    afresh = _Counted._rule_afresh
+
+    def counted(self: Any, node: Any, kind: str, position: int) -> Any:
+        looked.append(node.op.name)
+        return afresh(self, node, kind, position)
+
+    monkeypatch.setattr(_Counted, "_rule_afresh", counted)
+    found: dict[int, int] = {}
+    for steps in (10, 20, 200):
+        looked.clear()
+        cost = gd.cost(recurrence, np.ones((steps, 3)), mode="batched reverse")
+        assert cost.transcendental == 3 * steps
+        found[steps] = len(looked)
+    assert found[10] == found[20] == found[200] < 20
+    assert gd.cost(recurrence, np.ones((200, 3))).multiplications == 200 * (9 + 3) - 9
+
+
+def test_an_exponent_is_part_of_the_cost() -> None:
+    one, both = (gd.cost(f, 3.0, mode="reverse") for f in (lambda x: x**3.5, lambda x: x**3.5 + x**2.0))
+    square = gd.cost(lambda x: x**2.0, 3.0, mode="reverse")
+    assert both.transcendental == one.transcendental + square.transcendental
+    assert square.transcendental != one.transcendental

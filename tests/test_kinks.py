@@ -92,3 +92,23 @@ def test_the_derivative_of_a_power_of_a_number_is_what_a_lecture_writes() -> Non
     assert [gd.grad(lambda x, n=n: x**n)(0.0).item() for n in (0, 1, 2, 3)] == [0, 1, 0, 0]
     assert [gd.grad(gd.grad(lambda x, n=n: x**n))(0.0).item() for n in (0.0, 1.0, 2.0, 3.0)] == [0, 0, 2, 0]
     assert gd.grad(lambda x: x**2.5)(4.0).item() == 20
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("columns", [1, 3, 8, 17, 64])
+def test_a_planned_relu_hides_no_nan(dtype: str, columns: int) -> None:
+    """Where relu is NaN, of either sign, the adjoint passes; it is neither dropped nor garbled."""
+    entries = np.array([0.0, -0.0, 1.5, -2.0, np.inf, -np.inf, np.nan, np.copysign(np.nan, -1)], dtype)
+    passes = np.array([0, 0, 1, 0, 1, 0, 1, 1], bool)
+    x = np.repeat(entries[:, None], columns, axis=1)
+    scale = gd.variable(np.ones(columns, dtype))
+
+    @gd.compile
+    def adjoint(x: Any, cotangent: Any) -> Any:
+        return gd.vjp(gd.relu, gd.positive(x) * scale)[1](cotangent * scale)[0]
+
+    for cotangent in (0.1, -0.3, np.nan, np.copysign(np.nan, -1)):
+        found = np.asarray(adjoint(x, np.full(x.shape, cotangent, dtype)))
+        expected = np.where(passes[:, None], np.full(x.shape, cotangent, dtype), 0)
+        np.testing.assert_array_equal(found, expected)
+    assert "fmin" in adjoint.plans[0].source  # the quick way, which is what this is about

@@ -1,14 +1,18 @@
 """Threads beside each other: what one traces, watches or scopes is no other's business."""
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
 import pytest
+from test_toy_backend import STRICT
 
 import graphdiff as gd
+from graphdiff.train.prefetch import prefetched
 
 
 @contextmanager
@@ -78,6 +82,57 @@ def test_every_thread_has_its_own_scope() -> None:
         assert gd.variable(1.0).scope == ""
         with gd.name_scope("ours"):
             assert (gd.variable(1.0) * 2).scope == "ours"
+
+
+def test_every_thread_chooses_its_own_backend() -> None:
+    def chosen_for_good(stand: Callable[[], Any]) -> str:
+        gd.use_backend(STRICT)
+        stand()
+        return gd.variable(1.0).backend.name
+
+    with gd.use_backend(STRICT), elsewhere(lambda stand: (stand(), gd.variable(1.0).backend.name)) as begun:
+        assert gd.variable(1.0).backend is STRICT
+    assert begun == [(None, "numpy")]
+    with elsewhere(within_a(lambda: gd.use_backend(STRICT))), elsewhere(chosen_for_good) as chosen:
+        x = gd.variable([1.0, 2.0])
+        assert x.backend.name == "numpy"
+        gd.sum(x * x).backward()
+        np.testing.assert_array_equal(x.grad, [2.0, 4.0])
+        with gd.use_backend(STRICT):
+            assert gd.ones(3).backend is STRICT
+    assert chosen == [STRICT.name]
+    assert gd.current_backend().name == "numpy"
+
+
+def test_derivatives_on_two_backends_beside_each_other() -> None:
+    """A derivative works on its graph's backend, and must not move another thread's to it."""
+    mixed: list[str] = []
+
+    def work(backend: Any) -> None:
+        with gd.use_backend(backend):
+            x = gd.variable(np.linspace(0.1, 1.0, 5))
+            for _ in range(100):
+                made = gd.hvp(lambda x: gd.sum(gd.sin(x) * x), x, np.ones(5))
+                fresh = gd.ones(3) * gd.variable(2.0)
+                if made.backend is not x.backend or fresh.backend is not x.backend:
+                    mixed.append(fresh.backend.name)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(work, ["numpy", STRICT] * 2))
+    finally:
+        sys.setswitchinterval(interval)
+    assert mixed == []
+
+
+def test_batches_are_prepared_on_the_callers_backend() -> None:
+    def batches() -> Iterator[Any]:
+        yield from (gd.ones(2) for _ in range(3))
+
+    with gd.use_backend(STRICT):
+        assert [batch.backend for batch in prefetched(batches(), ahead=2)] == [STRICT] * 3
 
 
 @pytest.mark.parametrize("compiled", [False, True])

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from graphdiff.plan.calls import Call, Instruction
+from graphdiff.plan.failures import ARRAY_ERRORS, told
 from graphdiff.plan.plan import RetraceError
 from graphdiff.plan.program import MOVES, Program, Variable, next_serial
 from graphdiff.plan.schedule import Schedule
@@ -178,7 +179,10 @@ class Runner:
         operands, out, kernel = [self._array(view) for view in part.reads], self._array(part.out), part.kernel
 
         def call() -> None:
-            out[...] = kernel(*operands)
+            try:
+                out[...] = kernel(*operands)
+            except ARRAY_ERRORS as error:
+                raise told(part.node, error) from error
 
         return call
 

@@ -139,7 +139,9 @@ def multiplied(plan: Planner, node: Tensor) -> bool:
         plan.lower(factor.inputs[0])
         plan.lower(factor)
         return False
-    integer = np.dtype(f"i{node.dtype.itemsize}")
+    # Unsigned, so that NaN of either sign counts as 1 and lets the adjoint pass: read as signed, the NaN of 0 / 0 is
+    # negative, and its product with the adjoint's bits any number. -0.0 does not occur: maximum(x, 0) is 0 for it.
+    integer = np.dtype(f"u{node.dtype.itemsize}")
     ones = plan.full(1, mask, integer) if mask.size <= FULL else plan.constant(np.ones((), integer))
     bits = plan.scratch(mask, integer, "mask")
     plan.calls.append(Call(np.fmin, (mask.retyped(integer), ones), bits, node=node, over=(0,), elementwise=True))

@@ -10,7 +10,8 @@ longer than its arithmetic:
   ones: the product adds the bias, and its transpose sums the bias's gradient;
 - a sum along an axis of a matrix is a product with a vector of ones;
 - a constant that is combined with a small array is kept in full: equal shapes take the shortest way through NumPy;
-- the derivative of relu multiplies the bits of the adjoint, read as integers, by 0 or 1.
+- the derivative of relu multiplies the bits of the adjoint, read as integers, by 0 or 1: where relu is 0 the result
+  is 0 whatever the adjoint is, and where relu is NaN the adjoint passes.
 """
 
 from __future__ import annotations

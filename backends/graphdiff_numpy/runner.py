@@ -19,7 +19,7 @@ import numpy as np
 
 from graphdiff.plan.calls import Call, Instruction, Local, Operand
 from graphdiff.plan.plan import RetraceError
-from graphdiff.plan.program import MOVES, Program, Variable, next_serial
+from graphdiff.plan.program import MOVES, Program, Tensor, Variable, next_serial
 from graphdiff.plan.schedule import ALIGNMENT
 from graphdiff.plan.streams import Streams
 from graphdiff.plan.views import Storage, View, dense_strides
@@ -92,8 +92,10 @@ class NumpyRunner:
         self._taken: set[str] = {*keyword.kwlist, *_HELPERS, *dir(builtins)}
         self._counts: dict[str, int] = {}
         self._names: dict[Any, str] = {}
+        self._known: dict[View, str] = {}
         self._views: dict[str, View] = {}
         self._objects: dict[str, Any] = {}
+        self._titles: dict[int, str] = {}
         self._methods: dict[str, tuple[str, str]] = {}
         self._tiles: dict[Tiled, str] = {}
         self._memory: dict[Storage, Any] = {}
@@ -114,7 +116,9 @@ class NumpyRunner:
         self._bind()
         self._context = contextvars.copy_context()
         self._context.run(np.seterr, all="ignore")
-        self.run: Callable[..., Any] = partial(self._context.run, self._compiled(self.source))
+        run = self._compiled(self.source)
+        self._code = run.__code__  # type: ignore[attr-defined]
+        self.run: Callable[..., Any] = partial(self._context.run, run)
         self._timed: Callable[..., Any] | None = None
 
     def _tiles_told(self) -> str:
@@ -142,6 +146,8 @@ class NumpyRunner:
             (length - 1) * stride for length, stride in zip(view.shape, view.strides, strict=True) if stride > 0
         )
         back = sum((1 - length) * stride for length, stride in zip(view.shape, view.strides, strict=True) if stride < 0)
+        if not back:  # ten times as quick as `as_strided`
+            return np.ndarray(view.shape, view.dtype, buffer, start + shift * width, strides)
         span = np.ndarray((reach + back + 1,), view.dtype, buffer, start + (shift - back) * width)
         return np.lib.stride_tricks.as_strided(span[back:], view.shape, strides)
 
@@ -218,12 +224,16 @@ class NumpyRunner:
         return name
 
     def _name_of(self, view: View) -> str:
+        known = self._known.get(view)
+        if known is not None:
+            return known
         key = _key(view)
         found = self._names.get(key)
         if found is None:
             turned = "_T" if len(view.shape) == 2 and view.turned else ""
             found = self._names[key] = self._fresh(f"{view.label or 'array'}{turned}")
             self._views[found] = view
+        self._known[view] = found
         return found
 
     def _text(self, operand: Operand) -> str:
@@ -232,11 +242,10 @@ class NumpyRunner:
         return operand.text if isinstance(operand, Local) else repr(operand)
 
     def _named(self, thing: Any, title: str) -> str:
-        for name, known in self._objects.items():
-            if known is thing:
-                return name
-        name = self._fresh(title)
-        self._objects[name] = thing
+        name = self._titles.get(id(thing))
+        if name is None:
+            name = self._titles[id(thing)] = self._fresh(title)
+            self._objects[name] = thing
         return name
 
     def _holder(self, variable: Variable) -> str:
@@ -347,6 +356,8 @@ class NumpyRunner:
         if self._streams:
             head.append("mark()")
             handlers += ["except BaseException:", "    rewind()", "    raise"]
+        if not timed:
+            self._first_line = 2 + len(head) + bool(handlers) + len(plan.loads)
         if handlers:
             lines = ["try:", *(f"    {line}" for line in lines), *handlers]
         return "\n    ".join([f"def run({', '.join(names)}):", *head, *lines]) + "\n"
@@ -419,6 +430,16 @@ class NumpyRunner:
     def _compiled(self, source: str) -> Callable[..., Any]:
         exec(compile(source, f"<plan {id(self):x}>", "exec"), self._scope)
         return self._scope["run"]  # type: ignore[no-any-return]
+
+    def failed(self, error: BaseException) -> Tensor | None:
+        """Return the node that a run was computing when it met an error, found by the line of the source."""
+        line, trace = 0, error.__traceback__
+        while trace is not None:
+            if trace.tb_frame.f_code is self._code:
+                line = trace.tb_lineno
+            trace = trace.tb_next
+        place = line - self._first_line
+        return self.compute[place].node if 0 <= place < len(self.compute) else None
 
     # Reports ------------------------------------------------------------------------------------------------------
 

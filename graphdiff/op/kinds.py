@@ -36,25 +36,36 @@ def raise_mixed(op: Op, operands: Iterable[Tensor]) -> NoReturn:
     raise BackendError(f"{op.name}: tensors of two backends are mixed: {placed}. Move one with tensor.to(backend).")
 
 
+ARRAY_ERRORS = (ValueError, TypeError, IndexError, ArithmeticError)
+"""What array libraries raise of operands that they cannot work with."""
+
+
 def explained(
-    op: Op, operands: Sequence[Tensor], error: Exception, attributes: dict[str, Any] = NO_ATTRIBUTES
+    op: Op,
+    operands: Sequence[Tensor],
+    error: Exception,
+    attributes: dict[str, Any] = NO_ATTRIBUTES,
+    where: str = "",
 ) -> GraphDiffError:
-    """Turn an array library's error into one that names the operands, in the words of the op's own shape rule."""
+    """Turn an array library's error into one that names the operands, in the words of the op's own shape rule.
+
+    `where` follows the op and its operands: for errors raised elsewhere than on the user's line.
+    """
     try:
         op.infer(operands, attributes)
     except (ValueError, TypeError, IndexError) as own:
         error = own if type(own) is type(error) else error
     except Exception:  # the rule has nothing to say of this
         pass
-    listed = ", ".join(operand.describe() for operand in operands)
+    asked = f"{op.name}({', '.join(operand.describe() for operand in operands)}){where}"
     made = "; ".join(f"{operand.name or operand.describe()} was made at {operand.source}" for operand in operands)
     if isinstance(error, IndexError):
-        return IndexOutsideError(f"{op.name}({listed}): {error} ({made})")
+        return IndexOutsideError(f"{asked}: {error} ({made})")
     if type(error).__name__ == "LinAlgError":  # every array library has its own
         mend = "; add a multiple of gd.eye(n) to it where that serves" if "ingular" in str(error) else ""
-        return MatrixError(f"{op.name}({listed}): {error}{mend} ({made})")
+        return MatrixError(f"{asked}: {error}{mend} ({made})")
     kind = DTypeError if isinstance(error, TypeError) else ShapeError
-    return kind(f"{op.name}({listed}): {error} ({made})")
+    return kind(f"{asked}: {error} ({made})")
 
 
 class Op:
@@ -190,7 +201,7 @@ class Op:
             value = self.kernel(backend)(*[operand._value for operand in operands], **attributes)
         except GraphDiffError:
             raise
-        except (ValueError, TypeError, IndexError, ArithmeticError) as error:
+        except ARRAY_ERRORS as error:
             raise explained(self, operands, error, attributes) from error
         if recorded:
             made = Tensor(self, operands, attributes, value, backend, True)

@@ -14,6 +14,7 @@ from typing import Any
 from graphdiff import host
 from graphdiff.backend import Backend, current_backend
 from graphdiff.errors import CompileError
+from graphdiff.plan.failures import ARRAY_ERRORS
 from graphdiff.plan.plan import Plan, RetraceError
 from graphdiff.plan.trace import placeholder_like, trace
 from graphdiff.structure import Structure, flatten, unflatten
@@ -341,6 +342,7 @@ def _guarded(plan: Plan, arrays: list[Any], lock: Lock, switched: bool) -> Calla
     run, *leading_values = plan.quick
     leading = [f"leading{place}" for place in range(len(leading_values))]
     scope |= {"run": run, "wrap": plan.wrap, "RetraceError": RetraceError}
+    scope |= {"array_errors": ARRAY_ERRORS, "raise_told": plan.raise_told}
     scope |= dict(zip(leading, leading_values, strict=True))
     tests = []
     if switched:
@@ -360,6 +362,9 @@ def _guarded(plan: Plan, arrays: list[Any], lock: Lock, switched: bool) -> Calla
         f"                values = run({', '.join([*leading, *names])})",
         "            except RetraceError:",
         "                return miss",
+        "            except array_errors as error:",
+        "                raise_told(error)",
+        "                raise",
         "        return wrap(values)",
         "    return miss",
     ]

@@ -8,6 +8,7 @@ from time import perf_counter_ns
 from typing import Any
 
 from graphdiff.plan.calls import Instruction
+from graphdiff.plan.failures import ARRAY_ERRORS, told
 from graphdiff.plan.program import Program, counted_flops
 from graphdiff.plan.streams import Streams
 from graphdiff.tensor import Tensor
@@ -75,7 +76,10 @@ class GenericRunner:
                     values[node] = node._value
                 continue
             kernel = node.op.kernel(node.backend)
-            values[node] = kernel(*[values[operand] for operand in node.inputs], **node.attributes)
+            try:
+                values[node] = kernel(*[values[operand] for operand in node.inputs], **node.attributes)
+            except ARRAY_ERRORS as error:
+                raise told(node, error) from error
             if marks is not None:
                 node.backend.synchronize()
                 marks.append(perf_counter_ns())

@@ -66,7 +66,10 @@ def simplify(program: Program) -> Program:
     """Apply identities: x + 0, x · 1, −(−x), reshapes of reshapes and products of factors that are known."""
     count = len(program.nodes())
     for _ in range(4):
-        program = rewrite(program, simpler)
+        simplified = rewrite(program, simpler)
+        if simplified is program:
+            break
+        program = simplified
         before, count = count, len(program.nodes())
         if count == before:
             break
@@ -102,16 +105,20 @@ def drop_dead(program: Program) -> Program:
 def merge_common(program: Program) -> Program:
     """Compute once what is written twice: same op, same operands, same attributes."""
     seen: dict[Any, Tensor] = {}
+    met = False  # until something is written twice, every node stays itself
 
     def merged(node: Tensor, operands: tuple[Tensor, ...]) -> Tensor | None:
+        nonlocal met
         assert node.op is not None
         if not node.op.pure:
             return None
-        key = (node.op.name, tuple(map(operand_key, operands)), attribute_key(node.attributes))
+        attributes = attribute_key(node.attributes) if node.attributes else ()
+        key = (node.op.name, tuple(map(operand_key, operands)), attributes)
         found = seen.get(key)
+        met = met or found is not None
         if found is None:
-            found = seen[key] = clone(node, operands)
-        return found
+            seen[key] = found = clone(node, operands) if met else node
+        return found if met else None
 
     return rewrite(program, merged)
 

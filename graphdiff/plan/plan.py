@@ -11,7 +11,9 @@ from typing import Any
 
 from graphdiff.backend import Backend
 from graphdiff.errors import CompileError
+from graphdiff.graph import without_collector
 from graphdiff.plan.calls import Instruction
+from graphdiff.plan.failures import ARRAY_ERRORS, told
 from graphdiff.plan.generic import GenericRunner
 from graphdiff.plan.passes import PASSES, optimize
 from graphdiff.plan.program import Program
@@ -56,6 +58,13 @@ class Plan:
             raise CompileError(f"there is no pass {sorted(disable - known)[0]!r}; there are {', '.join(sorted(known))}")
         self.name = name
         self.backend = backend
+        with without_collector(len(program.nodes())):
+            self._prepare(program, disable, memory_limit, precision)
+        self.wrap = _wrapper(structure, results, backend)
+
+    def _prepare(self, program: Program, disable: frozenset[str], memory_limit: int | None, precision: str) -> None:
+        """Run the passes, and have the backend's planner make what runs."""
+        backend = self.backend
         self.program, self._passes = optimize(program, disable)
 
         if precision not in backend.precisions:
@@ -74,7 +83,6 @@ class Plan:
             self.program, note = fit_memory(self.program, memory_limit, lambda program: made(program).memory)
             self._passes.append(("recompute", note))
         self._runner = made(self.program)
-        self.wrap = _wrapper(structure, results, backend)
 
     @property
     def reports(self) -> list[tuple[str, str]]:
@@ -83,7 +91,21 @@ class Plan:
 
     def run(self, *arrays: Any) -> Any:
         """Run on arrays of the traced shapes and dtypes, unchecked; return what the traced function returned."""
-        return self.wrap(self._runner.run(*arrays))
+        return self.wrap(self._values(*arrays))
+
+    def _values(self, *arrays: Any) -> Any:
+        try:
+            return self._runner.run(*arrays)
+        except ARRAY_ERRORS as error:
+            self.raise_told(error)
+            raise
+
+    def raise_told(self, error: Exception) -> None:
+        """Raise a run's error as the op would have raised it eagerly, if the runner knows which op that is."""
+        failed = getattr(self._runner, "failed", None)
+        node = None if failed is None else failed(error)
+        if node is not None:
+            raise told(node, error) from error
 
     def many(self, count: int, *arrays: Any) -> Any:
         """Run `count` times on the same arrays, unchecked; return what the last run returned."""
@@ -91,7 +113,7 @@ class Plan:
         if together is not None:
             return self.wrap(together(count, *arrays))
         for _ in range(count - 1):
-            self._runner.run(*arrays)
+            self._values(*arrays)
         return self.run(*arrays)
 
     @property

@@ -97,22 +97,33 @@ def rewrite(program: Program, rule: Rule) -> Program:
     rule : callable
         ``rule(node, operands)``, with the operands already rebuilt; returns what takes the node's place, or None to
         keep it. What it returns must have the node's shape and dtype.
+
+    Returns
+    -------
+    Program
+        The same one where nothing was changed.
     """
+    nodes = program.nodes()
+    # Empty until something changes. What follows is all made anew, so that the order in which nodes were made stays
+    # the order.
     new: dict[Tensor, Tensor] = {}
-    changed = False  # what follows is all made anew, so that the order in which nodes were made stays the order
-    for node in program.nodes():
+    for place, node in enumerate(nodes):
         if node.op is None:
-            new[node] = node
+            if new:
+                new[node] = node
             continue
-        operands = tuple([new[operand] for operand in node.inputs])
+        operands = tuple([new[operand] for operand in node.inputs]) if new else node.inputs
         made = rule(node, operands)
-        changed = changed or made is not None
         if made is None:
-            made = clone(node, operands) if changed else node
-        elif node.name and made.name is None and made.op is not None:
+            if new:
+                new[node] = clone(node, operands)
+            continue
+        if node.name and made.name is None and made.op is not None:
             made.name = node.name
+        if not new:
+            new = {earlier: earlier for earlier in nodes[:place]}
         new[node] = made
-    return program.replaced(new)
+    return program.replaced(new) if new else program
 
 
 def counted_flops(node: Tensor) -> int:

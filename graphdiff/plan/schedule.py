@@ -18,6 +18,11 @@ ALIGNMENT = 64
 """Bytes of whose multiple every stretch of the workspace begins: a cache line."""
 
 
+def _is_shared(root: Storage) -> bool:
+    """Whether a storage lies in the workspace."""
+    return root.kind == "scratch" and not root.private
+
+
 class Schedule:
     """Calls in order: those that compute, and those that then change variables.
 
@@ -54,8 +59,9 @@ class Schedule:
         self.compute = compute
         self.commit = commit
         self._kept = list(kept)
-        self.unshared = sum(-(-root.nbytes // ALIGNMENT) * ALIGNMENT for root in self._scratch())
-        self.overwritten = self._write_over_operands() if reuse else 0
+        lives = self._lifetimes()
+        self.unshared = sum(-(-root.nbytes // ALIGNMENT) * ALIGNMENT for root in lives if _is_shared(root))
+        self.overwritten = self._write_over_operands(lives) if reuse else 0
         self._give_away(returned)
         self.workspace = self._place(reuse, linger)
 
@@ -72,7 +78,7 @@ class Schedule:
 
     def _scratch(self) -> dict[Storage, tuple[int, int]]:
         """Return when each storage of the workspace is needed."""
-        return {root: life for root, life in self._lifetimes().items() if root.kind == "scratch" and not root.private}
+        return {root: life for root, life in self._lifetimes().items() if _is_shared(root)}
 
     @property
     def calls(self) -> list[Call]:
@@ -93,9 +99,8 @@ class Schedule:
                 lives[root] = (lives.get(root, (end, end))[0], end)
         return lives
 
-    def _write_over_operands(self) -> int:
+    def _write_over_operands(self, lives: dict[Storage, tuple[int, int]]) -> int:
         """Let results take the memory of operands that nobody needs any more."""
-        lives = self._lifetimes()
         count = 0
         for place, call in enumerate(self.calls):
             if call.out is None:

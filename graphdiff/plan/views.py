@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from typing import Any
 
 __all__ = ["Shape", "Storage", "View", "dense_strides"]
@@ -15,6 +16,7 @@ __all__ = ["Shape", "Storage", "View", "dense_strides"]
 Shape = tuple[int, ...]
 
 
+@lru_cache(maxsize=4096)
 def dense_strides(shape: Shape, columns: bool = False) -> Shape:
     """Return the strides, in elements, of an array without gaps: by rows, or with the first axis running fastest."""
     strides, step = [], 1
@@ -86,26 +88,22 @@ class View:
         """Return another view of the same storage."""
         return replace(self, shape=shape, strides=strides, shift=self.shift if shift is None else shift)
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Number of elements."""
         return math.prod(self.shape)
 
-    @property
+    @cached_property
     def by_rows(self) -> bool:
         """Whether the elements lie without gaps in the order of the last axis running fastest."""
-        return self.size <= 1 or _significant(self.shape, self.strides) == _significant(
-            self.shape, dense_strides(self.shape)
-        )
+        return _is_dense(self.shape, self.strides, columns=False)
 
-    @property
+    @cached_property
     def by_columns(self) -> bool:
         """Whether the elements lie without gaps in the order of the first axis running fastest."""
-        return self.size <= 1 or _significant(self.shape, self.strides) == _significant(
-            self.shape, dense_strides(self.shape, columns=True)
-        )
+        return _is_dense(self.shape, self.strides, columns=True)
 
-    @property
+    @cached_property
     def turned(self) -> bool:
         """Whether the elements lie by columns, and not also by rows as a vector's do."""
         return self.by_columns and not self.by_rows
@@ -213,3 +211,10 @@ class View:
 def _significant(shape: Shape, strides: Shape) -> list[tuple[int, int]]:
     """Return (length, stride) of the axes longer than 1: the others' strides mean nothing."""
     return [(length, stride) for length, stride in zip(shape, strides, strict=True) if length != 1]
+
+
+@lru_cache(maxsize=4096)
+def _is_dense(shape: Shape, strides: Shape, columns: bool) -> bool:
+    """Whether elements lie without gaps, by columns or by rows."""
+    dense = dense_strides(shape, columns)
+    return math.prod(shape) <= 1 or _significant(shape, strides) == _significant(shape, dense)

@@ -7,6 +7,8 @@ from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+from graphdiff.backend import current_backend, use_backend
+
 __all__ = ["prefetched"]
 
 _END: Any = object()
@@ -14,6 +16,8 @@ _END: Any = object()
 
 def prefetched(batches: Generator[Any, None, None], ahead: int) -> Generator[Any, None, None]:
     """Yield what `batches` yields, in its order, having the next few made by a thread in the meantime.
+
+    The thread makes tensors on the backend that the caller has chosen.
 
     An error in `batches` is raised when its turn has come. The thread ends with the generator: when it is exhausted,
     closed, or thrown away.
@@ -31,7 +35,7 @@ def prefetched(batches: Generator[Any, None, None], ahead: int) -> Generator[Any
     [0, 1, 4, 9, 16]
     """
     # One worker takes one task after the other, so that the order is that of the generator.
-    worker = ThreadPoolExecutor(1, "graphdiff-prefetch")
+    worker = ThreadPoolExecutor(1, "graphdiff-prefetch", use_backend, (current_backend(),))
     try:
         pending: deque[Future[Any]] = deque(worker.submit(next, batches, _END) for _ in range(ahead))
         while (batch := pending.popleft().result()) is not _END:
