@@ -20,6 +20,8 @@ POINTS: list[tuple[str, list[Any], list[Any]]] = [
     ("square", [1e-200], [2e-200]),
     ("sqrt", [1e-300], [5e149]),
     ("sqrt", [1e300], [5e-151]),
+    ("cbrt", [1e-300], [1e200 / 3]),
+    ("cbrt", [-1e300], [1e-200 / 3]),
     ("reciprocal", [1e-100], [-1e200]),
     ("reciprocal", [1e300], [0.0]),
     ("exp", [-1000.0], [0.0]),

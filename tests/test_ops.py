@@ -148,12 +148,13 @@ def put_together(left: Any, values: Any, right: Any) -> Any:
     return (left * gd.expand_dims(values, -2)) @ right
 
 
+# Of absolute values: where LAPACK changes a vector's sign, differences are of two vectors.
 DECOMPOSED: dict[str, Callable[[Any], Any]] = {
     "svd U": lambda x: gd.abs(gd.linalg.svd(x, full_matrices=False)[0]),
     "svd s": gd.linalg.svdvals,
     "svd V": lambda x: gd.abs(gd.linalg.svd(x, full_matrices=False)[2]),
-    "qr Q": lambda x: gd.linalg.qr(x)[0],
-    "qr R": lambda x: gd.linalg.qr(x)[1],
+    "qr Q": lambda x: gd.abs(gd.linalg.qr(x)[0]),
+    "qr R": lambda x: gd.abs(gd.linalg.qr(x)[1]),
 }
 LINALG: list[Case] = [
     ("matmul", gd.matmul, [normal(2, 3), normal(3, 4)]),

@@ -152,7 +152,7 @@ def _svd_adjoint(F: Any, cotangent: Any, position: int, out: Any, x: Any) -> Any
     left_bar, values_bar, right_bar = _svd_parts(F, cotangent, rows)
     gaps, inverse = _svd_gaps(F, values), _reciprocal(F, values)
     turning_left = scaled_columns(F, gaps * _skew(F, F.matmul(turned(F, left), left_bar)), values)
-    turning_right = scaled_columns(F, gaps * _skew(F, F.matmul(turned(F, right_bar), right)), values)
+    turning_right = scaled_columns(F, gaps * _skew(F, F.matmul(turned(F, right), right_bar)), values)
     stretching = scaled_columns(F, F.eye(min(rows, columns), dtype=x.dtype), values_bar)
     inner = stretching + turning_left + turned(F, turning_right)
     full = F.matmul(F.matmul(left, inner), turned(F, right))
