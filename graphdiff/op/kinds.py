@@ -50,11 +50,19 @@ def explained(
     made = "; ".join(f"{operand.name or operand.describe()} was made at {operand.source}" for operand in operands)
     if isinstance(error, IndexError):
         return IndexOutsideError(f"{op.name}({listed}): {error} ({made})")
-    if type(error).__name__ == "LinAlgError":  # every array library has its own
-        mend = "; add a multiple of gd.eye(n) to it where that serves" if "ingular" in str(error) else ""
-        return MatrixError(f"{op.name}({listed}): {error}{mend} ({made})")
+    if _is_of_matrix(error):
+        return MatrixError(f"{op.name}({listed}): {_with_mend(error)} ({made})")
     kind = DTypeError if isinstance(error, TypeError) else ShapeError
     return kind(f"{op.name}({listed}): {error} ({made})")
+
+
+def _is_of_matrix(error: Exception) -> bool:
+    return type(error).__name__ == "LinAlgError"  # every array library has its own
+
+
+def _with_mend(error: Exception) -> str:
+    mend = "; add a multiple of gd.eye(n) to it where that serves" if "ingular" in str(error) else ""
+    return f"{error}{mend}"
 
 
 class Op:
@@ -391,14 +399,27 @@ class Custom(Op):
     def adjoint(self, F: Any, cotangent: Any, position: int, out: Any, inputs: Any, attributes: Any) -> Any:
         if self.adjoint_rule is None:
             self._raise_undefined("adjoint")
-        return self.adjoint_rule(F, cotangent, position, out, *inputs, **attributes)
+        try:
+            return self.adjoint_rule(F, cotangent, position, out, *inputs, **attributes)
+        except ValueError as error:
+            self._raise_of_matrix(error)
+            raise
 
     def tangent(self, F: Any, tangents: Sequence[Any], out: Any, inputs: Any, attributes: Any) -> Any:
         if all(tangent is None for tangent in tangents):
             return None
         if self.tangent_rule is None:
             self._raise_undefined("tangent")
-        return self.tangent_rule(F, tangents, out, *inputs, **attributes)
+        try:
+            return self.tangent_rule(F, tangents, out, *inputs, **attributes)
+        except ValueError as error:
+            self._raise_of_matrix(error)
+            raise
+
+    def _raise_of_matrix(self, error: ValueError) -> None:
+        """Say of an array library's error about a matrix which derivative met it."""
+        if _is_of_matrix(error):
+            raise MatrixError(f"derivative of {self.name}: {_with_mend(error)}") from error
 
 
 def _op_named(name: str) -> Op:

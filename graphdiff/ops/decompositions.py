@@ -323,8 +323,8 @@ def qr(x: Any, /, mode: str = "reduced") -> tuple[Tensor, Tensor]:
     if mode != "reduced":
         raise OpError(f'qr: only mode "reduced" has derivatives, not {mode!r}')
     x = rectangular(x, "qr")
-    rows = x.shape[-2]
-    basis, upper = _qr_parts(GRAPH, _qr(x[..., :rows]), rows)
-    if x.shape[-1] > rows:
+    rows, columns = x.shape[-2:]
+    basis, upper = _qr_parts(GRAPH, _qr(x[..., : min(rows, columns)]), rows)
+    if columns > rows:
         upper = GRAPH.concat((upper, GRAPH.matmul(turned(GRAPH, basis), x[..., rows:])), axis=-1)
     return basis, upper

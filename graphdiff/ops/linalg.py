@@ -251,7 +251,10 @@ def solve(a: Any, b: Any, /) -> Tensor:
 
 @function()
 def det(x: Any, /) -> Tensor:
-    """Determinant of square matrices; its derivative, the cofactors, is right where it is 0 too."""
+    """Determinant of square matrices; its derivative, the cofactors, is right where it is 0 too.
+
+    So is the second. Of the third where the determinant is 0, that is true if the singular values differ.
+    """
     return _det(square(x, "det"))
 
 
@@ -389,6 +392,8 @@ def norm(x: Any, /, ord: Any = None, axis: Any = None, keepdims: bool = False) -
         found = _matrix_norm(moveaxis(x, axes, (-2, -1)), ord)
         kept = tuple(1 if place in axes else length for place, length in enumerate(x.shape))
         return reshape(found, kept) if keepdims else found
+    if ord == "nuc":
+        raise ShapeError(f"norm: the order 'nuc' is of matrices; give two axes of {x.describe()}")
     if len(axes) != 1 and not (axis is None and x.ndim == 1):
         raise ShapeError(f"norm: order {ord!r} is for vectors; give one axis of {x.describe()}")
     size = FUNCTIONS["abs"](x)
