@@ -42,6 +42,7 @@ def test_the_determinant_changes_by_cofactors(rank: int, size: int, mode: str) -
     np.testing.assert_allclose(computed, minors(x), rtol=1e-11, atol=1e-11 * max(1.0, abs(minors(x)).max()))
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_a_determinant_that_is_nan_has_such_a_derivative() -> None:
     x = np.array([[1.0, np.nan], [1.0, 1.0]])
     assert np.isnan(gd.grad(gd.linalg.det)(x).numpy()).any()
@@ -106,6 +107,7 @@ def test_decompositions_in_plans(function: Any) -> None:
 
 def test_columns_that_depend_on_each_other_have_no_derivative() -> None:
     for name, function in (("qr", lambda x: gd.sum(gd.linalg.qr(x)[0])), ("logabsdet", lambda x: gd.slogdet(x)[1])):
-        for mode in MODES:
-            with pytest.raises(MatrixError, match=f"derivative of {name}: Singular matrix; add a multiple of"):
-                gd.jacobian(function, mode=mode)(np.zeros((2, 2)))
+        with pytest.raises(MatrixError, match=f"derivative of {name}: Singular matrix; add a multiple of"):
+            gd.grad(function)(np.zeros((2, 2)))
+        with pytest.raises(MatrixError, match="Singular matrix; add a multiple of"):
+            gd.jacobian(function, mode="forward")(np.zeros((2, 2)))

@@ -104,6 +104,8 @@ POINTS: list[tuple[str, list[Any], list[Any]]] = [
     ("logaddexp", [1e3, 1e3], [0.5, 0.5]),
     ("logaddexp", [-inf, 3.0], [0.0, 1.0]),
     ("logaddexp", [3.0, -inf], [1.0, 0.0]),
+    ("remainder", [1.0, 0.1], [1.0, -9.0]),
+    ("remainder", [-2.0, inf], [1.0, 1.0]),
     ("remainder", [1e15, 7.0], [1.0, -142857142857142.0]),
     ("clip", [1e300, -1.0, 1.0], [0.0, 0.0, 1.0]),
     ("clip", [0.5, -inf, inf], [1.0, 0.0, 0.0]),

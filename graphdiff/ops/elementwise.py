@@ -59,7 +59,7 @@ def _cbrt(F: Any, x: Any) -> Any:
     return F.where(ordinary, safe - (safe - x / (safe * safe)) / 3, rough)
 
 
-cbrt = transcendental("cbrt", lambda F, out, x: 1 / (3 * out * out), evaluate=_cbrt, symbol="∛", doc="Cube root.")
+cbrt = transcendental("cbrt", lambda F, out, x: 1 / (3 * out * out), evaluate=_cbrt, doc="Cube root.")
 reciprocal = elementwise(
     "reciprocal",
     lambda F, out, x: -out * out,
@@ -345,7 +345,8 @@ floor_divide = elementwise(
 remainder = elementwise(
     "remainder",
     1,
-    lambda F, out, x, y: -F.floor(x / y),
+    # Not floor(x / y), which rounds: 1 % 0.1 is 1 - 9 · 0.1.
+    lambda F, out, x, y: -F.floor_divide(x, y),
     dtype="number",
     symbol="%",
     work="multiplication",
