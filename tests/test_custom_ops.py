@@ -1,6 +1,5 @@
 """Ops with a rule by hand: one rule serves both modes, arguments without a derivative, state, and what is refused."""
 
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -8,18 +7,12 @@ import pytest
 
 import graphdiff as gd
 from graphdiff.errors import NotDifferentiableError, OpError
-from graphdiff.op import FUNCTIONS, OPS
 
 X, Y = np.array([[0.3, -1.2, 0.8], [0.5, 0.1, -0.4]]), np.array([0.7, -0.2, 1.5])
 
 
-@pytest.fixture
-def declare() -> Iterator[Callable[..., Any]]:
-    """Return `gd.op.custom` for ops that are forgotten after the test."""
-    known = set(OPS)
-    yield gd.op.custom
-    for name in set(OPS) - known:
-        del OPS[name], FUNCTIONS[name]
+pytestmark = pytest.mark.usefixtures("own_ops")
+declare = gd.op.custom
 
 
 def tangent(F: Any, tangents: Any, out: Any, x: Any, y: Any) -> Any:
@@ -41,7 +34,7 @@ RULES: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(params=RULES)
-def product(request: pytest.FixtureRequest, declare: Callable[..., Any]) -> Any:
+def product(request: pytest.FixtureRequest, own_ops: None) -> Any:
     """sin(x) · y, where y is broadcast."""
     return declare("sine_times", evaluate=lambda F, x, y: F.sin(x) * y, **RULES[request.param])
 
@@ -77,7 +70,7 @@ def test_an_input_twice_and_one_without_derivative(product: Any) -> None:
     np.testing.assert_allclose(moved.numpy(), np.cos(Y) * Y, rtol=1e-14)
 
 
-def test_state_is_computed_once(declare: Callable[..., Any]) -> None:
+def test_state_is_computed_once() -> None:
     calls = []
 
     def expensive(x: Any) -> Any:
@@ -100,13 +93,13 @@ def test_state_is_computed_once(declare: Callable[..., Any]) -> None:
     np.testing.assert_allclose(gd.jacobian(lambda x: sine(x, slope(x)), mode="forward")(Y).numpy(), np.diag(np.cos(Y)))
 
 
-def test_arguments_by_keyword(declare: Callable[..., Any]) -> None:
+def test_arguments_by_keyword() -> None:
     scaled = declare("scaled", evaluate=lambda F, x, *, by: x, adjoint=lambda F, v, position, out, x, *, by: by * v)
     for mode in ("forward", "reverse"):
         np.testing.assert_allclose(gd.jacobian(lambda x: scaled(x, by=0.5), mode=mode)(Y).numpy(), 0.5 * np.eye(3))
 
 
-def test_a_rule_that_is_not_linear_serves_its_own_mode(declare: Callable[..., Any]) -> None:
+def test_a_rule_that_is_not_linear_serves_its_own_mode() -> None:
     clipped = declare("clipped", evaluate=lambda F, x: x, adjoint=lambda F, v, position, out, x: v / (1 + v * v))
     np.testing.assert_allclose(gd.grad(lambda x: gd.sum(3 * clipped(x)))(Y).numpy(), 0.3 * np.ones(3))
     with pytest.raises(NotDifferentiableError, match=r"'clipped' .*not linear.*declare both"):
@@ -115,14 +108,14 @@ def test_a_rule_that_is_not_linear_serves_its_own_mode(declare: Callable[..., An
         gd.jacobian(clipped, mode="forward")(Y)
 
 
-def test_an_op_without_rules_has_no_derivative(declare: Callable[..., Any]) -> None:
+def test_an_op_without_rules_has_no_derivative() -> None:
     bare = declare("bare", evaluate=lambda F, x: 2 * x)
     for derivative, missing in ((gd.grad, "adjoint"), (lambda f: lambda x: gd.jvp(f, (x,), (x,)), "tangent")):
         with pytest.raises(NotDifferentiableError, match=f"'bare' defines no {missing}"):
             derivative(bare)(1.0)
 
 
-def test_what_an_op_cannot_return(declare: Callable[..., Any]) -> None:
+def test_what_an_op_cannot_return() -> None:
     pair = declare("pair", evaluate=lambda F, x: (x, x), adjoint=lambda F, v, position, out, x: v)
     with pytest.raises(OpError, match="'pair' evaluates to a tuple of 2; an op has one value"):
         pair(gd.variable(Y))
@@ -131,7 +124,7 @@ def test_what_an_op_cannot_return(declare: Callable[..., Any]) -> None:
         gd.grad(total)(Y)
 
 
-def test_a_shape_rule_is_needed_where_the_evaluation_cannot_be_opened(declare: Callable[..., Any]) -> None:
+def test_a_shape_rule_is_needed_where_the_evaluation_cannot_be_opened() -> None:
     outside = declare("outside", evaluate=lambda F, x: np.asarray(x) + 1, adjoint=lambda F, v, position, out, x: v)
     assert gd.grad(outside)(1.0).item() == 1.0
     with pytest.raises(OpError, match=r"'outside' declares no shape rule.*infer="):

@@ -75,7 +75,7 @@ def _pulled_back(
     known = frozenset({*given, *(seed for _, seed in images)})
     if any(node is slot for node in topological_order([pulled], boundary=known)):
         raise NotDifferentiableError(
-            f"op {op.name!r} defines one rule, which is not linear in its vector and cannot be transposed: declare both "
-            "tangent and adjoint, or use the mode whose rule it has"
+            f"op {op.name!r} defines one rule, which is not linear in its vector and cannot be transposed: declare "
+            "both tangent and adjoint, or use the mode whose rule it has"
         )
     return pulled if F.is_graph else pulled._value
