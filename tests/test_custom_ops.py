@@ -70,6 +70,12 @@ def test_an_input_twice_and_one_without_derivative(product: Any) -> None:
     np.testing.assert_allclose(moved.numpy(), np.cos(Y) * Y, rtol=1e-14)
 
 
+def test_one_adjoint_for_two_inputs() -> None:
+    summed = declare("summed", evaluate=lambda F, x, y: x + y, adjoint=lambda F, v, position, out, x, y: v)
+    _, moved = gd.jvp(summed, (Y, Y), (np.ones(3), 2 * np.ones(3)))
+    np.testing.assert_array_equal(moved.numpy(), 3 * np.ones(3))
+
+
 def test_state_is_computed_once() -> None:
     calls = []
 

@@ -169,6 +169,13 @@ def test_log_of_sigmoid_keeps_its_slope(x: float, dtype: str) -> None:
     assert gd.sigmoid(np.asarray(-30.0, "float32")).item() == pytest.approx(np.exp(-30), rel=1e-6)
 
 
+def test_cube_root_to_rounding_everywhere() -> None:
+    x = np.concatenate([10.0 ** np.arange(-323, 308), -np.linspace(0, 9, 101), [np.inf, -np.inf, np.nan]])
+    np.testing.assert_allclose(gd.cbrt(x).numpy(), np.cbrt(x), rtol=3e-16)
+    narrow = x[np.abs(x) < 1e38].astype("float32")
+    np.testing.assert_allclose(gd.cbrt(narrow).numpy(), np.cbrt(narrow), rtol=2e-7)
+
+
 # Neither has a derivative other than zero.
 FLAT = {op.name for op in OPS.values() if op.kind == "elementwise" and not any(op.partials)}  # type: ignore[attr-defined]
 ELEMENTWISE = [op for op in OPS.values() if op.kind == "elementwise" and not op.name.endswith("_example")]

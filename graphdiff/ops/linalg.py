@@ -134,7 +134,7 @@ _pinv: Any = custom(
 
 
 def _products_before(F: Any, values: Any) -> Any:
-    return F.cumulative_prod(F.concat((F.ones_like(values[..., :1]), values[..., :-1]), axis=-1), axis=-1)
+    return F.cumprod(F.concat((F.ones_like(values[..., :1]), values[..., :-1]), axis=-1), axis=-1)
 
 
 def _products_of_others(F: Any, values: Any) -> Any:
