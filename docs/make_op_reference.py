@@ -16,6 +16,7 @@ from graphdiff.draw.symbols import Symbol
 from graphdiff.op import FUNCTIONS, OPS, Elementwise
 
 WITHIN = {
+    "cofactor",
     "einsum_op",
     "gelu_tanh_slope",
     "getitem",
@@ -45,9 +46,11 @@ Functions without a kind are written in ops.
 FAMILIES = {
     "elementwise": "Element by element",
     "shape": "Shape",
-    "index": "Indexing and sorting",
+    "index": "Indexing",
     "reduce": "Reductions",
     "products": "Products",
+    "order": "Sorting and ranks",
+    "decompositions": "Decompositions of matrices",
     "linalg": "Linear algebra",
     "create": "Making arrays",
     "derived": "Written in others",

@@ -10,10 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 from graphdiff.differentiate.reverse import backward
+from graphdiff.differentiate.transpose import adjoint_by_tangent, tangent_by_adjoint
 from graphdiff.graph import Graph
 from graphdiff.host import PYTHON_SCALARS
 from graphdiff.numpy_protocols import array_function, array_ufunc
-from graphdiff.op import FUNCTIONS, Number
+from graphdiff.op import FUNCTIONS, Custom, Number
 from graphdiff.ops.index import getitem
 from graphdiff.serialize import copy_tensor, deepcopy_tensor, reduce_graph, reduce_tensor
 from graphdiff.tensor import Tensor
@@ -153,6 +154,8 @@ def attach() -> None:
     Tensor.__reduce_ex__ = reduce_tensor  # type: ignore[assignment,method-assign]
     Tensor.__copy__ = copy_tensor  # type: ignore[attr-defined]
     Tensor.__deepcopy__ = deepcopy_tensor  # type: ignore[attr-defined]
+    Custom.tangent_by_adjoint = tangent_by_adjoint
+    Custom.adjoint_by_tangent = adjoint_by_tangent
     Graph.cost = _graph_cost  # type: ignore[attr-defined]
     Graph.from_networkx = staticmethod(_graph_from_networkx)  # type: ignore[attr-defined]
     Graph._repr_mimebundle_ = _graph_bundle  # type: ignore[attr-defined]

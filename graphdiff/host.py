@@ -170,6 +170,11 @@ def integer_limits(kind_of: DType) -> tuple[int, int]:
     return int(limits.min), int(limits.max)
 
 
+def epsilon(kind_of: DType) -> float:
+    """Return the distance of 1 to the next number of a floating dtype."""
+    return float(np.finfo(kind_of).eps)
+
+
 def float_limits(kind_of: DType) -> tuple[float, float]:
     """Return the least and the greatest finite value of a floating dtype."""
     limits = np.finfo(kind_of)

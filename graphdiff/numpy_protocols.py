@@ -72,18 +72,28 @@ def array_function(self: Tensor, numpy_function: Any, types: Any, arguments: Any
     """Serve NumPy's other functions: ``np.sum(t, axis=0)``, ``np.linalg.inv(t)``, ``np.allclose(t, array)``."""
     name = numpy_function.__name__
     module = getattr(numpy_function, "__module__", "")
+
+    def of_values() -> Any:
+        return numpy_function(*map(_value, arguments), **{key: _value(option) for key, option in options.items()})
+
     if name in _OWN and len(arguments) == 1 and isinstance(arguments[0], Tensor):
         return _OWN[name](arguments[0])
     is_known = name in FUNCTIONS and name not in _CONVERTING
-    if name in _LOOKING or not (is_known or _are_recorded((arguments, list(options.values())))):
-        return numpy_function(*map(_value, arguments), **{key: _value(option) for key, option in options.items()})
+    recorded = _are_recorded((arguments, list(options.values())))
+    if name in _LOOKING or not (is_known or recorded):
+        return of_values()
     if name not in FUNCTIONS or module.startswith("numpy.fft"):
         _refuse(f"graphdiff has no counterpart of {module}.{name}; np.asarray(tensor) leaves the graph")
     if module.startswith("numpy.linalg") and name in {"trace", "diagonal"}:
         # The array API's functions of matrices, on stacks of them; NumPy's own take the first two axes.
         options = {"axis1": -2, "axis2": -1, **options}
     renamed = _RENAMED.get(name, {})
-    return _called(name, arguments, {renamed.get(key, key): option for key, option in options.items()})
+    try:
+        return _called(name, arguments, {renamed.get(key, key): option for key, option in options.items()})
+    except OpError:
+        if recorded:
+            raise
+        return of_values()  # an option without a derivative, of which there is none to lose
 
 
 def _called(name: str, arguments: Any, options: dict[str, Any]) -> Any:

@@ -146,10 +146,28 @@ def test_a_misspelt_dtype_is_named() -> None:
             make()
 
 
-@pytest.mark.parametrize("order", ["nuc", float("nan"), 1j, [2]])
+@pytest.mark.parametrize("order", ["nucleus", float("nan"), 1j, [2]])
 def test_an_order_of_a_norm_is_a_number(order: Any) -> None:
-    with pytest.raises(errors.OpError, match=r'norm: an order is a number, "fro" or None, not'):
+    with pytest.raises(errors.OpError, match=r'norm: an order is a number, "fro", "nuc" or None, not'):
         gd.linalg.norm(gd.variable(np.ones(3)), order)
+
+
+@pytest.mark.parametrize(("shape", "order"), [((3,), "nuc"), ((3, 3), 3), ((2, 2, 2), 1)])
+def test_an_order_of_a_norm_fits_the_axes(shape: tuple[int, ...], order: Any) -> None:
+    with pytest.raises(errors.ShapeError, match="norm: "):
+        gd.linalg.norm(gd.variable(np.ones(shape)), order)
+
+
+def test_ranks_and_decompositions_say_what_they_take() -> None:
+    row = gd.variable(np.ones(3), name="row")
+    for call in (gd.linalg.svdvals, gd.linalg.qr, gd.linalg.pinv, lambda x: gd.linalg.matrix_power(x, 2)):
+        with pytest.raises(errors.ShapeError, match=r"takes .*matrices, not 'row'"):
+            call(row)
+    for count in (-1, 4, 1.0):
+        with pytest.raises(errors.ShapeError, match="topk: there are 3 elements along axis -1 of 'row'"):
+            gd.topk(row, count)  # type: ignore[arg-type]
+    with pytest.raises(errors.ShapeError, match="has no elements along 0"):
+        gd.median(np.zeros((0, 2)), 0)
 
 
 def test_an_index_outside_its_axis_is_an_index_error_too() -> None:

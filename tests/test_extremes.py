@@ -20,6 +20,8 @@ POINTS: list[tuple[str, list[Any], list[Any]]] = [
     ("square", [1e-200], [2e-200]),
     ("sqrt", [1e-300], [5e149]),
     ("sqrt", [1e300], [5e-151]),
+    ("cbrt", [1e-300], [1e200 / 3]),
+    ("cbrt", [-1e300], [1e-200 / 3]),
     ("reciprocal", [1e-100], [-1e200]),
     ("reciprocal", [1e300], [0.0]),
     ("exp", [-1000.0], [0.0]),
@@ -108,6 +110,8 @@ POINTS: list[tuple[str, list[Any], list[Any]]] = [
     ("logaddexp", [1e3, 1e3], [0.5, 0.5]),
     ("logaddexp", [-inf, 3.0], [0.0, 1.0]),
     ("logaddexp", [3.0, -inf], [1.0, 0.0]),
+    ("remainder", [1.0, 0.1], [1.0, -9.0]),
+    ("remainder", [-2.0, inf], [1.0, 1.0]),
     ("remainder", [1e15, 7.0], [1.0, -142857142857142.0]),
     ("clip", [1e300, -1.0, 1.0], [0.0, 0.0, 1.0]),
     ("clip", [0.5, -inf, inf], [1.0, 0.0, 0.0]),
@@ -169,6 +173,13 @@ def test_log_of_sigmoid_keeps_its_slope(x: float, dtype: str) -> None:
         slope = gd.jacobian(lambda x: gd.log(gd.sigmoid(x)), mode=mode)(point)
         assert slope.item() == pytest.approx(1 / (1 + np.exp(min(x, 700))), rel=2e-3 if dtype == "float16" else 1e-6)
     assert gd.sigmoid(np.asarray(-30.0, "float32")).item() == pytest.approx(np.exp(-30), rel=1e-6)
+
+
+def test_cube_root_to_rounding_everywhere() -> None:
+    x = np.concatenate([10.0 ** np.arange(-323, 308), -np.linspace(0, 9, 101), [np.inf, -np.inf, np.nan]])
+    np.testing.assert_allclose(gd.cbrt(x).numpy(), np.cbrt(x), rtol=3e-16)
+    narrow = x[np.abs(x) < 1e38].astype("float32")
+    np.testing.assert_allclose(gd.cbrt(narrow).numpy(), np.cbrt(narrow), rtol=2e-7)
 
 
 # Neither has a derivative other than zero.

@@ -2,7 +2,7 @@
 
 import importlib.util
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,9 @@ REFERENCE = Path(__file__).parent.parent / "docs" / "make_op_reference.py"
 
 
 @pytest.fixture
-def declare() -> Iterator[Callable[..., Any]]:
+def declare(own_ops: None) -> Callable[..., Any]:
     """Return a function that declares an op until the end of the test."""
-    known = set(OPS)
-
-    def declared(kind: str, name: str, *rules: Any, **options: Any) -> Any:
-        return getattr(gd.op, kind)(name, *rules, **options)
-
-    yield declared
-    for name in set(OPS) - known:
-        del OPS[name], FUNCTIONS[name]
+    return lambda kind, name, *rules, **options: getattr(gd.op, kind)(name, *rules, **options)
 
 
 @pytest.fixture

@@ -245,6 +245,17 @@ row("pad", lambda x: gd.pad(x, 1), lambda x: np.pad(x, 1), (0, 3))
 
 # Indexing ----------------------------------------------------------------------------------------------------
 
+
+def np_topk(x: Any, k: int, axis: int) -> Any:
+    """The greatest by Python's own stable sort, line by line."""
+
+    def line(row: Any) -> Any:
+        return np.array(sorted(range(len(row)), key=lambda place: (-row[place].item(), place))[:k], int)
+
+    chosen = np.apply_along_axis(line, axis, x) if k else np.zeros((0, *x.shape[1:]), int)
+    return np.take_along_axis(x, chosen, axis), chosen
+
+
 INDICES: dict[str, Any] = {
     "integer": 1,
     "negative": -1,
@@ -336,6 +347,24 @@ for _name, _reference in {"sort": np.sort, "argsort": lambda x, axis: np.argsort
     for _axis, _shape in ((-1, (3, 5)), (0, (5, 3)), (1, (2, 4, 2)), (0, (0,)), (-1, (2, 0))):
         row(_name, lambda x, f=FUNCTIONS[_name], a=_axis: f(x, a), lambda x, f=_reference, a=_axis: f(x, axis=a),
             _shape, label=f"axis={_axis}")  # fmt: skip
+for _axis in (None, 0, -1, (0, 2)):
+    for _keep in (False, True):
+        row("median", lambda x, a=_axis, k=_keep: gd.median(x, a, keepdims=k),
+            lambda x, a=_axis, k=_keep: np.median(floating(x), a, keepdims=k), (2, 3, 4), label=f"{_axis} {_keep}",
+            kinds=ALL)  # fmt: skip
+        for _method in ("linear", "lower", "higher", "midpoint", "nearest"):
+            for _fraction in (0.0, 0.3, [0.5, 1.0], [[0.1], [0.2]]):
+                row("quantile",
+                    lambda x, q=_fraction, a=_axis, m=_method, k=_keep: gd.quantile(x, q, a, method=m, keepdims=k),
+                    lambda x, q=_fraction, a=_axis, m=_method, k=_keep: np.quantile(
+                        floating(x), np.asarray(q, floating(x).dtype), a, method=m, keepdims=k),
+                    (2, 3, 4), label=f"{_fraction} {_axis} {_method} {_keep}", kinds=("float64", "int64"))  # fmt: skip
+row("median", gd.median, np.median, (), kinds=FLOATS)
+row("percentile", lambda x: gd.percentile(x, [12.5, 80], 0), lambda x: np.percentile(x, [12.5, 80], 0), (5, 2),
+    kinds=("float64", "int64"))  # fmt: skip
+for _axis, _k in ((-1, 2), (0, 0), (1, 5)):
+    row("topk", lambda x, a=_axis, k=_k: gd.topk(x, k, a), lambda x, a=_axis, k=_k: np_topk(x, k, a), (3, 5),
+        label=f"{_k} axis={_axis}", kinds=ALL)  # fmt: skip
 _MASK = np.array([True, False, True])
 row("where", lambda x, y: gd.where(_MASK, x, y), lambda x, y: np.where(_MASK, x, y), (2, 3), (3,))
 row("where", lambda x, y: gd.where(x > 0, x, y), lambda x, y: np.where(x > 0, x, y), (2, 1), (0,))
@@ -426,10 +455,38 @@ def square(name: str, reference: Callable[..., Any], make: Any, function: Callab
 
 square("inv", np.linalg.inv, regular)
 square("det", np.linalg.det, regular)
+square("cofactor", lambda x: np.linalg.det(x)[..., None, None] * np.linalg.inv(x).swapaxes(-1, -2), regular,
+       lambda x: gd.cofactor(gd.astype(x, "float64") if x.dtype == "int64" else x))  # fmt: skip
 square("slogdet", np.linalg.slogdet, regular)
+square("pinv", np.linalg.pinv, regular)
+for _power in (0, 1, 2, 7, -1, -4):
+    for _shape in ((3, 3), (2, 2, 2)):
+        row("matrix_power", lambda x, n=_power: gd.linalg.matrix_power(x, n),
+            lambda x, n=_power: np.linalg.matrix_power(x, n), _shape, make=regular, label=f"{_power}",
+            kinds=(*REAL, *["int64"] * (_power >= 0)), rtol=1e-9)  # fmt: skip
 square("cholesky", np.linalg.cholesky, symmetric)
+square("eigvalsh", np.linalg.eigvalsh, symmetric)
 square("eigh", lambda x: (np.linalg.eigh(x)[0], abs(np.linalg.eigh(x)[1])), symmetric,
        lambda x: (gd.linalg.eigh(x)[0], abs(gd.linalg.eigh(x)[1])))  # fmt: skip
+for _shape in ((3, 3), (4, 2), (2, 4), (2, 3, 2), (1, 1), (0, 2, 3), (3, 0), (0, 3)):
+    row("svd", lambda x: tuple(abs(part) for part in gd.linalg.svd(x, full_matrices=False)),
+        lambda x: tuple(abs(part) for part in np.linalg.svd(x, full_matrices=False)), _shape, kinds=REAL,
+        rtol=1e-9)  # fmt: skip
+    row("qr", gd.linalg.qr, np.linalg.qr, _shape, kinds=REAL, rtol=1e-9)
+    row("svdvals", gd.linalg.svdvals, np.linalg.svdvals, _shape, kinds=REAL, rtol=1e-9)
+    row("pinv", gd.linalg.pinv, np.linalg.pinv, _shape, kinds=REAL, rtol=1e-9)
+row("pinv", lambda x: gd.linalg.pinv(x, 0.5), lambda x: np.linalg.pinv(x, 0.5), (3, 3), kinds=REAL, rtol=1e-9,
+    label="of lower rank", make=lambda stream, shape: np.diag([3.0, 2.0, 0.0])[[1, 0, 2]])  # fmt: skip
+row("pinv", lambda x: gd.linalg.pinv(x, rtol=0.5), lambda x: np.linalg.pinv(x, rtol=0.5), (3, 3), kinds=REAL, rtol=1e-9,
+    label="by rtol", make=lambda stream, shape: np.diag([3.0, 2.0, 0.0])[[1, 0, 2]])  # fmt: skip
+for _order in (1, -1, 2, -2, np.inf, -np.inf, "nuc"):
+    for _axes in ((0, 1), (2, 0)):
+        for _keep in (False, True):
+            row("norm", lambda x, o=_order, a=_axes, k=_keep: gd.linalg.norm(x, o, a, k),
+                lambda x, o=_order, a=_axes, k=_keep: np.linalg.norm(x, o, a, k), (2, 3, 4),
+                label=f"of matrices {_order} {_axes} {_keep}", rtol=1e-9)  # fmt: skip
+    row("norm", lambda x, o=_order: gd.linalg.norm(x, o), lambda x, o=_order: np.linalg.norm(x, o), (2, 3),
+        label=f"of a matrix {_order}", rtol=1e-9)  # fmt: skip
 for _left, _right in (((3, 3), (3,)), ((3, 3), (3, 2)), ((2, 3, 3), (3, 2)), ((3, 3), (2, 3, 1)), ((2, 2), (2, 0))):
     row("solve", gd.linalg.solve, np.linalg.solve, _left, _right, make=regular, kinds=REAL, rtol=1e-9)
 for _order in (None, 0, 1, 2, 3, 0.5, -1, np.inf, -np.inf):
@@ -717,7 +774,7 @@ def test_created_constants_are_those_of_numpy(name: str, make: Callable[[Any], A
 # `slogdet`, which reach them.
 # The length of what `nonzero` returns depends on values (see test_index).
 NO_ROW_OF_THEIR_OWN = {
-    *("random_draw", "linalg", "scatter_add", "index_set", "einsum_op", "logabsdet", "sign_of_det", "nonzero")
+    *("random_draw", "linalg", "scatter_add", "index_set", "einsum_op", "logabsdet", "sign_of_det", "nonzero"),
 }
 
 

@@ -35,11 +35,11 @@ def positive_definite(n: int) -> Any:
 
 UNARY = (
     "negative abs sign square reciprocal exp expm1 sin cos tan atan sinh cosh tanh asinh erf sigmoid softplus relu "
-    "leaky_relu elu gelu gelu_tanh gelu_tanh_slope hard_tanh floor ceil round trunc asin acos atanh sqrt log log1p "
-    "log2 log10"
+    "leaky_relu elu gelu gelu_tanh gelu_tanh_slope hard_tanh floor ceil round trunc asin acos atanh sqrt cbrt log "
+    "log1p log2 log10"
 )
 BINARY = "add subtract multiply divide power maximum minimum atan2 hypot logaddexp floor_divide remainder"
-REDUCTIONS = "sum mean prod var std max min logsumexp"
+REDUCTIONS = "sum mean prod var std max min logsumexp median"
 ALONG = "cumsum cumprod softmax log_softmax sort"
 
 
@@ -85,11 +85,29 @@ def reduction_cases() -> list[Case]:
     zeros = np.array([[0.0, 2, 3], [0, 0, 1], [1, 2, 3]])
     return [
         *cases,
+        *ranked_cases(),
         ("barrier", gd.barrier, [np.ones((2, 3))]),
         ("sum_wide", lambda x: gd.sum_wide(x, scale=2.0), [normal(3, 4)]),
         ("prod with zeros", lambda x: gd.prod(x, axis=1), [zeros]),
         ("cumprod with zeros", lambda x: gd.cumprod(x, axis=1), [zeros]),
     ]
+
+
+def ranked_cases() -> list[Case]:
+    cases: list[Case] = [
+        ("topk", lambda x: gd.topk(x, 2)[0], [normal(3, 4)]),
+        ("topk axis", lambda x: gd.topk(x, 1, axis=0)[0], [normal(3, 4)]),
+        ("quantile by the fraction", lambda x, q: gd.quantile(x, q, axis=1), [normal(2, 4), np.array([0.2, 0.8])]),
+        ("percentile", lambda x: gd.percentile(x, [[10.0], [55.0]], axis=(0, 2)), [normal(2, 3, 2)]),
+    ]
+    for method in ("linear", "lower", "higher", "midpoint", "nearest"):
+        cases.append((f"quantile {method}", lambda x, m=method: gd.quantile(x, 0.3, axis=0, method=m), [normal(4, 2)]))
+    return cases
+
+
+def singular(n: int) -> Any:
+    """A matrix that elimination finds singular to the last bit."""
+    return np.outer(np.arange(1.0, n + 1), 2.0 ** np.arange(n))
 
 
 SHAPE: list[Case] = [
@@ -133,6 +151,20 @@ INDEX: list[Case] = [
     ("tril", gd.tril, [normal(3, 3)]),
     ("triu", lambda x: gd.triu(x, 1), [normal(2, 3, 3)]),
 ]
+
+
+def put_together(left: Any, values: Any, right: Any) -> Any:
+    return (left * gd.expand_dims(values, -2)) @ right
+
+
+# Of absolute values: where LAPACK changes a vector's sign, differences are of two vectors.
+DECOMPOSED: dict[str, Callable[[Any], Any]] = {
+    "svd U": lambda x: gd.abs(gd.linalg.svd(x, full_matrices=False)[0]),
+    "svd s": gd.linalg.svdvals,
+    "svd V": lambda x: gd.abs(gd.linalg.svd(x, full_matrices=False)[2]),
+    "qr Q": lambda x: gd.abs(gd.linalg.qr(x)[0]),
+    "qr R": lambda x: gd.abs(gd.linalg.qr(x)[1]),
+}
 LINALG: list[Case] = [
     ("matmul", gd.matmul, [normal(2, 3), normal(3, 4)]),
     ("matrix vector", gd.matmul, [normal(2, 3), normal(3)]),
@@ -157,13 +189,32 @@ LINALG: list[Case] = [
     ("solve", gd.linalg.solve, [positive_definite(3), normal(3)]),
     ("solve stack", gd.linalg.solve, [np.stack([positive_definite(3), positive_definite(3)]), normal(3, 2)]),
     ("det", gd.linalg.det, [positive_definite(3)]),
+    ("det of rank 1", gd.linalg.det, [singular(2)]),
+    ("det of rank 2", gd.linalg.det, [np.diag([2.0, 3.0, 0.0])[[1, 2, 0]]]),
+    ("det of zeros", gd.linalg.det, [np.zeros((3, 3))]),
+    ("det of both", gd.linalg.det, [np.stack([singular(3), positive_definite(3)])]),
+    ("det of equal singular values", gd.linalg.det, [np.eye(4)[[1, 0, 2, 3]]]),
     ("slogdet", lambda x: gd.linalg.slogdet(x)[1], [positive_definite(3)]),
+    ("pinv", gd.linalg.pinv, [normal(4, 2)]),
+    ("pinv wide", gd.linalg.pinv, [normal(2, 2, 3)]),
+    ("pinv of equal singular values", gd.linalg.pinv, [2 * np.eye(3)[:, :2]]),
+    ("matrix_power", lambda x: gd.linalg.matrix_power(x, 5), [0.4 * normal(2, 3, 3)]),
+    ("matrix_power -3", lambda x: gd.linalg.matrix_power(x, -3), [positive_definite(2)]),
     ("cholesky", gd.linalg.cholesky, [positive_definite(3)]),
     ("norm", gd.linalg.norm, [normal(2, 3)]),
     ("norm 1", lambda x: gd.linalg.norm(x, 1, axis=0), [normal(2, 3)]),
     ("norm 3", lambda x: gd.linalg.norm(x, 3, axis=1, keepdims=True), [normal(2, 3)]),
     ("eigenvalues", lambda x: gd.linalg.eigh(x)[0], [positive_definite(3)]),
     ("eigenvectors", lambda x: gd.abs(gd.linalg.eigh(x)[1]), [positive_definite(3)]),
+    *(
+        (f"{name} {shape}", lambda x, f=function: f(x), [normal(*shape)])
+        for shape in ((3, 3), (4, 2), (2, 4), (2, 3, 2))
+        for name, function in DECOMPOSED.items()
+    ),
+    ("svd put together", lambda x: put_together(*gd.linalg.svd(x)), [normal(3, 3)]),
+    ("nuclear norm", lambda x: gd.linalg.norm(x, "nuc"), [normal(3, 2)]),
+    ("spectral norm", lambda x: gd.linalg.norm(x, 2, (0, 2), keepdims=True), [normal(3, 2, 3)]),
+    ("norm of rows", lambda x: gd.linalg.norm(x, np.inf, (1, 0)), [normal(3, 2)]),
     ("astype", lambda x: x.astype("float64") * 2, [normal(2)]),
 ]
 

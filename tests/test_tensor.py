@@ -195,7 +195,7 @@ def test_numpy_and_graphdiff_build_the_same_nodes() -> None:
         np.testing.assert_array_equal(from_numpy.numpy(), direct.numpy())
 
 
-@pytest.mark.parametrize("function", [np.fft.fft, np.linalg.svd, np.median])
+@pytest.mark.parametrize("function", [np.fft.fft, np.linalg.eigvals, np.unwrap])
 def test_a_numpy_function_without_counterpart_says_so(function: Callable[[Any], Any]) -> None:
     with pytest.raises(errors.OpError, match=rf"numpy.*\b{function.__name__}\b.*np\.asarray"):
         function(gd.variable(SQUARE))

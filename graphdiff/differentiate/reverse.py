@@ -11,9 +11,9 @@ from typing import Any
 
 from graphdiff.backend import working_on
 from graphdiff.differentiate.seeds import seed_for
-from graphdiff.errors import DTypeError
+from graphdiff.errors import DTypeError, OpError
 from graphdiff.graph import collector_paused, topological_order
-from graphdiff.host import is_real_floating
+from graphdiff.host import broadcasts_to, is_real_floating
 from graphdiff.op import (
     GRAPH,
     OPS,
@@ -43,6 +43,11 @@ def below(order: Iterable[Tensor], sources: Collection[Tensor]) -> set[Tensor]:
 def fitted(F: Any, contribution: Any, operand: Any) -> Any:
     """Sum a contribution down to its operand's shape and cast it to its dtype: the one place where both happen."""
     if contribution.shape != operand.shape:
+        if not broadcasts_to(operand.shape, tuple(contribution.shape)):
+            raise OpError(
+                f"an adjoint rule returned shape {tuple(contribution.shape)} for an operand of shape {operand.shape}: "
+                "it has the operand's shape, or one that this broadcasts to"
+            )
         contribution = sum_to(F, contribution, operand.shape)
     if contribution.dtype == operand.dtype:
         return contribution

@@ -271,6 +271,7 @@ _WRITTEN: dict[str, Callable[..., Symbol]] = {
     "sqrt": lambda x: Symbol(f"√{x.inside(ATOM)[0]}", rf"\sqrt{{{x.latex}}}", POWER, x.uses),
     "abs": lambda x: Symbol(f"|{x.text}|", rf"\left|{x.latex}\right|", ATOM, x.uses),
     "sigmoid": _call("σ"),
+    "floor_divide": lambda x, y: _call("floor")(x / y),
     "maximum": _call("max"),
     "minimum": _call("min"),
     "matmul": lambda x, y: x.join(y, (" @ ", r"\,"), PRODUCT),

@@ -193,13 +193,25 @@ def composite(name: str, body: Rule, *, doc: str | None = None, **declared: Any)
 def custom(
     name: str, *, tangent: Rule | None = None, adjoint: Rule | None = None, doc: str | None = None, **declared: Any
 ) -> Any:
-    """Declare an op with both rules by hand.
+    """Declare an op with its rules by hand: where a derivative is known, and not by way of what computes the value.
 
     Parameters
     ----------
     tangent : callable
         ``tangent(F, tangents, out, *inputs, **attributes)``; tangents are None where zero.
     adjoint : callable
-        ``adjoint(F, cotangent, position, out, *inputs, **attributes)`` for the input at `position`.
+        ``adjoint(F, cotangent, position, out, *inputs, **attributes)`` for the input at `position`; None is zero.
+        Of `tangent` and `adjoint` one is enough: the other is its transpose.
+    **declared
+        ``evaluate(F, *inputs, **attributes)``, `infer` where that calls other libraries, and more: see `Op`.
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> rounded = gd.op.custom(
+    ...     "rounded_example", evaluate=lambda F, x: F.round(x), adjoint=lambda F, v, position, out, x: v
+    ... )
+    >>> gd.grad(lambda x: rounded(x) ** 2)(1.6).item()
+    4.0
     """
     return _register_general(Custom(name, tangent=tangent, adjoint=adjoint, **declared), doc)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, NoReturn
 
@@ -61,11 +62,19 @@ def explained(
     made = "; ".join(f"{operand.name or operand.describe()} was made at {operand.source}" for operand in operands)
     if isinstance(error, IndexError):
         return IndexOutsideError(f"{asked}: {error} ({made})")
-    if type(error).__name__ == "LinAlgError":  # every array library has its own
-        mend = "; add a multiple of gd.eye(n) to it where that serves" if "ingular" in str(error) else ""
-        return MatrixError(f"{asked}: {error}{mend} ({made})")
+    if _is_of_matrix(error):
+        return MatrixError(f"{asked}: {_with_mend(error)} ({made})")
     kind = DTypeError if isinstance(error, TypeError) else ShapeError
     return kind(f"{asked}: {error} ({made})")
+
+
+def _is_of_matrix(error: Exception) -> bool:
+    return type(error).__name__ == "LinAlgError"  # every array library has its own
+
+
+def _with_mend(error: Exception) -> str:
+    mend = "; add a multiple of gd.eye(n) to it where that serves" if "ingular" in str(error) else ""
+    return f"{error}{mend}"
 
 
 class Op:
@@ -199,6 +208,11 @@ class Op:
             for watch in WATCHES and open_watches():
                 watch.before(self, operands)
             value = self.kernel(backend)(*[operand._value for operand in operands], **attributes)
+            if value.__class__ is tuple:
+                raise OpError(
+                    f"op {self.name!r} evaluates to a tuple of {len(value)}; an op has one value. Stack or concatenate "
+                    "them, and take them apart outside, or declare an op for each"
+                )
         except GraphDiffError:
             raise
         except ARRAY_ERRORS as error:
@@ -214,12 +228,25 @@ class Op:
     def infer(self, operands: Sequence[Tensor], attributes: dict[str, Any]) -> tuple[host.Shape, host.DType]:
         """Return the shape and dtype of the output from those of the operands."""
         if self.infer_rule is None:
-            raise OpError(
-                f"op {self.name!r} declares no shape rule, which pure graphs (in compile and vmap) need: "
-                "declare it with infer=lambda *operands: (shape, dtype)"
-            )
+            return self._evaluated_signature(operands, attributes)
         shape, dtype = self.infer_rule(*operands, **attributes)
         return tuple(shape), dtype
+
+    def _evaluated_signature(
+        self, operands: Sequence[Tensor], attributes: dict[str, Any]
+    ) -> tuple[host.Shape, host.DType]:
+        """Return the shape and dtype of what the evaluation builds as graph, where it can."""
+        made = None
+        if self.evaluate is not None:
+            stand_ins = [Tensor(None, (), NO_ATTRIBUTES, None, o.backend, True, (o.shape, o.dtype)) for o in operands]
+            with contextlib.suppress(AttributeError, TypeError, ValueError):
+                made = self.evaluate(GRAPH, *stand_ins, **attributes)
+        if not isinstance(made, Tensor):
+            raise OpError(
+                f"op {self.name!r} declares no shape rule, which pure graphs (in compile and vmap) need where the "
+                "evaluation is not written in functions of F: declare it with infer=lambda *operands: (shape, dtype)"
+            )
+        return made.shape, made.dtype
 
     def may_be_written(self, operands: Sequence[Tensor]) -> bool:
         """Whether there is an evaluation that is not known to be none of `written`."""
@@ -390,9 +417,11 @@ class Composite(Op):
 
 
 class Custom(Op):
-    """An op with both rules given by hand."""
+    """An op with rules given by hand. Of two that are each other's transpose one is enough."""
 
     kind = "custom"
+    tangent_by_adjoint: Rule
+    adjoint_by_tangent: Rule
 
     def __init__(self, name: str, *, tangent: Rule | None, adjoint: Rule | None, **declared: Any) -> None:
         super().__init__(name, **declared)
@@ -400,16 +429,33 @@ class Custom(Op):
         self.adjoint_rule = adjoint
 
     def adjoint(self, F: Any, cotangent: Any, position: int, out: Any, inputs: Any, attributes: Any) -> Any:
-        if self.adjoint_rule is None:
+        if self.adjoint_rule is None and self.tangent_rule is None:
             self._raise_undefined("adjoint")
-        return self.adjoint_rule(F, cotangent, position, out, *inputs, **attributes)
+        try:
+            if self.adjoint_rule is None:
+                return self.adjoint_by_tangent(F, cotangent, position, out, inputs, attributes)
+            return self.adjoint_rule(F, cotangent, position, out, *inputs, **attributes)
+        except ValueError as error:
+            self._raise_of_matrix(error)
+            raise
 
     def tangent(self, F: Any, tangents: Sequence[Any], out: Any, inputs: Any, attributes: Any) -> Any:
         if all(tangent is None for tangent in tangents):
             return None
-        if self.tangent_rule is None:
+        if self.tangent_rule is None and self.adjoint_rule is None:
             self._raise_undefined("tangent")
-        return self.tangent_rule(F, tangents, out, *inputs, **attributes)
+        try:
+            if self.tangent_rule is None:
+                return self.tangent_by_adjoint(F, tangents, out, inputs, attributes)
+            return self.tangent_rule(F, tangents, out, *inputs, **attributes)
+        except ValueError as error:
+            self._raise_of_matrix(error)
+            raise
+
+    def _raise_of_matrix(self, error: ValueError) -> None:
+        """Say of an array library's error about a matrix which derivative met it."""
+        if _is_of_matrix(error):
+            raise MatrixError(f"derivative of {self.name}: {_with_mend(error)}") from error
 
 
 def _op_named(name: str) -> Op:

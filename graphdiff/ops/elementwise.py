@@ -45,6 +45,22 @@ square = elementwise(
     "square", lambda F, out, x: 2 * x, dtype="number", symbol="²", work="multiplication", doc="Return x²."
 )
 sqrt = transcendental("sqrt", lambda F, out, x: 0.5 / out, symbol="√", doc="Square root.")
+
+
+def _as_float(F: Any, x: Any) -> Any:
+    return x if host.is_real_floating(host.dtype(x.dtype)) else F.astype(x, F.float64)
+
+
+def _cbrt(F: Any, x: Any) -> Any:
+    x = _as_float(F, x)
+    rough = F.sign(x) * F.abs(x) ** (1 / 3)
+    ordinary = F.isfinite(rough) & (rough != 0)
+    safe = F.where(ordinary, rough, F.ones_like(rough))
+    # A step of Newton's: the power's error grows with the logarithm of x.
+    return F.where(ordinary, safe - (safe - x / (safe * safe)) / 3, rough)
+
+
+cbrt = transcendental("cbrt", lambda F, out, x: 1 / (3 * out * out), evaluate=_cbrt, doc="Cube root.")
 reciprocal = elementwise(
     "reciprocal",
     lambda F, out, x: -out * out,
@@ -120,8 +136,7 @@ def _ratio(x: Any, coefficients: tuple[tuple[float, ...], tuple[float, ...]]) ->
 
 
 def _erf(F: Any, x: Any) -> Any:
-    if not host.is_real_floating(host.dtype(x.dtype)):
-        x = F.astype(x, F.float64)
+    x = _as_float(F, x)
     size = F.abs(x)
     near = F.where(size <= 0.5, x, F.zeros_like(x))
     # Beyond 6, erf is 1 to the last bit; the bound keeps the polynomials finite.
@@ -365,7 +380,8 @@ floor_divide = elementwise(
 remainder = elementwise(
     "remainder",
     1,
-    lambda F, out, x, y: -F.floor(x / y),
+    # Not floor(x / y), which rounds: 1 % 0.1 is 1 - 9 · 0.1.
+    lambda F, out, x, y: -F.floor_divide(x, y),
     dtype="number",
     symbol="%",
     work="multiplication",

@@ -443,28 +443,3 @@ def _matrix(x: Any, name: str) -> Tensor:
     if x.ndim < 2:
         raise ShapeError(f"{name} takes a matrix, not {x.describe()}")
     return x
-
-
-# Sorting -----------------------------------------------------------------------------------------------------
-
-_argsort: Any = linear(
-    "argsort",
-    evaluate=lambda F, x, *, axis: F.astype(F.array_namespace.argsort(x, axis=axis, stable=True), F.int64),
-    infer=lambda x, *, axis: (x.shape, host.int64),
-    batch=lambda F, operands, flags, size, *, axis: _argsort(operands[0], axis=axis + 1),
-    work="move",
-)
-
-
-@function()
-def argsort(x: Any, /, axis: int = -1) -> Tensor:
-    """Return the indices that sort x along an axis; equal elements keep their order."""
-    x = as_tensor(x)
-    return _argsort(x, axis=_axis(x, axis, "argsort"))
-
-
-@function()
-def sort(x: Any, /, axis: int = -1) -> Tensor:
-    """Sort x along an axis."""
-    x = as_tensor(x)
-    return take_along_axis(x, argsort(x, axis), axis)

@@ -1,4 +1,4 @@
-"""Linear algebra over the last two axes.
+"""Linear algebra over the last two axes: inverses, determinants, powers and norms.
 
 Derivatives of matrix functions: M. B. Giles, Collected matrix derivative results for forward and reverse mode
 algorithmic differentiation, in Advances in Automatic Differentiation (2008).
@@ -14,42 +14,20 @@ from typing import Any
 from graphdiff import host
 from graphdiff.errors import OpError, ShapeError
 from graphdiff.op import FUNCTIONS, as_tensor, custom, function, sum_to
+from graphdiff.ops.decompositions import svdvals
+from graphdiff.ops.matrices import CUBIC, over_stacks, rectangular, same, scaled_columns, square
 from graphdiff.ops.products import turned
-from graphdiff.ops.shape import _axis, expand_dims, reshape
+from graphdiff.ops.shape import _axis, expand_dims, moveaxis, reshape
 from graphdiff.tensor import Tensor
-
-
-def _square(x: Tensor, name: str) -> Tensor:
-    x = as_tensor(x)
-    if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
-        raise ShapeError(f"{name} takes square matrices, not {x.describe()}")
-    return x if x.dtype.kind == "f" else x.astype("float64")  # type: ignore[no-any-return]
-
-
-def _over_stacks(name: str) -> Any:
-    """Batch by the leading axes, over which the op works anyway."""
-
-    def batch(F: Any, operands: Any, flags: Any, size: int, **attributes: Any) -> Any:
-        return FUNCTIONS[name](*operands, **attributes)
-
-    return batch
-
-
-def _same(x: Tensor) -> tuple[host.Shape, host.DType]:
-    return x.shape, x.dtype
-
-
-# NumPy's functions around LAPACK check and convert for as long as eight calls take.
-_cubic: dict[str, Any] = {"flops": lambda out, x, *rest: 2 * x.size * x.shape[-1], "calls": 8}
 
 _inv: Any = custom(
     "inv",
     tangent=lambda F, tangents, out, x: -F.matmul(F.matmul(out, tangents[0]), out),
     adjoint=lambda F, cotangent, position, out, x: -F.matmul(F.matmul(turned(F, out), cotangent), turned(F, out)),
     evaluate=lambda F, x: F.linalg.inv(x),
-    infer=_same,
-    batch=_over_stacks("inv"),
-    **_cubic,
+    infer=same,
+    batch=over_stacks("inv"),
+    **CUBIC,
 )
 
 
@@ -95,16 +73,12 @@ _solve: Any = custom(
     evaluate=_solve_evaluate,
     infer=_solve_infer,
     batch=_solve_batch,
-    **_cubic,
+    **CUBIC,
 )
 
 
 def _scalars_for(x: Any) -> host.Shape:
     return tuple(x.shape[:-2])
-
-
-def _det_slope(F: Any, out: Any, x: Any) -> Any:
-    return F.expand_dims(F.expand_dims(out, axis=-1), axis=-1) * turned(F, F.inv(x))
 
 
 def _against(F: Any, tangent: Any, slope: Any) -> Any:
@@ -115,14 +89,125 @@ def _along(F: Any, cotangent: Any, slope: Any) -> Any:
     return F.expand_dims(F.expand_dims(cotangent, axis=-1), axis=-1) * slope
 
 
+# Pseudo-inverse ----------------------------------------------------------------------------------------------------
+
+
+def _pinv_evaluate(F: Any, x: Any, *, rtol: float) -> Any:
+    left, values, right = F.linalg.svd(x, full_matrices=False)
+    if not values.shape[-1]:
+        return turned(F, x)
+    kept = values > rtol * F.max(values, axis=(len(values.shape) - 1,), keepdims=True)
+    inverse = F.where(kept, 1 / F.where(kept, values, F.ones_like(values)), F.zeros_like(values))
+    return F.matmul(scaled_columns(F, turned(F, right), inverse), turned(F, left))
+
+
+def _pinv_tangent(F: Any, tangents: Any, out: Any, x: Any, *, rtol: float) -> Any:
+    moved, turned_out, turned_tangent = tangents[0], turned(F, out), turned(F, tangents[0])
+    change = -F.matmul(F.matmul(out, moved), out)
+    across = F.matmul(F.matmul(out, turned_out), turned_tangent)
+    change = change + across - F.matmul(F.matmul(across, x), out)
+    along = F.matmul(turned_tangent, F.matmul(turned_out, out))
+    return change + along - F.matmul(out, F.matmul(x, along))
+
+
+def _pinv_adjoint(F: Any, cotangent: Any, position: int, out: Any, x: Any, *, rtol: float) -> Any:
+    turned_out, turned_bar = turned(F, out), turned(F, cotangent)
+    change = -F.matmul(F.matmul(turned_out, cotangent), turned_out)
+    across = F.matmul(turned_bar, F.matmul(out, turned_out))
+    change = change + across - F.matmul(x, F.matmul(out, across))
+    along = F.matmul(F.matmul(turned_out, out), turned_bar)
+    return change + along - F.matmul(F.matmul(along, out), x)
+
+
+_pinv: Any = custom(
+    "pinv",
+    tangent=_pinv_tangent,
+    adjoint=_pinv_adjoint,
+    evaluate=_pinv_evaluate,
+    infer=lambda x, *, rtol: ((*x.shape[:-2], x.shape[-1], x.shape[-2]), x.dtype),
+    batch=lambda F, operands, flags, size, *, rtol: _pinv(*operands, rtol=rtol),
+    **CUBIC,
+)
+
+
+# Determinants, and their cofactors: det(x) x⁻ᵀ where there is an inverse -----------------------------------------
+
+
+def _products_before(F: Any, values: Any) -> Any:
+    return F.cumprod(F.concat((F.ones_like(values[..., :1]), values[..., :-1]), axis=-1), axis=-1)
+
+
+def _products_of_others(F: Any, values: Any) -> Any:
+    """Return, for each pair of places, the product of the values at all others; on the diagonal, at all but one."""
+    steps = F.arange(values.shape[-1])
+    row = F.expand_dims(values, axis=-2)
+    beyond = F.where(F.expand_dims(steps, axis=-2) > F.expand_dims(steps, axis=-1), row, F.ones_like(row))
+    before, last = _products_before(F, values), len(values.shape) - 1
+    after = F.flip(_products_before(F, F.flip(values, axis=last)), axis=last)
+    pairs = F.triu(F.expand_dims(before, axis=-1) * _products_before(F, beyond) * F.expand_dims(after, axis=-2), k=1)
+    return pairs + turned(F, pairs) + scaled_columns(F, F.eye(values.shape[-1], dtype=values.dtype), before * after)
+
+
+def _by_singular_values(F: Any, x: Any) -> tuple[Any, Any, Any]:
+    """Return U, V and the products of the other singular values, signed, so that the cofactors are U diag(·) Vᵀ."""
+    left, values, right = F.linalg.svd(x, full_matrices=False)
+    sign = F.det(left) * F.det(right)
+    return left, turned(F, right), _along(F, sign, _products_of_others(F, values))
+
+
+def _diagonal_of(F: Any, x: Any) -> Any:
+    return F.sum(x * F.eye(x.shape[-1], dtype=x.dtype), axis=len(x.shape) - 1)
+
+
+def _cofactor_evaluate(F: Any, x: Any) -> Any:
+    namespace = F.array_namespace
+    det = namespace.linalg.det(x)
+    singular = namespace.broadcast_to((det == 0)[..., None, None], x.shape)
+    identity = namespace.eye(x.shape[-1], dtype=x.dtype)
+    regular = det[..., None, None] * turned(F, namespace.linalg.inv(namespace.where(singular, identity, x)))
+    if not namespace.any(singular):
+        return regular
+    left, right, others = _by_singular_values(F, namespace.where(singular, x, identity))
+    cofactors = F.matmul(scaled_columns(F, left, _diagonal_of(F, others)), turned(F, right))
+    return namespace.where(singular, cofactors, regular)
+
+
+def _cofactor_change(F: Any, vector: Any, out: Any, x: Any) -> Any:
+    """Multiply by the derivative of the cofactors, which is the determinant's second and symmetric."""
+    singular = F.expand_dims(F.expand_dims(F.det(x) == 0, axis=-1), axis=-1)
+    identity = F.eye(x.shape[-1], dtype=x.dtype)
+    inverse = turned(F, F.inv(F.where(singular, identity, x)))
+    regular = _along(F, _against(F, vector, out), inverse) - F.matmul(F.matmul(inverse, turned(F, vector)), out)
+    if not F.is_graph and not F.any(singular):
+        return regular
+    # In the frame of the singular vectors the matrix is diagonal, and two factors of each product are missing.
+    left, right, others = _by_singular_values(F, F.where(singular, x, identity))
+    inner = F.matmul(F.matmul(turned(F, left), vector), right)
+    apart = others * (1 - identity)
+    trace = F.sum(apart * F.expand_dims(_diagonal_of(F, inner), axis=-2), axis=len(x.shape) - 1)
+    changed = scaled_columns(F, identity, trace) - apart * turned(F, inner)
+    return F.where(singular, F.matmul(F.matmul(left, changed), turned(F, right)), regular)
+
+
+_cofactor: Any = custom(
+    "cofactor",
+    tangent=lambda F, tangents, out, x: _cofactor_change(F, tangents[0], out, x),
+    adjoint=lambda F, cotangent, position, out, x: _cofactor_change(F, cotangent, out, x),
+    evaluate=_cofactor_evaluate,
+    infer=same,
+    batch=over_stacks("cofactor"),
+    doc="The cofactors of square matrices, singular ones too: the gradient of the determinant.",
+    **CUBIC,
+)
+
 _det: Any = custom(
     "det",
-    tangent=lambda F, tangents, out, x: _against(F, tangents[0], _det_slope(F, out, x)),
-    adjoint=lambda F, cotangent, position, out, x: _along(F, cotangent, _det_slope(F, out, x)),
+    tangent=lambda F, tangents, out, x: _against(F, tangents[0], F.cofactor(x)),
+    adjoint=lambda F, cotangent, position, out, x: _along(F, cotangent, F.cofactor(x)),
     evaluate=lambda F, x: F.linalg.det(x),
     infer=lambda x: (_scalars_for(x), x.dtype),
-    batch=_over_stacks("det"),
-    **_cubic,
+    batch=over_stacks("det"),
+    **CUBIC,
 )
 
 _logabsdet: Any = custom(
@@ -131,8 +216,8 @@ _logabsdet: Any = custom(
     adjoint=lambda F, cotangent, position, out, x: _along(F, cotangent, turned(F, F.inv(x))),
     evaluate=lambda F, x: F.linalg.slogdet(x)[1],
     infer=lambda x: (_scalars_for(x), x.dtype),
-    batch=_over_stacks("logabsdet"),
-    **_cubic,
+    batch=over_stacks("logabsdet"),
+    **CUBIC,
 )
 
 _sign_of_det: Any = custom(
@@ -141,100 +226,21 @@ _sign_of_det: Any = custom(
     adjoint=lambda F, cotangent, position, out, x: None,
     evaluate=lambda F, x: F.linalg.slogdet(x)[0],
     infer=lambda x: (_scalars_for(x), x.dtype),
-    batch=_over_stacks("sign_of_det"),
-    **_cubic,
-)
-
-
-def _half_lower(F: Any, x: Any) -> Any:
-    """Return the lower triangle with the diagonal halved: Giles's Φ."""
-    return 0.5 * (F.tril(x, k=0) + F.tril(x, k=-1))
-
-
-def _cholesky_tangent(F: Any, tangents: Any, out: Any, x: Any) -> Any:
-    lower = 0.5 * (tangents[0] + turned(F, tangents[0]))
-    inner = F.solve(out, turned(F, F.solve(out, lower)))
-    return F.matmul(out, _half_lower(F, inner))
-
-
-def _cholesky_adjoint(F: Any, cotangent: Any, position: int, out: Any, x: Any) -> Any:
-    inner = _half_lower(F, F.matmul(turned(F, out), cotangent))
-    upper = turned(F, out)
-    # L⁻ᵀ P L⁻¹ by two solves: the second on the transposed problem.
-    once = F.solve(upper, inner)
-    twice = turned(F, F.solve(upper, turned(F, once)))
-    return 0.5 * (twice + turned(F, twice))
-
-
-_cholesky: Any = custom(
-    "cholesky",
-    tangent=_cholesky_tangent,
-    adjoint=_cholesky_adjoint,
-    evaluate=lambda F, x: F.linalg.cholesky(0.5 * (x + turned(F, x))),
-    infer=_same,
-    batch=_over_stacks("cholesky"),
-    **_cubic,
-)
-
-
-def _eigh_parts(F: Any, packed: Any) -> tuple[Any, Any]:
-    """Return (eigenvalues, eigenvectors) of what the op returns: the values as a row above the matrix of vectors."""
-    return packed[..., 0, :], packed[..., 1:, :]
-
-
-def _eigh_gaps(F: Any, values: Any) -> Any:
-    """Return 1 / (w_j - w_i), and 0 where they are equal: there the eigenvectors' derivative is not defined."""
-    gaps = F.expand_dims(values, axis=-2) - F.expand_dims(values, axis=-1)
-    safe = F.where(gaps == 0, F.ones_like(gaps), gaps)
-    return F.where(gaps == 0, F.zeros_like(gaps), 1 / safe)
-
-
-def _eigh_tangent(F: Any, tangents: Any, out: Any, x: Any) -> Any:
-    values, vectors = _eigh_parts(F, out)
-    moved = 0.5 * (tangents[0] + turned(F, tangents[0]))
-    rotated = F.matmul(F.matmul(turned(F, vectors), moved), vectors)
-    identity = F.eye(x.shape[-1], dtype=x.dtype)
-    values_dot = F.sum(rotated * identity, axis=len(x.shape) - 1)
-    vectors_dot = F.matmul(vectors, _eigh_gaps(F, values) * rotated)
-    return F.concat((F.expand_dims(values_dot, axis=-2), vectors_dot), axis=-2)
-
-
-def _eigh_adjoint(F: Any, cotangent: Any, position: int, out: Any, x: Any) -> Any:
-    values, vectors = _eigh_parts(F, out)
-    values_bar, vectors_bar = _eigh_parts(F, cotangent)
-    identity = F.eye(x.shape[-1], dtype=x.dtype)
-    inner = F.expand_dims(values_bar, axis=-2) * identity
-    inner = inner + _eigh_gaps(F, values) * F.matmul(turned(F, vectors), vectors_bar)
-    full = F.matmul(F.matmul(vectors, inner), turned(F, vectors))
-    return 0.5 * (full + turned(F, full))
-
-
-def _eigh_evaluate(F: Any, x: Any) -> Any:
-    values, vectors = F.linalg.eigh(0.5 * (x + turned(F, x)))
-    return F.concat((F.expand_dims(values, axis=-2), vectors), axis=-2)
-
-
-_eigh: Any = custom(
-    "eigh",
-    tangent=_eigh_tangent,
-    adjoint=_eigh_adjoint,
-    evaluate=_eigh_evaluate,
-    infer=lambda x: ((*x.shape[:-2], x.shape[-2] + 1, x.shape[-1]), x.dtype),
-    batch=lambda F, operands, flags, size: _eigh(*operands),
-    **_cubic,
+    batch=over_stacks("sign_of_det"),
+    **CUBIC,
 )
 
 
 @function()
 def inv(x: Any, /) -> Tensor:
     """Inverse of square matrices."""
-    return _inv(_square(x, "inv"))
+    return _inv(square(x, "inv"))
 
 
 @function()
 def solve(a: Any, b: Any, /) -> Tensor:
     """Solve a @ x = b; b is a vector (1-d) or matrices."""
-    a, b = _square(a, "solve"), as_tensor(b)
+    a, b = square(a, "solve"), as_tensor(b)
     column = b.ndim == 1
     right = expand_dims(b, -1) if column else b
     if not b.ndim or right.shape[-2] != a.shape[-1]:
@@ -245,31 +251,72 @@ def solve(a: Any, b: Any, /) -> Tensor:
 
 @function()
 def det(x: Any, /) -> Tensor:
-    """Determinant of square matrices."""
-    return _det(_square(x, "det"))
+    """Determinant of square matrices; its derivative, the cofactors, is right where it is 0 too.
+
+    So is the second. Of the third where the determinant is 0, that is true if the singular values differ.
+    """
+    return _det(square(x, "det"))
 
 
 @function()
 def slogdet(x: Any, /) -> tuple[Tensor, Tensor]:
     """Sign and logarithm of the absolute value of the determinant."""
-    x = _square(x, "slogdet")
+    x = square(x, "slogdet")
     return _sign_of_det(x), _logabsdet(x)
 
 
 @function()
-def cholesky(x: Any, /) -> Tensor:
-    """Lower triangular L with L @ Lᵀ = x, for symmetric positive definite x; only its symmetric part is used."""
-    return _cholesky(_square(x, "cholesky"))
+def pinv(x: Any, /, rcond: float | None = None, *, rtol: float | None = None) -> Tensor:
+    """Pseudo-inverse of matrices (Moore and Penrose), by their singular values.
+
+    Its derivative (Golub and Pereyra, 1973) is that along which the rank stays what it is.
+
+    Parameters
+    ----------
+    x : Tensor or array-like
+        Matrices of shape (…, m, n).
+    rcond, rtol : float, optional
+        Two names of one number: singular values up to this times the largest count as 0. By default, as in the array
+        API standard, the greater of m and n times the distance of 1 to the next number.
+
+    Returns
+    -------
+    Tensor
+        Of shape (…, n, m).
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> gd.linalg.pinv(gd.constant([[2.0, 0.0], [0.0, 0.0]])).tolist()
+    [[0.5, 0.0], [0.0, 0.0]]
+    """
+    x = rectangular(x, "pinv")
+    if rcond is not None and rtol is not None:
+        raise OpError("pinv: rcond and rtol are two names of one number; give one of them")
+    given = rtol if rcond is None else rcond
+    return _pinv(x, rtol=max(x.shape[-2:]) * host.epsilon(x.dtype) if given is None else float(given))
 
 
 @function()
-def eigh(x: Any, /) -> tuple[Tensor, Tensor]:
-    """Eigenvalues, ascending, and eigenvectors (columns) of symmetric matrices; only the symmetric part is used.
-
-    The derivative of eigenvectors of equal eigenvalues is not defined; it is taken as 0.
-    """
-    packed = _eigh(_square(x, "eigh"))
-    return packed[..., 0, :], packed[..., 1:, :]
+def matrix_power(x: Any, n: int, /) -> Tensor:
+    """Square matrices multiplied n times with each other; the inverse, -n times, where n is negative."""
+    x = as_tensor(x)
+    if not host.is_integer(n):
+        raise OpError(f"matrix_power takes a whole number of factors, not {n!r}; powers of other kinds need gd.eigh")
+    floating = square(x, "matrix_power")
+    if n < 0:
+        x, n = inv(floating), -n
+    found = None
+    while n:
+        if n % 2:
+            found = x if found is None else FUNCTIONS["matmul"](found, x)
+        n //= 2
+        if n:
+            x = FUNCTIONS["matmul"](x, x)
+    if found is None:
+        identity = FUNCTIONS["eye"](x.shape[-1], dtype=x.dtype)
+        return FUNCTIONS["broadcast_to"](identity, x.shape)  # type: ignore[no-any-return]
+    return found
 
 
 def _norm_evaluate(F: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool = False) -> Any:
@@ -311,14 +358,27 @@ _norm: Any = custom(
 )
 
 
+def _matrix_norm(x: Tensor, ord: Any) -> Tensor:
+    """Return a norm over the last two axes: of sums along rows or columns, or of singular values."""
+    if ord in (2, -2, "nuc"):
+        sizes = svdvals(x)
+    elif ord in (1, -1, host.inf, -host.inf):
+        sizes = FUNCTIONS["sum"](FUNCTIONS["abs"](x), axis=-2 if ord in (1, -1) else -1)
+    else:
+        raise ShapeError(f'norm: of matrices the orders are 1, 2, inf, their negatives, "fro" and "nuc", not {ord!r}')
+    reduction = "sum" if ord == "nuc" else "max" if ord > 0 else "min"
+    return FUNCTIONS[reduction](sizes, axis=-1)  # type: ignore[no-any-return]
+
+
 @function()
 def norm(x: Any, /, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Tensor:
     """Vector norm over axes (all by default): Euclidean, or of order 1, inf, -inf or p. Its derivative at 0 is 0.
 
-    Over two axes, `ord` "fro" or None is the Frobenius norm. Order 0 counts the elements that are not 0.
+    Over two axes, `ord` "fro" or None is the Frobenius norm, 2 the greatest singular value, -2 the least, "nuc" their
+    sum, and 1 and inf the greatest sum of sizes in a column and in a row. Order 0 counts the elements that are not 0.
     """
-    if ord is not None and ord != "fro" and (not isinstance(ord, Real) or math.isnan(ord)):
-        raise OpError(f'norm: an order is a number, "fro" or None, not {ord!r}')
+    if ord is not None and ord not in ("fro", "nuc") and (not isinstance(ord, Real) or math.isnan(ord)):
+        raise OpError(f'norm: an order is a number, "fro", "nuc" or None, not {ord!r}')
     x = as_tensor(x)
     x = x if x.dtype.kind == "f" else x.astype("float64")
     axes = (
@@ -328,6 +388,12 @@ def norm(x: Any, /, ord: Any = None, axis: Any = None, keepdims: bool = False) -
     )
     if ord in (None, 2, "fro") and not (ord == 2 and len(axes) == 2):
         return _norm(x, axis=axes, keepdims=bool(keepdims))
+    if len(axes) == 2:
+        found = _matrix_norm(moveaxis(x, axes, (-2, -1)), ord)
+        kept = tuple(1 if place in axes else length for place, length in enumerate(x.shape))
+        return reshape(found, kept) if keepdims else found
+    if ord == "nuc":
+        raise ShapeError(f"norm: the order 'nuc' is of matrices; give two axes of {x.describe()}")
     if len(axes) != 1 and not (axis is None and x.ndim == 1):
         raise ShapeError(f"norm: order {ord!r} is for vectors; give one axis of {x.describe()}")
     size = FUNCTIONS["abs"](x)
@@ -346,13 +412,19 @@ _NAMES = (
     "det",
     "diagonal",
     "eigh",
+    "eigvalsh",
     "inv",
     "matmul",
+    "matrix_power",
     "matrix_transpose",
     "norm",
     "outer",
+    "pinv",
+    "qr",
     "slogdet",
     "solve",
+    "svd",
+    "svdvals",
     "tensordot",
     "trace",
     "vecdot",
