@@ -8,7 +8,7 @@ from typing import Any
 
 from graphdiff import host
 from graphdiff.structure import flatten
-from graphdiff.tensor import DEPARTURES, Tensor
+from graphdiff.tensor import DEPARTURES, Departures, Tensor
 
 __all__ = ["called_attentively"]
 
@@ -35,14 +35,13 @@ def called_attentively(
     titles : callable
         Returns how a warning speaks of them.
     """
-    departed: list[tuple[Tensor, str, int]] = []
-    DEPARTURES.append(departed)
+    departures = Departures()
+    DEPARTURES.append(departures)
     try:
         result = function(*arguments, **options)
     finally:
-        # By identity, since lists of the same contents are equal; mostly it is the last.
-        place = -1 if DEPARTURES[-1] is departed else next(i for i, each in enumerate(DEPARTURES) if each is departed)
-        del DEPARTURES[place]
+        DEPARTURES.remove(departures)
+    departed = departures.noted
     if departed:
         reached = _smoothly_below(part for part in flatten(result)[0] if isinstance(part, Tensor))
         for leaf, title in zip(leaves, titles(), strict=True):

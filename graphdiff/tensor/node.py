@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from graphdiff import host
 from graphdiff.backend import Backend, get_backend
 from graphdiff.errors import DTypeError, ImmutableError, NoValueError, ShapeError
-from graphdiff.tensor.recording import DEPARTURES, NO_ATTRIBUTES, OPEN_SCOPES, SCOPE, current_trace, next_serial
+from graphdiff.tensor.recording import (
+    DEPARTURES,
+    NO_ATTRIBUTES,
+    OPEN_SCOPES,
+    SCOPE,
+    current_trace,
+    get_thread,
+    next_serial,
+)
 
 if TYPE_CHECKING:
     from types import CodeType
@@ -24,8 +32,9 @@ def note_departure(tensor: Tensor) -> None:
         frame = sys._getframe(2)
         while frame.f_globals.get("__name__", "").partition(".")[0] in ("graphdiff", "numpy") and frame.f_back:
             frame = frame.f_back
-        for departed in DEPARTURES:
-            departed.append((tensor, frame.f_code.co_filename, frame.f_lineno))
+        for departures in DEPARTURES:
+            if departures.thread == get_thread():
+                departures.noted.append((tensor, frame.f_code.co_filename, frame.f_lineno))
 
 
 class Tensor:

@@ -27,8 +27,8 @@ TRACES: list[Any] = []
 """The functions being traced by `graphdiff.compile`, of all threads, innermost last: see `current_trace`."""
 WATCHES: list[Any] = []
 """The watches of `graphdiff.watch` that are open, of all threads: see `open_watches`."""
-DEPARTURES: list[list[tuple[Any, str, int]]] = []
-"""Lists that take up which recorded tensors' values are read as plain numbers or arrays, and on which line."""
+DEPARTURES: list[Departures] = []
+"""What takes up, in any thread, which recorded tensors' values are read as plain numbers or arrays."""
 MOVES = [0]
 """Counts how often arrays of pinned variables were moved; plans that hold on to them look here."""
 
@@ -62,6 +62,16 @@ def open_watches() -> list[Any]:
     """Return the watches that this thread has opened."""
     here = get_thread()
     return [watch for watch in WATCHES if watch.thread == here]
+
+
+class Departures:
+    """Takes up which recorded tensors' values this thread reads as plain numbers or arrays, and on which line."""
+
+    __slots__ = ("noted", "thread")
+
+    def __init__(self) -> None:
+        self.noted: list[tuple[Any, str, int]] = []
+        self.thread = get_thread()
 
 
 class untraced:
