@@ -95,7 +95,7 @@ def on_an_emulated_gpu(gpu: Any, monkeypatch: Any, tmp_path: Path) -> Path:
     small = [case for case in gpu.CASES if case.config.name == "B"]
     monkeypatch.setattr(gpu, "CASES", small)
     monkeypatch.setattr(sys, "argv", ["gpu", "--out", str(tmp_path), "--skip-tests"])
-    monkeypatch.setattr(backend, "_current", [None])
+    monkeypatch.setattr(backend._CHOSEN, "backend", None)
     return tmp_path
 
 

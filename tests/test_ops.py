@@ -157,6 +157,12 @@ def put_together(left: Any, values: Any, right: Any) -> Any:
     return (left * gd.expand_dims(values, -2)) @ right
 
 
+def spread(*shape: int) -> Any:
+    """Matrices whose singular values are 1, 2, 3, …: differences tell little where they are nearly equal."""
+    left, values, right = np.linalg.svd(normal(*shape), full_matrices=False)
+    return (left * np.arange(values.shape[-1], 0, -1)) @ right
+
+
 # Of absolute values: where LAPACK changes a vector's sign, differences are of two vectors.
 DECOMPOSED: dict[str, Callable[[Any], Any]] = {
     "svd U": lambda x: gd.abs(gd.linalg.svd(x, full_matrices=False)[0]),
@@ -207,12 +213,12 @@ LINALG: list[Case] = [
     ("eigenvalues", lambda x: gd.linalg.eigh(x)[0], [positive_definite(3)]),
     ("eigenvectors", lambda x: gd.abs(gd.linalg.eigh(x)[1]), [positive_definite(3)]),
     *(
-        (f"{name} {shape}", lambda x, f=function: f(x), [normal(*shape)])
+        (f"{name} {shape}", lambda x, f=function: f(x), [spread(*shape)])
         for shape in ((3, 3), (4, 2), (2, 4), (2, 3, 2))
         for name, function in DECOMPOSED.items()
     ),
-    ("svd put together", lambda x: put_together(*gd.linalg.svd(x)), [normal(3, 3)]),
-    ("nuclear norm", lambda x: gd.linalg.norm(x, "nuc"), [normal(3, 2)]),
+    ("svd put together", lambda x: put_together(*gd.linalg.svd(x)), [spread(3, 3)]),
+    ("nuclear norm", lambda x: gd.linalg.norm(x, "nuc"), [spread(3, 2)]),
     ("spectral norm", lambda x: gd.linalg.norm(x, 2, (0, 2), keepdims=True), [normal(3, 2, 3)]),
     ("norm of rows", lambda x: gd.linalg.norm(x, np.inf, (1, 0)), [normal(3, 2)]),
     ("astype", lambda x: x.astype("float64") * 2, [normal(2)]),
