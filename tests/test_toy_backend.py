@@ -46,3 +46,11 @@ def test_case_on_the_toy_backend(case: Any) -> None:
                 assert mine.backend is STRICT
                 np.testing.assert_allclose(mine.numpy(), theirs.numpy(), rtol=1e-9, atol=1e-10)
     assert value.backend is STRICT
+
+
+def test_a_compiled_function_without_arguments_looks_at_the_chosen_backend() -> None:
+    made = gd.compile(lambda: gd.ones(3) * 2)
+    for backend in ("numpy", STRICT, "numpy"):
+        with gd.use_backend(backend) as chosen:
+            for _ in range(3):
+                assert made().backend is chosen

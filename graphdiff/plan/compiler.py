@@ -333,7 +333,8 @@ def _argument_names(function: Callable[..., Any], placeholders: list[Tensor], en
 def _guarded(plan: Plan, arrays: list[Any], lock: Lock, switched: bool) -> Callable[..., Any]:
     """Return the plan behind a check of class, shape and dtype written out for these arguments.
 
-    If the function reads switches, none of any function's may have been changed since.
+    If the function reads switches, none of any function's may have been changed since. Without arguments the backend must
+    still be the chosen one.
 
     The check is generated because a loop over the arguments would take longer than a small network's layer.
     """
@@ -348,6 +349,9 @@ def _guarded(plan: Plan, arrays: list[Any], lock: Lock, switched: bool) -> Calla
     if switched:
         scope["switches"] = SWITCHES
         tests.append(f"switches[0] == {SWITCHES[0]}")
+    if not arrays:  # nothing tells the backend but the choice of it
+        scope |= {"current": current_backend, "backend": plan.backend}
+        tests.append("current() is backend")
     for name, array in zip(names, arrays, strict=True):
         scope |= {f"{name}_class": type(array), f"{name}_shape": tuple(array.shape), f"{name}_dtype": array.dtype}
         tests.append(
@@ -355,7 +359,7 @@ def _guarded(plan: Plan, arrays: list[Any], lock: Lock, switched: bool) -> Calla
         )
     lines = [
         f"def quick({', '.join(names)}):",
-        f"    if {' and '.join(tests) or 'True'}:",
+        f"    if {' and '.join(tests)}:",
         # No interrupt falls between entering `with` and being within it, as it may between a call of acquire and try.
         "        with lock:",
         "            try:",
