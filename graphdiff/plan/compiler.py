@@ -333,8 +333,8 @@ def _argument_names(function: Callable[..., Any], placeholders: list[Tensor], en
 def _guarded(plan: Plan, arrays: list[Any], lock: Lock, switched: bool) -> Callable[..., Any]:
     """Return the plan behind a check of class, shape and dtype written out for these arguments.
 
-    If the function reads switches, none of any function's may have been changed since. Without arguments the backend must
-    still be the chosen one.
+    If the function reads switches, none of any function's may have been changed since. Without arguments the backend
+    must still be the chosen one.
 
     The check is generated because a loop over the arguments would take longer than a small network's layer.
     """
