@@ -43,12 +43,15 @@ def below(order: Iterable[Tensor], sources: Collection[Tensor]) -> set[Tensor]:
 def fitted(F: Any, contribution: Any, operand: Any) -> Any:
     """Sum a contribution down to its operand's shape and cast it to its dtype: the one place where both happen."""
     if contribution.shape != operand.shape:
-        if not broadcasts_to(operand.shape, tuple(contribution.shape)):
+        try:
+            contribution = sum_to(F, contribution, operand.shape)
+        except (ValueError, IndexError, TypeError) as error:
+            if broadcasts_to(operand.shape, tuple(contribution.shape)):
+                raise
             raise OpError(
                 f"an adjoint rule returned shape {tuple(contribution.shape)} for an operand of shape {operand.shape}: "
                 "it has the operand's shape, or one that this broadcasts to"
-            )
-        contribution = sum_to(F, contribution, operand.shape)
+            ) from error
     if contribution.dtype == operand.dtype:
         return contribution
     given = contribution.dtype if F.is_graph else F.backend.host_dtype(contribution)
