@@ -16,7 +16,7 @@ from graphdiff.errors import CompileError, GraphError, NoValueError, ShapeError
 from graphdiff.op import as_tensor
 from graphdiff.ops.shape import reshape
 from graphdiff.plan import compile as compiled
-from graphdiff.tensor import variable
+from graphdiff.tensor import Tensor, variable
 
 __all__ = [
     "CriticalPoint",
@@ -125,13 +125,14 @@ def sparse_jacobian(function: Callable[..., Any], pattern: Any = None) -> Callab
     known: dict[Any, _Compressed] = {}
 
     def evaluated(x: Any) -> Any:
-        point = as_tensor(x)
-        key = point.shape, point.dtype
+        given = x if isinstance(x, np.ndarray) else as_tensor(x)
+        key = given.shape, given.dtype
         if key not in known:
+            point = as_tensor(given)
             csr_matrix = _compressed_rows()
             found = csr_matrix(pattern, dtype=bool) if pattern is not None else sparsity(function, point)
             known[key] = _Compressed(function, point, found)
-        return known[key].at(point)
+        return known[key].at(given)
 
     return evaluated
 
@@ -162,13 +163,14 @@ class _Compressed:
         self._eager = entries
         self._entries: Callable[..., Any] = compiled(entries)
 
-    def at(self, point: Any) -> Any:
-        """Return the Jacobian as a SciPy matrix."""
+    def at(self, given: Any) -> Any:
+        """Return the Jacobian at an array or Tensor as a SciPy matrix."""
         try:
-            values = self._entries(point.value)  # an array takes the quick way into a compiled function
+            # An array takes the quick way into a compiled function.
+            values = self._entries(given.value if isinstance(given, Tensor) else given)
         except (CompileError, NoValueError):
             self._entries = self._eager
-            values = self._eager(point)
+            values = self._eager(as_tensor(given))
         # A copy without data is made in half the time that SciPy takes to check what is the same every time. Structures
         # are copied, too: SciPy's matrices change them in place, as eliminate_zeros does.
         made = copy(self._empty)

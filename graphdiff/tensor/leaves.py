@@ -151,17 +151,16 @@ def _leaf_value(value: Any, dtype: Any, backend: Backend, copy: bool) -> Any:
             note_departure(value)
         value = value.backend.to_host(value.value)
     wanted = None if dtype is None else host.dtype(dtype)
-    adopted = None if backend.owns(value) else backend.adopt(value)
-    if adopted is not None:
-        value = adopted
-    if not backend.owns(value):
+    if backend.owns(value):
+        host.require_numeric(backend.host_dtype(value))
+    else:
+        adopted = backend.adopt(value)
         try:
-            value = host.as_host(value)
+            value = host.as_host(value) if adopted is None else adopted
         except ValueError as error:
             raise ShapeError(f"cannot make a tensor of this: {error}") from error
-        host.require_numeric(value.dtype)
-    elif adopted is None:
-        host.require_numeric(backend.host_dtype(value))
+        if adopted is None:
+            host.require_numeric(value.dtype)
     array = backend.from_host(value, wanted)
     return backend.normalize(backend.copy(array) if copy else array)
 

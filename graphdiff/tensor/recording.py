@@ -51,6 +51,8 @@ def current_trace() -> Any:
 
     Where speed counts, look first whether `TRACES` is empty, as it mostly is.
     """
+    if not TRACES:
+        return None
     here = get_thread()
     for trace in reversed(TRACES):
         if trace.thread == here:
@@ -60,6 +62,8 @@ def current_trace() -> Any:
 
 def open_watches() -> list[Any]:
     """Return the watches that this thread has opened."""
+    if not WATCHES:
+        return []
     here = get_thread()
     return [watch for watch in WATCHES if watch.thread == here]
 
@@ -119,9 +123,9 @@ class name_scope:
 
     def __enter__(self) -> str:
         self._outer = SCOPE.path
-        SCOPE.path = f"{self._outer}/{self.name}" if self._outer else self.name
+        path = SCOPE.path = f"{self._outer}/{self.name}" if self._outer else self.name
         OPEN_SCOPES.append(self.name)
-        return SCOPE.path
+        return path
 
     def __exit__(self, *exception: object) -> None:
         SCOPE.path = self._outer
