@@ -147,7 +147,7 @@ def test_annealing_keeps_its_books(kind):
     assert sorted(token for token in tokens if isinstance(token, int)) == sorted(start)
     found = replayed(kind(vertices), tokens)
     assert not found.choices()
-    assert found.multiplications < replayed(kind(vertices), start).multiplications
+    assert found.multiplications <= replayed(kind(vertices), start).multiplications
 
 
 def test_products_by_one_are_counted_apart():
