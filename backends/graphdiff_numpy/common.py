@@ -26,6 +26,7 @@ __all__ = [
     "VIEWS",
     "boxed",
     "compact",
+    "ends_at_ones",
     "lowers",
     "numeral",
     "turned",
@@ -83,3 +84,10 @@ def turned(operand: Operand) -> Operand:
 def compact(view: View) -> tuple[int, ...]:
     """Return the strides of an array without gaps in the order of a view."""
     return dense_strides(view.shape, columns=view.turned)
+
+
+def ends_at_ones(view: View) -> bool:
+    """Whether a matrix lies by columns with a row of ones directly behind it: of a layer's input only the last part."""
+    storage = view.storage
+    behind = view.shift + view.size == storage.size - storage.spare
+    return behind and view.by_columns and storage.spare == view.shape[0]

@@ -28,7 +28,7 @@ from graphdiff.plan.program import Program, Tensor, Variable, counted_flops
 from graphdiff.plan.schedule import Schedule
 from graphdiff.plan.views import Storage, View, dense_strides
 from graphdiff_numpy import moving, reductions  # noqa: F401 - they register their lowerings
-from graphdiff_numpy.common import FULL, LOWERINGS, PRIVATE, VIEWS, boxed, compact, numeral
+from graphdiff_numpy.common import FULL, LOWERINGS, PRIVATE, VIEWS, boxed, compact, ends_at_ones, numeral
 from graphdiff_numpy.elementwise import elementwise, number
 from graphdiff_numpy.moving import viewed_or_copied
 from graphdiff_numpy.patterns import find_affine, find_patterns, place_parts
@@ -263,7 +263,7 @@ class Planner:
     def write_ones(self, made: View, node: Tensor) -> None:
         """Put ones behind a layer's input where they are not kept."""
         storage = made.storage
-        if storage.spare and not storage.private:
+        if ends_at_ones(made) and not storage.private:
             ones = View(storage, (storage.spare,), (1,), made.shift + made.size, made.dtype, "ones")
             self.calls.append(Call((ones, "fill"), (1,), ones, "-", node=node))
 

@@ -10,7 +10,7 @@ import numpy as np
 from graphdiff.plan.calls import Call, Local, Operand
 from graphdiff.plan.program import Tensor
 from graphdiff.plan.views import View
-from graphdiff_numpy.common import FULL, QUICK, SMALL, lowers, turned
+from graphdiff_numpy.common import FULL, QUICK, SMALL, ends_at_ones, lowers, turned
 from graphdiff_numpy.patterns import affine_parts
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def with_ones(plan: Planner, node: Tensor) -> View | None:
         plan.calls.append(Call(np.copyto, (copy, x), copy, "-", node=node))
         x = plan.value[node] = copy
         plan.write_ones(copy, node)
-    if not isinstance(x, View) or not x.storage.spare or not x.by_columns:
+    if not isinstance(x, View) or not ends_at_ones(x):
         return None
     return View(x.storage, (features + 1, examples), (examples, 1), x.shift, x.dtype, f"{x.label}_and_ones")
 
