@@ -683,3 +683,14 @@ def test_a_precision_is_known_or_refused_and_a_backend_without_it_computes_in_fl
     rounded = gd.compile(lambda x: x @ x, precision="bf16")
     np.testing.assert_array_equal(rounded(x).numpy(), gd.compile(lambda x: x @ x)(x).numpy())
     assert "products are computed in float32: numpy has no bf16" in rounded.plan(x).explain()
+
+
+def test_a_matrix_of_two_columns_is_not_written_over_where_another_view_of_it_is_read_later() -> None:
+    x, c = np.linspace(-1, 1, 14).reshape(2, 7), np.linspace(2, 3, 7).reshape(7, 1)
+
+    def function(F: Any, x: Any, c: Any) -> Any:
+        rising = F.exp(x)
+        return rising.T + F.sin(c), rising * 3
+
+    for mine, theirs in zip(gd.compile(lambda x, c: function(gd, x, c))(x, c), function(np, x, c)):
+        np.testing.assert_allclose(mine.numpy(), theirs, rtol=1e-15)

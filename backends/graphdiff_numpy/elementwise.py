@@ -114,7 +114,7 @@ def by_column(plan: Planner, node: Tensor, ufunc: Any, given: list[Operand], out
     if len(given) != 2 or {operand.shape for operand in operands} != {node.shape, (node.shape[0], 1)}:
         return False
     for source, operand in zip(node.inputs, operands, strict=True):
-        last_use = plan.only_user(source) is node and operand.storage.root()[0].kind == "scratch"
+        last_use = plan.only_user(source) is node and operand.storage.root()[0].kind == "scratch" and owns(plan, source)
         if operand.shape == node.shape and operand.by_columns and last_use and operand.dtype == out.dtype:
             out = operand
     for place in (0, 1):
@@ -122,6 +122,15 @@ def by_column(plan: Planner, node: Tensor, ufunc: Any, given: list[Operand], out
         plan.calls.append(Call(ufunc, tuple(parts), out.indexed((slice(None), place)), node=node, flops=node.shape[0]))
     plan.value[node] = out
     return True
+
+
+def owns(plan: Planner, node: Tensor) -> bool:
+    """Whether a node's memory was made for it: what it shares with an operand, that operand's other users read, too."""
+    own = plan.value[node]
+    others = (plan.value.get(operand) for operand in node.inputs)
+    return isinstance(own, View) and not any(
+        isinstance(other, View) and other.storage.root()[0] is own.storage.root()[0] for other in others
+    )
 
 
 @lowers("multiply")
