@@ -694,3 +694,10 @@ def test_a_matrix_of_two_columns_is_not_written_over_where_another_view_of_it_is
 
     for mine, theirs in zip(gd.compile(lambda x, c: function(gd, x, c))(x, c), function(np, x, c)):
         np.testing.assert_allclose(mine.numpy(), theirs, rtol=1e-15)
+
+
+@pytest.mark.parametrize("shape", [(1,), (1, 1)])
+def test_a_jacobian_of_single_elements_moved_to_unknown_places(shape: tuple[int, ...]) -> None:
+    jacobian = gd.jacobian(lambda x: gd.sort(gd.sin(x), axis=-1))
+    x = np.full(shape, 0.3)
+    np.testing.assert_allclose(gd.compile(jacobian)(x).numpy().ravel(), [np.cos(0.3)], rtol=1e-15)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from graphdiff.costs import predict
 from graphdiff.graph import topological_order
+from graphdiff.host import is_real_floating
 from graphdiff.node_costs import Cost
 from graphdiff.op import OPS
 from graphdiff.tensor import Tensor
@@ -82,11 +83,17 @@ def computed(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> list[Tensor
 
 
 def is_of_numbers(nodes: Sequence[Tensor]) -> bool:
-    """Whether a function is written in numbers: every op but those that move elements works on single ones."""
-    return all(
-        node.op.keeps is not None or all(each.size == 1 for each in (node, *node.inputs))  # type: ignore[union-attr]
-        for node in nodes
-    )
+    """Whether a function is written in numbers: every op but those that move elements works on single ones.
+
+    Where these are moved to must be known, which it is not of a place that is computed while a function is traced.
+    """
+
+    def is_of_single_ones(node: Tensor) -> bool:
+        if node.op is None or node.op.keeps is None:
+            return all(each.size == 1 for each in (node, *node.inputs))
+        return all(is_real_floating(operand.dtype) or operand.has_value for operand in node.inputs)
+
+    return all(map(is_of_single_ones, nodes))
 
 
 def _elimination(
