@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from graphdiff.plan.program import Tensor
 from graphdiff.plan.views import View, dense_strides
 from graphdiff_cupy.expressions import TYPES, cast, expression, number
 
-__all__ = ["INDEXING", "Body", "Index", "can_emit", "is_aligned", "is_pointwise"]
+__all__ = ["INDEXING", "Body", "Index", "can_emit", "is_aligned", "is_pointwise", "operands_below"]
 
 Shape = tuple[int, ...]
 _SIMPLE = re.compile(r"\w+")
@@ -359,6 +359,32 @@ def is_pointwise(node: Tensor) -> bool:
 def is_aligned(node: Tensor, operand: Tensor) -> bool:
     """Whether a node reads an operand at the place that it computes."""
     return node.op is not None and is_pointwise(node) and operand.shape == node.shape
+
+
+def operands_below(
+    nodes: Iterable[Tensor], keeps: Callable[[Tensor, Tensor], bool], passes: Callable[[Tensor], bool]
+) -> Iterator[tuple[Tensor, bool]]:
+    """Yield what computing nodes reads, and whether a property holds at every step on the way there; each pair once.
+
+    Parameters
+    ----------
+    nodes : iterable of Tensor
+    keeps : callable
+        Whether the property holds between a node and an operand of it.
+    passes : callable
+        Whether an operand is computed along, so that what it reads is read, too.
+    """
+    pending = [(operand, keeps(node, operand)) for node in nodes for operand in node.inputs]
+    seen: set[tuple[Tensor, bool]] = set()
+    while pending:
+        pair = pending.pop()
+        if pair in seen:
+            continue
+        seen.add(pair)
+        yield pair
+        operand, kept = pair
+        if passes(operand):
+            pending += [(below, kept and keeps(operand, below)) for below in operand.inputs]
 
 
 def can_emit(node: Tensor) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from graphdiff.plan.program import Tensor
 from graphdiff.plan.views import Storage, View
-from graphdiff_cupy.emit import INDEXING, is_pointwise
+from graphdiff_cupy.emit import INDEXING, is_pointwise, operands_below
 from graphdiff_cupy.lowering import SMALL
 from graphdiff_cupy.units import Copied, Fallback, Product, Step, Unit
 
@@ -126,21 +126,15 @@ def _keeps_rows(unit: Unit, rows: int, written: Mapping[Storage, View], views: M
     if any(isinstance(output.node, Copied) and output.node.source.place()[0] in written for output in unit.outputs):
         return False
     tops = [unit.reduced] if unit.reduced is not None else [*unit.members]
-    pending = [(operand, _keeps_row(node, operand, rows)) for node in tops for operand in node.inputs]
-    seen: set[tuple[Tensor, bool]] = set()
-    while pending:
-        node, kept = pending.pop()
-        if (node, kept) in seen:
-            continue
-        seen.add((node, kept))
+
+    def is_computed_along(node: Tensor) -> bool:
+        return node not in views or node in unit.members
+
+    for node, kept in operands_below(tops, lambda node, operand: _keeps_row(node, operand, rows), is_computed_along):
         view = views.get(node)
-        if view is not None:
-            whole = written.get(view.place()[0])
-            if whole is not None and not (kept and _is_by_row_of(view, whole)):
-                return False
-            if node not in unit.members:
-                continue
-        pending += [(below, kept and _keeps_row(node, below, rows)) for below in node.inputs]
+        whole = None if view is None else written.get(view.place()[0])
+        if view is not None and whole is not None and not (kept and _is_by_row_of(view, whole)):
+            return False
     return True
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from graphdiff.plan.calls import Instruction
 from graphdiff.plan.program import counted_flops
-from graphdiff.plan.views import View
 from graphdiff_cupy.kernels import Kernel
 from graphdiff_cupy.units import Copied, Fallback, Product
 
@@ -18,7 +17,7 @@ def instruction(part: Kernel | Product | Fallback) -> Instruction:
     """Return what a part of a plan computes, from and to how much memory, and where its result lies."""
     reads, writes = (part.group.reads, part.group.writes) if isinstance(part, Kernel) else (part.reads, part.writes)
     touched = {view.place(): math.prod(view.shape) * view.dtype.itemsize for view in (*reads, *writes)}
-    where, shape = _where(writes[-1]), writes[-1].shape
+    where, shape = writes[-1].where, writes[-1].shape
     if isinstance(part, Kernel):
         nodes = {node for unit in part.group.units for node in (*unit.members, unit.reduced) if node is not None}
         flops = sum(counted_flops(node) for node in nodes if node.op is not None)
@@ -37,10 +36,3 @@ def _told(node: Any) -> str:
     if isinstance(node, Copied):
         return "copy"
     return str(node.name or (node.op.name if node.op is not None else "number"))
-
-
-def _where(view: View) -> str:
-    root, shift = view.place()
-    if root.kind == "variable":
-        return f"variable {root.source.name or 'parameters'}"
-    return f"scratch {root.offset + shift * view.dtype.itemsize}" if not root.private else "kept"

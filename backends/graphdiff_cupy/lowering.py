@@ -14,7 +14,7 @@ from typing import Any
 from graphdiff.plan.identities import scalar
 from graphdiff.plan.program import Program, Tensor, Variable
 from graphdiff.plan.views import Storage, View, dense_strides
-from graphdiff_cupy.emit import INDEXING, can_emit, is_aligned
+from graphdiff_cupy.emit import INDEXING, can_emit, is_aligned, operands_below
 from graphdiff_cupy.expressions import CASTS, REDUCTIONS, TYPES
 from graphdiff_cupy.patterns import Epilog, find_epilogs
 from graphdiff_cupy.products import multiply
@@ -260,31 +260,20 @@ class Lowering:
     def _enter(self, node: Tensor, unit: Unit) -> None:
         unit.members.add(node)
         self.home_of[node] = unit
-        reads, _ = self.sources(node, unit)
-        unit.reads += reads
+        unit.reads += self.sources(node, unit)
 
-    def sources(self, node: Tensor, unit: Unit | None) -> tuple[list[View], set[Tensor]]:
-        """Return the memory that computing a node reads, and which of the unit's own nodes it reads in place."""
-        views: list[View] = []
-        own: set[Tensor] = set()
-        pending, seen = [(operand, is_aligned(node, operand)) for operand in node.inputs], set()
-        while pending:
-            operand, aligned = pending.pop()
-            if (operand, aligned) in seen:
-                continue
-            seen.add((operand, aligned))
-            view = self.views.get(operand)
-            if view is None:
-                pending += [(below, aligned and is_aligned(operand, below)) for below in operand.inputs]
-            elif aligned and unit is not None and self.home_of.get(operand) is unit:
-                own.add(operand)
-            else:
-                views.append(view)
-        return views, own
+    def sources(self, node: Tensor, unit: Unit | None) -> list[View]:
+        """Return the memory that computing a node reads, without what the unit itself computes at the same place."""
+
+        def is_at_hand(operand: Tensor, aligned: bool) -> bool:
+            return aligned and unit is not None and self.home_of.get(operand) is unit
+
+        met = operands_below([node], is_aligned, lambda operand: operand not in self.views)
+        return [self.views[each] for each, aligned in met if each in self.views and not is_at_hand(each, aligned)]
 
     def _earliest(self, node: Tensor) -> int:
         """Return the first place among the steps at which everything that a node reads is there."""
-        views, _ = self.sources(node, None)
+        views = self.sources(node, None)
         steps = {step for view in views for step in self.makers.get(view.place()[0], ())}
         return max((place + 1 for place, step in enumerate(self.steps) if step in steps), default=0)
 
@@ -306,11 +295,11 @@ class Lowering:
         return unit
 
     def _roots_of(self, node: Tensor) -> set[Storage]:
-        return {view.place()[0] for view in self.sources(node, None)[0]}
+        return {view.place()[0] for view in self.sources(node, None)}
 
     def _fits(self, node: Tensor, unit: Unit) -> bool:
         """Whether a loop can compute a node: it reads of the loop's own results only those at the same place."""
-        views, _ = self.sources(node, unit)
+        views = self.sources(node, unit)
         written = {view.place()[0] for view in unit.writes}
         return all(view.place()[0] not in written for view in views)
 
@@ -338,7 +327,7 @@ class Lowering:
             unit.partials = self._partials(node)
             unit.reads.append(unit.partials)
         else:
-            unit.reads += self.sources(node, None)[0]
+            unit.reads += self.sources(node, None)
         self.add(unit)
         if shape != node.shape:  # every element of a row is the row's sum
             out = replace(out, shape=node.shape, strides=(*out.strides, 0))
@@ -353,7 +342,7 @@ class Lowering:
         count = -(-size // chunk)
         view = View(Storage(count, node.dtype), (count,), (1,), 0, node.dtype, "partial results")
         unit = Unit((count,), [Output(node, view)], node, chunk=chunk)
-        unit.reads += self.sources(node, None)[0]
+        unit.reads += self.sources(node, None)
         self.add(unit)
         return view
 

@@ -69,9 +69,8 @@ def _access(view: View, writing: bool) -> Access:
     root, shift = view.place()
     reach = [stride * (length - 1) for length, stride in zip(view.shape, view.strides, strict=True)]
     least, most = shift + sum(min(step, 0) for step in reach), shift + sum(max(step, 0) for step in reach)
-    shared = root.kind == "scratch" and not root.private
-    start, width = root.offset if shared else 0, int(view.dtype.itemsize)
-    return Access("workspace" if shared else root, start + width * least, start + width * (most + 1), writing)
+    start, width = root.offset if root.is_shared else 0, int(view.dtype.itemsize)
+    return Access("workspace" if root.is_shared else root, start + width * least, start + width * (most + 1), writing)
 
 
 def waits(launches: Sequence[Sequence[Access]]) -> list[list[int]]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from graphdiff.plan.program import Tensor
 from graphdiff.plan.views import Storage, View, dense_strides
-from graphdiff_cupy.emit import INDEXING, is_aligned
+from graphdiff_cupy.emit import INDEXING, is_aligned, operands_below
 from graphdiff_cupy.expressions import TYPES
 from graphdiff_cupy.units import Fallback, Output, Unit
 
@@ -59,7 +59,7 @@ def join(lowering: Lowering, node: Tensor) -> None:
 def compute_into(lowering: Lowering, node: Tensor, place: View) -> None:
     """Compute a node that has no memory into a place, or write a constant number there."""
     unit = Unit(node.shape, [Output(node, place)], members={node})
-    unit.reads += lowering.sources(node, None)[0]
+    unit.reads += lowering.sources(node, None)
     lowering.add(unit)
 
 
@@ -92,7 +92,7 @@ def move_into(lowering: Lowering, value: View, place: View) -> bool:
     root, shift = value.place()
     makers = lowering.makers.get(root, set())
     step = next(iter(makers), None)
-    whole = root.kind == "scratch" and not root.private and shift == 0 and root.size == place.storage.size
+    whole = root.is_shared and shift == 0 and root.size == place.storage.size
     if not whole or len(makers) != 1 or not isinstance(step, Unit) or step.reduced is not None or not value.by_rows:
         return False
     at = lowering.steps.index(step)
@@ -113,15 +113,12 @@ def move_into(lowering: Lowering, value: View, place: View) -> bool:
 
 def reads_in_place(lowering: Lowering, member: Tensor, storage: Storage) -> bool:
     """Whether a node reads a variable only at the place that it computes."""
-    pending, seen = [(operand, is_aligned(member, operand)) for operand in member.inputs], set()
-    while pending:
-        operand, aligned = pending.pop()
-        if (operand, aligned) in seen:
-            continue
-        seen.add((operand, aligned))
-        view = lowering.views.get(operand)
-        if view is None or lowering.home_of.get(operand) is lowering.home_of.get(member):
-            pending += [(below, aligned and is_aligned(operand, below)) for below in operand.inputs]
-        if view is not None and view.place()[0] is storage and not aligned:
-            return False
-    return True
+    home = lowering.home_of.get(member)
+
+    def is_computed_along(operand: Tensor) -> bool:
+        return operand not in lowering.views or lowering.home_of.get(operand) is home
+
+    return not any(
+        operand in lowering.views and lowering.views[operand].place()[0] is storage and not aligned
+        for operand, aligned in operands_below([member], is_aligned, is_computed_along)
+    )

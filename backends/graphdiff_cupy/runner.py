@@ -117,7 +117,7 @@ class Runner:
         """Return the array behind a storage, and the byte where it begins there."""
         if root.kind == "variable":
             return root.source._value, 0
-        if root.kind == "scratch" and not root.private:
+        if root.is_shared:
             return self._workspace, root.offset
         if root not in self._memory:
             self._memory[root] = self.device.ready(root.source)

@@ -157,7 +157,7 @@ class NumpyRunner:
             return root.source._value, 0
         if root.kind == "constant":
             return root.source, 0
-        if root.kind == "scratch" and not root.private:
+        if root.is_shared:
             return self._bytes, root.offset
         found = self._memory.get(root)
         if found is None:
@@ -493,13 +493,6 @@ def _marked(lines: list[str], timed: bool, start: int) -> list[str]:
 
 
 def _where(call: Call) -> str:
-    if call.out is None:
-        return "number" if call.assigns is None or not call.assigns.shape else "allocated"
-    root, shift = call.out.place()
-    if root.kind == "variable":
-        return f"variable {root.source.name or 'parameters'}"
-    if root.kind == "fresh":
-        return "returned"
-    if root.private or root.kind != "scratch":
-        return "kept"
-    return f"scratch {root.offset + shift * root.dtype.itemsize}"
+    if call.out is not None:
+        return call.out.where
+    return "number" if call.assigns is None or not call.assigns.shape else "allocated"

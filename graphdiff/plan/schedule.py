@@ -18,11 +18,6 @@ ALIGNMENT = 64
 """Bytes of whose multiple every stretch of the workspace begins: a cache line."""
 
 
-def _is_shared(root: Storage) -> bool:
-    """Whether a storage lies in the workspace."""
-    return root.kind == "scratch" and not root.private
-
-
 class Schedule:
     """Calls in order: those that compute, and those that then change variables.
 
@@ -60,7 +55,7 @@ class Schedule:
         self.commit = commit
         self._kept = list(kept)
         lives = self._lifetimes()
-        self.unshared = sum(-(-root.nbytes // ALIGNMENT) * ALIGNMENT for root in lives if _is_shared(root))
+        self.unshared = sum(-(-root.nbytes // ALIGNMENT) * ALIGNMENT for root in lives if root.is_shared)
         self.overwritten = self._write_over_operands(lives) if reuse else 0
         self._give_away(returned)
         self.workspace = self._place(reuse, linger)
@@ -73,12 +68,12 @@ class Schedule:
         for view, root in zip(returned, roots, strict=True):
             whole = view.place()[1] == 0 and view.size == root.size and (view.by_rows or view.turned)
             alone = elsewhere.count(root) == 1 and root not in committed
-            if whole and alone and root.kind == "scratch" and not root.private and not root.spare:
+            if whole and alone and root.is_shared and not root.spare:
                 root.kind, root.source = "fresh", view.T.shape if view.turned else view.shape
 
     def _scratch(self) -> dict[Storage, tuple[int, int]]:
         """Return when each storage of the workspace is needed."""
-        return {root: life for root, life in self._lifetimes().items() if _is_shared(root)}
+        return {root: life for root, life in self._lifetimes().items() if root.is_shared}
 
     @property
     def calls(self) -> list[Call]:

@@ -59,6 +59,11 @@ class Storage:
         """Size in bytes."""
         return self.size * int(self.dtype.itemsize)
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether it lies in the workspace, where others may lie at other times."""
+        return self.kind == "scratch" and not self.private
+
     def become(self, other: Storage, shift: int) -> None:
         """Lie within another storage from now on."""
         self._alias = other, shift
@@ -112,6 +117,16 @@ class View:
         """Return the root storage and the element where this view begins."""
         root, shift = self.storage.root()
         return root, shift + self.shift
+
+    @property
+    def where(self) -> str:
+        """Where it lies, for people to read."""
+        root, shift = self.place()
+        if root.kind == "variable":
+            return f"variable {root.source.name or 'parameters'}"
+        if root.kind == "fresh":
+            return "returned"
+        return f"scratch {root.offset + shift * self.dtype.itemsize}" if root.is_shared else "kept"
 
     def fits(self, other: View) -> bool:
         """Whether both have the same geometry, so that one may be computed in the other's memory."""
