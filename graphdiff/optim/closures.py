@@ -8,9 +8,9 @@ from typing import Any
 from graphdiff.backend import use_backend
 from graphdiff.differentiate.reverse import gradients_of
 from graphdiff.errors import CompileError, DTypeError
-from graphdiff.op import FUNCTIONS, as_tensor
+from graphdiff.op import GRAPH, as_tensor
 from graphdiff.optim.arena import arena_of
-from graphdiff.optim.groups import require_parameters
+from graphdiff.optim.groups import flat_gradient, require_parameters
 from graphdiff.plan import Compiled, compile
 from graphdiff.tensor import Tensor, Variable, current_trace
 
@@ -42,13 +42,10 @@ class FlatParameters:
         """The backend's namespace of arrays."""
         return self.backend.numbers
 
-    def join(self, parts: list[Any]) -> Any:
-        """Return a flat array, of memory of its own."""
-        return self.backend.copy(self.F.concat([self.F.reshape(part, (-1,)) for part in parts]))
-
     def read(self) -> Any:
         """Return the parameters' values, as a flat array of its own."""
-        return self.join([parameter._value for parameter in self.parameters])
+        F = self.F
+        return F.concat([F.reshape(parameter._value, (-1,)) for parameter in self.parameters])
 
     def write(self, x: Any) -> None:
         """Give the parameters the values in a flat array."""
@@ -68,9 +65,7 @@ class FlatParameters:
         @compile
         def both() -> tuple[Tensor, Tensor]:
             loss = as_tensor(function())
-            gradients = gradients_of(loss)
-            parts = [gradients.get(p, FUNCTIONS["zeros_like"](p)) for p in self.parameters]
-            return loss, FUNCTIONS["concat"]([FUNCTIONS["reshape"](part, (-1,)) for part in parts])
+            return loss, flat_gradient(GRAPH, self.parameters, gradients_of(loss))
 
         def run() -> tuple[Tensor, Any]:
             with use_backend(self.backend):
@@ -83,13 +78,7 @@ class FlatParameters:
         """Return the loss and its flat gradient."""
         with use_backend(self.backend):
             loss = closure()
-        gradients = gradients_of(loss)
-        found = [gradients.get(parameter) for parameter in self.parameters]
-        parts = [
-            self.F.zeros_like(p._value) if gradient is None else gradient
-            for p, gradient in zip(self.parameters, found, strict=True)
-        ]
-        return as_tensor(loss), self.join(parts)
+        return as_tensor(loss), flat_gradient(self.F, self.parameters, gradients_of(loss))
 
     def dot(self, a: Any, b: Any) -> float:
         """Return the inner product of two flat arrays."""

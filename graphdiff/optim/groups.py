@@ -8,7 +8,7 @@ from typing import Any
 
 from graphdiff.errors import BackendError, DTypeError, GraphError, OpError, ShapeError
 from graphdiff.host import is_integer, is_real_floating
-from graphdiff.op import GRAPH, as_tensor
+from graphdiff.op import GRAPH
 from graphdiff.optim.arena import Arena, arena_of
 from graphdiff.optim.schedules import Schedule
 from graphdiff.optim.schedules.schedule import require_number
@@ -19,6 +19,7 @@ __all__ = [
     "ParameterGroup",
     "Parameters",
     "Rate",
+    "flat_gradient",
     "groups_of",
     "rate_of",
     "require",
@@ -117,9 +118,7 @@ class ArenaGroup:
         """Return the flat gradient."""
         F = self.arena.backend.numbers
         if not self.arena.backend.in_place:
-            given = [gradients.get(member) for member in self.members]
-            parts = [F.zeros_like(m._value) if g is None else g for m, g in zip(self.members, given, strict=True)]
-            return F.concat([F.reshape(part, (-1,)) for part in parts])
+            return flat_gradient(F, self.members, gradients)
         if self._buffer is None:
             self._buffer = F.zeros_like(self.arena.flat._value)
             self._views = [F.reshape(self._buffer[self.arena.place(m)], m.shape) for m in self.members]
@@ -134,12 +133,17 @@ class ArenaGroup:
 
     def traced_gradient(self, gradients: dict[Variable, Any]) -> Tensor:
         """Return the flat gradient as graph."""
-        parts = []
-        for member in self.members:
-            given = gradients.get(member)
-            part = GRAPH.zeros_like(member) if given is None else as_tensor(given)
-            parts.append(GRAPH.reshape(part, (-1,)))
-        return GRAPH.concat(parts, axis=0)  # type: ignore[no-any-return]
+        return flat_gradient(GRAPH, self.members, gradients)  # type: ignore[no-any-return]
+
+
+def flat_gradient(F: Any, parameters: Sequence[Variable], gradients: Mapping[Variable, Any]) -> Any:
+    """Return gradients laid flat one behind the other, 0 where there is none: arrays or graph, as `F` has them."""
+    parts = []
+    for parameter in parameters:
+        given = gradients.get(parameter)
+        part = F.zeros_like(parameter if F.is_graph else parameter._value) if given is None else given
+        parts.append(F.reshape(part, (-1,)))
+    return F.concat(parts)
 
 
 def require(name: str, value: Any, *, least: float = 0.0, above: float = -math.inf, below: float = math.inf) -> None:

@@ -93,10 +93,9 @@ class Examples:
 
     def require_callable(self, model: Any) -> None:
         """Refuse a model that takes other inputs."""
-        try:
-            signature = inspect.signature(getattr(model, "forward", model))
-        except (TypeError, ValueError):
-            return  # one of C tells nothing of its arguments
+        signature = _signature(getattr(model, "forward", model))
+        if signature is None:
+            return
         try:
             self.call(signature.bind, self.inputs)  # type: ignore[arg-type]
         except TypeError as error:
@@ -158,10 +157,17 @@ def require_weighted(examples: Examples, rows: Any, loss: Any, purpose: str) -> 
         return
     if not (weights if rows is None else weights[rows]).any():
         raise DataError(f"the sample_weight of every row {purpose} is 0")
-    try:
-        parameters = inspect.signature(loss).parameters
-    except (TypeError, ValueError):
-        return  # one of C tells nothing of its arguments
-    if "weights" not in parameters and all(kind.kind != kind.VAR_KEYWORD for kind in parameters.values()):
+    signature = _signature(loss)
+    parameters = {} if signature is None else signature.parameters
+    takes = "weights" in parameters or any(each.kind == each.VAR_KEYWORD for each in parameters.values())
+    if signature is not None and not takes:
         name = getattr(loss, "__name__", type(loss).__name__)
         raise OpError(f"sample_weight needs a loss that takes weights=, as those of gd.nn do, and {name} does not")
+
+
+def _signature(function: Any) -> inspect.Signature | None:
+    """Return how a function is called, or None: one of C tells nothing of its arguments."""
+    try:
+        return inspect.signature(function)
+    except (TypeError, ValueError):
+        return None
