@@ -264,6 +264,39 @@ def test_clipping_is_common_to_groups_and_dtypes() -> None:
     np.testing.assert_allclose(b.numpy(), 4 - 1.6, rtol=1e-6)
 
 
+SIZES = {
+    "squares overflow": ("float32", [1e20, 1e20], [0.5**0.5, 0.5**0.5]),
+    "the norm overflows": ("float32", [3e38, 3e38, 3e38, 3e38], [0.5] * 4),
+    "the norm of float64 overflows": ("float64", [1.5e308, -1.5e308], [0.5**0.5, -(0.5**0.5)]),
+    "squares vanish": ("float32", [3e-30, 4e-30], [3e-30, 4e-30]),
+    "one of many": ("float64", [1e200, 1e-200, 0.0], [1.0, 0.0, 0.0]),
+    "half precision": ("float16", [6e4, 6e4], [0.5**0.5, 0.5**0.5]),
+    "much of half precision": ("float16", [1.0] * 70000, [70000**-0.5] * 70000),
+    "nothing": ("float32", [0.0, 0.0], [0.0, 0.0]),
+}
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
+@pytest.mark.parametrize("name", SIZES)
+def test_clipping_survives_gradients_of_any_size(name: str, compiled: bool) -> None:
+    dtype, gradient, step = SIZES[name]
+    w = gd.variable(np.zeros(len(gradient), dtype))
+    optimizer = O.SGD([w], 1.0, clip_norm=1.0)
+    with_slope = lambda g: optimizer.minimize(gd.sum(w * g))  # noqa: E731
+    (gd.compile(with_slope) if compiled else with_slope)(np.array(gradient, dtype))
+    np.testing.assert_allclose(-w.numpy(), step, rtol=2e-3 if dtype == "float16" else 1e-6)
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
+def test_clipping_a_large_gradient_is_common_to_groups(compiled: bool) -> None:
+    w, b, none = gd.variable([0.0, 0.0]), gd.variable(np.float32(0.0)), gd.variable(np.zeros(0))
+    optimizer = O.SGD([{"params": [w, none]}, {"params": [b], "lr": 2.0}], 1.0, clip_norm=10.0)
+    step = lambda a, c: optimizer.minimize(gd.sum(w * a) + b * c)  # noqa: E731
+    (gd.compile(step) if compiled else step)(np.array([3e200, 0.0]), np.float32(4e38 / 2))
+    np.testing.assert_allclose([*-w.numpy(), -b.numpy()], [10.0, 0.0, 0.0], atol=1e-12)
+
+
 # Groups --------------------------------------------------------------------------------------------------------------
 
 

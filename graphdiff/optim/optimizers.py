@@ -7,6 +7,7 @@ what all rules share; the rules are beside it, by family.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import reduce
 from typing import Any
 
 from graphdiff.backend import use_backend
@@ -391,12 +392,27 @@ class Optimizer:
         found = [as_tensor(gradient) for gradient in gradients]
         if self.clip_value is not None:
             found = [GRAPH.clip(gradient, -self.clip_value, self.clip_value) for gradient in found]
-        if self.clip_norm is not None:
-            squares = [GRAPH.astype(GRAPH.sum(gradient * gradient), "float64") for gradient in found]
-            total = GRAPH.sqrt(sum(squares[1:], start=squares[0]))
-            factor = self.clip_norm / GRAPH.maximum(total, self.clip_norm)
-            found = [gradient * GRAPH.astype(factor, gradient.dtype) for gradient in found]
-        return found
+        return found if self.clip_norm is None else _within_norm(found, self.clip_norm)
+
+
+def _within_norm(gradients: list[Any], limit: Any) -> list[Any]:
+    """Scale gradients together so that the Euclidean norm of all of them is at most the limit.
+
+    They are divided by their largest entry first: squares overflow, and vanish, where the norm does not.
+    """
+    tops = [GRAPH.astype(GRAPH.max(GRAPH.abs(gradient)), "float64") for gradient in gradients if gradient.size]
+    top = reduce(GRAPH.maximum, tops, as_tensor(0.0))
+    top = GRAPH.where(top == 0, 1.0, top)
+    small = [gradient / GRAPH.astype(top, gradient.dtype) for gradient in gradients]
+    # Half precision has no room for the sum of 65,536 squares.
+    wide = [GRAPH.astype(part, "float32") if part.dtype.itemsize < 4 else part for part in small]
+    squares = [GRAPH.astype(GRAPH.sum(part * part), "float64") for part in wide]
+    length = GRAPH.sqrt(sum(squares[1:], start=squares[0]))
+    within, factor = length <= limit / top, limit / length
+    return [
+        GRAPH.where(within, gradient, part * GRAPH.astype(factor, gradient.dtype))
+        for gradient, part in zip(gradients, small, strict=True)
+    ]
 
 
 def _assign_if(sound: Tensor | None, changing: Variable, value: Any) -> None:
