@@ -12,7 +12,7 @@ import pytest
 from scipy import sparse
 from sklearn import neural_network
 from sklearn.base import clone
-from sklearn.datasets import load_diabetes, load_digits, make_multilabel_classification
+from sklearn.datasets import load_diabetes, load_digits, load_iris, make_multilabel_classification
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split
 from sklearn.multioutput import MultiOutputClassifier
@@ -34,6 +34,7 @@ X, Y = load_digits(return_X_y=True)
 X = X[:500] / 16
 Y = Y[:500]
 Z, T = load_diabetes(return_X_y=True)
+FLOWERS = load_iris(return_X_y=True)
 Z, T = Z / Z.std(axis=0), T / 100
 ESTIMATORS = [MLPClassifier(), MLPRegressor(), MLPClassifier(solver="sgd", dtype="float64", early_stopping=False)]
 # With a weak penalty lbfgs fits the checks' data so well that probabilities round to 0 and 1, which two checks refuse.
@@ -65,6 +66,12 @@ PAIRS = [
     ("adaptive", {"solver": "sgd", "learning_rate": "adaptive", "n_iter_no_change": 2, "tol": 1e-1, "momentum": 0.0}),
     ("inverse scaling", {"solver": "sgd", "learning_rate": "invscaling", "momentum": 0.0, "learning_rate_init": 0.05}),
 ]
+
+
+def apart(own: Any, peer: Any) -> float:
+    """Return by how much the weights of two networks differ."""
+    pairs = zip((*own.coefs_, *own.intercepts_), (*peer.coefs_, *peer.intercepts_), strict=True)
+    return max(float(np.abs(ours - theirs).max()) for ours, theirs in pairs)
 
 
 def targets(kind: str) -> tuple[Any, Any]:
@@ -107,6 +114,24 @@ def test_training_is_that_of_scikit_learn(kind: str, options: dict[str, Any], we
         assert np.array_equal(own.classes_, peer.classes_)
         np.testing.assert_allclose(own.predict_proba(inputs), peer.predict_proba(inputs), atol=1e-6)
         np.testing.assert_allclose(np.exp(own.predict_log_proba(inputs)), peer.predict_proba(inputs), atol=1e-6)
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9])
+@pytest.mark.parametrize("schedule", ["constant", "invscaling", "adaptive"])
+def test_every_momentum_under_every_schedule_is_that_of_scikit_learn(
+    schedule: str, momentum: float, nesterov: bool, early_stopping: bool
+) -> None:
+    options: dict[str, Any] = {"solver": "sgd", "learning_rate": schedule, "momentum": momentum}
+    options |= {"nesterovs_momentum": nesterov, "early_stopping": early_stopping}
+    options |= {"max_iter": 40, "random_state": 0, "n_iter_no_change": 2, "tol": 1e-3, "hidden_layer_sizes": (8,)}
+    for name, (inputs, y), rate in (("MLPClassifier", FLOWERS, 0.2), ("MLPRegressor", (Z[:150], T[:150]), 0.02)):
+        options["learning_rate_init"] = rate
+        pair = [getattr(module, name)(**options).fit(inputs, y) for module in (gd.train, neural_network)]
+        own, peer = pair
+        assert own.n_iter_ == peer.n_iter_
+        assert apart(own, peer) < 1e-9
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -201,6 +226,79 @@ def test_partial_fits_are_those_of_scikit_learn(kind: str, batch_size: Any) -> N
     np.testing.assert_allclose(own.coefs_[0], peer.coefs_[0], atol=1e-9)
 
 
+def test_partial_fit_goes_on_from_weights_that_were_assigned() -> None:
+    inputs = np.random.default_rng(0).normal(size=(120, 4))
+    y = inputs @ [1.0, 2.0, 0.0, 0.0]
+    pair = []
+    for module in (gd.train, neural_network):
+        options: dict[str, Any] = {"hidden_layer_sizes": (8,), "random_state": 0, "max_iter": 300}
+        good = module.MLPRegressor(learning_rate_init=0.01, **options).fit(inputs, y)
+        fresh = module.MLPRegressor(**options).partial_fit(inputs[:5], y[:5])
+        fresh.coefs_ = [array.copy() for array in good.coefs_]
+        fresh.intercepts_ = [array.copy() for array in good.intercepts_]
+        assert np.array_equal(fresh.predict(inputs), good.predict(inputs))
+        pair.append(fresh.partial_fit(inputs, y))
+        assert fresh.score(inputs, y) > 0.9
+    assert apart(*pair) < 1e-9
+
+
+CHANGES: list[dict[str, Any]] = [{"alpha": 5.0}, {"activation": "tanh"}, {"batch_size": 30}, {"shuffle": False}]
+
+
+@pytest.mark.parametrize("warm", [False, True])
+@pytest.mark.parametrize("changed", CHANGES, ids=str)
+def test_parameters_that_were_changed_are_obeyed(changed: dict[str, Any], warm: bool) -> None:
+    inputs, y = FLOWERS
+    pair = []
+    for module in (gd.train, neural_network):
+        made = module.MLPClassifier((8,), random_state=0, max_iter=4, warm_start=True, batch_size=50)
+        made = made.fit(inputs, y) if warm else made.partial_fit(inputs, y, classes=[0, 1, 2])
+        made.set_params(**changed)
+        pair.append(made.fit(inputs, y) if warm else made.partial_fit(inputs, y).partial_fit(inputs, y))
+    assert apart(*pair) < 1e-9
+
+
+def test_what_the_optimiser_keeps_is_said() -> None:
+    inputs, y = FLOWERS
+    pair = []
+    for module in (gd.train, neural_network):
+        made = module.MLPClassifier((8,), random_state=0).partial_fit(inputs, y, classes=[0, 1, 2])
+        made.set_params(learning_rate_init=0.5, beta_1=0.1)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            pair.append(made.partial_fit(inputs, y))
+        if module is gd.train:
+            assert "learning_rate_init, beta_1" in str(told[0].message)
+            assert told[0].filename == __file__
+    assert apart(*pair) < 1e-9
+
+
+@pytest.mark.parametrize("schedule", ["constant", "invscaling", "adaptive"])
+def test_partial_fits_have_the_schedules_of_scikit_learn(schedule: str) -> None:
+    inputs, y = FLOWERS
+    pair = []
+    for module in (gd.train, neural_network):
+        options: dict[str, Any] = {"learning_rate": schedule, "learning_rate_init": 0.2, "tol": 1e-1}
+        made = module.MLPClassifier((8,), solver="sgd", random_state=0, n_iter_no_change=1, **options)
+        for _ in range(12):
+            made.partial_fit(inputs, y, classes=[0, 1, 2])
+        pair.append(made)
+    assert apart(*pair) < 1e-9
+
+
+def test_training_does_not_go_on_with_other_layers() -> None:
+    inputs, y = FLOWERS
+    network = MLPClassifier((8,), random_state=0, max_iter=2, warm_start=True).fit(inputs, y)
+    with pytest.raises(ValueError, match=r"hidden_layer_sizes=\(9,\)"):
+        network.set_params(hidden_layer_sizes=(9,)).fit(inputs, y)
+    network.set_params(hidden_layer_sizes=(8,))
+    network.coefs_[0] = network.coefs_[0][:, :5]
+    with pytest.raises(ValueError, match="coefs_ and intercepts_ of shapes"):
+        network.partial_fit(inputs, y)
+    stopping = MLPClassifier((8,), random_state=0, max_iter=2, warm_start=True).fit(inputs, y)
+    assert len(stopping.set_params(early_stopping=True).fit(inputs, y).validation_scores_) == 2
+
+
 def test_a_fit_traces_two_sizes_of_batch() -> None:
     fitted = MLPClassifier(batch_size=120, max_iter=3).fit(X, Y)
     assert len(fitted._trainer.step.plans) == 2
@@ -286,6 +384,16 @@ def test_sparse_inputs_train_as_dense_ones(options: dict[str, Any], kind: str) -
         expected.fit(data.toarray(), y)
         np.testing.assert_array_equal(fitted.coefs_[0], expected.coefs_[0])
         np.testing.assert_array_equal(fitted.predict(data), expected.predict(data.toarray()))
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_batches_lie_by_rows_however_the_inputs_lie(shuffled: bool) -> None:
+    data = sparse.random_array((300, 40), density=0.1, rng=np.random.default_rng(0))
+    backend, order = gd.get_backend("numpy"), np.arange(300)
+    for kind in (data.tocsr(), data.toarray(), np.asfortranarray(data.toarray())):
+        for X, y in batches_of(order, [kind, np.asfortranarray(data.toarray()[:, :3])], 64, backend, shuffled=shuffled):
+            assert X.flags.c_contiguous
+            assert y.flags.c_contiguous
 
 
 def test_sparse_inputs_are_made_dense_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,12 +14,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
 from graphdiff.backend import Backend, current_backend, get_backend, use_backend
-from graphdiff.optim.descent import SGD
 from graphdiff.optim.lbfgs import LBFGS
 from graphdiff.optim.optimizers import Optimizer
 from graphdiff.tensor import Variable
 from graphdiff.train.estimator_parameters import MLPParameters
-from graphdiff.train.network import Adam, Trainer
+from graphdiff.train.network import SGD, Adam, Trainer
 
 __all__ = ["Examples", "TrainedMLP", "batches_of", "dense"]
 
@@ -31,6 +30,13 @@ _LEAST_RATE = 1e-6
 """An adaptive learning rate is lowered no more than to about here."""
 
 
+_SOLVING = (
+    *("solver", "learning_rate", "learning_rate_init", "power_t", "momentum", "nesterovs_momentum"),
+    *("beta_1", "beta_2", "epsilon", "backend"),
+)
+"""What an optimiser is made with, and keeps as long as it lasts."""
+
+
 class Examples(NamedTuple):
     """Rows of inputs, which may be sparse, their targets as a matrix, and how much each counts."""
 
@@ -40,8 +46,11 @@ class Examples(NamedTuple):
 
 
 def dense(rows: Any) -> Any:
-    """Return rows that may be sparse as an array."""
-    return rows.toarray() if issparse(rows) else rows
+    """Return rows that may be sparse as an array that lies by rows.
+
+    Products of matrices that lie otherwise are summed in another order: sparse and dense inputs would train apart.
+    """
+    return rows.toarray(order="C") if issparse(rows) else np.ascontiguousarray(rows)
 
 
 def batches_of(
@@ -75,6 +84,7 @@ class TrainedMLP(MLPParameters):
     """An estimator that has a network and trains it; a subclass brings data and targets into shape."""
 
     _trainer: Trainer
+    _solving: dict[str, Any]
     n_outputs_: int
     out_activation_: str
     coefs_: list[Any]
@@ -115,7 +125,19 @@ class TrainedMLP(MLPParameters):
         self.validation_scores_ = [] if self.early_stopping else None
         self.best_validation_score_ = -math.inf if self.early_stopping else None
 
+    def _require_network(self, features: int, outputs: int, hidden: Sequence[int]) -> None:
+        """Refuse to go on with weights of other layers than the parameters say."""
+        units = [features, *hidden, outputs]
+        self.coefs_, self.intercepts_ = (list(map(np.asarray, given)) for given in (self.coefs_, self.intercepts_))
+        shapes = [array.shape for array in (*self.coefs_, *self.intercepts_)]
+        if shapes != [*zip(units, units[1:]), *((width,) for width in units[1:])]:
+            raise ValueError(
+                f"training goes on with coefs_ and intercepts_ of shapes {shapes}, and {features} features, "
+                f"hidden_layer_sizes={tuple(hidden)} and {outputs} outputs make other layers"
+            )
+
     def _made_trainer(self) -> Trainer:
+        self._solving = {name: getattr(self, name) for name in _SOLVING}
         return Trainer(
             self.coefs_,
             self.intercepts_,
@@ -126,6 +148,21 @@ class TrainedMLP(MLPParameters):
             self._made_optimizer,
         )
 
+    def _kept_trainer(self) -> Trainer:
+        """Return a trainer of the weights and parameters as they are now, with the optimiser of earlier calls."""
+        trainer: Trainer | None = self.__dict__.get("_trainer")
+        if trainer is None or isinstance(trainer.optimizer, LBFGS):
+            return self._made_trainer()
+        changed = [name for name, value in self._solving.items() if getattr(self, name) != value]
+        if changed:
+            warnings.warn(
+                f"the optimiser goes on with the {', '.join(changed)} that it was made with: the first call of fit or "
+                "partial_fit fixes them, as in scikit-learn",
+                stacklevel=4,
+            )
+        trainer.go_on(self.coefs_, self.intercepts_, self.activation, self.alpha)
+        return trainer
+
     def _made_optimizer(self, parameters: list[Variable]) -> Optimizer | LBFGS:
         if self.solver == "lbfgs":
             # Limits and memory are SciPy's, which scikit-learn uses.
@@ -133,8 +170,7 @@ class TrainedMLP(MLPParameters):
             return LBFGS(parameters, tolerance_gradient=self.tol, tolerance_change=_FALL, **limits)
         if self.solver == "adam":
             return Adam(parameters, self.learning_rate_init, (self.beta_1, self.beta_2), self.epsilon)
-        nesterov = bool(self.nesterovs_momentum and self.momentum)
-        return SGD(parameters, self.learning_rate_init, momentum=self.momentum, nesterov=nesterov)
+        return SGD(parameters, self.learning_rate_init, self.momentum, self.nesterovs_momentum)
 
     def _backend(self) -> Backend:
         return current_backend() if self.backend is None else get_backend(self.backend)
@@ -175,6 +211,7 @@ class TrainedMLP(MLPParameters):
         trainer, held_out = self._trainer, None
         best = self.coefs_, self.intercepts_
         if self.early_stopping:
+            self._begin_scores()
             examples, held_out = self._split(examples)
         step, arrays = self._step_and_arrays(examples)
         rows = examples.X.shape[0]
@@ -199,6 +236,11 @@ class TrainedMLP(MLPParameters):
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=3)
         self.coefs_, self.intercepts_ = trainer.coefs() if held_out is None else best
+
+    def _begin_scores(self) -> None:
+        """Have validation scores to compare with: the weights may have been trained without."""
+        if self.best_validation_score_ is None:
+            self.best_loss_, self.validation_scores_, self.best_validation_score_ = None, [], -math.inf
 
     def _split(self, examples: Examples) -> tuple[Examples, Examples]:
         """Set validation data aside."""
@@ -269,9 +311,10 @@ class TrainedMLP(MLPParameters):
 
     def _ends(self) -> bool:
         """Whether training ends after this epoch; if not, the learning rate goes where its schedule has it."""
-        optimizer, schedule = self._trainer.optimizer, self.learning_rate if self.solver == "sgd" else "constant"
+        optimizer, solving = self._trainer.optimizer, self._solving
+        schedule = solving["learning_rate"] if solving["solver"] == "sgd" else "constant"
         if schedule == "invscaling":
-            optimizer.lr = self.learning_rate_init / (self.t_ + 1) ** self.power_t
+            optimizer.lr = solving["learning_rate_init"] / (self.t_ + 1) ** solving["power_t"]
         if self._without_improvement <= self.n_iter_no_change:
             return False
         if schedule == "adaptive" and optimizer.lr > _LEAST_RATE:
@@ -308,6 +351,7 @@ class TrainedMLP(MLPParameters):
         self.n_iter_ = 0
         self._note(losses)
         self._improved(None)
+        self._ends()
         self.coefs_, self.intercepts_ = trainer.coefs()
 
     def _require_finite(self) -> None:

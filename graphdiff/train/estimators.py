@@ -77,8 +77,7 @@ class _MLP(TrainedMLP):
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, classes: Any = None) -> Any:
         examples = self._begin(X, y, sample_weight, first=not hasattr(self, "coefs_"), classes=classes)
-        if not hasattr(self, "_trainer"):
-            self._trainer = self._made_trainer()
+        self._trainer = self._kept_trainer()
         self._one_pass(examples)
         self._require_finite()
         return self
@@ -97,6 +96,8 @@ class _MLP(TrainedMLP):
         if first:
             self.out_activation_ = self._out_activation()
             self._initialise(X.shape[1], y.shape[1], hidden, X.dtype)
+        else:
+            self._require_network(X.shape[1], y.shape[1], hidden)
         return Examples(X, y, sample_weight)
 
     # Predicting -----------------------------------------------------------------------------------------------------
@@ -106,11 +107,13 @@ class _MLP(TrainedMLP):
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
         backend = self._backend()
-        dtype = self.coefs_[0].dtype
+        dtype = np.asarray(self.coefs_[0]).dtype
         # A sparse array may be too large to be made dense at once.
         size = _SPARSE_ROWS if issparse(X) else X.shape[0]
         with use_backend(backend):
-            coefs, intercepts = (list(map(backend.from_host, arrays)) for arrays in (self.coefs_, self.intercepts_))
+            coefs, intercepts = (
+                [backend.from_host(np.asarray(array)) for array in arrays] for arrays in (self.coefs_, self.intercepts_)
+            )
             found = []
             for start in range(0, X.shape[0], size):
                 rows = dense(X[start : start + size]).astype(dtype, copy=False)
@@ -188,7 +191,9 @@ class MLPClassifier(ClassifierMixin, _MLP):
 
     @available_if(_MLP._can_partial_fit)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Any:
-        """Go once over some data.
+        """Go once over some data, from the weights there are: `coefs_` and `intercepts_` may have been assigned.
+
+        What the optimiser was made with by the first call, its learning rate and momentum among it, it keeps.
 
         Parameters
         ----------
@@ -281,7 +286,9 @@ class MLPRegressor(RegressorMixin, _MLP):
 
     @available_if(_MLP._can_partial_fit)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
-        """Go once over some data.
+        """Go once over some data, from the weights there are: `coefs_` and `intercepts_` may have been assigned.
+
+        What the optimiser was made with by the first call, its learning rate and momentum among it, it keeps.
 
         Parameters
         ----------

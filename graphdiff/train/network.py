@@ -13,7 +13,7 @@ from graphdiff.optim.optimizers import Optimizer
 from graphdiff.plan import compile
 from graphdiff.tensor import Tensor, Variable, variable
 
-__all__ = ["ACTIVATIONS", "Adam", "Trainer", "forward"]
+__all__ = ["ACTIVATIONS", "SGD", "Adam", "Trainer", "forward"]
 
 ACTIVATIONS = {
     "identity": None,
@@ -45,6 +45,28 @@ class Adam(Optimizer):
         rate = lr * (1 - first) / scale * F.sqrt(1 - second**steps) / (1 - first**steps)
         step = F.astype(rate, value.dtype) * (mean / (F.sqrt(square) + self.eps / scale))
         return value - step, mean, square
+
+
+class SGD(Optimizer):
+    """Gradient descent as scikit-learn has it: the velocity contains the learning rates it was gathered with."""
+
+    momentum: float
+    nesterov: bool
+
+    def __init__(self, parameters: Sequence[Variable], lr: float, momentum: float, nesterov: bool) -> None:
+        super().__init__(parameters, lr, momentum=momentum, nesterov=nesterov)
+
+    @property
+    def states(self) -> int:  # type: ignore[override]
+        """The velocity, if there is a momentum."""
+        return 1 if self.momentum else 0
+
+    def rule(self, F: Any, value: Any, gradient: Any, state: tuple[Any, ...], steps: Any, lr: Any) -> tuple[Any, ...]:
+        step = F.astype(lr, value.dtype) * gradient
+        if not state:
+            return (value - step,)
+        velocity = self.momentum * state[0] - step
+        return value + (self.momentum * velocity - step if self.nesterov else velocity), velocity
 
 
 def forward(x: Any, weights: Sequence[Any], biases: Sequence[Any], activation: str) -> Tensor:
@@ -161,6 +183,16 @@ class Trainer:
             if rows not in self._sizes:
                 self._sizes.append(rows)
         return rows
+
+    def go_on(self, coefs: Sequence[Any], intercepts: Sequence[Any], activation: str, alpha: float) -> None:
+        """Go on with these weights, biases and parameters, and the optimiser's state as it is."""
+        with use_backend(self.backend):
+            for leaf, array in zip((*self.weights, *self.biases), (*coefs, *intercepts), strict=True):
+                leaf.assign(array.astype(str(leaf.dtype), copy=False))
+        if (activation, alpha) != (self.activation, self.alpha):
+            self.activation, self.alpha = activation, alpha
+            self._sizes.clear()
+            self._compile()
 
     def coefs(self) -> tuple[list[Any], list[Any]]:
         """Return copies of weights and biases, on the host."""
