@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import warnings
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,13 @@ ODD_NAMES = [
     "nul \x00 bell \x07 \u202e backwards",
     "\ud800 half a pair",
     "\U0001f3b2" * 20,
+    # Long enough to be shortened, so that a tooltip has them in full; Graphviz takes what stands in <> for markup.
+    '<x>, URL="javascript:alert(1)", z=<y>' * 2,
+    "</script><script>alert(1)</script>" * 2,
+    "<<table><tr><td>" + "x" * 40 + "</td></tr></table>>",
+    "<b>" + "x" * 40 + "</b>",
+    'quote " and backslash \\" and \\N' * 3,
+    "&lt;no markup&gt; &#60; " * 4,
 ]
 
 
@@ -107,6 +115,36 @@ def test_odd_names_are_shown_as_they_are(name: str, kind: str) -> None:
     assert len(drawing.source) < 4_000
     # A saved DOT file says the same to whoever reads it.
     assert expected in labels(Drawing(drawing.render("dot").decode()))
+
+
+@pytest.mark.parametrize("name", [name for name in ODD_NAMES if "\x00" not in name and "\ud800" not in name])
+def test_a_name_is_nothing_but_text_in_svg(name: str) -> None:
+    x = gd.variable(2.0, name=name)
+    with gd.name_scope(name):
+        y = gd.exp(x)
+    for mode in (None, "reverse"):
+        root = ElementTree.fromstring(gd.draw(y, mode=mode).render("svg"))
+        for element in root.iter():
+            assert "script" not in element.tag
+            for key, value in element.attrib.items():
+                # Where a tooltip is, Graphviz makes a link that leads nowhere and has the text as its title.
+                assert key.endswith("title") or "javascript" not in value, key
+                assert not (key.endswith("href") and value)
+    if len(name) > 60:
+        titles = [value for element in root.iter() for key, value in element.attrib.items() if key.endswith("title")]
+        assert any(name[:380].split()[0] in title for title in titles)
+
+
+def test_a_png_has_a_sensible_size() -> None:
+    y = gd.variable(1.0)
+    for _ in range(1000):
+        y = gd.sin(y)
+    with pytest.warns(UserWarning, match=r"scaled down to 8,192 × \d+ pixels"):
+        png = gd.draw(y, max_nodes=None).render("png")
+    assert int.from_bytes(png[16:20], "big") == 8192
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        gd.draw(gd.variable(1.0) * 2).render("png")
 
 
 MAGIC = {"svg": b"<?xml", "png": b"\x89PNG\r\n\x1a\n", "pdf": b"%PDF-", "dot": b"digraph"}

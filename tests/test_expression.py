@@ -321,3 +321,18 @@ def test_the_functions_are_elementwise_or_reduce() -> None:
     names = allowed_functions()
     assert {"sin", "exp", "maximum", "sum", "matmul", "where", "softmax"} <= set(names)
     assert not {"ones", "zeros", "arange", "tile", "repeat", "einsum", "pad", "broadcast_to", "at"} & set(names)
+
+
+@pytest.mark.parametrize("decimals", [1_000_000_000, -1_000_000_000, 309, 1.5, "2", None])
+def test_rounding_to_no_number_of_decimals(decimals: Any) -> None:
+    with pytest.raises(gd.errors.OpError, match="decimals is an integer between"):
+        gd.round(1.5, decimals)
+    if isinstance(decimals, int):
+        with pytest.raises(gd.errors.ExpressionError, match="decimals"):
+            gd.parse(f"round(1.5, decimals={decimals})")
+
+
+def test_rounding_to_decimals_is_numpys() -> None:
+    x = np.array([1.2345, -2.5, 1234.5, 1e-7])
+    for decimals in (-3, -1, 0, 2, 7, np.int64(2)):
+        np.testing.assert_array_equal(gd.round(x, decimals).numpy(), np.round(x, decimals))

@@ -1,5 +1,6 @@
 """Trace tables and the sum over paths: the lecture's numbers, and texts of any kind."""
 
+import re
 import shutil
 import subprocess
 import xml.etree.ElementTree as ElementTree
@@ -361,3 +362,35 @@ def test_arrays_that_do_not_depend_on_the_input_stay_under_their_names() -> None
     assert table["V"].running_derivative[0].startswith("v₂ᵀ·∂L/∂v₃ = ")
     a, b = gd.variable(2.0, name="a"), gd.variable(3.0, name="b")
     assert gd.trace(((a * a) * b).named("e"), wrt=b)["e"].local_derivatives == ("∂e/∂b = a·a = 4",)
+
+
+@pytest.mark.parametrize(
+    ("text", "values", "result"),
+    [
+        ("where(x > 0, x**2, -x)", {"x": 2.0}, "4"),
+        ("where(x > 0, x, -x) + (x < 1)", {"x": 2.0}, "2"),
+        ("x/0", {"x": 1.0}, "inf"),
+        ("x*0/0", {"x": 1.0}, "nan"),
+        ("log(x)*0/x", {"x": 0.0}, "nan"),
+        ("(-2)**x", {"x": 0.5}, "nan"),
+        ("1e300*x*1e300", {"x": 0.5}, "inf"),
+        ("x**-1", {"x": 0.0}, "inf"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_booleans_infinities_and_what_is_undefined(text: str, values: dict[str, float], result: str) -> None:
+    e = gd.parse(text, **values)
+    for mode in ("forward", "reverse"):
+        table = gd.trace(e, mode=mode, wrt=gd.Graph(e).inputs[0])
+        (last,) = [row for row in table if row.node is e]
+        assert last.numeric_value == result
+        assert "nan" not in re.sub(r"\\text\{nan\}", "", table.latex())
+        assert table.html()
+        assert str(table)
+
+
+def test_powers_of_ten_in_latex() -> None:
+    latex = gd.trace(gd.parse("x * 1e-5 / 3", x=[1e10, -2.5e-20]), seed=[1.0, 1.0]).latex()
+    assert "10^{-5}" in latex
+    assert r"-2.5000 \cdot 10^{-20}" in latex or r"-2.5 \cdot 10^{-20}" in latex
+    assert not re.search(r"\de[-+]?\d", latex)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+from graphdiff.quoting import html_text
 
 __all__ = ["Axis", "Series", "bars", "dots", "lines"]
 
@@ -51,12 +52,12 @@ class Series:
 
 
 def _svg(width: float, height: float, label: str, content: list[str]) -> str:
-    head = f'<svg role="img" aria-label="{html.escape(label)}" viewBox="0 0 {width:g} {height:g}">'
+    head = f'<svg role="img" aria-label="{html_text(label)}" viewBox="0 0 {width:g} {height:g}">'
     return head + "".join(content) + "</svg>"
 
 
 def _text(x: float, y: float, text: str, anchor: str = "start", kind: str = "") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" class="{kind}">{html.escape(text)}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" class="{kind}">{html_text(text)}</text>'
 
 
 def _grid(axis: Axis, top: float, bottom: float) -> list[str]:
@@ -86,7 +87,7 @@ def bars(
         end = axis.at(value)
         content.append(
             f'<rect class="{"best" if name == best else "measured"}" x="{axis.start:g}" y="{y - 8:.1f}" rx="2" '
-            f'width="{max(1.5, end - axis.start):.1f}" height="16"><title>{html.escape(f"{name}: {axis.text(value)}")}'
+            f'width="{max(1.5, end - axis.start):.1f}" height="16"><title>{html_text(f"{name}: {axis.text(value)}")}'
             "</title></rect>"
         )
         reach = end

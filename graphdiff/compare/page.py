@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from graphdiff.compare import charts
 from graphdiff.compare.crossover import Crossover
 from graphdiff.compare.terms import CHEAP_GRADIENT, COLUMNS
 from graphdiff.quantities import bytes_text, seconds_text
+from graphdiff.quoting import html_text
 
 if TYPE_CHECKING:
     from graphdiff.compare.results import Comparison, ModeResult
@@ -52,17 +52,17 @@ def page(report: Comparison) -> str:
     )
     sections.append(_section("All figures", "", _table(report)))
     return _PAGE.format(
-        title=html.escape(report.title()),
-        name=html.escape(report.name),
+        title=html_text(report.title()),
+        name=html_text(report.name),
         size=f"{report.inputs:,} → {report.outputs:,}",
-        machine=html.escape(report.machine),
+        machine=html_text(report.machine),
         calibration=f"{report.calibration:.2f}",
         sections="\n".join(sections),
     )
 
 
 def _section(title: str, note: str, content: str) -> str:
-    return f"<section><h2>{html.escape(title)}</h2><p class=faint>{html.escape(note)}</p>{content}</section>"
+    return f"<section><h2>{html_text(title)}</h2><p class=faint>{html_text(note)}</p>{content}</section>"
 
 
 def _verdicts(report: Comparison) -> str:
@@ -79,7 +79,7 @@ def _verdicts(report: Comparison) -> str:
             f"the function, counted (bound: {CHEAP_GRADIENT:.0f}); {report.gradient_ratio:.2f} × in measured time",
         ),
     ]
-    return "<div class=cards>" + "".join(_card(*map(html.escape, card)) for card in cards) + "</div>"
+    return "<div class=cards>" + "".join(_card(*map(html_text, card)) for card in cards) + "</div>"
 
 
 def _card(title: str, value: str, note: str) -> str:
@@ -167,7 +167,7 @@ def _table(report: Comparison) -> str:
     rows = []
     for row in report.cells():
         kind = ' class="strong"' if row[0] == report.fastest else ""
-        rows.append(f"<tr{kind}>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>")
+        rows.append(f"<tr{kind}>" + "".join(f"<td>{html_text(cell)}</td>" for cell in row) + "</tr>")
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
 
 

@@ -30,6 +30,8 @@ __all__ = ["Drawing", "draw", "draw_graph"]
 
 _PIXELS = 192
 """Per inch, in PNG: twice a screen's."""
+_MOST_PIXELS = 8192
+"""Per side of a PNG, so that it needs at most 256 MiB where it is decoded."""
 _FORMATS = ("svg", "png", "pdf", "dot", "html")
 
 
@@ -49,7 +51,10 @@ class Drawing:
         self.outputs = outputs
 
     def render(self, file_format: str) -> bytes:
-        """Return the picture as bytes: "svg", "png", "pdf", "dot" for the text itself, "html" for the page."""
+        """Return the picture as bytes: "svg", "png", "pdf", "dot" for the text itself, "html" for the page.
+
+        A PNG has at most 8,192 pixels a side; a larger drawing is scaled down to that, which is warned of.
+        """
         if file_format not in _FORMATS:
             raise GraphError(f"a drawing is saved as {', '.join(_FORMATS)}, not {file_format!r}")
         if file_format == "dot":
@@ -61,9 +66,13 @@ class Drawing:
         # Graphviz warns of fonts that are not on the machine and uses others, and pygraphviz of every large graph.
         with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
-            resolution = f"-Gdpi={_PIXELS}" if file_format == "png" else ""
-            made = pygraphviz.AGraph(string=self.source).draw(format=file_format, prog="dot", args=resolution)
-        return fitted(made.decode()).encode() if file_format == "svg" else made  # type: ignore[no-any-return]
+            # Graphviz makes a drawing that is larger than its `size`, in inches, so much smaller.
+            most = _MOST_PIXELS / _PIXELS
+            resolution = f"-Gdpi={_PIXELS} -Gsize={most:.6f},{most:.6f}" if file_format == "png" else ""
+            made: bytes = pygraphviz.AGraph(string=self.source).draw(format=file_format, prog="dot", args=resolution)
+        if file_format == "png":
+            _tell_of_scaling(made)
+        return fitted(made.decode()).encode() if file_format == "svg" else made
 
     def page(self) -> Page:
         """Return the interactive page of the same graph; Jupyter shows it in a cell."""
@@ -85,6 +94,17 @@ class Drawing:
 
     def _repr_svg_(self) -> str:
         return self.render("svg").decode()
+
+
+def _tell_of_scaling(png: bytes) -> None:
+    """Warn where a PNG has been scaled down to the most pixels that one gets."""
+    width, height = (int.from_bytes(png[start : start + 4], "big") for start in (16, 20))  # in its first chunk, IHDR
+    if max(width, height) >= _MOST_PIXELS - 1:
+        warnings.warn(
+            f"the drawing is scaled down to {width:,} × {height:,} pixels, the most that a PNG gets; SVG and PDF show "
+            "it at any size",
+            stacklevel=3,
+        )
 
 
 def draw(

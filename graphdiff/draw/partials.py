@@ -103,7 +103,12 @@ def _formula(operand: Any) -> _Formula:
 def _folded(combine: Callable[[Any, Any], Any], one: _Formula, other: Any) -> _Formula:
     left, right = one.symbol, _formula(other).symbol
     if isinstance(left, Number) and isinstance(right, Number):
-        return _Formula(Number(combine(left.value, right.value)))
+        try:
+            folded = combine(left.value, right.value)
+        except ArithmeticError:  # 1/0 and 1e300**2 stay as they are written
+            folded = None
+        if isinstance(folded, (int, float)):
+            return _Formula(Number(folded))
     return _Formula(combine(left, right))
 
 

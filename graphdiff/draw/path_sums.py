@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ from graphdiff.draw.names import names_of
 from graphdiff.draw.symbols import number
 from graphdiff.errors import GraphError
 from graphdiff.graph import Graph, topological_order
+from graphdiff.quoting import html_text
 from graphdiff.tensor import Tensor
 
 __all__ = ["Path", "Paths", "paths"]
@@ -178,7 +178,7 @@ class Paths:
         return str(self)
 
     def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(str(self))}</pre>"
+        return f"<pre>{html_text(str(self))}</pre>"
 
 
 def paths(y: Tensor, x: Tensor) -> Paths:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections import Counter
 from collections.abc import Callable
 from functools import wraps
@@ -12,6 +11,7 @@ from graphdiff.draw.columns import clean, fit, shape_text
 from graphdiff.draw.dot import draw
 from graphdiff.draw.symbols import shown
 from graphdiff.graph import Graph
+from graphdiff.quoting import html_text
 from graphdiff.tensor import Tensor
 
 __all__ = ["graph_bundle", "tensor_html"]
@@ -94,8 +94,8 @@ def _svg(graph: Graph) -> str:
 
 def _table(facts: dict[str, str]) -> str:
     rows = "".join(
-        f"<tr><th scope='row' style='text-align:left'>{html.escape(title)}</th>"
-        f"<td style='text-align:left'>{html.escape(fit(clean(text), _COLUMNS))}</td></tr>"
+        f"<tr><th scope='row' style='text-align:left'>{html_text(title)}</th>"
+        f"<td style='text-align:left'>{html_text(fit(clean(text), _COLUMNS))}</td></tr>"
         for title, text in facts.items()
     )
     return f"<table class='graphdiff-facts'><tbody>{rows}</tbody></table>"

@@ -23,6 +23,7 @@ __all__ = [
     "escape_latex",
     "expression",
     "number",
+    "numbers_latex",
     "shown",
     "symbol_of",
     "transposed",
@@ -121,7 +122,7 @@ class Number(Symbol):
 
     def __init__(self, value: float) -> None:
         text = number(value)
-        super().__init__(text, text.replace("−", "-"), ATOM if value >= 0 else PRODUCT)
+        super().__init__(text, numbers_latex(text), ATOM if value >= 0 else PRODUCT)
         self.value = value
 
     def __neg__(self) -> Symbol:
@@ -182,6 +183,19 @@ def escape_latex(text: str) -> str:
         else:
             made.append(f"[U+{ord(character):04X}]")
     return "".join(made)
+
+
+_POWER = re.compile(r"(?<![\d.])(?:1(?=e)|([\d.]+))e([+-]?\d+)")
+"""A number with an exponent; its digits are a group unless they are a lone 1."""
+
+
+def numbers_latex(text: str) -> str:
+    """Return a number, or an array of numbers, as LaTeX mathematics; what is neither as upright text."""
+    made = text.replace("−", "-")
+    if not re.match(r"\[*-?(\d|inf|nan)", made):
+        return rf"\text{{{escape_latex(text)}}}"
+    made = _POWER.sub(lambda found: (rf"{found[1]} \cdot " if found[1] else "") + f"10^{{{int(found[2])}}}", made)
+    return made.replace("inf", r"\infty").replace("nan", r"\text{nan}")
 
 
 _ACCENTS = {"\u0302": "hat", "\u0304": "bar", "\u0303": "tilde", "\u0307": "dot", "\u0308": "ddot", "\u20d7": "vec"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import Any
 from graphdiff.draw.columns import WIDEST, align, fit, text_width
 from graphdiff.draw.names import plain_name
 from graphdiff.draw.symbols import escape_latex
+from graphdiff.quoting import html_text
 from graphdiff.tensor import Tensor
 
 __all__ = ["Row", "Trace"]
@@ -152,12 +152,12 @@ class Trace:
     def html(self) -> str:
         """Return the table as HTML, every text escaped."""
         left = "style='text-align:left;vertical-align:top'"  # notebooks set tables to the right
-        head = "".join(f"<th scope='col' {left}>{html.escape(title)}</th>" for title in self.header)
+        head = "".join(f"<th scope='col' {left}>{html_text(title)}</th>" for title in self.header)
         body = "".join(
-            "<tr>" + "".join(f"<td {left}>{'<br>'.join(map(html.escape, cell))}</td>" for cell in row) + "</tr>"
+            "<tr>" + "".join(f"<td {left}>{'<br>'.join(map(html_text, cell))}</td>" for cell in row) + "</tr>"
             for row in self.cells()
         )
-        note = f"<caption style='caption-side:bottom'>{html.escape(self._note())}</caption>" if self._note() else ""
+        note = f"<caption style='caption-side:bottom'>{html_text(self._note())}</caption>" if self._note() else ""
         return f"<table class='graphdiff-trace'>{note}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
     def _repr_html_(self) -> str:

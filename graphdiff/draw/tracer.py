@@ -20,9 +20,9 @@ from graphdiff.draw.symbols import (
     SUM,
     Number,
     Symbol,
-    escape_latex,
     expression,
     number,
+    numbers_latex,
     shown,
     symbol_of,
 )
@@ -264,7 +264,7 @@ class _Tracer:
                 (written[1],),
                 tuple(latex for _, latex in derived),
                 (valued[1],),
-                (_plain_latex(numeric),),
+                (numbers_latex(numeric),),
                 (running_latex,),
                 (", ".join(each.latex for each in stored),),
             ),
@@ -283,7 +283,7 @@ class _Tracer:
         if value is not None and symbol.uses and (node.size == 1 or value.shape == node.shape):
             tail = shown(value, self.digits)
             text += f" = {tail}"
-            latex += f" = {_plain_latex(tail)}"
+            latex += f" = {numbers_latex(tail)}"
         return text, latex
 
     def start(self, carried: Tensor | None) -> Symbol | None:
@@ -322,14 +322,14 @@ class _Tracer:
         if found is not None:
             result = shown(found.numpy(), self.digits) if found.has_value else ""
         if start or not terms or (found is None and not node.recorded):
-            return result, _plain_latex(result)
+            return result, numbers_latex(result)
         first, *others = (self.term(node, *term) for term in terms)
         total = first
         for term in others:
             total = total.join(term, (" + ", " + "), SUM)
         if not result:
             return total.text, total.latex
-        return f"{total.text} = {result}", f"{total.latex} = {_plain_latex(result)}"
+        return f"{total.text} = {result}", f"{total.latex} = {numbers_latex(result)}"
 
     def term(self, node: Tensor, symbol: Symbol, figure: Any, other: Tensor) -> Symbol:
         """Return what `other`, an operand in forward mode and a user in reverse mode, adds to a node's derivative."""
@@ -360,17 +360,7 @@ def _product(left: Symbol, right: Symbol) -> Symbol:
 
 
 def _figure(text: str) -> Symbol:
-    return Symbol(text, _plain_latex(text), PRODUCT if text.startswith("−") else ATOM)
-
-
-def _plain_latex(text: str) -> str:
-    """Return numbers as LaTeX mathematics."""
-    made = text.replace("−", "-").replace("inf", r"\infty").replace("nan", r"\text{nan}")
-    if "e" in made and not made.startswith("[") and "mean" not in made and "float" not in made:
-        head, _, tail = made.partition("e")
-        power = f"10^{{{int(tail)}}}"
-        return f"{head[:-1]}{power}" if head in ("1", "-1") else rf"{head} \cdot {power}"
-    return made if made.lstrip("[").lstrip("-")[:1].isdigit() or "infty" in made else rf"\text{{{escape_latex(text)}}}"
+    return Symbol(text, numbers_latex(text), PRODUCT if text.startswith("−") else ATOM)
 
 
 def _ones(node: Tensor) -> Any:

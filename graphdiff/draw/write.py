@@ -8,14 +8,13 @@ from graphdiff.draw.colours import ARROWS, STYLES, TONES
 from graphdiff.draw.columns import clean, fit
 from graphdiff.draw.layout import place, too_slow
 from graphdiff.draw.picture import Box, Line, Picture, Scope
+from graphdiff.quoting import dot_label, dot_text
 
 __all__ = ["to_dot"]
 
 _FONT = "Helvetica,Arial,sans-serif"
 _GAP = "\u00a0\u00a0"
 """What keeps a label beside an arrow from touching it."""
-_ESCAPED = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\\": "&#92;&#92;"}
-"""Graphviz reads labels as HTML, and backslashes within as commands even if they are written as an entity."""
 
 
 def to_dot(picture: Picture) -> str:
@@ -54,7 +53,7 @@ def to_dot(picture: Picture) -> str:
         if arrow.label and not simple:
             # A vertical arrow between neighbours in a rank would go through its label.
             aside = arrow.origin in beside and picture.rankdir in ("LR", "RL")
-            label["xlabel" if aside else "label"] = f"<{_escaped(f' {arrow.label} {_GAP * aside}')}>"
+            label["xlabel" if aside else "label"] = f"<{dot_label(f' {arrow.label} {_GAP * aside}')}>"
         dot.edge(arrow.origin, arrow.target, **ARROWS[arrow.kind], **label)
     return str(dot.source)
 
@@ -77,7 +76,7 @@ def _write_clusters(dot: Any, picture: Picture) -> None:
         for inner in children.get(scope, []):
             count += 1
             with place.subgraph(name=f"cluster_{count}") as cluster:
-                title = f"<{_escaped(fit(clean(inner[-1]), 40))}>"
+                title = f"<{dot_label(fit(clean(inner[-1]), 40))}>"
                 cluster.attr(label=title, style="rounded", color="#b8b8b8", fontcolor="#555555")
                 cluster.attr(labeljust="l", labelloc="t")
                 write(cluster, inner)
@@ -108,20 +107,16 @@ def _write_box(place: Any, key: str, box: Box, **more: str) -> None:
         style["fillcolor"] = box.fill[0]
     text = "<br/>".join(_marked(line, None if box.fill is None else box.fill[1]) for line in box.lines)
     if box.hint:
-        more["tooltip"] = box.hint.replace("\\", "\\\\")
+        more["tooltip"] = dot_text(box.hint)
     place.node(key, f"<{text}>", **style, **more)
 
 
 def _marked(line: Line, colour: str | None) -> str:
-    text = _escaped(line.text)
+    text = dot_label(line.text)
     if line.tone == "title":
         text = f"<b>{text}</b>"
     colour = colour or TONES[line.tone]
     return text if colour == "#000000" else f'<font color="{colour}">{text}</font>'
-
-
-def _escaped(text: str) -> str:
-    return "".join(_ESCAPED.get(character, character) for character in text)
 
 
 def _footer(picture: Picture, notes: list[str]) -> str:
@@ -132,10 +127,10 @@ def _footer(picture: Picture, notes: list[str]) -> str:
         colours = "".join(
             f'<td bgcolor="{swatch.colour}" border="1" width="34" height="12"></td>' for swatch in swatches
         )
-        figures = "".join(f"<td>{_escaped(swatch.figure) or ' '}</td>" for swatch in swatches)
+        figures = "".join(f"<td>{dot_label(swatch.figure) or ' '}</td>" for swatch in swatches)
         span = f'colspan="{len(swatches)}"'
-        rows += [f"<tr><td {span}>{_escaped(title)}</td></tr>", f"<tr>{colours}</tr>", f"<tr>{figures}</tr>"]
+        rows += [f"<tr><td {span}>{dot_label(title)}</td></tr>", f"<tr>{colours}</tr>", f"<tr>{figures}</tr>"]
     else:
         span = 'colspan="1"'
-    rows += [f'<tr><td {span}><font color="#555555">{_escaped(note)}</font></td></tr>' for note in notes]
+    rows += [f'<tr><td {span}><font color="#555555">{dot_label(note)}</font></td></tr>' for note in notes]
     return f'<<table border="0" cellborder="0" cellspacing="0" cellpadding="2">{"".join(rows)}</table>>'

@@ -16,9 +16,16 @@ from graphdiff.tensor import Tensor
 # Element by element ------------------------------------------------------------------------------------------
 
 
+_MOST_DECIMALS = 308
+"""Powers of ten beyond are no float64."""
+
+
 @function("around", "rint")
 def round(x: Any, /, decimals: int = 0) -> Tensor:
-    """Nearest number of so many decimals, halves to even; derivative 0."""
+    """Nearest number of so many decimals (-308 to 308), halves to even; derivative 0."""
+    if not host.is_integer(decimals) or abs(decimals) > _MOST_DECIMALS:
+        raise OpError(f"round: decimals is an integer between -308 and 308, not {decimals!r}")
+    decimals = int(decimals)
     if not decimals:
         return _nearest(x)  # type: ignore[no-any-return]
     if decimals < 0:
@@ -53,9 +60,6 @@ def nan_to_num(x: Any, /, nan: float = 0.0) -> Tensor:
     lowest, highest = host.float_limits(x.dtype)
     known = GRAPH.where(GRAPH.isnan(x), nan, x)
     return GRAPH.where(known > highest, highest, GRAPH.where(known < lowest, lowest, known))  # type: ignore[no-any-return]
-
-
-round.op = _nearest.op  # type: ignore[attr-defined]
 
 
 round.op = _nearest.op  # type: ignore[attr-defined]

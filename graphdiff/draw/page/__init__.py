@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import html
 from typing import Any
 
 from graphdiff.draw.page.content import content
 from graphdiff.draw.page.document import document
+from graphdiff.quoting import html_text
 
 __all__ = ["Page", "page"]
 
@@ -29,7 +29,7 @@ class Page:
     def _repr_html_(self) -> str:
         # The sandbox keeps a page's script from the notebook around it.
         return (
-            f'<iframe srcdoc="{html.escape(self.html)}" sandbox="allow-scripts" title="graphdiff: computational graph" '
+            f'<iframe srcdoc="{html_text(self.html)}" sandbox="allow-scripts" title="graphdiff: computational graph" '
             'style="width: 100%; height: 640px; border: 1px solid #8888"></iframe>'
         )
 

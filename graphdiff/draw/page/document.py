@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import html
 import json
 import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
+
+from graphdiff.quoting import html_text
 
 __all__ = ["MODULES", "document", "embedded_json", "joined"]
 
@@ -58,7 +59,7 @@ def document(data: Mapping[str, Any], title: str) -> str:
     )
     parts = {
         "policy": policy,
-        "title": html.escape(title.encode("utf-8", "replace").decode("utf-8")),
+        "title": html_text(title),
         "style": style,
         "data": embedded_json(data),
         "script": code,
