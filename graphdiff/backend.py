@@ -8,8 +8,8 @@ host, and, optionally, quicker kernels for single ops.
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
+from contextvars import ContextVar
 from typing import Any
 
 from graphdiff import host
@@ -174,13 +174,8 @@ _INSTALL = {"cupy": 'pip install "graphdiff[cuda12]" or, for a driver of CUDA 13
 _instances: dict[str, Backend] = {}
 
 
-class _Chosen(threading.local):
-    """The backend for new leaves: each thread has its own."""
-
-    backend: Backend | None = None
-
-
-_CHOSEN = _Chosen()
+_CHOSEN: ContextVar[Backend | None] = ContextVar("graphdiff_backend", default=None)
+"""The backend for new leaves, of a context as all that `graphdiff.tensor.context` holds; None is NumPy's."""
 
 
 def _find_class(name: str) -> type[Backend]:
@@ -233,7 +228,7 @@ def get_backend(name: str | Backend) -> Backend:
 
 
 def current_backend() -> Backend:
-    """Return the backend on which this thread makes new leaves.
+    """Return the backend on which this thread or asyncio task makes new leaves.
 
     Examples
     --------
@@ -241,16 +236,14 @@ def current_backend() -> Backend:
     >>> gd.current_backend().name
     'numpy'
     """
-    chosen = _CHOSEN.backend
-    if chosen is None:
-        chosen = _CHOSEN.backend = get_backend("numpy")
-    return chosen
+    return _CHOSEN.get() or get_backend("numpy")
 
 
 class use_backend:
     """Choose the backend for new tensors, for good or within a ``with`` block.
 
-    The choice is that of the thread which makes it; every thread begins with NumPy.
+    The choice is that of the thread or asyncio task which makes it. A thread begins with NumPy, a task with the choice
+    of its maker.
 
     Parameters
     ----------
@@ -267,14 +260,14 @@ class use_backend:
     """
 
     def __init__(self, name: str | Backend) -> None:
-        self._previous = _CHOSEN.backend
-        _CHOSEN.backend = get_backend(name)
+        self._previous = _CHOSEN.get()
+        _CHOSEN.set(get_backend(name))
 
     def __enter__(self) -> Backend:
         return current_backend()
 
     def __exit__(self, *exception: object) -> None:
-        _CHOSEN.backend = self._previous
+        _CHOSEN.set(self._previous)
 
 
 class working_on:
@@ -291,11 +284,11 @@ class working_on:
     def __enter__(self) -> None:
         self._quiet = self._backend.quiet()
         self._quiet.__enter__()
-        self._previous = _CHOSEN.backend
-        _CHOSEN.backend = self._backend
+        self._previous = _CHOSEN.get()
+        _CHOSEN.set(self._backend)
 
     def __exit__(self, *exception: Any) -> None:
-        _CHOSEN.backend = self._previous
+        _CHOSEN.set(self._previous)
         self._quiet.__exit__(*exception)
 
 

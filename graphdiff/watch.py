@@ -16,13 +16,13 @@ from typing import Any, Self, TextIO
 from graphdiff import host
 from graphdiff.errors import AnomalyError
 from graphdiff.op import Op
-from graphdiff.tensor import WATCHES, Tensor, get_thread
+from graphdiff.tensor import WATCHES, Tensor
 
 __all__ = ["AnomalyDetector", "Counter", "Printer", "Timer", "Watch", "detect_anomalies"]
 
 
 class Watch:
-    """A context manager that is told what happens in its thread; subclasses say what they do with it.
+    """A context manager that is told what happens in its thread or asyncio task; subclasses say what they do with it.
 
     Examples
     --------
@@ -39,14 +39,13 @@ class Watch:
     """
 
     def __enter__(self) -> Self:
-        self.thread = get_thread()
-        WATCHES.append(self)
+        WATCHES.open(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        WATCHES.remove(self)
+        WATCHES.close(self)
 
     def before(self, op: Op, operands: Sequence[Tensor]) -> None:
         """Be told that an op is about to be evaluated."""

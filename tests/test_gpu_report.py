@@ -6,6 +6,7 @@ import os
 import sys
 import time
 import warnings
+from contextvars import ContextVar
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -95,7 +96,7 @@ def on_an_emulated_gpu(gpu: Any, monkeypatch: Any, tmp_path: Path) -> Path:
     small = [case for case in gpu.CASES if case.config.name == "B"]
     monkeypatch.setattr(gpu, "CASES", small)
     monkeypatch.setattr(sys, "argv", ["gpu", "--out", str(tmp_path), "--skip-tests"])
-    monkeypatch.setattr(backend._CHOSEN, "backend", None)
+    monkeypatch.setattr(backend, "_CHOSEN", ContextVar("chosen", default=None))
     return tmp_path
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from graphdiff import host
 from graphdiff.structure import flatten
-from graphdiff.tensor import DEPARTURES, Departures, Tensor
+from graphdiff.tensor import DEPARTURES, Tensor
 
 __all__ = ["called_attentively"]
 
@@ -35,13 +35,12 @@ def called_attentively(
     titles : callable
         Returns how a warning speaks of them.
     """
-    departures = Departures()
-    DEPARTURES.append(departures)
+    departed: list[tuple[Tensor, str, int]] = []
+    DEPARTURES.open(departed)
     try:
         result = function(*arguments, **options)
     finally:
-        DEPARTURES.remove(departures)
-    departed = departures.noted
+        DEPARTURES.close(departed)
     if departed:
         reached = _smoothly_below(part for part in flatten(result)[0] if isinstance(part, Tensor))
         for leaf, title in zip(leaves, titles(), strict=True):

@@ -11,7 +11,7 @@ from graphdiff.errors import GraphError
 from graphdiff.graph import collector_paused, topological_order
 from graphdiff.host import is_real_floating
 from graphdiff.op import GRAPH, Composite, raise_complex
-from graphdiff.tensor import Tensor, open_watches
+from graphdiff.tensor import WATCHES, Tensor
 
 __all__ = ["push_forward", "tangents"]
 
@@ -30,7 +30,7 @@ def push_forward(order: Sequence[Tensor], tangent: dict[Tensor, Any], F: Any) ->
         A backend's numbers, or graphdiff's functions to build graph.
     """
     as_graph = F.is_graph
-    watches = open_watches()
+    watches = WATCHES and WATCHES.here()
     for node in order:
         if node in tangent or node.op is None:
             continue

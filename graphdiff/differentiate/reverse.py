@@ -26,7 +26,7 @@ from graphdiff.op import (
     raise_complex,
     sum_to,
 )
-from graphdiff.tensor import Tensor, Variable, current_trace, open_watches
+from graphdiff.tensor import WATCHES, Tensor, Variable, current_trace
 
 __all__ = ["adjoints", "backward", "below", "fitted", "gradients_of", "pull_back"]
 
@@ -91,7 +91,7 @@ def pull_back(
     # survive a multiplication by an infinite partial. Empty, and free, in graphs without `where`.
     live: dict[Tensor, Any] = {}
     where = OPS["where"]
-    watches = open_watches()
+    watches = WATCHES and WATCHES.here()
     for node in reversed(order):
         op = node.op
         if watches and node in adjoint:

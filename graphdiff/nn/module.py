@@ -7,14 +7,11 @@ from typing import Any, ClassVar, TypeVar
 
 from graphdiff import host
 from graphdiff.errors import GraphError
-from graphdiff.tensor import SWITCHES, Tensor, Variable, read_switch, value_for
+from graphdiff.tensor import OBSERVERS, SWITCHES, Tensor, Variable, read_switch, value_for
 
-__all__ = ["OBSERVERS", "Module"]
+__all__ = ["Module"]
 
 Self = TypeVar("Self", bound="Module")
-
-OBSERVERS: list[Callable[[Any, Any, Tensor], None]] = []
-"""Called with module, its first input and output after each module's turn."""
 
 
 class Module:
@@ -67,7 +64,7 @@ class Module:
 
     def __call__(self, *inputs: Any, **named: Any) -> Tensor:
         output = self.forward(*inputs, **named)
-        for observer in OBSERVERS:
+        for observer in OBSERVERS and OBSERVERS.here():
             observer(self, next(iter((*inputs, *named.values()))), output)
         return output
 

@@ -12,9 +12,9 @@ from graphdiff.differentiate import adjoints
 from graphdiff.errors import GraphError, ShapeError
 from graphdiff.nn.containers import Sequential
 from graphdiff.nn.layers import Activation
-from graphdiff.nn.module import OBSERVERS, Module
+from graphdiff.nn.module import Module
 from graphdiff.op import as_tensor
-from graphdiff.tensor import Tensor, Variable, placeholder
+from graphdiff.tensor import OBSERVERS, Tensor, Variable, placeholder
 
 __all__ = ["Table", "differentiated", "observed", "statistics", "summary"]
 
@@ -94,11 +94,11 @@ def observed(model: Module, x: Any) -> tuple[Tensor, list[tuple[Module, Tensor, 
     def observe(module: Module, given: Any, output: Tensor) -> None:
         turns.append((module, as_tensor(given), output))
 
-    OBSERVERS.append(observe)
+    OBSERVERS.open(observe)
     try:
         output = model(x)
     finally:
-        OBSERVERS.remove(observe)
+        OBSERVERS.close(observe)
     return output, turns
 
 

@@ -22,7 +22,7 @@ from graphdiff.graph import topological_order
 from graphdiff.op.functions import GRAPH
 from graphdiff.op.operands import as_tensors, entered
 from graphdiff.op.work import SORTS, Sort, Work
-from graphdiff.tensor import NO_ATTRIBUTES, TRACES, WATCHES, Tensor, open_watches
+from graphdiff.tensor import NO_ATTRIBUTES, TRACES, WATCHES, Tensor
 
 OPS: dict[str, Op] = {}
 """Every op by name."""
@@ -205,7 +205,7 @@ class Op:
             if pure:
                 signature = self.infer(operands, attributes)
                 return Tensor(self, operands, attributes, None, backend, True, signature)
-            for watch in WATCHES and open_watches():
+            for watch in WATCHES and WATCHES.here():
                 watch.before(self, operands)
             value = self.kernel(backend)(*[operand._value for operand in operands], **attributes)
             if value.__class__ is tuple:
@@ -221,7 +221,7 @@ class Op:
             made = Tensor(self, operands, attributes, value, backend, True)
         else:
             made = Tensor(None, (), NO_ATTRIBUTES, value, backend, False)
-        for watch in WATCHES and open_watches():
+        for watch in WATCHES and WATCHES.here():
             watch.value(self, operands, made)
         return made
 

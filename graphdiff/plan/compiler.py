@@ -18,7 +18,7 @@ from graphdiff.plan.failures import ARRAY_ERRORS
 from graphdiff.plan.plan import Plan, RetraceError
 from graphdiff.plan.trace import placeholder_like, trace
 from graphdiff.structure import Structure, flatten, unflatten
-from graphdiff.tensor import SWITCHES, TRACES, WATCHES, Tensor, current_trace, open_watches
+from graphdiff.tensor import SWITCHES, TRACES, WATCHES, Tensor, current_trace
 
 __all__ = ["Compiled", "RetraceWarning", "compile"]
 
@@ -114,7 +114,7 @@ class Compiled:
         return self._find(signature, leaves, structure, backend)
 
     def _call(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        if open_watches() or current_trace() or _is_recorded(arguments, named):
+        if WATCHES.here() or current_trace() or _is_recorded(arguments, named):
             # Inside another trace, or under differentiation: what the function builds is part of that graph. Watched:
             # a plan has no nodes to tell of.
             return self.function(*arguments, **named)

@@ -14,7 +14,7 @@ from graphdiff.graph import topological_order
 from graphdiff.op import FUNCTIONS, Number, as_tensor
 from graphdiff.plan.program import Program
 from graphdiff.structure import Structure, flatten
-from graphdiff.tensor import NO_ATTRIBUTES, TRACES, Tensor, Variable, get_thread, next_serial
+from graphdiff.tensor import NO_ATTRIBUTES, TRACES, Tensor, Variable, next_serial
 
 __all__ = ["Trace", "trace"]
 
@@ -29,7 +29,6 @@ class Trace:
     """
 
     def __init__(self, arguments: Sequence[Tensor]) -> None:
-        self.thread = get_thread()
         self.started = min([next_serial(), *(argument.serial for argument in arguments)])
         self.reads: dict[Tensor, Variable] = {}
         self.updates: dict[Variable, Tensor] = {}
@@ -111,11 +110,11 @@ class Trace:
     # Around the function ------------------------------------------------------------------------------------------
 
     def __enter__(self) -> Trace:
-        TRACES.append(self)
+        TRACES.open(self)
         return self
 
     def __exit__(self, *exception: object) -> None:
-        TRACES.remove(self)
+        TRACES.close(self)
         for variable, gradient in self._kept.items():
             variable.grad = gradient
 

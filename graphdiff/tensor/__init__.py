@@ -4,43 +4,43 @@ A node has a value as soon as its inputs have values. Nodes carry a serial numbe
 ones, so that sorting by serial is a topological order. Operators and methods are attached in `graphdiff._links`.
 """
 
-from graphdiff.tensor.leaves import Variable, constant, placeholder, value_for, variable
-from graphdiff.tensor.node import Tensor
-from graphdiff.tensor.recording import (
+from graphdiff.tensor.context import (
     DEPARTURES,
     MOVES,
     NO_ATTRIBUTES,
+    OBSERVERS,
     SWITCHES,
     TRACES,
     WATCHES,
-    Departures,
     current_trace,
-    get_thread,
     name_scope,
     next_serial,
-    open_watches,
+    numbered_streams,
     read_switch,
+    seed_streams,
     untraced,
 )
+from graphdiff.tensor.leaves import Variable, constant, placeholder, value_for, variable
+from graphdiff.tensor.node import Tensor
 
 __all__ = [
     "DEPARTURES",
     "MOVES",
     "NO_ATTRIBUTES",
+    "OBSERVERS",
     "SWITCHES",
     "TRACES",
     "WATCHES",
-    "Departures",
     "Tensor",
     "Variable",
     "constant",
     "current_trace",
-    "get_thread",
     "name_scope",
     "next_serial",
-    "open_watches",
+    "numbered_streams",
     "placeholder",
     "read_switch",
+    "seed_streams",
     "untraced",
     "value_for",
     "variable",

@@ -7,8 +7,8 @@ from typing import Any, NoReturn
 from graphdiff import host
 from graphdiff.backend import Backend, current_backend
 from graphdiff.errors import BackendError, DTypeError, NoValueError, ShapeError
+from graphdiff.tensor.context import DEPARTURES, NO_ATTRIBUTES, TRACES, current_trace, next_serial
 from graphdiff.tensor.node import Tensor, note_departure
-from graphdiff.tensor.recording import DEPARTURES, NO_ATTRIBUTES, TRACES, current_trace, next_serial
 
 
 class Variable(Tensor):

@@ -10,15 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from graphdiff import host
 from graphdiff.backend import Backend, get_backend
 from graphdiff.errors import DTypeError, ImmutableError, NoValueError, ShapeError
-from graphdiff.tensor.recording import (
-    DEPARTURES,
-    NO_ATTRIBUTES,
-    OPEN_SCOPES,
-    SCOPE,
-    current_trace,
-    get_thread,
-    next_serial,
-)
+from graphdiff.tensor.context import DEPARTURES, NO_ATTRIBUTES, current_scope, current_trace, next_serial
 
 if TYPE_CHECKING:
     from types import CodeType
@@ -32,9 +24,8 @@ def note_departure(tensor: Tensor) -> None:
         frame = sys._getframe(2)
         while frame.f_globals.get("__name__", "").partition(".")[0] in ("graphdiff", "numpy") and frame.f_back:
             frame = frame.f_back
-        for departures in DEPARTURES:
-            if departures.thread == get_thread():
-                departures.noted.append((tensor, frame.f_code.co_filename, frame.f_lineno))
+        for noted in DEPARTURES.here():
+            noted.append((tensor, frame.f_code.co_filename, frame.f_lineno))
 
 
 class Tensor:
@@ -95,7 +86,7 @@ class Tensor:
         self._signature = signature
         self.serial = next_serial()
         self.name: str | None = None
-        self.scope = SCOPE.path if OPEN_SCOPES else ""
+        self.scope = current_scope()
         # The line is kept as a code object and an offset: a frame would keep the user's locals alive.
         frame = sys._getframe(2)
         while frame.f_globals.get("__name__", "")[:10] == "graphdiff." and frame.f_back is not None:
