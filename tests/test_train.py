@@ -282,6 +282,95 @@ def test_measuring_in_blocks_is_measuring_at_once(monkeypatch: pytest.MonkeyPatc
         assert one == pytest.approx(other, rel=1e-12)
 
 
+def rows_r2(output: Any, target: Any) -> float:
+    wrong = np.asarray(output.numpy() if isinstance(output, gd.Tensor) else output) - target
+    return float(1 - (wrong**2).sum() / ((target - target.mean(axis=0)) ** 2).sum())
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_metric_sees_the_outputs_of_all_rows_at_once(compiled: bool) -> None:
+    stream = np.random.default_rng(0)
+    inputs = stream.normal(size=(20_000, 2)).astype("float32")
+    answers = 3 * inputs[:, :1] + stream.normal(size=(20_000, 1)).astype("float32")
+    order = answers[:, 0].argsort()  # blocks of sorted rows have spreads of their own
+    inputs, answers = inputs[order], answers[order]
+    calls: list[int] = []
+
+    def r2(output: Any, target: Any) -> float:
+        calls.append(len(target))
+        return rows_r2(output, target)
+
+    def averaged(output: Any, target: Any) -> Any:
+        assert len(target) <= 8192
+        return gd.mean(gd.abs(output - target))
+
+    averaged.averages = True  # type: ignore[attr-defined]
+    model = gd.nn.Linear(1, in_features=2)
+    options: Any = {"epochs": 1, "batch_size": 1000, "progress": False, "metrics": [r2, averaged], "compiled": compiled}
+    optimizer = gd.optim.SGD(model.parameters(), lr=0.01)
+    data = (inputs, answers)
+    history = gd.train.fit(model, gd.nn.squared_error, data, optimizer, validation=0.6, **options)
+    rows = np.sort(np.random.default_rng((0, 0x5EED)).permutation(20_000)[:12_000])
+    found = model(inputs[rows]).numpy()
+    assert history[-1]["validation_r2"] == pytest.approx(rows_r2(found, answers[rows]), rel=1e-5)
+    assert history[-1]["validation_averaged"] == pytest.approx(np.abs(found - answers[rows]).mean(), rel=1e-5)
+    assert calls == [8000, 12_000]
+
+
+def test_weighted_losses_of_blocks_are_those_of_all_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("graphdiff.train.measures.BLOCK_ROWS", 7)
+    weights = np.r_[np.zeros(17), np.random.default_rng(0).uniform(size=43)]  # a block of nothing, and a smaller last
+    model, history = train(validation=(X, Y, weights))
+    wrong = ((model(X).numpy() - Y) ** 2).mean(axis=1)
+    assert history[-1]["validation_loss"] == pytest.approx(np.average(wrong, weights=weights), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["auc", "roc_auc", "AUC", "f1", "F1", "macro_f1", "recall", "precision_at_5", "precision@5", "kappa"]
+    + ["R2", "r²", "top5_accuracy", "top_5_accuracy", "mean_iou", "neg_log_loss", "score", "accuracy_score", "mcc"],
+)
+def test_early_stopping_knows_of_what_more_is_better(name: str) -> None:
+    assert epochs_watched([0.1, 0.2, 0.3, 0.2, 0.1, 0.0], monitor=f"validation_{name}") == (5, 3)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["mse", "RMSE", "mean_absolute_error", "log_loss", "softmax_cross_entropy", "brier_score", "perplexity"]
+    + ["neg_log_likelihood", "max_error", "mean_distance"],
+)
+def test_early_stopping_knows_of_what_less_is_better(name: str) -> None:
+    assert epochs_watched([0.3, 0.2, 0.1, 0.2, 0.3, 0.4], monitor=f"validation_{name}") == (5, 3)
+
+
+@pytest.mark.parametrize("name", ["sharpe", "1-auc", "one_minus_accuracy", "accuracy_loss", "false_positive_rate", "x"])
+def test_early_stopping_is_told_what_it_does_not_know(name: str) -> None:
+    with pytest.raises(gd.errors.DataError, match='give EarlyStopping mode="min" or mode="max"'):
+        epochs_watched([0.1], monitor=name)
+    assert epochs_watched([0.1, 0.2, 0.3, 0.2, 0.1, 0.0], monitor=name, mode="max") == (5, 3)
+    assert epochs_watched([0.3, 0.2, 0.1, 0.2, 0.3, 0.4], monitor=name, mode="min") == (5, 3)
+    steps: list[Any] = []
+    with pytest.raises(gd.errors.DataError, match="give EarlyStopping"):  # of a metric it is known before training
+        train(
+            metrics={name: lambda output, target: 0.0},
+            early_stopping=gd.train.EarlyStopping(monitor=name),
+            on_epoch=steps.append,
+        )
+    assert not steps
+
+
+def epochs_watched(values: list[float], **settings: Any) -> tuple[int, int]:
+    """Return after how many epochs early stopping ends training, and which was best, as a quantity goes this way."""
+
+    class Told(gd.train.Callback):
+        def on_epoch(self, run: gd.train.Run, record: dict[str, float]) -> None:
+            run.model.bias.assign(np.full(2, float(run.epoch)))
+            record[settings["monitor"]] = values[run.epoch - 1]
+
+    model, history = train(epochs=6, callbacks=[Told()], early_stopping=gd.train.EarlyStopping(2, **settings))
+    return len(history), int(model.bias.numpy()[0])
+
+
 def test_early_stopping_restores_the_best_weights() -> None:
     class Spoil(gd.train.Callback):
         best: Any = None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+from collections.abc import Collection
 from typing import Any
 
 from graphdiff.errors import DataError
@@ -11,6 +13,21 @@ from graphdiff.optim.optimizers import Optimizer
 from graphdiff.train.history import History, Record
 
 __all__ = ["Callback", "EarlyStopping", "Run"]
+
+_MORE = re.compile(
+    "acc|accuracy|ap|au(c|roc|prc)|bleu|correlation|corrcoef|d2|dice|f1|f1score|f2|fbeta|iou|jaccard|kappa|likelihood|map|"
+    "mcc|ndcg|pearson|precision|psnr|r2|r2score|recall|rocauc|rouge|sensitivity|spearman|specificity|ssim"
+)
+_LESS = re.compile(
+    "bce|brier|cer|crossentropy|crps|deviance|distance|divergence|ece|errors?|logloss|loss|mae|mape|mse|msle|nll|"
+    "perplexity|ppl|rmse|rmsle|smape|wer"
+)
+_BESIDE = re.compile(
+    "absolute|average|averaged|balanced|binary|categorical|class|coefficient|cohens?|l[12]|log|macro|matthews|max|maximum|"
+    "mean|median|micro|multiclass|neg|negative|normali[sz]ed|percentage|pr|quadratic|relative|roc|root|score|softmax|"
+    "sparse|squared|test|top|total|train|training|val|validation|weighted"
+)
+"""Words of which the names of measures are made: more of it is better, less is, and what says nothing of that."""
 
 
 @dataclasses.dataclass
@@ -100,7 +117,8 @@ class EarlyStopping:
     monitor : str, optional
         A name of the history's records; by default "validation_loss", or "loss" where nothing is held out.
     mode : {"auto", "min", "max"}
-        Whether less or more is better; "auto": more of anything that is called accuracy or score or r2.
+        Whether less or more is better. "auto" knows the usual names, such as loss, error, rmse, and accuracy, auc, f1,
+        recall, r2, score; of any other it has to be said.
     min_delta : float
         What counts as an improvement is larger than this.
     restore_best : bool
@@ -124,25 +142,53 @@ class EarlyStopping:
         self.min_delta, self.restore_best = min_delta, restore_best
 
 
-class Watcher:
-    """The state of early stopping in one run: the best epoch so far and its weights."""
+def _direction(name: str) -> str | None:
+    """Return whether less ("min") or more ("max") of what is called so is better; None where the name does not tell."""
+    name = re.sub(r"cross[ _-]?entropy", "crossentropy", name.lower().replace("²", "2"))
+    words = set(re.split(r"[\W_]+", re.sub(r"(top|at|@)[ _-]?(\d+|k)(?![a-z0-9])", " top ", name))) - {""}
+    more, less, beside = ({word for word in words if kind.fullmatch(word)} for kind in (_MORE, _LESS, _BESIDE))
+    if not less:
+        more |= words & {"score"}
+    if bool(more) == bool(less) or words - more - less - beside:
+        return None
+    return "max" if bool(more) != bool(words & {"neg", "negative"}) else "min"
 
-    def __init__(self, settings: EarlyStopping, held_out: bool) -> None:
+
+class Watcher:
+    """The state of early stopping in one run: the best epoch so far and its weights.
+
+    Parameters
+    ----------
+    settings : EarlyStopping
+    held_out : bool
+        Whether there is validation data.
+    measured : collection of str
+        What is recorded in any case; callbacks may record more.
+    """
+
+    def __init__(self, settings: EarlyStopping, held_out: bool, measured: Collection[str] = ()) -> None:
         self._settings = settings
         self._name = settings.monitor or ("validation_loss" if held_out else "loss")
-        mode = settings.mode
-        if mode == "auto":
-            mode = "max" if self._name.endswith(("accuracy", "score", "r2")) else "min"
-        self._sign = 1.0 if mode == "min" else -1.0
+        self._mode = _direction(self._name) if settings.mode == "auto" else settings.mode
+        if self._name in measured:
+            self._require_mode()
         self.best: float | None = None
         self.best_epoch = 0
         self.weights: dict[str, Any] = {}
+
+    def _require_mode(self) -> None:
+        if self._mode is None:
+            raise DataError(
+                f"early stopping watches {self._name!r}, whose name does not tell whether less of it is better "
+                'or more: give EarlyStopping mode="min" or mode="max"'
+            )
 
     def look(self, run: Run, record: Record) -> None:
         """Compare an epoch with the best one, and stop the run if that is too long ago."""
         if self._name not in record:
             raise DataError(f"early stopping watches {self._name!r}, and an epoch records {', '.join(record)}")
-        value = self._sign * float(record[self._name])
+        self._require_mode()
+        value = (1.0 if self._mode == "min" else -1.0) * float(record[self._name])
         if value == value and (self.best is None or value < self.best - self._settings.min_delta):
             self.best, self.best_epoch = value, run.epoch
             if self._settings.restore_best:

@@ -86,8 +86,9 @@ def fit(
     shuffle, drop_last : bool
         As `minibatches` has them.
     metrics : dict or sequence of callables
-        Further functions of output and targets, recorded under their names for training and validation data: means
-        over the rows, which may be measured in blocks.
+        Further functions of output and targets, recorded under their names for training and validation data. Each is
+        called once per epoch, with the outputs of all rows; one that has an attribute `averages` that is true is a mean
+        over the rows, and is measured in blocks, for which the outputs need not be kept.
     early_stopping : EarlyStopping, int or bool, optional
         A number is the patience in epochs; True is that of `EarlyStopping()`. The model ends with the weights of its
         best epoch.
@@ -170,6 +171,7 @@ def fit(
     if not classified and any(plateau.mode == "max" for plateau in plateaus_of(optimizer)):
         raise OpError('a reduce_on_plateau with mode="max" follows the accuracy, and these targets are no classes')
     measures, held_out_measures = measures_of(loss, metrics, classified)
+    watcher = _watcher(early_stopping, measures, None if held_out is None else held_out_measures)
 
     def step(*batch: Any) -> Tensor:
         inputs, targets, beside = examples.parts(batch)
@@ -190,7 +192,6 @@ def fit(
             step_once, predict = planned, compile(output_of, precision=precision)
 
     run = Run(model, optimizer)
-    watcher = _watcher(early_stopping, held_out is not None)
     saved = None
     if checkpoint is not None:
         saved = _begun_checkpoint(checkpoint, run, watcher, source, callbacks, resume=resume)
@@ -213,12 +214,17 @@ def fit(
     return run.history
 
 
-def _watcher(early_stopping: EarlyStopping | int | bool | None, held_out: bool) -> Watcher | None:
+def _watcher(
+    early_stopping: EarlyStopping | int | bool | None,
+    measures: Mapping[str, Metric],
+    held_out_measures: Mapping[str, Metric] | None,
+) -> Watcher | None:
     if early_stopping is None or early_stopping is False:
         return None
-    if early_stopping is True:
-        early_stopping = EarlyStopping()
-    return Watcher(EarlyStopping(early_stopping) if isinstance(early_stopping, int) else early_stopping, held_out)
+    if not isinstance(early_stopping, EarlyStopping):
+        early_stopping = EarlyStopping() if early_stopping is True else EarlyStopping(early_stopping)
+    recorded = ["loss", *measures, *(f"validation_{name}" for name in held_out_measures or ())]
+    return Watcher(early_stopping, held_out_measures is not None, recorded)
 
 
 def _check_parts(loss: Any, optimizer: Any, callbacks: Any) -> None:

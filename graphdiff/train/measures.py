@@ -1,4 +1,4 @@
-"""What is measured after each epoch: means over the rows, block by block."""
+"""What is measured after each epoch: means over the rows, block by block, and metrics of all outputs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 
 from graphdiff.errors import DataError
 from graphdiff.nn.losses import accuracy
-from graphdiff.tensor import Tensor
+from graphdiff.op import FUNCTIONS
+from graphdiff.tensor import Tensor, constant
 from graphdiff.train.examples import Examples
 from graphdiff.train.history import Record
 
@@ -21,7 +22,7 @@ _WEIGHTED = ("loss", "accuracy")
 """What is measured in any case, weighted if the examples are."""
 
 BLOCK_ROWS = 8192
-"""How many rows are measured at once, so that large data need little memory."""
+"""How many rows go through the model at once, so that large data need little memory."""
 
 
 def rows_at_once(X: Any) -> int:
@@ -53,30 +54,49 @@ def _name(metric: Any) -> str:
 
 
 def measured(predict: Callable[..., Tensor], measures: Mapping[str, Metric], examples: Examples, rows: Any) -> Record:
-    """Return means over the rows (None: all), found block by block; loss and accuracy are weighted as the examples."""
+    """Return what is measured of these rows (None: all), whose outputs are computed block by block.
+
+    Loss, accuracy and metrics that say so are means over the rows, found by block too; loss and accuracy are weighted
+    as the examples. Nothing is known of other metrics: they are called once, with the outputs of all rows.
+    """
     if not measures:
         return {}
-    count = len(examples) if rows is None else len(rows)
-    size = min(map(rows_at_once, examples.inputs))
-    if count <= size:
-        blocks: list[Any] = [slice(None) if rows is None else rows]
-    else:
-        starts = range(0, count, size)
-        blocks = [slice(k, k + size) if rows is None else rows[k : k + size] for k in starts]
     totals = dict.fromkeys(measures, 0.0)
+    once = [name for name, measure in measures.items() if name not in _WEIGHTED and not getattr(measure, "averages", 0)]
+    count = len(examples) if rows is None else len(rows)
     weight = 0.0 if examples.weights is None else _sum(examples.weights if rows is None else examples.weights[rows])
+    outputs = []
+    blocks = _blocks(min(map(rows_at_once, examples.inputs)), rows, count)
     for block in blocks:
         inputs, targets, beside = examples.parts(examples.taken(block))
         output = predict(*inputs)
-        for name, measure in measures.items():
+        if once:
+            outputs.append(output if len(blocks) == 1 else constant(output.value))  # without the graph that made it
+        for name in measures.keys() - once:
             weighted = beside if name in _WEIGHTED else {}
-            found = measure(output, targets, **weighted)
-            shape = getattr(found, "shape", ())
-            if math.prod(shape) != 1:
-                raise DataError(f"the metric {name!r} returns an array of shape {list(shape)}, and not a number")
             share = _sum(weighted["weights"]) / weight if weighted else len(targets) / count
-            totals[name] += float(found) if len(blocks) == 1 else float(found) * share
+            if share:  # where nothing counts, a weighted mean is 0/0
+                found = _number(name, measures[name](output, targets, **weighted))
+                totals[name] += found if len(blocks) == 1 else found * share
+    if once:
+        output = outputs[0] if len(outputs) == 1 else FUNCTIONS["concat"](outputs, axis=0)
+        targets = examples.targets if rows is None else examples.targets[rows]
+        totals |= {name: _number(name, measures[name](output, targets)) for name in once}
     return totals
+
+
+def _blocks(size: int, rows: Any, count: int) -> list[Any]:
+    """Return which rows are measured together: indices of `count` rows, or of all where rows is None."""
+    if count <= size:
+        return [slice(None) if rows is None else rows]
+    return [slice(k, k + size) if rows is None else rows[k : k + size] for k in range(0, count, size)]
+
+
+def _number(name: str, found: Any) -> float:
+    shape = getattr(found, "shape", ())
+    if math.prod(shape) != 1:
+        raise DataError(f"the metric {name!r} returns an array of shape {list(shape)}, and not a number")
+    return float(found)
 
 
 def _sum(weights: Any) -> float:
