@@ -164,6 +164,19 @@ def is_integer(value: Any) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, (bool, np.bool_))
 
 
+def plain(value: Any) -> Any:
+    """Return what holds NumPy's integers and truth values, in tuples, lists, dicts and slices too, with Python's."""
+    if isinstance(value, (np.integer, np.bool_)):
+        return value.item()
+    if isinstance(value, slice):
+        return slice(plain(value.start), plain(value.stop), plain(value.step))
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if value.__class__ in (tuple, list):
+        return value.__class__(map(plain, value))
+    return value
+
+
 def integer_limits(kind_of: DType) -> tuple[int, int]:
     """Return the least and the greatest value of an integer dtype."""
     limits = np.iinfo(kind_of)

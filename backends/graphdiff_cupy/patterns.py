@@ -101,11 +101,10 @@ class _Finder:
         if forward is not None and forward.end.shape == masked.shape:
             epilog.extend(masked)
             epilog.masked_by, epilog.derivative = forward.end, forward.activation
-            if self.only_user(factor) is masked:
-                (below,) = factor.inputs
+            above, known = masked, {forward.end, forward.before}
+            while factor not in known and self.only_user(factor) is above:
                 epilog.absorbed.append(factor)
-                if forward.activation == "RELU" and self.only_user(below) is factor:
-                    epilog.absorbed.append(below)
+                above, factor = factor, factor.inputs[0]
             epilog.total = self.row_sum(masked, epilog.end) if self.sums_masked else None
 
     def activated(self, factor: Tensor) -> Epilog | None:
@@ -170,8 +169,11 @@ def _is(node: Tensor, name: str) -> bool:
 
 
 def _mask_of(factor: Tensor) -> Tensor | None:
-    """Return h where the factor is 1 for h > 0 and 0 elsewhere, as a number."""
-    if not _is(factor, "astype") or not _is(factor.inputs[0], "greater"):
+    """Return h where the factor is 0 for h ≤ 0 and 1 elsewhere, as a number."""
+    if not _is(factor, "astype") or not _is(factor.inputs[0], "bitwise_invert"):
         return None
-    x, bound = factor.inputs[0].inputs
+    test = factor.inputs[0].inputs[0]
+    if not _is(test, "less_equal"):
+        return None
+    x, bound = test.inputs
     return x if scalar(bound) == 0 and bound.size == 1 else None

@@ -23,6 +23,7 @@ _EXACT = 1 << 10
 """Elements up to which a sum along an axis is a product with ones."""
 _FLOATS = (np.dtype("float32"), np.dtype("float64"))
 _add_reduce: Any = np.add.reduce
+_multiply_reduce: Any = np.multiply.reduce
 _maximum_reduce: Any = np.maximum.reduce
 _minimum_reduce: Any = np.minimum.reduce
 
@@ -78,13 +79,28 @@ def _sum(array: Any, axis: Any = None, keepdims: bool = False) -> Any:
             ones = _ones(length, array.dtype)
             summed = array.dot(ones) if along == 1 else ones.dot(array)
             return summed if not keepdims else summed[:, None] if along == 1 else summed[None]
+    if array.dtype.char == "e":
+        return _wide_sum(array, axis, keepdims).astype(array.dtype)
     return _add_reduce(array, axis, None, None, keepdims)
 
 
+def _wide_sum(array: Any, axis: Any, keepdims: bool) -> Any:
+    """Sum in single precision: half precision ends at 65,504, and adds nothing below 1 to 2,048."""
+    return _add_reduce(array, axis, np.float32, None, keepdims)
+
+
 def _mean(array: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    total = _add_reduce(array, axis, None, None, keepdims)
+    half = array.dtype.char == "e"
+    total = _wide_sum(array, axis, keepdims) if half else _add_reduce(array, axis, None, None, keepdims)
     # Where nothing is left to average over, NumPy's own mean warns and returns NaN.
-    return total / (array.size // total.size) if total.size else np.mean(array, axis, keepdims=keepdims)
+    if not total.size:
+        return np.mean(array, axis, keepdims=keepdims)
+    mean = total / (array.size // total.size)
+    return mean.astype(array.dtype) if half else mean
+
+
+def _prod(array: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    return _multiply_reduce(array, axis, None, None, keepdims)
 
 
 def _max(array: Any, axis: Any = None, keepdims: bool = False) -> Any:
@@ -145,6 +161,7 @@ class NumpyBackend(Backend):
         # NumPy's public functions wrap these in several calls of Python, which is most of their time on small arrays.
         "sum": _sum,
         "mean": _mean,
+        "prod": _prod,  # whole, not opened into a tree: that multiplies in another order, and 0 by what has overflowed
         "max": _max,
         "min": _min,
         "reshape": _reshape,

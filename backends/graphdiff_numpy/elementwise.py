@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,7 +65,7 @@ def cast(plan: Planner, node: Tensor) -> bool:
         if isinstance(source, Local) and node.dtype.kind == "f" and source.dtype.kind == "f":
             only = plan.users.get(node, [])
             if all(user.shape for user in only) and node not in plan.rooted:
-                plan.value[node] = replace(source, dtype=node.dtype)  # the slot it fills casts it
+                plan.value[node] = plan.slot(source, node.dtype)
                 return True
         return False
     out = plan.out(node, isinstance(source, View) and source.turned)
@@ -143,10 +142,6 @@ def multiplied(plan: Planner, node: Tensor) -> bool:
     adjoint_node = next(x for x in node.inputs if x not in plan.skipped)
     adjoint = plan.operand(adjoint_node)
     if not isinstance(mask, View) or not isinstance(adjoint, View):
-        factor = next(x for x in node.inputs if x in plan.skipped)
-        plan.skipped -= {factor, factor.inputs[0]}
-        plan.lower(factor.inputs[0])
-        plan.lower(factor)
         return False
     # Unsigned, so that NaN of either sign counts as 1 and lets the adjoint pass: read as signed, the NaN of 0 / 0 is
     # negative, and its product with the adjoint's bits any number. -0.0 does not occur: maximum(x, 0) is 0 for it.
@@ -164,15 +159,9 @@ def multiplied(plan: Planner, node: Tensor) -> bool:
 
 def scaled_sum(plan: Planner, node: Tensor) -> bool:
     """Take a multiple of a matrix's sums out of the wide sum that has them in every column."""
-    total = node.inputs[0]
     wide = plan.scaled.get(node)
-    if wide is None:
-        return False
-    plan.lower(wide)
-    summed = plan.operand(wide)
+    summed = None if wide is None else plan.operand(wide)
     if not isinstance(summed, View):
-        plan.skipped.discard(total)
-        plan.lower(total)
         return False
     plan.value[node] = summed.indexed((slice(None), 0 if len(node.shape) == 1 else slice(0, 1)))
     return True

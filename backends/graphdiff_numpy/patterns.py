@@ -144,17 +144,20 @@ def is_product(x: Tensor) -> bool:
 
 
 def find_mask(plan: Planner, node: Tensor) -> None:
-    """Find g · (relu(x) > 0), the adjoint of relu."""
+    """Find g · ¬(relu(x) ≤ 0), the adjoint of relu."""
     for adjoint, mask in (node.inputs, reversed(node.inputs)):
         if mask.op is None or mask.op.name != "astype" or plan.only_user(mask) is not node:
             continue
-        test = mask.inputs[0]
-        if test.op is None or test.op.name != "greater" or plan.only_user(test) is not mask:
+        passes = mask.inputs[0]
+        if passes.op is None or passes.op.name != "bitwise_invert" or plan.only_user(passes) is not mask:
+            continue
+        test = passes.inputs[0]
+        if test.op is None or test.op.name != "less_equal" or plan.only_user(test) is not passes:
             continue
         out, bound = test.inputs
         rectified = out.op is not None and out.op.name == "maximum" and scalar(out.inputs[1]) == 0
         alike = adjoint.shape == out.shape == node.shape and node.dtype == out.dtype == adjoint.dtype
         if rectified and alike and scalar(bound) == 0 and adjoint is not mask and node.dtype.itemsize in (4, 8):
             plan.masks[node] = out
-            plan.skipped |= {mask, test}
+            plan.skipped |= {mask, passes, test}
             return

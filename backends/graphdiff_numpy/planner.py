@@ -122,7 +122,8 @@ class Planner:
 
     def _lower_leaves(self) -> None:
         for place, node in enumerate(self.program.arguments):
-            self.value[node] = Local(f"_a{place}", node.shape, node.dtype)
+            memory = Storage(node.size, node.dtype, "argument")
+            self.value[node] = Local(f"_a{place}", node.shape, node.dtype, frozenset({memory}))
         self.loads: list[tuple[str, Variable]] = []
         for node, variable in self.program.reads.items():
             if node.shape == ():
@@ -229,10 +230,13 @@ class Planner:
         return f"_{self._names}"
 
     def operand(self, node: Tensor) -> Operand:
-        """Return where the value of a node that has been lowered is."""
+        """Return where the value of a node is; what was set aside for a pattern that does not come about is lowered."""
         found = self.value.get(node)
-        if found is None:
-            assert node.op is None, f"{node.op} was not lowered"
+        if found is None and node.op is not None:
+            self.skipped.discard(node)
+            self.lower(node)
+            found = self.value[node]
+        elif found is None:
             found = self.value[node] = self.constant(node._value)
         return found
 

@@ -58,8 +58,6 @@ def added(plan: Planner, node: Tensor) -> bool:
     x_node, weights = match
     x = with_ones(plan, x_node)
     if x is None:
-        plan.skipped.discard(node.inputs[0])
-        plan.lower(node.inputs[0])
         return False
     out = plan.out(node, columns=True)
     dot(plan, weights.T, x, out.T, node)

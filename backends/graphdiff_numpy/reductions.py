@@ -36,17 +36,15 @@ def reduced(plan: Planner, node: Tensor, weight: float) -> bool:
     x_node = node.inputs[0]
     if node.dtype.kind != "f" or x_node.dtype != node.dtype or not x_node.size or not node.attributes["axis"]:
         return False
-    if node in plan.contracted:
-        if contracted(plan, node, x_node, weight):
-            return True
-        plan.skipped.discard(x_node)
-        plan.lower(x_node)
+    if node.dtype.itemsize == 2:
+        return False  # sums of half precision are kept in single, which the op's own kernel does
+    if node in plan.contracted and contracted(plan, node, x_node, weight):
+        return True
     partner = plan.with_bias.get(node)
     if partner is not None:
         # The product that gives this sum too comes later or earlier; what it needs is there by now.
         for operand in partner.inputs:
-            if operand not in plan.value and operand.op is not None:
-                plan.lower(operand)
+            plan.operand(operand)
         if partner not in plan.value and product_with_bias(plan, partner):
             return True
     x = plan.operand(x_node)
@@ -55,7 +53,6 @@ def reduced(plan: Planner, node: Tensor, weight: float) -> bool:
         return total(plan, node, x, weight)
     wide = plan.wide.get(x_node)
     if len(x.shape) == 2 and axes == (1,) and wide is not None and wide.attributes["scale"] == weight:
-        plan.lower(wide)
         summed = plan.operand(wide)
         if isinstance(summed, View):
             column = summed.indexed((slice(None), 0))
@@ -141,7 +138,7 @@ def summed_matrix(plan: Planner, node: Tensor, x: View | Local, axis: int, weigh
 def wide_sum(plan: Planner, node: Tensor) -> bool:
     """Sum along rows into every column, as a product with a matrix of ones."""
     x = plan.operand(node.inputs[0])
-    if not isinstance(x, View) or len(node.shape) != 2 or node.dtype.kind != "f":
+    if not isinstance(x, View) or len(node.shape) != 2 or node.dtype.kind != "f" or node.dtype.itemsize == 2:
         return False
     columns = x.turned
     out = plan.out(node, columns)

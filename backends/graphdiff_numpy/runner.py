@@ -304,8 +304,9 @@ class NumpyRunner:
             if base not in made:
                 made.add(base)
                 cleared = owner is not None and call.function[1] == "fill" and call.operands == (0,)
-                kind = self._named(view.dtype, f"{view.dtype}_type")
-                before.append(f"{base} = {'zeros' if cleared else 'empty'}({whole.shape}, {kind})")
+                kind = self._named(whole.dtype, f"{whole.dtype}_type")
+                order = ", 'F'" if whole.turned else ""
+                before.append(f"{base} = {'zeros' if cleared else 'empty'}({whole.shape}, {kind}{order})")
                 if cleared and view.size == whole.size:
                     return before[0]
             if name not in made:
@@ -420,10 +421,11 @@ class NumpyRunner:
 
     def _result(self, operand: Operand) -> str:
         if isinstance(operand, Local):
-            # A kernel may return a view of planned memory, which the next run overwrites.
-            return f"{operand.text}.copy()" if operand.roots else operand.text
+            # A kernel may return a view of its operands' memory: an argument's, or what the next run overwrites.
+            owned = ".copy()" if operand.shape else "[()]"
+            return f"{operand.text}{owned}" if operand.roots else operand.text
         if _is_fresh(operand):
-            return f"{self._name_of(_whole(operand))}{'.T' if operand.turned else ''}"
+            return self._name_of(_whole(operand))
         name = self._name_of(operand)
         return f"{name}.copy()" if operand.shape else f"{name}[()]"
 
@@ -476,10 +478,10 @@ def _is_fresh(view: View) -> bool:
 
 
 def _whole(view: View) -> View:
-    """Return all of the fresh memory that a view lies in, in the shape in which it is returned, laid by rows."""
+    """Return all of the fresh memory that a view lies in, as it is returned."""
     root = view.place()[0]
-    shape = root.source
-    return View(root, shape, dense_strides(shape), 0, root.dtype, view.label)
+    shape, columns = root.source
+    return View(root, shape, dense_strides(shape, columns), 0, root.dtype, view.label)
 
 
 def _key(view: View) -> Any:

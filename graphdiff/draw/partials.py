@@ -22,6 +22,7 @@ class _Formula:
     dtype = None  # rules cast masks to the dtype of an operand
 
     opposite: _Formula | None = None
+    negation: _Formula | None = None
 
     def __init__(self, symbol: Symbol, *, condition: bool = False, exceptional: bool = False) -> None:
         self.symbol = symbol
@@ -84,12 +85,20 @@ class _Formula:
         return _compared(self, other, "≥", r"\ge")
 
     def __le__(self, other: Any) -> _Formula:
-        return _compared(self, other, "≤", r"\le")
+        made = _compared(self, other, "≤", r"\le")
+        made.negation = self > other
+        return made
 
     def __eq__(self, other: Any) -> _Formula:  # type: ignore[override]
         return _compared(self, other, "=", "=", exceptional=True)
 
     __hash__ = None  # type: ignore[assignment]
+
+    def __invert__(self) -> _Formula:
+        """Return what does not hold: of x ≤ y a lecture writes x > y, whatever NaN is."""
+        if self.negation is not None:
+            return self.negation
+        return _Formula(written("bitwise_invert", [self.symbol]), condition=True)
 
     def __and__(self, other: _Formula) -> _Formula:
         joined = self.symbol.join(other.symbol, (" and ", r" \land "), LOOSE)

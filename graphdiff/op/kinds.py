@@ -203,6 +203,7 @@ class Op:
         attributes = attributes or NO_ATTRIBUTES
         try:
             if pure:
+                attributes = host.plain(attributes) if attributes else attributes  # plans write them out as source
                 signature = self.infer(operands, attributes)
                 return Tensor(self, operands, attributes, None, backend, True, signature)
             for watch in WATCHES and WATCHES.here():

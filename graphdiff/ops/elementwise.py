@@ -1,7 +1,8 @@
 """Elementwise ops: one line each, with the partial derivative that a lecture writes on the edge of the graph.
 
 At kinks the conventions are PyTorch's: relu'(0) = 0, abs'(0) = 0, ties of maximum and minimum share equally, clip has
-derivative 1 at its bounds, and hypot, norm and std have derivative 0 where they are 0.
+derivative 1 at its bounds, and hypot, norm and std have derivative 0 where they are 0. Where x is NaN, relu'(x) is 1,
+not NaN: what passes is the adjoint, so that plans need not tell NaN from positive numbers.
 """
 
 from __future__ import annotations
@@ -182,10 +183,10 @@ softplus = transcendental(
 )
 relu = elementwise(
     "relu",
-    lambda F, out, x: _mask(F, out > 0, out),
+    lambda F, out, x: _mask(F, ~(out <= 0), out),
     evaluate=lambda F, x: F.maximum(x, _zero(F, x)),
     work="comparison",
-    doc="max(x, 0); derivative 0 at 0.",
+    doc="max(x, 0); derivative 0 at 0, and 1 at NaN.",
 )
 leaky_relu = elementwise(
     "leaky_relu",

@@ -87,8 +87,15 @@ _sum: Any = linear(
 )
 
 
+_HALF_ENDS = 65504
+"""The largest number of half precision: a mean over more is divided twice."""
+
+
 def _mean_transpose(F: Any, cotangent: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool = False) -> Any:
-    return _spread(F, cotangent / _count(x, axis), x, axis=axis, keepdims=keepdims)
+    count: float = _count(x, axis)
+    if x.dtype.itemsize == 2 and count > _HALF_ENDS:
+        cotangent, count = cotangent / 1024, count / 1024
+    return _spread(F, cotangent / count, x, axis=axis, keepdims=keepdims)
 
 
 _mean: Any = linear(

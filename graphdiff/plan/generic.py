@@ -49,9 +49,10 @@ class GenericRunner:
         except BaseException:
             self._streams.rewind()
             raise
-        outputs = [values[node] for node in program.outputs]
+        # A value may be an argument's memory, a variable's or another output's: what is handed out is its own.
+        outputs = [node.backend.copy(values[node]) for node in program.outputs]
         assigned = [(variable, values[node]) for variable, node in program.updates.items()]
-        gradients = [(variable, values[node]) for variable, node in program.gradients.items()]
+        gradients = [(variable, node.backend.copy(values[node])) for variable, node in program.gradients.items()]
         for variable, value in assigned:
             variable._replace(variable.backend.copy(value))
             if variable.home is not None and not variable.backend.in_place:

@@ -69,7 +69,8 @@ class Schedule:
             whole = view.place()[1] == 0 and view.size == root.size and (view.by_rows or view.turned)
             alone = elsewhere.count(root) == 1 and root not in committed
             if whole and alone and root.is_shared and not root.spare:
-                root.kind, root.source = "fresh", view.T.shape if view.turned else view.shape
+                # What was merged into it may have been bits, read as integers.
+                root.kind, root.dtype, root.source = "fresh", view.dtype, (view.shape, view.turned)
 
     def _scratch(self) -> dict[Storage, tuple[int, int]]:
         """Return when each storage of the workspace is needed."""

@@ -34,10 +34,11 @@ class Storage:
     size : int
         In elements.
     dtype : dtype
-    kind : {"scratch", "variable", "constant", "slot"}
-        Scratch lies in the workspace; a slot holds a number that changes from step to step.
+    kind : {"scratch", "variable", "constant", "slot", "argument", "fresh"}
+        Scratch lies in the workspace; a slot holds a number that changes from step to step; an argument is the
+        caller's memory; what is fresh is made by every run and handed out.
     source : object
-        The variable or the array behind it; the shape of fresh memory.
+        The variable or the array behind it; the shape of fresh memory, and whether it lies by columns.
     private : bool
         Scratch that shares its memory with nothing else, because some of it must outlast the step.
     spare : int
