@@ -149,6 +149,23 @@ class Contender:
         self.samples.append(1e-3 * cupy.cuda.get_elapsed_time(begin, end) / (self.calls * self.steps))
 
 
+def why_absent(package: str) -> str | None:
+    """Return why a system cannot take part, or None: it is not installed, or a build that knows no GPU."""
+    if find_spec(package) is None:
+        return f"{package} is not installed"
+    if package == "torch":
+        import torch
+
+        if not torch.cuda.is_available():
+            return f"PyTorch {torch.__version__} sees no GPU"
+    if package == "jax":
+        import jax
+
+        if jax.default_backend() != "gpu":
+            return f"JAX {jax.__version__} sees no GPU"
+    return None
+
+
 def measure(case: Case) -> dict[str, Any]:
     """Measure every system that is installed on one case, in turns."""
     from benchmarks.gpu_peers import CONTENDERS
@@ -157,8 +174,9 @@ def measure(case: Case) -> dict[str, Any]:
     found: dict[str, Any] = {}
     ready: dict[str, Contender] = {}
     for name, (package, make, steps) in CONTENDERS.items():
-        if find_spec(package) is None:
-            found[name] = {"missing": f"{package} is not installed"}
+        absent = why_absent(package)
+        if absent is not None:
+            found[name] = {"missing": absent}
             continue
         try:
             contender = Contender(*make(case.config, weights, x, y, case.precision), steps)
@@ -242,8 +260,9 @@ def epochs() -> Table:
     )
     seconds: dict[str, float] = {}
     for name, package, make in (("PyTorch eager", "torch", torch_epoch), ("graphdiff", "cupy", graphdiff_epoch)):
-        if find_spec(package) is None:
-            table.rows.append((name, f"{package} is not installed", "", ""))
+        absent = why_absent(package)
+        if absent is not None:
+            table.rows.append((name, absent, "", ""))
             continue
         epoch = make(config, initial_weights(config), x, y)
         epoch()

@@ -18,10 +18,11 @@ def _streams_begin_anew() -> None:
     gd.random.seed()
 
 
-@pytest.fixture
-def own_ops() -> Iterator[None]:
+@pytest.fixture(autouse=True)
+def _own_ops() -> Iterator[None]:
     """Ops that a test declares are forgotten at its end."""
     known = set(OPS)
     yield
     for name in set(OPS) - known:
-        del OPS[name], FUNCTIONS[name]
+        OPS.pop(name)
+        FUNCTIONS.pop(name, None)

@@ -13,7 +13,7 @@ from graphdiff.differentiate.forward import push_forward
 from graphdiff.differentiate.reverse import below, pull_back
 from graphdiff.graph import topological_order
 from graphdiff.node_costs import node_cost
-from graphdiff.op import FUNCTIONS, GRAPH, OPS
+from graphdiff.op import GRAPH
 from graphdiff.tensor import placeholder
 
 X = np.array([0.4, -1.3, 0.7])
@@ -233,10 +233,7 @@ def test_a_custom_op_is_counted_by_its_evaluation():
         evaluate=lambda F, x: x * x * x,
         infer=lambda x: (x.shape, x.dtype),
     )
-    try:
-        assert gd.cost(cubed, np.ones(10)).multiplications == 20
-    finally:
-        del OPS[name], FUNCTIONS[name]
+    assert gd.cost(cubed, np.ones(10)).multiplications == 20
 
 
 def test_functions_around_lapack_cost_several_calls():

@@ -11,7 +11,6 @@ from graphdiff.errors import NotDifferentiableError, OpError
 X, Y = np.array([[0.3, -1.2, 0.8], [0.5, 0.1, -0.4]]), np.array([0.7, -0.2, 1.5])
 
 
-pytestmark = pytest.mark.usefixtures("own_ops")
 declare = gd.op.custom
 
 
@@ -34,7 +33,7 @@ RULES: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(params=RULES)
-def product(request: pytest.FixtureRequest, own_ops: None) -> Any:
+def product(request: pytest.FixtureRequest) -> Any:
     """sin(x) · y, where y is broadcast."""
     return declare("sine_times", evaluate=lambda F, x, y: F.sin(x) * y, **RULES[request.param])
 

@@ -582,10 +582,7 @@ def test_a_bad_state_loads_nothing(spoil: Callable[[Any], Any], error: type[Exce
 
 
 def test_an_op_without_evaluation_says_so_and_another_of_its_name_may_follow() -> None:
-    try:
-        with pytest.raises(errors.BackendError, match=r"'unknown_here'.*not declared with evaluate="):
-            gd.op.elementwise("unknown_here", 1)(2.0)
-        gd.op.OPS.pop("unknown_here")
-        assert gd.op.elementwise("unknown_here", 1, evaluate=lambda F, x: x + 1)(2.0).item() == 3.0
-    finally:
-        gd.op.OPS.pop("unknown_here")
+    with pytest.raises(errors.BackendError, match=r"'unknown_here'.*not declared with evaluate="):
+        gd.op.elementwise("unknown_here", 1)(2.0)
+    gd.op.OPS.pop("unknown_here")
+    assert gd.op.elementwise("unknown_here", 1, evaluate=lambda F, x: x + 1)(2.0).item() == 3.0

@@ -122,6 +122,22 @@ def test_one_command_measures_and_writes_everything(
     assert figures["graphdiff"]["loss"] == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("package", "module"),
+    [
+        ("torch", SimpleNamespace(__version__="2.13.0+cpu", cuda=SimpleNamespace(is_available=lambda: False))),
+        ("jax", SimpleNamespace(__version__="0.10.0", default_backend=lambda: "cpu")),
+    ],
+)
+def test_a_peer_built_for_the_cpu_does_not_take_part(gpu: Any, monkeypatch: Any, package: str, module: Any) -> None:
+    module.__spec__ = ModuleSpec(package, None)
+    monkeypatch.setitem(sys.modules, package, module)
+    assert "sees no GPU" in gpu.why_absent(package)
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setattr(gpu, "find_spec", lambda name: None)
+    assert gpu.why_absent(package) == f"{package} is not installed"
+
+
 @pytest.mark.skipif(COMPILER is None, reason=WHY_NOT)
 def test_what_fails_is_told_and_costs_nothing_else(gpu: Any, on_an_emulated_gpu: Path, monkeypatch: Any) -> None:
     def fail() -> Any:

@@ -17,7 +17,7 @@ REFERENCE = Path(__file__).parent.parent / "docs" / "make_op_reference.py"
 
 
 @pytest.fixture
-def declare(own_ops: None) -> Callable[..., Any]:
+def declare() -> Callable[..., Any]:
     """Return a function that declares an op until the end of the test."""
     return lambda kind, name, *rules, **options: getattr(gd.op, kind)(name, *rules, **options)
 

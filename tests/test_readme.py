@@ -61,7 +61,6 @@ def test_readme(kind: str, snippet: str, tmp_path: Path, monkeypatch: pytest.Mon
     RUN[kind](snippet, {})
 
 
-@pytest.mark.usefixtures("own_ops")
 @pytest.mark.filterwarnings("error::RuntimeWarning")
 @pytest.mark.parametrize("page", PAGES)
 def test_page(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
