@@ -287,13 +287,15 @@ class _Builder:
         self.refuse(node, "this number is too large for float64")
 
     def tensor(self, value: Any, node: ast.AST) -> Tensor:
-        """Return a Tensor for a number or a list: float64, as Python's floats are."""
+        """Return a Tensor for a number or a list: float64, as Python's floats are, and bool for a truth value."""
         if isinstance(value, Tensor):
             return value
         leaves = [leaf for leaf in _leaves([value]) if isinstance(leaf, Tensor)]
         self.require_small(sum(leaf.size for leaf in leaves), node)
         try:
-            return as_tensor(value) if leaves else constant(value, dtype="float64")
+            return (
+                as_tensor(value) if leaves else constant(value, dtype="bool" if value.__class__ is bool else "float64")
+            )
         except (GraphDiffError, TypeError, ValueError) as error:
             self.refuse(node, str(error), error)
 

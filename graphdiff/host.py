@@ -105,7 +105,10 @@ def broadcast_shapes(*shapes: Shape) -> Shape:
     first = shapes[0]
     for shape in shapes:
         if shape != first:
-            return np.broadcast_shapes(*shapes)
+            try:
+                return np.broadcast_shapes(*shapes)
+            except RuntimeError as error:  # more axes than it can count
+                raise ValueError(str(error)) from error
     return first
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # tests' helpers, which the suite finds there
 
-from fuzz import engines, programs
+from fuzz import engines, expressions, programs, training
 from fuzz.cases import flush, run
 
-KINDS = {"programs": programs.make}
+KINDS = {"programs": programs.make, "training": training.make, "expressions": expressions.make}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -39,11 +39,11 @@ class Case(Protocol):
     def source(self) -> str: ...
 
 
-class Refused(Exception):  # noqa: N818 - not an error: the case says nothing
+class Refused(Exception):
     """A case that is no test, since what it asks for is refused with a clear error."""
 
 
-class TooSlow(BaseException):  # noqa: N818 - passes every `except Exception`
+class TooSlow(BaseException):
     """A case took longer than its time."""
 
 

@@ -60,7 +60,11 @@ MOVES = [
     *("gd.tile({x}, {n})", "gd.repeat({x}, {n}, {axis})", "gd.repeat({x}, {n})", "gd.pad({x}, {n})", "gd.tril({x})"),
     *("gd.triu({x}, 1)", "gd.diag({x})", "gd.sort({x}, axis={axis})", "gd.argsort({x}, axis={axis})"),
     *("gd.topk({x}, 1, axis={axis})[0]", "gd.take({x}, [0, -1], axis={axis})", "gd.take({x}, {ints})"),
-    *("gd.max({x}, axis={axes}, keepdims={keep})", "gd.min({x}, axis={axes}, keepdims={keep})", "gd.argmax({x}, {axis})"),
+    *(
+        "gd.max({x}, axis={axes}, keepdims={keep})",
+        "gd.min({x}, axis={axes}, keepdims={keep})",
+        "gd.argmax({x}, {axis})",
+    ),
     *("{x}.max({axis})", "np.max({x}, axis={axis})", "gd.argmin({x})", "gd.any({x}, axis={axes})", "gd.all({x} > 0)"),
     *("gd.sum({x}, axis={axes}, keepdims={keep})", "{x}.sum({axis})", "np.sum({x}, axis={axis})", "gd.sum({x})"),
     *("gd.cumsum({x}, axis={axis})", "gd.diff({x}, axis={axis})", "gd.zeros_like({x})", "gd.ones_like({x})"),
@@ -80,13 +84,24 @@ COMPUTED = [
     *("gd.median({x})", "gd.quantile({x}, 0.3)", "gd.average({x}, {axis})", "gd.dot({x}, {y})", "gd.matmul({x}, {y})"),
     *("gd.inner({x}, {y})", "gd.outer({x}, {y})", "gd.vdot({x}, {x})", "gd.vecdot({x}, {y})", "gd.kron({x}, {y})"),
     *("gd.tensordot({x}, {y}, 1)", "gd.einsum('...i,...i->...', {x}, {y})", "gd.einsum('ij,kj->ik', {x}, {y})"),
-    *("gd.einsum('i...->...', {x})", "gd.cross({x}, {y})", "gd.trapezoid({x})", "gd.interp({x}, [-1.0, 0.0, 2.0], [1.0, 3.0, 2.0])"),
+    *(
+        "gd.einsum('i...->...', {x})",
+        "gd.cross({x}, {y})",
+        "gd.trapezoid({x})",
+        "gd.interp({x}, [-1.0, 0.0, 2.0], [1.0, 3.0, 2.0])",
+    ),
     *("gd.solve({x} @ {x}.T + 2 * gd.eye({x}.shape[0]), {x})", "gd.inv({x} @ {x}.T + 2 * gd.eye({x}.shape[0]))"),
     *("gd.det({x} @ {x}.T + gd.eye({x}.shape[0]))", "gd.cholesky({x} @ {x}.T + 2 * gd.eye({x}.shape[0]))"),
     *("gd.slogdet({x} @ {x}.T + gd.eye({x}.shape[0]))[1]", "gd.matrix_power({x}, 2)"),
     *("gd.elu({x}, alpha={c})", "gd.leaky_relu({x}, slope=0.25)", "gd.gelu({x})"),
     *("gd.sum({x} * {y})", "gd.sum({x} * {x}, axis={axis})", "gd.mean({x} * {x})", "gd.sum(gd.relu({x}) * {y})"),
-    *("gd.relu({x}) * {y}", "gd.relu({x}) @ {y}", "gd.mean(gd.relu({x}))", "{x} @ {y} + {z}", "gd.tanh({x} @ {y} + {z})"),
+    *(
+        "gd.relu({x}) * {y}",
+        "gd.relu({x}) @ {y}",
+        "gd.mean(gd.relu({x}))",
+        "{x} @ {y} + {z}",
+        "gd.tanh({x} @ {y} + {z})",
+    ),
     *("gd.nn.squared_error({x}, {y})", "gd.nn.huber({x}, {y})", "gd.nn.absolute_error({x}, {y})"),
     *("gd.nn.softmax_cross_entropy({x}, gd.argmax({x}, -1))", "gd.nn.binary_cross_entropy({x}, {x} > 0)"),
     *("({x} - gd.mean({x}, axis=0)) / (1 + gd.std({x}, axis=0))", "{x} - gd.max({x}, axis=-1, keepdims=True)"),
@@ -98,7 +113,10 @@ DERIVATIVES = [
     *("gd.grad(lambda z: gd.sum({u}))({x})", "gd.grad(lambda z: gd.mean({u}))({x})"),
     *("gd.grad(lambda z: gd.sum({u} * {y}))({x})", "gd.value_and_grad(lambda z: gd.sum({u}))({x})[1]"),
     *("gd.value_and_grad(lambda z: gd.sum({u}))({x})[0]", "gd.vjp(lambda z: {u}, {x})[0]"),
-    *("gd.vjp(lambda z: {u} * {x}, {x})[1](gd.ones({x}.shape, dtype={x}.dtype))[0]", "gd.vjp(gd.relu, {x})[1]({like})[0]"),
+    *(
+        "gd.vjp(lambda z: {u} * {x}, {x})[1](gd.ones({x}.shape, dtype={x}.dtype))[0]",
+        "gd.vjp(gd.relu, {x})[1]({like})[0]",
+    ),
     *("gd.vjp(lambda z: {u}, {x})[1](np.ones({x}.shape, {x}.dtype))[0]", "gd.jvp(lambda z: {u}, ({x},), ({like},))[1]"),
     *("gd.jvp(lambda z: {u}, ({x},), ({x},))[1]", "gd.jvp(lambda z: {u}, ({x},), (gd.ones_like({x}),))[0]"),
     *(f"gd.jacobian(lambda z: {{u}}, mode={mode!r})({{x}})" for mode in ("auto", "forward", "reverse", "elimination")),
@@ -108,13 +126,64 @@ DERIVATIVES = [
     *("gd.grad(lambda z: gd.sum({u}) + gd.sum({u}))({x})", "gd.grad(lambda z: gd.sum({x} * {x}) + gd.sum(z))({x})"),
 ]
 INNER = [
-    *("z", "z * z", "gd.sin(z)", "gd.relu(z)", "gd.tanh(z)", "z * {y}", "z + {y}", "{x} * z", "gd.exp(z)", "gd.square(z)"),
-    *("gd.abs(z)", "gd.maximum(z, {c})", "gd.where(z > {c}, z, {s})", "gd.where(z > 0, gd.sqrt(z), 0.0)", "z / (1 + z * z)"),
+    *(
+        "z",
+        "z * z",
+        "gd.sin(z)",
+        "gd.relu(z)",
+        "gd.tanh(z)",
+        "z * {y}",
+        "z + {y}",
+        "{x} * z",
+        "gd.exp(z)",
+        "gd.square(z)",
+    ),
+    *(
+        "gd.abs(z)",
+        "gd.maximum(z, {c})",
+        "gd.where(z > {c}, z, {s})",
+        "gd.where(z > 0, gd.sqrt(z), 0.0)",
+        "z / (1 + z * z)",
+    ),
     *("gd.sigmoid(z)", "gd.clip(z, -1, 1)", "gd.cumsum(z, axis=-1)", "z[..., ::-1]", "z * gd.sum(z)", "z - gd.mean(z)"),
-    *("gd.softmax(z)", "gd.stop_gradient(z) * z", "z.T", "gd.ravel(z)", "z[0]", "z[1:]", "gd.sum(z, axis=0)", "gd.sum(z)"),
-    *("gd.mean(z * z)", "gd.max(z)", "gd.max(z, axis=-1)", "gd.sort(z)", "gd.norm(z)", "gd.logsumexp(z)", "z @ z.T", "z @ {y}"),
-    *("gd.prod(z)", "gd.std(z)", "gd.concatenate([z, z])", "gd.stack([z, {x}])", "gd.broadcast_to(z, {wide})", "-z", "z ** 3"),
-    *("z * {s}", "{s} - z", "gd.astype(z, 'float32')", "z * 0", "gd.minimum(z, {y})", "gd.sum(gd.relu(z) @ {y})", "gd.ones_like(z)"),
+    *(
+        "gd.softmax(z)",
+        "gd.stop_gradient(z) * z",
+        "z.T",
+        "gd.ravel(z)",
+        "z[0]",
+        "z[1:]",
+        "gd.sum(z, axis=0)",
+        "gd.sum(z)",
+    ),
+    *(
+        "gd.mean(z * z)",
+        "gd.max(z)",
+        "gd.max(z, axis=-1)",
+        "gd.sort(z)",
+        "gd.norm(z)",
+        "gd.logsumexp(z)",
+        "z @ z.T",
+        "z @ {y}",
+    ),
+    *(
+        "gd.prod(z)",
+        "gd.std(z)",
+        "gd.concatenate([z, z])",
+        "gd.stack([z, {x}])",
+        "gd.broadcast_to(z, {wide})",
+        "-z",
+        "z ** 3",
+    ),
+    *(
+        "z * {s}",
+        "{s} - z",
+        "gd.astype(z, 'float32')",
+        "z * 0",
+        "gd.minimum(z, {y})",
+        "gd.sum(gd.relu(z) @ {y})",
+        "gd.ones_like(z)",
+    ),
 ]
 DTYPES = ["float64", "float32", "int64", "float16", "int32", "bool", "uint8"]
 GROUPS: list[tuple[float, list[tuple[str, bool]]]] = [
@@ -162,8 +231,16 @@ class Slots(dict[str, str]):
     def slot_s(self) -> str:
         """A number, as Python or as NumPy has it, or a 0-d array."""
         number = float(self.pick([0.5, 1.0, -1.5, 2.0, 0.0, 3.0]))
-        forms = [f"{number}", f"np.float64({number})", f"np.float32({number})", f"{int(number)}", f"np.int64({int(number)})"]
-        return self.pick([*forms, f"np.array({number})", f"gd.constant({number})", "True", f"np.array({number}, 'float32')"])
+        forms = [
+            f"{number}",
+            f"np.float64({number})",
+            f"np.float32({number})",
+            f"{int(number)}",
+            f"np.int64({int(number)})",
+        ]
+        return self.pick(
+            [*forms, f"np.array({number})", f"gd.constant({number})", "True", f"np.array({number}, 'float32')"]
+        )
 
     def slot_c(self) -> str:
         return self.pick(["0.5", "2", "-1.0", "0.25", "1", "0", "3.0", "1.5"])

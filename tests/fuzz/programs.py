@@ -85,7 +85,7 @@ class Program:
         shown = {
             "compiled": f"print(program({eager}))\ncompiled = gd.compile(program)\nprint(compiled({given}))\n"
             f"print(compiled({again}))\n",
-            "modes": "every = tuple(range({}))\n".format(len(self.arguments))
+            "modes": f"every = tuple(range({len(self.arguments)}))\n"
             + f'for mode in ("forward", "reverse"):\n    print(gd.jacobian(body, every, mode=mode)({given}))\n',
             "vmap": f"first, second = [{given}], [{again}]\nprint(body(*first), body(*second))\n"
             "print(gd.vmap(body)(*map(np.stack, zip(first, second))))\n",
@@ -168,7 +168,7 @@ class Program:
             raise Refused(f"vmap: {type(error).__name__}") from error
         except Exception as error:
             raise Raised("vmap", error) from error
-        for place, given in enumerate((first, second)):
+        for place in (0, 1):
             expected = eagerly(body, self.given(place))
             difference = self.unless_delicate(unlike(expected, mapped[place]), place, expected, "body")
             if difference is not None:
@@ -204,7 +204,9 @@ class Program:
         for output in self.outputs:
             for name in sorted(set(_NAME.findall(output))):
                 if name != output:
-                    yield replace(self, outputs=tuple(name if each == output else each for each in self.outputs)).tidied()
+                    yield replace(
+                        self, outputs=tuple(name if each == output else each for each in self.outputs)
+                    ).tidied()
         for place in reversed(range(len(self.statements))):
             for name in [*sorted(self.statements[place].uses), *self.arguments]:
                 yield self.without(place, name).tidied()
@@ -268,7 +270,7 @@ def eagerly(function: Any, given: dict[str, Any]) -> Any:
         raise Refused(f"eager: {type(error).__name__}") from error
 
 
-class Raised(Exception):  # noqa: N818
+class Raised(Exception):
     """A call raised what it should not: the difference that this is."""
 
     def __init__(self, what: str, error: Exception) -> None:
@@ -442,6 +444,7 @@ class Author:
         header = ", ".join(program.arguments)
         by = self.pick(list(program.arguments))
         call = f"body({header})"
+        mode = self.pick(["auto", "forward", "reverse", "elimination"])
         shape = np.shape(program.arguments[by][0])
         return self.pick(
             [
@@ -450,7 +453,7 @@ class Author:
                 f"gd.vjp(lambda {by}: {call}, {by})[0]",
                 f"gd.vjp(lambda {by}: {call}, {by})[1](np.ones({np.shape(self.pool[program.result])}))",
                 f"gd.jvp(lambda {by}: {call}, ({by},), (np.ones({shape}),))",
-                f"gd.jacobian(lambda {by}: {call}, mode={self.pick(['auto', 'forward', 'reverse', 'elimination'])!r})({by})",
+                f"gd.jacobian(lambda {by}: {call}, mode={mode!r})({by})",
                 f"gd.hvp(lambda {by}: gd.sum({call}), {by}, np.ones({shape}))",
                 f"gd.hessian(lambda {by}: gd.sum({call}))({by})",
                 f"gd.grad(lambda {header}: gd.sum({call}), {tuple(range(len(program.arguments)))})({header})",
