@@ -1,7 +1,7 @@
 """Derivatives at extreme arguments, where a careless rule overflows or cancels; empty arrays; one variable twice."""
 
 from collections.abc import Callable
-from math import cos, e, inf, log, pi, sqrt
+from math import cos, e, exp, inf, log, pi, sqrt
 from typing import Any
 
 import numpy as np
@@ -62,6 +62,15 @@ POINTS: list[tuple[str, list[Any], list[Any]]] = [
     ("erf", [-50.0], [0.0]),
     ("erf", [1e200], [0.0]),
     ("erf", [1e-300], [2 / sqrt(pi)]),
+    ("exp_of_square", [26.0], [-52 * exp(-676)]),
+    ("exp_of_square", [-1e300], [0.0]),
+    ("gaussian", [-37.5], [37.5 * exp(-703.125)]),
+    ("gaussian", [1e300], [0.0]),
+    ("normal_cdf", [-37.5], [exp(-703.125) / sqrt(2 * pi)]),
+    ("normal_cdf", [1e300], [0.0]),
+    ("logistic", [1000.0], [0.0]),
+    ("logistic", [-1000.0], [0.0]),
+    ("logistic", [700.0], [exp(-700)]),
     ("sigmoid", [1000.0], [0.0]),
     ("sigmoid", [-1000.0], [0.0]),
     ("sigmoid", [0.0], [0.25]),

@@ -599,7 +599,11 @@ def np_sigmoid(x: Any) -> Any:
 WRITTEN_OUT: dict[str, Callable[..., Any]] = {
     "reciprocal": lambda x: 1 / x,  # of integers too, where NumPy's is 0 or 1
     "erf": np_erf,
+    "exp_of_square": lambda x: np.exp(-x * x),
+    "gaussian": lambda x: np.exp(-x * x / 2),
+    "normal_cdf": lambda x: 0.5 * (1 + np_erf(np.sqrt(0.5) * x)).astype((0.5 * x).dtype),
     "sigmoid": np_sigmoid,
+    "logistic": np_sigmoid,
     "softplus": lambda x: np.log(1 + np.exp(x)),
     "relu": lambda x: np.maximum(x, x.dtype.type(0)),
     "leaky_relu": lambda x: np.where(x > 0, x, 0.01 * x),

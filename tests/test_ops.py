@@ -35,6 +35,7 @@ def positive_definite(n: int) -> Any:
 
 UNARY = (
     "negative abs sign square reciprocal exp expm1 sin cos tan atan sinh cosh tanh asinh erf sigmoid softplus relu "
+    "exp_of_square gaussian normal_cdf logistic "
     "leaky_relu elu gelu gelu_tanh gelu_tanh_slope hard_tanh floor ceil round trunc asin acos atanh sqrt cbrt log "
     "log1p log2 log10"
 )
@@ -357,7 +358,11 @@ def erf(x: Any) -> Any:
 
 WRITTEN_OUT: dict[str, Callable[..., Any]] = {
     "erf": erf,
+    "exp_of_square": lambda x: np.exp(-x * x),
+    "gaussian": lambda x: np.exp(-x * x / 2),
+    "normal_cdf": lambda x: 0.5 * (1 + erf(x / np.sqrt(2))),
     "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "logistic": lambda x: 1 / (1 + np.exp(-x)),
     "softplus": lambda x: np.log(1 + np.exp(x)),
     "relu": lambda x: np.maximum(x, 0),
     "leaky_relu": lambda x: np.where(x > 0, x, 0.01 * x),
