@@ -71,7 +71,7 @@ def _make_variable(
     value: Any, grad: Any, version: int, backend: Backend, name: str | None, scope: str, source: tuple[Any, int]
 ) -> Variable:
     leaf: Variable = _make(Variable, None, (), NO_ATTRIBUTES, value, backend, True, None, name, scope, source)
-    leaf.grad = grad
+    leaf._grad = grad
     leaf.clock = [leaf.serial, version]
     leaf.home = None
     leaf.pinned = False
@@ -226,7 +226,8 @@ def reduce_tensor(node: Tensor, protocol: Any) -> tuple[Any, ...]:
     backend, source = node.backend, session.source(node)
     value = _pack(node._value, backend)
     if isinstance(node, Variable):
-        return _load_variable, (value, _pack(node.grad, backend), node.version, backend, node.name, node.scope, source)
+        gradient, version = _pack(node._grad, backend), node.clock[1]
+        return _load_variable, (value, gradient, version, backend, node.name, node.scope, source)
     return _load_node, (
         ahead,
         node.op,
@@ -297,8 +298,8 @@ def _copy_node(node: Tensor, inputs: tuple[Tensor, ...], attributes: dict[str, A
     backend, source = node.backend, (node._code, node._instruction)
     value = _own(node._value, backend)
     if isinstance(node, Variable):
-        gradient = _own(node.grad, backend)
-        return _make_variable(value, gradient, node.version, backend, node.name, node.scope, source)
+        gradient = _own(node._grad, backend)
+        return _make_variable(value, gradient, node.clock[1], backend, node.name, node.scope, source)
     recorded, signature = node.recorded, node._signature
     return _make(
         Tensor, node.op, inputs, attributes, value, backend, recorded, signature, node.name, node.scope, source

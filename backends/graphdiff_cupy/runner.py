@@ -309,7 +309,7 @@ class Runner:
                 clock[0] = serial
                 clock[1] += count
         for (variable, _), gradient in zip(self._gradients, results[len(self._outputs) :], strict=True):
-            variable.grad = gradient
+            variable._grad = gradient
         return results[: len(self._outputs)]
 
     def timed(self, *arrays: Any) -> tuple[list[int], int]:

@@ -337,7 +337,7 @@ class NumpyRunner:
         after = []
         for place, (variable, operand) in enumerate(plan.gradients):
             lines.append(f"_g{place} = {self._result(operand)}")
-            after.append(f"{self._holder(variable)}.grad = _g{place}")
+            after.append(f"{self._holder(variable)}._grad = _g{place}")
         lines += self._write_commit(timed)
         lines += [*after, f"return {returned}"]
         names = [f"_a{place}" for place in range(len(self._program.arguments))]

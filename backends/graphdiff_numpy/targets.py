@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from graphdiff.plan.program import Tensor
-from graphdiff.plan.views import View
+from graphdiff.plan.views import Storage, View
 
 if TYPE_CHECKING:
     from graphdiff_numpy.planner import Planner
@@ -19,45 +19,51 @@ def find_targets(plan: Planner) -> dict[Tensor, View]:
     for variable, node in plan.program.updates.items():
         if variable.shape and in_place(plan, node) and node not in targets:
             targets[node] = plan.variable_view(variable)
+    reads = _Reads(plan)
+    late: set[Tensor] = set()
     while targets:
         late = late_nodes(plan, targets)
-        bad = next((node for node in targets if not may_write(plan, node, targets[node], late)), None)
-        if bad is None:
-            bad = held_up(plan, targets, late)
-        if bad is None and all(in_place(plan, node) for node in late):
+        bad = next((node for node in targets if not reads.may_write(node, targets[node], late)), None)
+        bad = held_up(plan, targets, late) if bad is None else bad
+        removed = followed_by_others(plan, targets, late) if bad is None else [bad]
+        if not removed:
             break
-        targets.pop(bad if bad is not None else next(iter(targets)))
+        for node in removed:
+            del targets[node]
+    # An operand that only a target needs is late with it already, so that nothing else waits for what follows.
     for node, view in list(targets.items()):
-        extend(plan, node, view, targets)
-    return targets
-
-
-def extend(plan: Planner, node: Tensor, view: View, targets: dict[Tensor, View]) -> None:
-    """Let an operand that only `node` needs be computed in the variable's memory too."""
-    for operand in node.inputs:
-        if operand.shape == node.shape and in_place(plan, operand) and plan.only_user(operand) is node:
-            tried = {**targets, operand: view}
-            late = late_nodes(plan, tried)
-            free = held_up(plan, tried, late) is None
-            if free and all(may_write(plan, other, place, late) for other, place in tried.items()):
+        for operand in node.inputs:
+            alone = operand.shape == node.shape and in_place(plan, operand) and plan.only_user(operand) is node
+            if alone and reads.may_write(operand, view, late):
                 targets[operand] = view
-                return
+                break
+    return targets
 
 
 def held_up(plan: Planner, targets: dict[Tensor, View], late: set[Tensor]) -> Tensor | None:
     """Return a target that a variable's new value waits for, though that is copied and must be known before."""
-    for node in plan.program.updates.values():
-        if node not in late or node in targets:
-            continue
-        pending, seen = [node], {node}
-        while pending:
-            for operand in pending.pop().inputs:
-                if operand in targets:
-                    return operand
-                if operand in late and operand not in seen:
-                    seen.add(operand)
-                    pending.append(operand)
+    pending = [node for node in plan.program.updates.values() if node in late and node not in targets]
+    seen = set(pending)
+    while pending:
+        for operand in pending.pop().inputs:
+            if operand in targets:
+                return operand
+            if operand in late and operand not in seen:
+                seen.add(operand)
+                pending.append(operand)
     return None
+
+
+def followed_by_others(plan: Planner, targets: dict[Tensor, View], late: set[Tensor]) -> list[Tensor]:
+    """Return the targets that what is not computed in place waits for."""
+    pending = [node for node in late if not in_place(plan, node)]
+    seen = set(pending)
+    while pending:
+        for operand in pending.pop().inputs:
+            if operand in late and operand not in seen:
+                seen.add(operand)
+                pending.append(operand)
+    return [node for node in targets if node in seen]
 
 
 def in_place(plan: Planner, node: Tensor) -> bool:
@@ -86,23 +92,29 @@ def late_nodes(plan: Planner, targets: dict[Tensor, View]) -> set[Tensor]:
     return late
 
 
-def may_write(plan: Planner, writer: Tensor, view: View, late: set[Tensor]) -> bool:
-    """Whether nobody reads the variable's old value after `writer` has begun to overwrite it."""
-    reached = False
-    for node in plan.order:
-        if node is writer:
-            reached = True
-            continue
-        if node in late and reached and any(lies_in(plan, operand, view) for operand in node.inputs):
-            return False
-    for operand in writer.inputs:
-        value = plan.value.get(operand)
-        if lies_in(plan, operand, view) and not (isinstance(value, View) and value.fits(view)):
-            return False
-    return not any(lies_in(plan, root, view) for root in plan.rooted)
+class _Reads:
+    """Who reads the variables' old values, by the memory that these lie in."""
 
+    def __init__(self, plan: Planner) -> None:
+        self._value = plan.value
+        self._readers: dict[Storage, list[tuple[int, Tensor]]] = {}
+        self._places = {node: place for place, node in enumerate(plan.order)}
+        for place, node in enumerate(plan.order):
+            for storage in {self._storage(operand) for operand in node.inputs} - {None}:
+                self._readers.setdefault(storage, []).append((place, node))
+        self._rooted = {self._storage(root) for root in plan.rooted}
 
-def lies_in(plan: Planner, node: Tensor, view: View) -> bool:
-    """Whether a node is the variable's old value, or a view of it."""
-    value = plan.value.get(node)
-    return isinstance(value, View) and value.storage is view.storage
+    def _storage(self, node: Tensor) -> Any:
+        """Return the memory of the variable whose old value a node is, or a view of; else None or another's."""
+        value = self._value.get(node)
+        return value.storage if isinstance(value, View) else None
+
+    def may_write(self, writer: Tensor, view: View, late: set[Tensor]) -> bool:
+        """Whether nobody reads the variable's old value after `writer` has begun to overwrite it."""
+        begun = self._places[writer]
+        if any(place > begun and node in late for place, node in self._readers.get(view.storage, ())):
+            return False
+        for operand in writer.inputs:
+            if self._storage(operand) is view.storage and not self._value[operand].fits(view):  # type: ignore[union-attr]
+                return False
+        return view.storage not in self._rooted

@@ -290,12 +290,13 @@ def backward(output: Tensor, seed: Any = None, *, accumulate: bool = False) -> N
     trace = current_trace()
     if trace is not None:
         for leaf, gradient in gradients.items():
-            trace.set_gradient(leaf, gradient if not accumulate or leaf.grad is None else gradient + leaf.grad)
+            held = trace.gradient(leaf) if accumulate else None
+            trace.set_gradient(leaf, gradient if held is None else held + gradient)
         return
     if accumulate:
-        gradients = {leaf: part if leaf.grad is None else leaf.grad + part for leaf, part in gradients.items()}
+        gradients = {leaf: part if leaf._grad is None else leaf._grad + part for leaf, part in gradients.items()}
     for leaf, gradient in _apart(gradients, seed).items():
-        leaf.grad = gradient
+        leaf._grad = gradient
 
 
 def gradients_of(output: Tensor, seed: Any = None) -> dict[Variable, Any]:

@@ -44,7 +44,7 @@ def known_adjoints(graph: Graph, wanted: bool | None) -> Mapping[Tensor, Tensor]
     asked = bool(wanted)
     single = len(graph.outputs) == 1 and graph.outputs[0].size == 1 and graph.outputs[0].has_value
     if wanted is None:
-        differentiated = any(node.__class__ is Variable and node.grad is not None for node in graph)  # type: ignore[attr-defined]
+        differentiated = any(node.__class__ is Variable and node._grad is not None for node in graph)  # type: ignore[attr-defined]
         wanted = single and differentiated
     if not wanted:
         return {}

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, TypeVar
 
 from graphdiff import host
 from graphdiff.errors import GraphError
-from graphdiff.tensor import OBSERVERS, SWITCHES, Tensor, Variable, read_switch, value_for
+from graphdiff.tensor import OBSERVERS, Tensor, Variable, read_switch, value_for, write_switch
 
 __all__ = ["Module"]
 
@@ -191,8 +191,7 @@ class Module:
         True
         """
         for module in self.modules():
-            module._training = bool(mode)
-        SWITCHES[0] += 1
+            write_switch(module, "_training", bool(mode))
         return self
 
     def eval(self: Self) -> Self:

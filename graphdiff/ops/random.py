@@ -10,7 +10,7 @@ from typing import Any
 
 from graphdiff import host
 from graphdiff.backend import current_backend
-from graphdiff.errors import GraphDiffError
+from graphdiff.errors import CompileError, GraphDiffError
 from graphdiff.op import FUNCTIONS, linear
 from graphdiff.ops.create import Lengths, _lengths
 from graphdiff.tensor import Tensor, constant, current_trace, numbered_streams, seed_streams
@@ -46,9 +46,15 @@ def generator(seed: Seed | None = None) -> Any:
     >>> bool(gd.all(one.weight == gd.nn.Linear(3, in_features=3).weight))
     True
     """
+    trace = current_trace()
     if seed is None:
+        if trace is not None:
+            trace.make("a random stream without a seed")
         return host.random_generator(numbered_streams().next())
-    return _generator(seed)
+    made = _generator(seed)
+    if trace is not None and made is not seed:
+        trace.make_stream(made)
+    return made
 
 
 def seed(number: int = 0) -> None:
@@ -72,6 +78,8 @@ def seed(number: int = 0) -> None:
     >>> gd.nn.Linear(2, in_features=2).weight.tolist() == first
     True
     """
+    if current_trace():
+        raise CompileError("gd.random.seed cannot be compiled: call it before the compiled function")
     seed_streams(_require_integer(number))
 
 
@@ -93,11 +101,13 @@ random_draw: Any = linear(
 
 def _drawn(seed: Seed, method: str, options: tuple[Any, ...], shape: host.Shape, dtype: Any) -> Tensor:
     """Draw now; or, while a function is traced and the stream is given, whenever its plan runs."""
-    if current_trace() and host.is_random_generator(seed):
+    trace = current_trace()
+    own = None if trace is None else trace.own_stream(seed)
+    if trace is not None and own is None and host.is_random_generator(seed):
         kind_of = host.dtype(dtype)
         attributes = {"generator": seed, "method": method, "options": options, "shape": shape, "dtype": kind_of}
         return Tensor(random_draw.op, (), attributes, None, current_backend(), True, (shape, kind_of))
-    return constant(getattr(_generator(seed), method)(*options, shape), dtype=dtype)
+    return constant(getattr(_generator(seed if own is None else own), method)(*options, shape), dtype=dtype)
 
 
 def normal(shape: Lengths = (), *, seed: Seed, mean: float = 0.0, std: float = 1.0, dtype: Any = "float64") -> Tensor:

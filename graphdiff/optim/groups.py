@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from graphdiff.errors import BackendError, DTypeError, GraphError, OpError, ShapeError
-from graphdiff.host import is_integer, is_real_floating
+from graphdiff.host import broadcasts_to, is_integer, is_real_floating
 from graphdiff.op import GRAPH
 from graphdiff.optim.arena import Arena, arena_of
 from graphdiff.optim.schedules import Schedule
@@ -127,8 +127,7 @@ class ArenaGroup:
             try:
                 view[...] = gradient
             except ValueError as error:
-                shape = list(getattr(gradient, "shape", ()))
-                raise ShapeError(f"the gradient of {member.describe()} is of shape {shape}") from error
+                raise _misshapen(member, gradient) from error
         return self._buffer
 
     def traced_gradient(self, gradients: dict[Variable, Any]) -> Tensor:
@@ -142,8 +141,16 @@ def flat_gradient(F: Any, parameters: Sequence[Variable], gradients: Mapping[Var
     for parameter in parameters:
         given = gradients.get(parameter)
         part = F.zeros_like(parameter if F.is_graph else parameter._value) if given is None else given
+        if tuple(part.shape) != parameter.shape:
+            if not broadcasts_to(tuple(part.shape), parameter.shape):
+                raise _misshapen(parameter, part)
+            part = F.broadcast_to(part, parameter.shape)
         parts.append(F.reshape(part, (-1,)))
     return F.concat(parts)
+
+
+def _misshapen(parameter: Variable, gradient: Any) -> ShapeError:
+    return ShapeError(f"the gradient of {parameter.describe()} is of shape {list(getattr(gradient, 'shape', ()))}")
 
 
 def require(name: str, value: Any, *, least: float = 0.0, above: float = -math.inf, below: float = math.inf) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import os
+import sys
 import types
 import warnings
 from collections import OrderedDict
@@ -10,13 +12,15 @@ from collections.abc import Callable, Iterable
 from functools import update_wrapper
 from threading import Lock
 from typing import Any
+from weakref import WeakSet
 
 from graphdiff import host
 from graphdiff.backend import Backend, current_backend
 from graphdiff.errors import CompileError
 from graphdiff.plan.failures import ARRAY_ERRORS
 from graphdiff.plan.plan import Plan, RetraceError
-from graphdiff.plan.trace import placeholder_like, trace
+from graphdiff.plan.static import Static, static_key
+from graphdiff.plan.trace import gradient_kind, placeholder_like, trace
 from graphdiff.structure import Structure, flatten, unflatten
 from graphdiff.tensor import SWITCHES, TRACES, WATCHES, Tensor, current_trace
 
@@ -31,15 +35,6 @@ _MISS = object()
 
 class RetraceWarning(UserWarning):
     """A compiled function is traced again and again: one of its arguments keeps changing its shape, dtype or value."""
-
-
-class _Static:
-    """An argument that is part of the signature by its value."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
 
 
 class Compiled:
@@ -78,13 +73,32 @@ class Compiled:
                 if name not in self._parameters.parameters:
                     raise CompileError(f"static_argnames: {function.__name__} has no argument {name!r}")
         self._plans: OrderedDict[Any, Plan] = OrderedDict()
-        self._switches: dict[tuple[int, str], Any] = {}
+        self._probes: dict[tuple[int, str], Callable[[], Any]] = {}
         self._traced = 0
         self._last_signature: Any = None
         self._quick: Callable[..., Any] | None = None
         self._other: Callable[..., Any] | None = None
         self._arity = -1
         self._lock = Lock()
+        _ALL.add(self)
+
+    def __reduce__(self) -> Any:
+        """Pickle as functions are, by name, where the name leads here; else anew of the function, without plans."""
+        found: Any = sys.modules.get(self.__module__)
+        for name in getattr(self, "__qualname__", self.__name__).split("."):
+            found = getattr(found, name, None)
+        if found is self:
+            return self.__qualname__
+        options = self._options
+        static = tuple(self._static), tuple(options["disable"])
+        return Compiled, (self.function, *static, options["memory_limit"], options["precision"])
+
+    def _renew_lock(self) -> None:
+        """Be usable in a forked child, where what another thread was running will never end."""
+        if self._lock.locked():
+            self._lock = Lock()
+            self._plans.clear()
+            self._quick, self._other, self._arity = None, None, -1
 
     @property
     def plans(self) -> list[Plan]:
@@ -118,8 +132,9 @@ class Compiled:
             # Inside another trace, or under differentiation: what the function builds is part of that graph. Watched:
             # a plan has no nodes to tell of.
             return self.function(*arguments, **named)
+        count = SWITCHES[0]  # before the call, which may set switches
         result, plan, arrays = self._run(arguments, named, lambda plan, arrays: plan.run(*arrays))
-        self._remember(plan, arguments, named, arrays)
+        self._remember(plan, arguments, named, arrays, count)
         return result
 
     def many(self, count: int, /, *arguments: Any, **named: Any) -> Any:
@@ -153,7 +168,7 @@ class Compiled:
         """Do something with the plan for these arguments; return the result, the plan and the arguments' arrays."""
         signature, leaves, structure, backend = self._signature(arguments, named)
         plan = self._find(signature, leaves, structure, backend)
-        arrays = [leaf for leaf in leaves if not isinstance(leaf, _Static)]
+        arrays = [leaf for leaf in leaves if not isinstance(leaf, Static)]
         with self._lock:
             try:
                 result = work(plan, arrays)
@@ -177,9 +192,7 @@ class Compiled:
         try:
             hash(signature)
         except TypeError as error:
-            strange = [
-                type(leaf.value) for leaf in leaves if isinstance(leaf, _Static) and not _is_hashable(leaf.value)
-            ]
+            strange = [type(leaf.value) for leaf in leaves if isinstance(leaf, Static) and not _is_hashable(leaf)]
             kinds = " and ".join(f"{kind.__module__}.{kind.__qualname__}" for kind in dict.fromkeys(strange))
             raise CompileError(
                 f"an argument of type {kinds} can be neither traced nor hashed: {error}. A table is traced as "
@@ -193,7 +206,7 @@ class Compiled:
             return arguments, named
         bound = self._parameters.bind(*arguments, **named)
         for name in self._static & bound.arguments.keys():
-            bound.arguments[name] = _Static(bound.arguments[name])
+            bound.arguments[name] = Static(bound.arguments[name])
         return bound.args, bound.kwargs
 
     def _find(self, signature: Any, leaves: list[Any], structure: Structure, backend: Backend) -> Plan:
@@ -209,8 +222,8 @@ class Compiled:
         return found
 
     def _key(self, signature: Any) -> Any:
-        """Return the signature with the positions of the switches that the function is known to read."""
-        return signature, tuple([getattr(owner, name) for (_, name), owner in self._switches.items()])
+        """Return the signature with what the function is known to branch on, as it is now."""
+        return signature, tuple([static_key(probe()) for probe in self._probes.values()])
 
     def _make(self, signature: Any, leaves: list[Any], structure: Structure, backend: Backend) -> Plan:
         self._traced += 1
@@ -237,14 +250,28 @@ class Compiled:
 
         def rebuild(symbols: list[Any]) -> Any:
             remaining = iter(symbols)
-            filled = [leaf.value if isinstance(leaf, _Static) else next(remaining) for leaf in leaves]
+            filled = [leaf.value if isinstance(leaf, Static) else next(remaining) for leaf in leaves]
             return unflatten(structure, filled)
 
+        program, result_structure, results, tracing = self._traced_program(placeholders, rebuild)
+        self._probes.update(tracing.probes)
+        kinds = {variable: gradient_kind(variable) for variable in tracing.probed}
+        return Plan(program, result_structure, results, backend, name=self.__name__, kinds=kinds, **self._options)
+
+    def _traced_program(self, placeholders: list[Tensor], rebuild: Any) -> Any:
+        """Trace the function; once more if it has made what later calls find made."""
         try:
-            program, result_structure, results = trace(self.function, placeholders, rebuild, self._switches)
+            traced = trace(self.function, placeholders, rebuild)
         except RetraceError:  # an optimiser has laid its parameters out anew; now they stay where they are
-            program, result_structure, results = trace(self.function, placeholders, rebuild, self._switches)
-        return Plan(program, result_structure, results, backend, name=self.__name__, **self._options)
+            traced = trace(self.function, placeholders, rebuild)
+        if traced[3].makes_anew:
+            traced = trace(self.function, placeholders, rebuild)
+        if traced[3].made:
+            raise CompileError(
+                f"{self.__name__} makes {traced[3].made[0]}, anew at every call, which cannot be compiled: make it "
+                "outside of the function, or once"
+            )
+        return traced
 
     def _warn(self, signature: Any) -> None:
         changing = "the structure of the arguments"
@@ -263,14 +290,26 @@ class Compiled:
             stacklevel=7,
         )
 
-    def _remember(self, plan: Plan, arguments: Any, named: Any, arrays: list[Any]) -> None:
+    def _remember(self, plan: Plan, arguments: Any, named: Any, arrays: list[Any], count: int) -> None:
         """Prepare the quick way for calls like this one: positional arrays of known class, shape and dtype."""
         plain = not named and len(arguments) == len(arrays)
         if plain and all(given is array for given, array in zip(arguments, arrays, strict=True)):
             self._other = self._quick if self._arity == len(arrays) else None
-            self._quick, self._arity = _guarded(plan, arrays, self._lock, bool(self._switches)), len(arrays)
+            self._quick, self._arity = _guarded(plan, arrays, self._lock, count if self._probes else None), len(arrays)
         else:
             self._arity, self._other = -1, None
+
+
+_ALL: WeakSet[Compiled] = WeakSet()
+
+
+def _renew_locks() -> None:
+    for compiled in list(_ALL):
+        compiled._renew_lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks)
 
 
 def _is_recorded(arguments: Any, named: Any) -> bool:
@@ -280,9 +319,9 @@ def _is_recorded(arguments: Any, named: Any) -> bool:
 
 def _entry(leaf: Any, backend: Backend) -> tuple[Any, tuple[Any, ...]]:
     """Return an argument's array and its entry in the signature."""
-    if isinstance(leaf, _Static):
-        return leaf, ("static", leaf.value.__class__, leaf.value)
-    if isinstance(leaf, host.PYTHON_SCALARS):
+    if isinstance(leaf, Static):
+        return leaf, ("static", leaf)
+    if isinstance(leaf, host.PYTHON_SCALARS) and not host.is_host_array(leaf):  # NumPy's float64 is a Python float, too
         array = backend.normalize(backend.from_host(leaf))
         return array, ("number", (), backend.host_dtype(array))
     if isinstance(leaf, Tensor):
@@ -292,7 +331,8 @@ def _entry(leaf: Any, backend: Backend) -> tuple[Any, tuple[Any, ...]]:
     elif not backend.owns(leaf):
         adopted = backend.adopt(leaf)
         if adopted is None and not host.is_host_array(leaf):
-            return _Static(leaf), ("static", leaf.__class__, leaf)
+            static = Static(leaf)
+            return static, ("static", static)
         leaf = backend.from_host(leaf) if adopted is None else adopted
     dtype = backend.host_dtype(leaf)
     if dtype.kind not in "biufc":
@@ -312,11 +352,11 @@ def _frozen(structure: Structure) -> Any:
     if structure is None:
         return None
     container, keys, items = structure
-    return container, keys, tuple(_frozen(item) for item in items)
+    return container, static_key(keys), tuple(_frozen(item) for item in items)
 
 
 def _told(entry: tuple[Any, ...]) -> str:
-    return repr(entry[2]) if entry[0] == "static" else f"{entry[2]}{list(entry[1])}"
+    return repr(entry[1]) if entry[0] == "static" else f"{entry[2]}{list(entry[1])}"
 
 
 def _argument_names(function: Callable[..., Any], placeholders: list[Tensor], entries: Any) -> list[str]:
@@ -330,11 +370,11 @@ def _argument_names(function: Callable[..., Any], placeholders: list[Tensor], en
     return [f"argument{place}" for place in range(len(placeholders))]
 
 
-def _guarded(plan: Plan, arrays: list[Any], lock: Lock, switched: bool) -> Callable[..., Any]:
+def _guarded(plan: Plan, arrays: list[Any], lock: Lock, count: int | None) -> Callable[..., Any]:
     """Return the plan behind a check of class, shape and dtype written out for these arguments.
 
-    If the function reads switches, none of any function's may have been changed since. Without arguments the backend
-    must still be the chosen one.
+    If the function reads switches, none of any function's may have been changed since there were `count` changes; the
+    gradients that it reads must be there as they were. Without arguments the backend must still be the chosen one.
 
     The check is generated because a loop over the arguments would take longer than a small network's layer.
     """
@@ -345,10 +385,20 @@ def _guarded(plan: Plan, arrays: list[Any], lock: Lock, switched: bool) -> Calla
     scope |= {"run": run, "wrap": plan.wrap, "RetraceError": RetraceError}
     scope |= {"array_errors": ARRAY_ERRORS, "raise_told": plan.raise_told}
     scope |= dict(zip(leading, leading_values, strict=True))
+    effects = [f"effect{place}" for place in range(len(plan.effects))]
+    scope |= dict(zip(effects, plan.effects, strict=True))
     tests = []
-    if switched:
+    if count is not None:
         scope["switches"] = SWITCHES
-        tests.append(f"switches[0] == {SWITCHES[0]}")
+        tests.append(f"switches[0] == {count}")
+    held = {}
+    for place, (variable, kind) in enumerate(plan.kinds.items()):
+        scope[f"v{place}"] = variable
+        gradient = held[variable] = f"v{place}._grad"
+        tests.append(f"{gradient} is {'' if kind is None else 'not '}None")
+        if kind is not None:
+            scope |= {f"v{place}_shape": kind[0], f"v{place}_dtype": variable.backend.native_dtype(kind[1])}
+            tests.append(f"{gradient}.shape == v{place}_shape and {gradient}.dtype is v{place}_dtype")
     if not arrays:  # nothing tells the backend but the choice of it
         scope |= {"current": current_backend, "backend": plan.backend}
         tests.append("current() is backend")
@@ -357,13 +407,15 @@ def _guarded(plan: Plan, arrays: list[Any], lock: Lock, switched: bool) -> Calla
         tests.append(
             f"{name}.__class__ is {name}_class and {name}.shape == {name}_shape and {name}.dtype is {name}_dtype"
         )
+    given = [*leading, *names, *(held[variable] for variable in plan.inherited)]
     lines = [
         f"def quick({', '.join(names)}):",
         f"    if {' and '.join(tests)}:",
         # No interrupt falls between entering `with` and being within it, as it may between a call of acquire and try.
         "        with lock:",
         "            try:",
-        f"                values = run({', '.join([*leading, *names])})",
+        f"                values = run({', '.join(given)})",
+        *(f"                {name}()" for name in effects),
         "            except RetraceError:",
         "                return miss",
         "            except array_errors as error:",

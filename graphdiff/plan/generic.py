@@ -58,7 +58,7 @@ class GenericRunner:
             if variable.home is not None and not variable.backend.in_place:
                 variable.home.show()
         for variable, value in gradients:
-            variable.grad = value
+            variable._grad = value
         return outputs
 
     def _computed(self, arrays: tuple[Any, ...], marks: list[int] | None) -> dict[Tensor, Any]:

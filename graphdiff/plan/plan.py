@@ -21,7 +21,7 @@ from graphdiff.plan.recompute import fit_memory
 from graphdiff.plan.report import Cost, Profile, counted, explanation
 from graphdiff.plan.streams import Streams
 from graphdiff.structure import Structure, unflatten
-from graphdiff.tensor import NO_ATTRIBUTES, Tensor, next_serial
+from graphdiff.tensor import NO_ATTRIBUTES, Tensor, Variable, next_serial
 
 __all__ = ["Plan", "RetraceError"]
 
@@ -37,6 +37,8 @@ class Plan:
     ----------
     program : Program
         The graph after all passes.
+    kinds : dict of Variable to (shape, dtype) or None
+        Of what sort the gradients from before the call are, of all that the traced function has asked for.
     source : str
         What runs: generated Python where the backend generates it, else the ops in order.
     """
@@ -49,6 +51,7 @@ class Plan:
         backend: Backend,
         *,
         name: str,
+        kinds: dict[Variable, Any],
         disable: frozenset[str],
         memory_limit: int | None,
         precision: str,
@@ -58,6 +61,9 @@ class Plan:
             raise CompileError(f"there is no pass {sorted(disable - known)[0]!r}; there are {', '.join(sorted(known))}")
         self.name = name
         self.backend = backend
+        self.kinds = kinds
+        self.inherited = program.inherited
+        self.effects = program.effects
         with without_collector(len(program.nodes())):
             self._prepare(program, disable, memory_limit, precision)
         self.wrap = _wrapper(structure, results, backend)
@@ -95,10 +101,17 @@ class Plan:
 
     def _values(self, *arrays: Any) -> Any:
         try:
-            return self._runner.run(*arrays)
+            values = self._runner.run(*arrays, *self._gradients())
         except ARRAY_ERRORS as error:
             self.raise_told(error)
             raise
+        for effect in self.effects:
+            effect()
+        return values
+
+    def _gradients(self) -> list[Any]:
+        """Return the gradients from before a run that it reads: its last arguments."""
+        return [variable._grad for variable in self.inherited]
 
     def raise_told(self, error: Exception) -> None:
         """Raise a run's error as the op would have raised it eagerly, if the runner knows which op that is."""
@@ -110,7 +123,7 @@ class Plan:
     def many(self, count: int, *arrays: Any) -> Any:
         """Run `count` times on the same arrays, unchecked; return what the last run returned."""
         together = getattr(self._runner, "many", None)
-        if together is not None:
+        if together is not None and not self.inherited and not self.effects:
             return self.wrap(together(count, *arrays))
         for _ in range(count - 1):
             self._values(*arrays)
@@ -144,9 +157,10 @@ class Plan:
         -------
         Profile
         """
-        arrays = [a.value if isinstance(a, Tensor) else self.backend.from_host(a) for a in arguments]
+        given = [a.value if isinstance(a, Tensor) else self.backend.from_host(a) for a in arguments]
+        arrays = [*given, *self._gradients()]
         kept = [(variable, variable.backend.copy(variable._value)) for variable in self.program.updates]
-        gradients = [(variable, variable.grad) for variable in self.program.gradients]
+        gradients = [(variable, variable._grad) for variable in self.program.gradients]
         streams = Streams(self.program)
         streams.mark()
         try:
@@ -163,7 +177,7 @@ class Plan:
             for variable, value in kept:
                 variable._replace(self.backend.normalize(value))
             for variable, gradient in gradients:
-                variable.grad = gradient
+                variable._grad = gradient
             streams.rewind()
         # One run that was interrupted must not make the parts disagree with the whole: the median run gives both.
         each, total = sorted(runs, key=lambda run: run[1])[len(runs) // 2]

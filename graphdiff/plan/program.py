@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 
 from graphdiff.tensor import MOVES, Tensor, Variable, next_serial
@@ -29,6 +29,10 @@ class Program:
         The values that variables take when the whole step has succeeded.
     gradients : dict of Variable to Tensor
         What `.grad` of a variable becomes.
+    inherited : list of Variable
+        Those whose `.grad` of before the step is read: the last of `arguments` stand for them.
+    effects : list of callable
+        What else the step changes: called without arguments when it has succeeded.
     """
 
     arguments: list[Tensor]
@@ -36,6 +40,8 @@ class Program:
     outputs: list[Tensor]
     updates: dict[Variable, Tensor] = field(default_factory=dict)
     gradients: dict[Variable, Tensor] = field(default_factory=dict)
+    inherited: list[Variable] = field(default_factory=list)
+    effects: list[Callable[[], None]] = field(default_factory=list)
     _nodes: list[Tensor] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
@@ -69,12 +75,11 @@ class Program:
 
     def replaced(self, new: dict[Tensor, Tensor]) -> Program:
         """Return the program with its roots replaced."""
-        return Program(
-            self.arguments,
-            self.reads,
-            [new[node] for node in self.outputs],
-            {variable: new[node] for variable, node in self.updates.items()},
-            {variable: new[node] for variable, node in self.gradients.items()},
+        return replace(
+            self,
+            outputs=[new[node] for node in self.outputs],
+            updates={variable: new[node] for variable, node in self.updates.items()},
+            gradients={variable: new[node] for variable, node in self.gradients.items()},
         )
 
 

@@ -1,12 +1,15 @@
 """Tracing: a Python function is run once on placeholders, and what it builds is the program.
 
 While a function is traced, a variable has no value: reading it gives its stand-in, a placeholder, or what has been
-assigned to it since. Assignments are collected and made by the plan, all together, when a step has succeeded.
+assigned to it since. Assignments are collected and made by the plan, all together, when a step has succeeded. So it is
+with gradients and with switches, such as the modes of layers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
+from functools import partial
 from typing import Any
 
 from graphdiff.errors import CompileError, StaleError
@@ -14,7 +17,7 @@ from graphdiff.graph import topological_order
 from graphdiff.op import FUNCTIONS, Number, as_tensor
 from graphdiff.plan.program import Program
 from graphdiff.structure import Structure, flatten
-from graphdiff.tensor import NO_ATTRIBUTES, TRACES, Tensor, Variable, next_serial
+from graphdiff.tensor import NO_ATTRIBUTES, TRACES, Tensor, Variable, constant, next_serial, write_switch
 
 __all__ = ["Trace", "trace"]
 
@@ -24,19 +27,29 @@ class Trace:
 
     Attributes
     ----------
-    switches : dict of (id, name) to object
-        The attributes, by the object's id and their name, that the function has branched on.
+    inherited : dict of Variable to Tensor
+        What stands for the gradients from before the call that the function has read.
+    probes : dict of (id, name) to callable
+        What the function has branched on, by an object's id and the name of what it was asked: return what it is now.
+    probed : list of Variable
+        Those whose gradient from before the call the function has asked for.
+    made : list of str
+        What the function has made that would be made anew at each call, such as variables, and where.
     """
 
     def __init__(self, arguments: Sequence[Tensor]) -> None:
         self.started = min([next_serial(), *(argument.serial for argument in arguments)])
         self.reads: dict[Tensor, Variable] = {}
         self.updates: dict[Variable, Tensor] = {}
-        self.gradients: dict[Variable, Tensor] = {}
-        self.switches: dict[tuple[int, str], Any] = {}
+        self.gradients: dict[Variable, Tensor | None] = {}
+        self.inherited: dict[Variable, Tensor] = {}
+        self.probes: dict[tuple[int, str], Callable[[], Any]] = {}
+        self.probed: list[Variable] = []
+        self.made: list[str] = []
+        self._switched: dict[tuple[int, str], tuple[Any, str, Any]] = {}
+        self._streams: dict[int, tuple[Any, Any]] = {}
         self._present: dict[Variable, Tensor] = {}
         self._parts: dict[tuple[Tensor, Variable], Tensor] = {}
-        self._kept: dict[Variable, Any] = {}
 
     # Called by the engine --------------------------------------------------------------------------------------
 
@@ -102,10 +115,59 @@ class Trace:
                 )
         return found
 
+    def gradient(self, variable: Variable) -> Tensor | None:
+        """Return the gradient of a variable at this point of the trace; whether there is one is known."""
+        if variable in self.gradients:
+            return self.gradients[variable]
+        found = self.inherited.get(variable)
+        if found is None:
+            self.probes[id(variable), "grad"] = partial(gradient_kind, variable)
+            self.probed.append(variable)
+            kind = gradient_kind(variable)
+            if kind is None:
+                return None
+            found = self.inherited[variable] = Tensor(None, (), NO_ATTRIBUTES, None, variable.backend, True, kind)
+            found.name = variable.name and f"{variable.name}.grad"
+        return found
+
     def set_gradient(self, variable: Variable, gradient: Any) -> None:
-        """Give a variable a gradient that is known when the plan runs."""
-        self._kept.setdefault(variable, variable.grad)
-        variable.grad = self.gradients[variable] = gradient
+        """Give a variable a gradient that is known when the plan runs, or None."""
+        self.gradients[variable] = None if gradient is None else as_tensor(gradient)
+
+    def read(self, owner: Any, name: str) -> Any:
+        """Return a switch at this point of the trace."""
+        written = self._switched.get((id(owner), name))
+        if written is not None:
+            return written[2]
+        self.probes[id(owner), name] = partial(getattr, owner, name)
+        return getattr(owner, name)
+
+    def write(self, owner: Any, name: str, value: Any) -> None:
+        """Note that a switch is to be set."""
+        self._switched[id(owner), name] = owner, name, value
+
+    def make(self, what: str) -> None:
+        """Note that the function makes something, on the line that it is at."""
+        self.made.append(f"{what} at {constant(0).source}")
+
+    def make_stream(self, stream: Any) -> None:
+        """Note a random stream with a seed: every call begins it anew, so that its numbers are known now."""
+        self._streams[id(stream)] = stream, deepcopy(stream)
+
+    @property
+    def makes_anew(self) -> bool:
+        """Whether the function has made something that lasts, if this was done once for all at its first run."""
+        return bool(self.made or self._streams)
+
+    def own_stream(self, stream: Any) -> Any:
+        """Return a copy to draw from now of a stream that the function has made, or None."""
+        return self._streams.get(id(stream), (None, None))[1]
+
+    def effects(self) -> list[Callable[[], None]]:
+        """Return what a call changes besides values and gradients, as functions without arguments."""
+        cleared = [variable for variable, gradient in self.gradients.items() if gradient is None]
+        forget = [partial(setattr, variable, "_grad", None) for variable in cleared]
+        return [*forget, *(partial(write_switch, *written) for written in self._switched.values())]
 
     # Around the function ------------------------------------------------------------------------------------------
 
@@ -115,16 +177,19 @@ class Trace:
 
     def __exit__(self, *exception: object) -> None:
         TRACES.close(self)
-        for variable, gradient in self._kept.items():
-            variable.grad = gradient
+
+
+def gradient_kind(variable: Variable) -> tuple[Any, Any] | None:
+    """Return shape and dtype of the gradient that a variable has, or None."""
+    held = variable._grad
+    return None if held is None else (tuple(held.shape), variable.backend.host_dtype(held))
 
 
 def trace(
     function: Callable[..., Any],
     arguments: Sequence[Any],
     rebuild: Callable[[list[Any]], tuple[Any, Any]],
-    switches: dict[tuple[int, str], Any] | None = None,
-) -> tuple[Program, Structure, list[Any]]:
+) -> tuple[Program, Structure, list[Any], Trace]:
     """Run a function on placeholders.
 
     Parameters
@@ -134,12 +199,10 @@ def trace(
         Placeholders.
     rebuild : callable
         Makes (args, kwargs) of the placeholders.
-    switches : dict, optional
-        Takes up the switches that the function has read.
 
     Returns
     -------
-    program, structure, results
+    program, structure, results, tracing
         The structure of what the function returned, and its leaves: Tensors are outputs of the program, others are
         returned as they are.
     """
@@ -149,11 +212,18 @@ def trace(
         results, structure = flatten(returned)
         results = [tracing.enter(result) if isinstance(result, Tensor) else result for result in results]
         outputs = [result for result in results if isinstance(result, Tensor)]
-        program = Program(list(arguments), tracing.reads, outputs, tracing.updates, tracing.gradients)
-    if switches is not None:
-        switches.update(tracing.switches)
+        gradients = {variable: set_to for variable, set_to in tracing.gradients.items() if set_to is not None}
+        program = Program(
+            [*arguments, *tracing.inherited.values()],
+            tracing.reads,
+            outputs,
+            tracing.updates,
+            gradients,
+            list(tracing.inherited),
+            tracing.effects(),
+        )
     _require_own_leaves(program, tracing.started)
-    return program, structure, results
+    return program, structure, results, tracing
 
 
 def _require_own_leaves(program: Program, started: int) -> None:

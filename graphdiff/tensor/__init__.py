@@ -19,6 +19,7 @@ from graphdiff.tensor.context import (
     read_switch,
     seed_streams,
     untraced,
+    write_switch,
 )
 from graphdiff.tensor.leaves import Variable, constant, placeholder, value_for, variable
 from graphdiff.tensor.node import Tensor
@@ -44,4 +45,5 @@ __all__ = [
     "untraced",
     "value_for",
     "variable",
+    "write_switch",
 ]

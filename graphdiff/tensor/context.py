@@ -115,9 +115,18 @@ class untraced:
 
 def read_switch(owner: Any, name: str) -> Any:
     """Return an attribute that Python code branches on, and make it part of the signature of what is being traced."""
-    for trace in TRACES and TRACES.here():
-        trace.switches[id(owner), name] = owner
-    return getattr(owner, name)
+    trace = current_trace() if TRACES else None
+    return getattr(owner, name) if trace is None else trace.read(owner, name)
+
+
+def write_switch(owner: Any, name: str, value: Any) -> None:
+    """Set an attribute that `read_switch` reads; in a function under trace, whenever its plan has run."""
+    trace = current_trace() if TRACES else None
+    if trace is not None:
+        trace.write(owner, name, value)
+    elif getattr(owner, name) != value:
+        object.__setattr__(owner, name, value)
+        SWITCHES[0] += 1
 
 
 # Name scopes -------------------------------------------------------------------------------------------------------

@@ -17,15 +17,15 @@ class Variable(Tensor):
     Attributes
     ----------
     grad : array of the backend or None
-        Set by `Tensor.backward`.
+        Set by `Tensor.backward`; may be assigned. While a function is traced it is part of the graph, as the value is.
     version : int
         Grows with every assignment. A graph built before an assignment is stale, and using it raises StaleError.
     """
 
-    __slots__ = ("clock", "grad", "home", "pinned")
+    __slots__ = ("_grad", "clock", "home", "pinned")
     clock: list[int]
     """[serial of the last assignment, number of assignments]; shared by variables that are assigned together."""
-    grad: Any
+    _grad: Any
     home: Any
     """The arena that holds the value, or None."""
     pinned: bool
@@ -37,7 +37,28 @@ class Variable(Tensor):
     @property
     def version(self) -> int:
         """Grows with every assignment."""
+        if TRACES and current_trace():
+            raise NoValueError(
+                f"the version of {self.describe()} is not known while a function is traced by gd.compile; count the "
+                "calls in a variable of their own"
+            )
         return self.clock[1]
+
+    @property
+    def grad(self) -> Any:
+        """The gradient that `Tensor.backward` has set, or what has been assigned; None if there is none."""
+        trace = current_trace() if TRACES else None
+        return self._grad if trace is None else trace.gradient(self)
+
+    @grad.setter
+    def grad(self, new: Any) -> None:
+        trace = current_trace() if TRACES else None
+        if trace is not None:
+            trace.set_gradient(self, new)
+        elif new is None or self.backend.owns(new):
+            self._grad = new
+        else:
+            self._grad = _leaf_value(new, None, self.backend, copy=False)
 
     @property
     def value(self) -> Any:
@@ -190,9 +211,12 @@ def variable(value: Any, *, name: str | None = None, dtype: Any = None) -> Varia
     4.0
     """
     backend = current_backend()
+    trace = current_trace() if TRACES else None
+    if trace is not None:
+        trace.make("a variable")
     leaf = Variable(None, (), NO_ATTRIBUTES, _leaf_value(value, dtype, backend, copy=True), backend, True)
     leaf.name = name
-    leaf.grad = None
+    leaf._grad = None
     leaf.clock = [leaf.serial, 0]
     leaf.home = None
     leaf.pinned = False
