@@ -13,7 +13,8 @@ from functools import cached_property
 from typing import Any
 
 from graphdiff.differentiate.batch import batch
-from graphdiff.differentiate.eliminate import elements, still, whole_partial
+from graphdiff.differentiate.eliminate import elements, whole_partial
+from graphdiff.differentiate.zeros import still
 from graphdiff.host import is_real_floating
 from graphdiff.node_costs import Cost, node_cost
 from graphdiff.op import GRAPH, OPS, Elementwise, Linear, Multilinear, sum_to

@@ -7,6 +7,7 @@ from functools import wraps
 from typing import Any
 
 from graphdiff import host
+from graphdiff.differentiate.zeros import traits
 from graphdiff.errors import GraphError
 from graphdiff.graph import topological_order
 from graphdiff.op import Composite, as_tensor, linear
@@ -123,6 +124,7 @@ def checkpoint(function: Callable[..., Any]) -> Callable[..., Tensor]:
             return output
         operands = (*given, *_captured(output, started, given))
         op = Checkpoint(name, rebuild, len(given), (output, operands) if current_trace() else None)
+        op.inside = traits(topological_order([output], boundary=frozenset(operands)))
         signature = (output.shape, output.dtype)
         return Tensor(op, operands, {}, output._value, output.backend, True, signature)
 

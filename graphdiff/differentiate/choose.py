@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from graphdiff.costs import predict
+from graphdiff.differentiate.zeros import is_guarded
 from graphdiff.graph import topological_order
 from graphdiff.host import is_real_floating
 from graphdiff.node_costs import Cost
-from graphdiff.op import OPS
 from graphdiff.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -150,9 +150,7 @@ def _can_eliminate(order: Sequence[Tensor], outputs: Sequence[Tensor], leaves: S
         return False
     if is_of_numbers(order):
         return sum(end.size for end in (*leaves, *outputs)) <= MOST_NUMBERS
-    # Reverse mode keeps infinite partial derivatives of what a `where` has not taken away from its zeros.
-    chosen = any(node.op is OPS["where"] for node in order)
-    return not chosen and sum(node.size for node in order if node.recorded) <= MOST_ELEMENTS
+    return not is_guarded(order) and sum(node.size for node in order if node.recorded) <= MOST_ELEMENTS
 
 
 def choose(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> Choice:

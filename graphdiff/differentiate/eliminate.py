@@ -16,26 +16,20 @@ from graphdiff.differentiate.elimination_order import (
     graph_after,
 )
 from graphdiff.differentiate.vertices import Vertices
-from graphdiff.errors import GraphError, NoValueError
+from graphdiff.differentiate.zeros import Masked, exposed, still
+from graphdiff.errors import GraphError
 from graphdiff.graph import topological_order
 from graphdiff.host import is_real_floating
 from graphdiff.op import FUNCTIONS, GRAPH, OPS, Composite, Elementwise, Linear, Multilinear, literal
 from graphdiff.tensor import NO_ATTRIBUTES, Tensor, placeholder
 
-__all__ = ["ScalarGraph", "best_order", "check_fits", "eliminate", "elements", "still", "whole_partial"]
+__all__ = ["ScalarGraph", "best_order", "check_fits", "eliminate", "elements", "whole_partial"]
 
 LIMIT = 50_000
 """Elements of all tensors together; beyond, a scalar graph is no sensible way."""
 
 Term = Any
 """1, -1, another number, or (node, position, element): where to find a partial derivative."""
-
-
-def still(node: Tensor) -> Tensor:
-    """Return a node as a constant: its value and no graph."""
-    if not node.has_value:
-        raise NoValueError(f"{node.describe()}, made at {node.source}, decides the structure of the graph: feed it")
-    return Tensor(None, (), NO_ATTRIBUTES, node.value, node.backend, False)
 
 
 def elements(tensor: Tensor) -> list[Any]:
@@ -217,14 +211,22 @@ class ScalarGraph:
         units = [edge for edge, terms in self.terms.items() if len(terms) == 1 and terms[0] in (1, -1)]
         self.vertices = Vertices([self._names[v] for v in keep], self.terms, units)
 
+    def _is_at_risk(self) -> bool:
+        """Whether a zero of what was not chosen may meet an infinite partial derivative."""
+        order = topological_order(self.outputs, boundary=frozenset(self.leaves))
+        return bool(exposed(order))
+
     def factors(self, F: Any) -> dict[tuple[int, int], Any]:
         """Return every edge's partial derivative: a number of Python where it is constant, else a scalar of `F`."""
         known: dict[Any, Any] = {}
         found: dict[tuple[int, int], Any] = {}
+        at_risk = self._is_at_risk()
         for edge, terms in self.terms.items():
             total: Any = None
             for term in terms:
                 value = _partial(F, term, known) if isinstance(term, tuple) else term
+                if at_risk and isinstance(term, tuple):
+                    value = Masked(F, value, value != 0 if term[0].op.chooses else None)
                 total = value if total is None else total + value
             found[edge] = total
         return found
@@ -384,6 +386,7 @@ def _block(
         return GRAPH.zeros(shape, dtype=dtype)  # type: ignore[no-any-return]
     tensors = []
     for entry in entries:
+        entry = entry.value if isinstance(entry, Masked) else entry
         if isinstance(entry, Tensor):
             tensors.append(entry if entry.dtype == dtype else entry.astype(dtype))
         elif entry is None or entry.__class__ in (int, float):

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial, reduce
 from typing import Any
 
 from graphdiff.backend import working_on
 from graphdiff.differentiate.seeds import starting_tangent
+from graphdiff.differentiate.zeros import along_rows, exposed, finite_product, is_without_sign, joined, kept, some
 from graphdiff.errors import GraphError
 from graphdiff.graph import collector_paused, topological_order
 from graphdiff.host import is_real_floating
-from graphdiff.op import GRAPH, Composite, raise_complex
+from graphdiff.op import GRAPH, Composite, Elementwise, Multilinear, raise_complex
 from graphdiff.tensor import WATCHES, Tensor
 
 __all__ = ["push_forward", "tangents"]
 
 
 @collector_paused
-def push_forward(order: Sequence[Tensor], tangent: dict[Tensor, Any], F: Any) -> None:
+def push_forward(
+    order: Sequence[Tensor],
+    tangent: dict[Tensor, Any],
+    F: Any,
+    live: dict[Tensor, Any] | None = None,
+    at_risk: Collection[Tensor] | None = None,
+) -> None:
     """Carry the tangents in `tangent` from the inputs up; nodes without an entry have tangent zero.
 
     Parameters
@@ -28,17 +36,26 @@ def push_forward(order: Sequence[Tensor], tangent: dict[Tensor, Any], F: Any) ->
         The inputs' tangents; filled with those of the nodes that depend on them.
     F : namespace
         A backend's numbers, or graphdiff's functions to build graph.
+    live : dict, optional
+        Where tangents may differ from zero, if not everywhere; filled as `tangent` is.
+    at_risk : collection of Tensor, optional
+        Nodes whose partial derivatives may be infinite; by default they are looked for.
     """
     as_graph = F.is_graph
     watches = WATCHES and WATCHES.here()
+    live = {} if live is None else live
+    at_risk = exposed(order, looking=True) if at_risk is None else at_risk
     for node in order:
         if node in tangent or node.op is None:
             continue
         moved = [tangent.get(operand) for operand in node.inputs]
         if all(each is None for each in moved):
             continue
+        mask: Any = None
         if isinstance(node.op, Composite):
-            result = _push_through(F, node, moved)
+            result, mask = _push_through(F, node, moved, live, bool(at_risk))
+        elif at_risk:
+            result, mask = _push_carefully(F, node, moved, live, node in at_risk)
         elif as_graph:
             result = node.op.tangent(F, moved, node, node.inputs, node.attributes)
         else:
@@ -57,16 +74,104 @@ def push_forward(order: Sequence[Tensor], tangent: dict[Tensor, Any], F: Any) ->
         elif result.dtype != node._value.dtype:
             result = F.astype(result, node._value.dtype)
         tangent[node] = result
+        if mask is not None:
+            live[node] = mask if tuple(mask.shape) == node.shape else F.broadcast_to(mask, node.shape)
         for watch in watches:
             watch.tangent(node, result)
 
 
-def _push_through(F: Any, node: Tensor, moved: Sequence[Any]) -> Any:
-    """Differentiate a composite by opening it."""
+def _push_through(F: Any, node: Tensor, moved: Sequence[Any], live: dict[Tensor, Any], careful: bool) -> Any:
+    """Differentiate a composite by opening it; return its tangent and where that is live."""
     opened = node.op.open(node.inputs, node.attributes)  # type: ignore[union-attr]
     inner = {operand: each for operand, each in zip(node.inputs, moved, strict=True) if each is not None}
-    push_forward(topological_order([opened], boundary=frozenset(node.inputs)), inner, F)
-    return inner.get(opened)
+    masks = {operand: live[operand] for operand in node.inputs if operand in live}
+    order = topological_order([opened], boundary=frozenset(node.inputs))
+    push_forward(order, inner, F, masks, set(order) if careful else None)
+    return inner.get(opened), masks.get(opened)
+
+
+def _push_carefully(
+    F: Any, node: Tensor, moved: Sequence[Any], live: dict[Tensor, Any], at_risk: bool
+) -> tuple[Any, Any]:
+    """Return a node's tangent and where it is live (None: everywhere), structural zeros kept from infinite partials."""
+    op, attributes = node.op, node.attributes
+    assert op is not None
+    out, values = (node, node.inputs) if F.is_graph else (node._value, [operand._value for operand in node.inputs])
+    masks = [live.get(operand) for operand in node.inputs]
+
+    def pushed(vectors: Sequence[Any]) -> Any:
+        return op.tangent(F, vectors, out, values, attributes)
+
+    if op.__class__ is Elementwise or isinstance(op, Multilinear):
+        return _sum_of_terms(F, node, moved, masks, values, at_risk)
+    if op.name in ("max", "min"):
+        chosen = some(F, op.adjoint(F, F.ones_like(out), 0, out, values, attributes))
+        moved = [kept(F, chosen, moved[0])]
+    result = pushed(moved)
+    if result is None:
+        return None, None
+    if is_without_sign(op):
+        if op.keeps == "places" or (op.keeps == "elements" and len(values) == 1 and masks[0] is None):
+            return result, masks[0]
+        return result, some(F, pushed([_weights(F, *each) for each in zip(moved, masks, strict=True)]))
+    met = [mask for vector, mask in zip(moved, masks, strict=True) if vector is not None]
+    if any(mask is None for mask in met):
+        return result, None
+    rows = [along_rows(F, mask, op, attributes, node.shape) for mask in met]
+    mask = reduce(partial(joined, F), rows)
+    return kept(F, mask, result), mask
+
+
+def _weights(F: Any, vector: Any, mask: Any) -> Any:
+    """Return one where an operand's tangent may differ from zero, and zero elsewhere."""
+    if vector is None:
+        return None
+    return F.ones_like(vector) if mask is None else F.astype(mask, vector.dtype)
+
+
+def _sum_of_terms(
+    F: Any, node: Tensor, moved: Sequence[Any], masks: Sequence[Any], values: Sequence[Any], at_risk: bool
+) -> tuple[Any, Any]:
+    """Return the tangent of an op that adds a term per operand, and where it is live."""
+    total: Any = None
+    where: Any = None
+    for position, (vector, mask) in enumerate(zip(moved, masks, strict=True)):
+        if vector is None:
+            continue
+        term, reached = _term(F, node, position, vector, mask, values, at_risk)
+        if term is not None:
+            where = reached if total is None else joined(F, where, reached)
+            total = term if total is None else total + term
+    return total, where
+
+
+def _term(
+    F: Any, node: Tensor, position: int, vector: Any, mask: Any, values: Sequence[Any], at_risk: bool
+) -> tuple[Any, Any]:
+    op, attributes = node.op, node.attributes
+    assert op is not None
+    out = node if F.is_graph else node._value
+
+    def pushed(vector: Any, operands: Sequence[Any] = values) -> Any:
+        alone = [vector if place == position else None for place in range(len(operands))]
+        return op.tangent(F, alone, out, operands, attributes)
+
+    if op.chooses:
+        weight = pushed(_weights(F, vector, mask))
+        if weight is None:
+            return None, None
+        reached = some(F, weight)
+        return kept(F, reached, pushed(vector)), reached
+    if mask is None:
+        return pushed(vector), None
+    if isinstance(op, Multilinear):
+        term = finite_product(F, pushed, position, vector, mask, values) if at_risk else pushed(vector)
+        ones = [F.ones_like(value) for value in values]
+        if is_without_sign(op):
+            return term, some(F, pushed(F.astype(mask, vector.dtype), ones))
+        return term, along_rows(F, mask, op, attributes, node.shape)
+    term = pushed(vector)
+    return (kept(F, mask, term) if at_risk and term is not None else term), mask
 
 
 def tangents(outputs: Tensor | Collection[Tensor], seeds: Mapping[Tensor, Any]) -> Mapping[Tensor, Tensor]:

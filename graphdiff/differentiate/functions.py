@@ -133,8 +133,11 @@ def stands_alone(order: Sequence[Tensor], sources: frozenset[Tensor]) -> bool:
     return all(node.has_value and (node.op is None) == (node in sources) for node in order)
 
 
-def pulled_back(output: Tensor, leaves: Sequence[Tensor], seed: Tensor) -> list[Tensor]:
-    """Return the adjoints of `leaves`: as graph where something below is recorded, else as plain numbers."""
+def pulled_back(output: Tensor, leaves: Sequence[Tensor], seed: Tensor, live: Tensor | None = None) -> list[Tensor]:
+    """Return the adjoints of `leaves`: as graph where something below is recorded, else as plain numbers.
+
+    `live` tells where the seed may differ from zero, if not everywhere.
+    """
     sources = frozenset(leaves)
     order = topological_order([output], boundary=sources)
     found: dict[Tensor, Any] = {output: seed}
@@ -146,7 +149,8 @@ def pulled_back(output: Tensor, leaves: Sequence[Tensor], seed: Tensor) -> list[
             found[output] = seed.value
             pull_back(order, found, backend.numbers, needed, boundary=sources)
         else:
-            pull_back(order, found, GRAPH, needed, boundary=sources)
+            masks = None if live is None else {output: live}
+            pull_back(order, found, GRAPH, needed, boundary=sources, live=masks)
     results = []
     for leaf in leaves:
         gradient = found.get(leaf)
@@ -322,11 +326,13 @@ def jvp(function: Callable[..., Any], arguments: Sequence[Any], tangents: Sequen
     return unflatten(structure, outputs), unflatten(structure, moved)
 
 
-def pushed_forward(outputs: Sequence[Tensor], started: dict[Tensor, Any]) -> list[Tensor]:
-    """Return the tangents of `outputs` as graph, from those of the leaves."""
+def pushed_forward(
+    outputs: Sequence[Tensor], started: dict[Tensor, Any], live: dict[Tensor, Any] | None = None
+) -> list[Tensor]:
+    """Return the tangents of `outputs` as graph, from those of the leaves; `live` tells where these are not zero."""
     found = dict(started)
     with working_on(outputs[0].backend):
-        push_forward(topological_order(outputs, boundary=frozenset(started)), found, GRAPH)
+        push_forward(topological_order(outputs, boundary=frozenset(started)), found, GRAPH, live)
     return [found[output] if output in found else GRAPH.zeros_like(output) for output in outputs]
 
 

@@ -19,6 +19,7 @@ from graphdiff.differentiate.functions import (
 )
 from graphdiff.differentiate.reverse import below, pull_back
 from graphdiff.differentiate.seeds import seed_for
+from graphdiff.differentiate.zeros import exposed, is_guarded
 from graphdiff.errors import DTypeError, GraphError
 from graphdiff.graph import topological_order
 from graphdiff.op import GRAPH, raise_complex
@@ -42,9 +43,13 @@ def _identity_rows(leaves: Sequence[Tensor]) -> tuple[list[Tensor], int]:
 def _forward_columns(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> list[list[Tensor]]:
     """Return the Jacobian by pushing all unit tangents at once; entry [output][leaf]."""
     seeds = {leaf: placeholder(leaf.shape, leaf.dtype) for leaf in leaves}
-    moved = pushed_forward(outputs, dict(seeds))
+    live = {leaf: placeholder(leaf.shape, "bool") for leaf in leaves}
+    moved = pushed_forward(outputs, dict(seeds), dict(live))
     rows, size = _identity_rows(leaves)
-    wide = batch(moved, {seeds[leaf]: row for leaf, row in zip(leaves, rows, strict=True)}, size)
+    given: dict[Tensor, Tensor] = {}
+    for leaf, row in zip(leaves, rows, strict=True):
+        given |= {seeds[leaf]: row, live[leaf]: row != 0}
+    wide = batch(moved, given, size)
     table = []
     for output, tangent in zip(outputs, wide, strict=True):
         last = GRAPH.moveaxis(tangent, 0, -1)
@@ -60,10 +65,10 @@ def _reverse_rows(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> list[l
     """Return the Jacobian by pulling all unit adjoints back at once; entry [output][leaf]."""
     table = []
     for output in outputs:
-        seed = placeholder(output.shape, output.dtype)
-        pulled = pulled_back(output, leaves, seed)
-        row, size = _identity_rows([output])
-        wide = batch(pulled, {seed: row[0]}, size)
+        seed, live = placeholder(output.shape, output.dtype), placeholder(output.shape, "bool")
+        pulled = pulled_back(output, leaves, seed, live if output.size > 1 else None)
+        (row,), size = _identity_rows([output])
+        wide = batch(pulled, {seed: row, live: row != 0}, size)
         table.append(
             [GRAPH.reshape(part, (*output.shape, *leaf.shape)) for part, leaf in zip(wide, leaves, strict=True)]
         )
@@ -86,7 +91,11 @@ def _eliminated(
     if any(node.dtype.kind == "c" for node in below(reached, sources)):
         raise_complex()
     if order is None and not is_of_numbers(computed(outputs, leaves)):
-        return accumulate(outputs, leaves, blocks)
+        if is_guarded(reached):
+            return _reverse_rows(outputs, leaves)
+        table = accumulate(outputs, leaves, blocks)
+        met = any(block.has_value and bool(GRAPH.any(GRAPH.isnan(block))) for row in table for block in row)
+        return _reverse_rows(outputs, leaves) if met and exposed(reached) else table
     return eliminate(outputs, leaves, order, stands_alone(reached, sources))
 
 

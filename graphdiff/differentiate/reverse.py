@@ -11,17 +11,17 @@ from typing import Any
 
 from graphdiff.backend import working_on
 from graphdiff.differentiate.seeds import seed_for
+from graphdiff.differentiate.zeros import along_rows, exposed, finite_product, is_without_sign, joined, kept, some
 from graphdiff.errors import DTypeError, OpError
 from graphdiff.graph import collector_paused, topological_order
 from graphdiff.host import broadcasts_to, is_real_floating
 from graphdiff.op import (
     GRAPH,
-    OPS,
     Composite,
+    Custom,
     Elementwise,
     Linear,
     Multilinear,
-    Op,
     as_tensor,
     raise_complex,
     sum_to,
@@ -68,6 +68,8 @@ def pull_back(
     needed: Collection[Tensor],
     keep: bool = False,
     boundary: Collection[Tensor] = frozenset(),
+    live: dict[Tensor, Any] | None = None,
+    at_risk: Collection[Tensor] | None = None,
 ) -> None:
     """Carry the adjoints in `adjoint` from the outputs down to the leaves.
 
@@ -85,12 +87,17 @@ def pull_back(
         Keep the adjoints of inner nodes too.
     boundary : collection of Tensor
         Nodes not to go below.
+    live : dict, optional
+        Where adjoints may differ from zero, if not everywhere; filled as `adjoint` is.
+    at_risk : collection of Tensor, optional
+        Nodes whose partial derivatives may be infinite; by default they are looked for.
     """
     as_graph = F.is_graph
-    # Where a node's adjoint is structurally zero: below the branch of a `where` that was not taken. Such zeros must
-    # survive a multiplication by an infinite partial. Empty, and free, in graphs without `where`.
-    live: dict[Tensor, Any] = {}
-    where = OPS["where"]
+    # Looked for at the first op that chooses: other graphs, and those without poles, pay one comparison per node.
+    if live is None:
+        live = {}
+    elif at_risk is None:
+        at_risk = exposed(order, looking=True)
     watches = WATCHES and WATCHES.here()
     for node in reversed(order):
         op = node.op
@@ -110,8 +117,10 @@ def pull_back(
         else:
             out, values = node._value, [operand._value for operand in inputs]
         attributes = node.attributes
-        if live or op is where:
-            _pull_masked(F, node, op, cotangent, out, values, needed, adjoint, live)
+        if at_risk is None and op.chooses:
+            at_risk = exposed(order)
+        if at_risk:
+            _pull_carefully(F, node, cotangent, needed, adjoint, live, node in at_risk)
         elif op.__class__ is Elementwise:
             partials: Sequence[Any] = op.partials  # type: ignore[attr-defined]
             for operand, value, partial in zip(inputs, values, partials):
@@ -146,116 +155,97 @@ def _pull_through(F: Any, node: Tensor, cotangent: Any, needed: Collection[Tenso
         _add(F, adjoint, operand, contribution)
 
 
-def _opened_adjoints(F: Any, node: Tensor, cotangent: Any, needed: Collection[Tensor]) -> dict[Tensor, Any]:
+def _opened_adjoints(
+    F: Any, node: Tensor, cotangent: Any, needed: Collection[Tensor], live: dict[Tensor, Any] | None = None
+) -> dict[Tensor, Any]:
     opened = node.op.again(node.inputs, node.attributes)  # type: ignore[union-attr]
     order = topological_order([opened], boundary=frozenset(node.inputs))
     wanted = {operand for operand in node.inputs if operand in needed}
+    if live is not None and node in live:
+        live[opened] = live.pop(node)
     inner = {opened: cotangent}
-    pull_back(order, inner, F, below(order, wanted), boundary=wanted)
+    pull_back(
+        order, inner, F, below(order, wanted), boundary=wanted, live=live, at_risk=None if live is None else set(order)
+    )
     return {operand: inner[operand] for operand in wanted if operand in inner}
 
 
-def _pull_masked(
+def _pull_carefully(
     F: Any,
     node: Tensor,
-    op: Op,
     cotangent: Any,
-    out: Any,
-    values: Sequence[Any],
     needed: Collection[Tensor],
     adjoint: dict[Tensor, Any],
     live: dict[Tensor, Any],
+    at_risk: bool,
 ) -> None:
-    """Pull back one node below a `where`: contributions to what was not taken are exactly zero, whatever the partial.
+    """Pull back one node where zeros that are structural may meet infinite partials: contributions are zero there.
 
     `live[node]` tells where the node's adjoint may differ from zero; a node without an entry is live everywhere.
     """
+    if isinstance(node.op, Composite):
+        inner = {node: live.pop(node)} if node in live else {}
+        for operand, contribution in _opened_adjoints(F, node, cotangent, needed, inner).items():
+            _widen(F, live, operand, inner.get(operand), operand not in adjoint)
+            _add(F, adjoint, operand, contribution)
+        return
     mask = live.pop(node, None)
-    opened: dict[Tensor, Any] = {}
-    if isinstance(op, Composite):
-        opened = _opened_adjoints(F, node, cotangent, needed)
-    done: set[Tensor] = set()
+    values = node.inputs if F.is_graph else [operand._value for operand in node.inputs]
     for position, operand in enumerate(node.inputs):
-        if operand not in needed or (opened and operand in done):
+        if operand not in needed:
             continue
-        value = values[position]
-        reached: Any = None
-        if isinstance(op, Composite):
-            contribution = opened.get(operand)
-            done.add(operand)
-        elif mask is not None and op.__class__ is Multilinear:
-            contribution = _finite_adjoint(F, op, cotangent, mask, position, out, values, node.attributes)
-        else:
-            contribution = op.adjoint(F, cotangent, position, out, values, node.attributes)
+        contribution, reached = _careful_part(F, node, cotangent, mask, position, values, at_risk)
         if contribution is None:
             continue
-        if op is OPS["where"]:
-            chosen = F.astype(values[0], _boolean(F))
-            taken = chosen if position == 1 else F.logical_not(chosen)
-            taken = F.broadcast_to(taken, out.shape)
-            reached = taken if mask is None else F.logical_and(mask, taken)
-        elif mask is not None and op.__class__ is Elementwise:
-            contribution = F.where(mask, contribution, F.zeros_like(contribution))
-            reached = mask
-        elif mask is not None and isinstance(op, (Linear, Multilinear)):
-            reached = _reached(F, op, mask, position, out, values, node.attributes)
+        value = values[position]
         if reached is not None and reached.shape != value.shape:
-            reached = sum_to(F, F.astype(reached, value.dtype), value.shape) > 0
-        fresh = operand not in adjoint
+            reached = sum_to(F, F.astype(F.broadcast_to(reached, node.shape), value.dtype), value.shape) > 0
+        _widen(F, live, operand, reached, operand not in adjoint)
         _add(F, adjoint, operand, fitted(F, contribution, value))
-        _widen(F, live, operand, reached, fresh)
+
+
+def _careful_part(
+    F: Any, node: Tensor, cotangent: Any, mask: Any, position: int, values: Sequence[Any], at_risk: bool
+) -> tuple[Any, Any]:
+    """Return what a node adds to an operand's adjoint, and where that is live (None: everywhere)."""
+    op, attributes = node.op, node.attributes
+    assert op is not None
+    out = node if F.is_graph else node._value
+
+    def pulled(vector: Any, operands: Sequence[Any]) -> Any:
+        return op.adjoint(F, vector, position, out, operands, attributes)
+
+    if op.chooses:
+        weight = F.ones_like(cotangent) if mask is None else F.astype(mask, cotangent.dtype)
+        weight = pulled(weight, values)
+        if weight is None:
+            return None, None
+        reached = some(F, weight)
+        return kept(F, reached, pulled(cotangent, values)), reached
+    if mask is None:
+        return pulled(cotangent, values), None
+    if op.__class__ is Elementwise:
+        contribution = pulled(cotangent, values)
+        return (kept(F, mask, contribution) if at_risk and contribution is not None else contribution), mask
+    if isinstance(op, Multilinear) and at_risk:
+        contribution = finite_product(F, pulled, position, cotangent, mask, values)
+    else:
+        contribution = pulled(cotangent, values)
+    if contribution is None:
+        return None, None
+    if isinstance(op, (Linear, Multilinear)) and is_without_sign(op):
+        ones = values if isinstance(op, Linear) else [F.ones_like(value) for value in values]
+        return contribution, some(F, pulled(F.astype(mask, cotangent.dtype), ones))
+    reached = along_rows(F, mask, op, attributes, tuple(values[position].shape))
+    return (kept(F, reached, contribution) if isinstance(op, Custom) else contribution), reached
 
 
 def _widen(F: Any, live: dict[Tensor, Any], operand: Tensor, reached: Any, fresh: bool) -> None:
     """Join a contribution's mask to what is live of its operand; None means everywhere."""
-    if fresh:
-        if reached is not None:
-            live[operand] = reached
-    elif reached is None:
-        live.pop(operand, None)
-    elif operand in live:
-        live[operand] = F.logical_or(live[operand], reached)
-
-
-def _boolean(F: Any) -> Any:
-    return "bool" if F.is_graph else F.bool
-
-
-def _reached(
-    F: Any, op: Op, mask: Any, position: int, out: Any, values: Sequence[Any], attributes: dict[str, Any]
-) -> Any:
-    """Return which elements of an operand a live element of the output depends on."""
-    operands = values if isinstance(op, Linear) else [F.ones_like(value) for value in values]
-    pattern = op.adjoint(F, F.astype(mask, values[position].dtype), position, out, operands, attributes)
-    return pattern != F.zeros_like(pattern)  # of booleans too: namespaces compare them with booleans alone
-
-
-def _finite_adjoint(
-    F: Any,
-    op: Op,
-    cotangent: Any,
-    mask: Any,
-    position: int,
-    out: Any,
-    values: Sequence[Any],
-    attributes: dict[str, Any],
-) -> Any:
-    """Pull back a product so that a zero of the mask times an infinite factor is zero.
-
-    Factors that are not finite count as zero, except where they meet a live element of the cotangent.
-    """
-    finite = [F.isfinite(value) for value in values]
-    safe = [F.where(ok, value, F.zeros_like(value)) for ok, value in zip(finite, values, strict=True)]
-    plain = op.adjoint(F, cotangent, position, out, values, attributes)
-    clean = op.adjoint(F, cotangent, position, out, safe, attributes)
-    weight = F.astype(mask, values[position].dtype)
-    touched: Any = False
-    for other, ok in enumerate(finite):
-        if other != position:
-            bad = [F.ones_like(value) for value in values]
-            bad[other] = 1 - F.astype(ok, values[other].dtype)
-            touched = (op.adjoint(F, weight, position, out, bad, attributes) > 0) | touched
-    return F.where(touched, plain, clean)
+    if not fresh:
+        reached = joined(F, live.pop(operand, None), reached)
+    if reached is not None:
+        live[operand] = reached
 
 
 # The public functions --------------------------------------------------------------------------------------------

@@ -133,6 +133,7 @@ _cross_entropy: Any = custom(
         cotangent * _cross_entropy_slope(F, logits, labels) if position == 0 else None
     ),
     infer=lambda logits, labels: ((), logits.dtype),
+    poles=False,
     batch=_cross_entropy_batch,
     flops=lambda out, logits, labels: 7 * logits.size,
     doc="Mean cross-entropy of softmax(logits) with integer labels.",

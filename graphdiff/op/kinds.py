@@ -98,12 +98,20 @@ class Op:
         "elements" if every element of the result is an element of an operand, "places" if each stays in its place too.
     pure : bool
         Whether two calls with the same operands are one and the same: of random numbers they are not.
+    poles : bool or tuple of int
+        Whether a partial derivative may be infinite or NaN where all operands are finite; the positions of operands if
+        that is only where one of these is 0.
+    chooses : bool
+        Whether a partial derivative of 0 says that an element was not chosen, so that what it is made of contributes
+        exactly zero, infinite derivatives too. None of the op's partial derivatives is negative then.
     """
 
     kind = ""
     work: Sort | Callable[..., Work] | None = None
     keeps: Literal["places", "elements"] | None = None
     pure = True
+    poles: bool | tuple[int, ...] = False
+    chooses = False
 
     def __init__(
         self,
@@ -118,6 +126,8 @@ class Op:
         calls: int = 1,
         keeps: Literal["places", "elements"] | None = None,
         pure: bool = True,
+        poles: bool | tuple[int, ...] | None = None,
+        chooses: bool = False,
         symbol: str | None = None,
     ) -> None:
         if name in OPS:
@@ -139,6 +149,9 @@ class Op:
         self.calls = calls
         self.keeps = keeps
         self.pure = pure
+        self.chooses = chooses
+        if poles is not None:
+            self.poles = poles
         self.symbol = symbol or name
         self._kernels: dict[Backend, Callable[..., Any]] = {}
         self._is_written: dict[Any, bool] = {}  # by kinds of operands, whether the evaluation is graph of other ops
@@ -308,6 +321,7 @@ class Elementwise(Op):
     def __init__(self, name: str, partials: tuple[Partial, ...], *, dtype: str = "same", **declared: Any) -> None:
         if dtype == "bool":
             declared.setdefault("work", "comparison")
+        declared.setdefault("poles", any(callable(partial) for partial in partials))
         super().__init__(name, **declared)
         self.partials = partials
         rules: dict[str, Callable[..., host.DType]] = {
@@ -396,6 +410,9 @@ class Composite(Op):
     """
 
     kind = "composite"
+    chooses = True
+    inside: tuple[bool, bool] | None = None
+    """Whether there are poles among the ops that it stands for, and ops that choose; None while nobody has looked."""
 
     def __init__(self, name: str, body: Rule, **declared: Any) -> None:
         declared.setdefault("evaluate", body)
@@ -421,6 +438,7 @@ class Custom(Op):
     """An op with rules given by hand. Of two that are each other's transpose one is enough."""
 
     kind = "custom"
+    poles = True
     tangent_by_adjoint: Rule
     adjoint_by_tangent: Rule
 

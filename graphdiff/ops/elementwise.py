@@ -39,13 +39,18 @@ transcendental = partial(elementwise, dtype="float", work="transcendental")
 negative = elementwise("negative", -1, symbol="−", work="sign", doc="Return -x.")
 positive = elementwise("positive", 1, symbol="+", work="view", keeps="places", doc="Return +x.")
 abs = elementwise(
-    "abs", lambda F, out, x: F.sign(x), symbol="|·|", work="comparison", doc="Absolute value; derivative 0 at 0."
+    "abs",
+    lambda F, out, x: F.sign(x),
+    symbol="|·|",
+    work="comparison",
+    poles=False,
+    doc="Absolute value; derivative 0 at 0.",
 )
 sign = elementwise("sign", None, work="comparison", doc="Sign of x: -1, 0 or 1; derivative 0 everywhere.")
 square = elementwise(
-    "square", lambda F, out, x: 2 * x, dtype="number", symbol="²", work="multiplication", doc="Return x²."
+    "square", lambda F, out, x: 2 * x, dtype="number", symbol="²", work="multiplication", poles=False, doc="Return x²."
 )
-sqrt = transcendental("sqrt", lambda F, out, x: 0.5 / out, symbol="√", doc="Square root.")
+sqrt = transcendental("sqrt", lambda F, out, x: 0.5 / out, symbol="√", poles=(0,), doc="Square root.")
 
 
 def _as_float(F: Any, x: Any) -> Any:
@@ -61,7 +66,7 @@ def _cbrt(F: Any, x: Any) -> Any:
     return F.where(ordinary, safe - (safe - x / (safe * safe)) / 3, rough)
 
 
-cbrt = transcendental("cbrt", lambda F, out, x: 1 / (3 * out * out), evaluate=_cbrt, doc="Cube root.")
+cbrt = transcendental("cbrt", lambda F, out, x: 1 / (3 * out * out), evaluate=_cbrt, poles=(0,), doc="Cube root.")
 reciprocal = elementwise(
     "reciprocal",
     lambda F, out, x: -out * out,
@@ -69,26 +74,29 @@ reciprocal = elementwise(
     evaluate=lambda F, x: 1 / x,
     symbol="1/·",
     work="multiplication",
+    poles=(0,),
     doc="Return 1/x.",
 )
 exp = transcendental("exp", lambda F, out, x: out, doc="Exponential.")
 # Not out + 1: in what is close to -1 there are no bits left of exp(x).
 expm1 = transcendental("expm1", lambda F, out, x: F.exp(x), doc="exp(x) - 1, accurate near 0.")
-log = transcendental("log", lambda F, out, x: 1 / x, doc="Natural logarithm.")
+log = transcendental("log", lambda F, out, x: 1 / x, poles=(0,), doc="Natural logarithm.")
 log1p = transcendental("log1p", lambda F, out, x: 1 / (1 + x), doc="log(1 + x), accurate near 0.")
-log2 = transcendental("log2", lambda F, out, x: (1 / _LN2) / x, doc="Logarithm to base 2.")
-log10 = transcendental("log10", lambda F, out, x: (1 / _LN10) / x, doc="Logarithm to base 10.")
-sin = transcendental("sin", lambda F, out, x: F.cos(x), doc="Sine of radians.")
-cos = transcendental("cos", lambda F, out, x: -F.sin(x), doc="Cosine of radians.")
-tan = transcendental("tan", lambda F, out, x: 1 + out * out, doc="Tangent of radians.")
+log2 = transcendental("log2", lambda F, out, x: (1 / _LN2) / x, poles=(0,), doc="Logarithm to base 2.")
+log10 = transcendental("log10", lambda F, out, x: (1 / _LN10) / x, poles=(0,), doc="Logarithm to base 10.")
+sin = transcendental("sin", lambda F, out, x: F.cos(x), poles=False, doc="Sine of radians.")
+cos = transcendental("cos", lambda F, out, x: -F.sin(x), poles=False, doc="Cosine of radians.")
+tan = transcendental("tan", lambda F, out, x: 1 + out * out, poles=False, doc="Tangent of radians.")
 asin = transcendental("asin", lambda F, out, x: 1 / F.sqrt((1 - x) * (1 + x)), doc="Inverse sine.")
 acos = transcendental("acos", lambda F, out, x: -1 / F.sqrt((1 - x) * (1 + x)), doc="Inverse cosine.")
-atan = transcendental("atan", lambda F, out, x: 1 / (1 + x * x), doc="Inverse tangent.")
+atan = transcendental("atan", lambda F, out, x: 1 / (1 + x * x), poles=False, doc="Inverse tangent.")
 sinh = transcendental("sinh", lambda F, out, x: F.cosh(x), doc="Hyperbolic sine.")
 cosh = transcendental("cosh", lambda F, out, x: F.sinh(x), doc="Hyperbolic cosine.")
-tanh = transcendental("tanh", lambda F, out, x: 1 - out * out, doc="Hyperbolic tangent.")
+tanh = transcendental("tanh", lambda F, out, x: 1 - out * out, poles=False, doc="Hyperbolic tangent.")
 # 1 / hypot(1, x), not 1 / sqrt(1 + x²): the square overflows where the quotient does not.
-asinh = transcendental("asinh", lambda F, out, x: 1 / F.hypot(F.ones_like(x), x), doc="Inverse hyperbolic sine.")
+asinh = transcendental(
+    "asinh", lambda F, out, x: 1 / F.hypot(F.ones_like(x), x), poles=False, doc="Inverse hyperbolic sine."
+)
 acosh = transcendental("acosh", lambda F, out, x: 1 / (F.sqrt(x - 1) * F.sqrt(x + 1)), doc="Inverse hyperbolic cosine.")
 atanh = transcendental("atanh", lambda F, out, x: 1 / ((1 - x) * (1 + x)), doc="Inverse hyperbolic tangent.")
 
@@ -162,18 +170,21 @@ exp_of_square = transcendental(
     "exp_of_square",
     lambda F, out, x: -2 * (x * out),
     evaluate=lambda F, x: _exp_of_square(F, x, -1.0),
+    poles=False,
     doc="exp(-x²), accurate in the tails.",
 )
 gaussian = transcendental(
     "gaussian",
     lambda F, out, x: -x * out,
     evaluate=lambda F, x: _exp_of_square(F, x, -0.5),
+    poles=False,
     doc="exp(-x²/2), accurate in the tails.",
 )
 erf = transcendental(
     "erf",
     lambda F, out, x: _TWO_OVER_SQRT_PI * F.exp_of_square(x),
     evaluate=_erf,
+    poles=False,
     doc="Error function, after Cody (1969); accurate to rounding.",
 )
 
@@ -224,6 +235,7 @@ normal_cdf = transcendental(
     lambda F, out, x: _INV_SQRT_2PI * F.gaussian(x),
     evaluate=_normal_cdf,
     symbol="Φ",
+    poles=False,
     doc="The normal distribution function, accurate in both tails.",
 )
 
@@ -257,6 +269,7 @@ sigmoid = transcendental(
     lambda F, out, x: out * (1 - out),
     evaluate=_sigmoid,
     symbol="σ",
+    poles=False,
     doc="Logistic function 1 / (1 + exp(-x)).",
 )
 # What derivatives of softplus are made of: the lecture's rule of sigmoid has no bits left where its value is near 1.
@@ -265,12 +278,14 @@ logistic = transcendental(
     lambda F, out, x: out * F.logistic(-x),
     evaluate=_logistic,
     symbol="σ",
+    poles=False,
     doc="sigmoid, with a derivative that is accurate in both tails.",
 )
 softplus = transcendental(
     "softplus",
     lambda F, out, x: F.logistic(x),
     evaluate=lambda F, x: F.logaddexp(x, F.zeros_like(x)),
+    poles=False,
     doc="log(1 + exp(x)), without overflow.",
 )
 relu = elementwise(
@@ -278,6 +293,8 @@ relu = elementwise(
     lambda F, out, x: _mask(F, ~(out <= 0), out),
     evaluate=lambda F, x: F.maximum(x, _zero(F, x)),
     work="comparison",
+    poles=False,
+    chooses=True,
     doc="max(x, 0); derivative 0 at 0, and 1 at NaN.",
 )
 leaky_relu = elementwise(
@@ -286,6 +303,7 @@ leaky_relu = elementwise(
     dtype="float",
     evaluate=lambda F, x, *, slope=0.01: F.where(x > 0, x, slope * x),
     work="comparison",
+    poles=False,
     doc="x for x > 0, slope·x elsewhere (slope 0.01).",
 )
 elu = transcendental(
@@ -293,12 +311,14 @@ elu = transcendental(
     # Not out + alpha: in what is close to -alpha there are no bits left of exp(x).
     lambda F, out, x, alpha=1.0: F.where(x > 0, F.ones_like(x), alpha * F.exp(F.minimum(x, _zero(F, x)))),
     evaluate=lambda F, x, *, alpha=1.0: F.where(x > 0, x, alpha * F.expm1(F.minimum(x, _zero(F, x)))),
+    poles=False,
     doc="x for x > 0, alpha·(exp(x) - 1) elsewhere.",
 )
 gelu = transcendental(
     "gelu",
     lambda F, out, x: F.normal_cdf(x) + x * (_INV_SQRT_2PI * F.gaussian(x)),
     evaluate=lambda F, x: x * F.normal_cdf(x),
+    poles=False,
     doc="x·Φ(x), Φ the normal distribution function (Hendrycks and Gimpel, 2016), the exact form.",
 )
 
@@ -326,13 +346,14 @@ def _gelu_slope_partial(F: Any, out: Any, x: Any) -> Any:
 
 
 gelu_tanh_slope = transcendental(
-    "gelu_tanh_slope", _gelu_slope_partial, evaluate=_gelu_slope, doc="The derivative of gelu_tanh."
+    "gelu_tanh_slope", _gelu_slope_partial, evaluate=_gelu_slope, poles=False, doc="The derivative of gelu_tanh."
 )
 # Its derivative is an op of its own: a GPU's library of products computes both along with one.
 gelu_tanh = transcendental(
     "gelu_tanh",
     lambda F, out, x: F.gelu_tanh_slope(x),
     evaluate=lambda F, x: 0.5 * x * (1 + _gelu_inner(F, x)[0]),
+    poles=False,
     doc="x/2·(1 + tanh(sqrt(2/π)·(x + 0.044715·x³))): within 5e-4 of gelu (Hendrycks and Gimpel, 2016).",
 )
 hard_tanh = elementwise(
@@ -340,6 +361,8 @@ hard_tanh = elementwise(
     lambda F, out, x: _mask(F, (x > -1) & (x < 1), out),
     evaluate=lambda F, x: F.minimum(F.maximum(x, _zero(F, x) - 1), _zero(F, x) + 1),
     work="comparison",
+    poles=False,
+    chooses=True,
     doc="x clipped to [-1, 1]; derivative 0 at ±1, as PyTorch's hardtanh has it.",
 )
 floor = elementwise("floor", None, work="comparison", doc="Greatest integer not above x; derivative 0.")
@@ -367,7 +390,13 @@ bitwise_invert = elementwise(
 add = elementwise("add", 1, 1, symbol="+", work="addition", doc="x + y.")
 subtract = elementwise("subtract", 1, -1, symbol="−", work="addition", doc="x - y.")
 multiply = elementwise(
-    "multiply", lambda F, out, x, y: y, lambda F, out, x, y: x, symbol="×", work="multiplication", doc="x · y."
+    "multiply",
+    lambda F, out, x, y: y,
+    lambda F, out, x, y: x,
+    symbol="×",
+    work="multiplication",
+    poles=False,
+    doc="x · y.",
 )
 divide = elementwise(
     "divide",
@@ -376,6 +405,7 @@ divide = elementwise(
     dtype="quotient",
     symbol="÷",
     work="multiplication",
+    poles=(1,),
     doc="x / y.",
 )
 
@@ -411,6 +441,7 @@ _power = elementwise(
     work="transcendental",
     function="pow",
     symbol="**",
+    poles=(0,),
     doc="x to the power y; the derivative of x**0 is 0 at 0 too.",
 )
 
@@ -425,6 +456,8 @@ maximum = elementwise(
     lambda F, out, x, y: _share(F, y > x, x == y, out),
     symbol="max",
     work="comparison",
+    poles=False,
+    chooses=True,
     doc="The greater of x and y; ties share the gradient equally.",
 )
 minimum = elementwise(
@@ -433,6 +466,8 @@ minimum = elementwise(
     lambda F, out, x, y: _share(F, y < x, x == y, out),
     symbol="min",
     work="comparison",
+    poles=False,
+    chooses=True,
     doc="The lesser of x and y; ties share the gradient equally.",
 )
 
@@ -460,12 +495,14 @@ hypot = transcendental(
     "hypot",
     lambda F, out, x, y: _over_hypot(F, x, out),
     lambda F, out, x, y: _over_hypot(F, y, out),
+    poles=False,
     doc="sqrt(x² + y²) without overflow; derivative 0 at (0, 0).",
 )
 logaddexp = transcendental(
     "logaddexp",
     lambda F, out, x, y: F.logistic(x - y),
     lambda F, out, x, y: F.logistic(y - x),
+    poles=False,
     doc="log(exp(x) + exp(y)) without overflow.",
 )
 floor_divide = elementwise(
@@ -531,6 +568,8 @@ _where = custom(
         host.result_dtype(x.dtype, y.dtype),
     ),
     work="move",
+    poles=False,
+    chooses=True,
     doc="x where the condition holds, y elsewhere. The branch not taken contributes exactly zero to every derivative.",
 )
 
@@ -564,6 +603,8 @@ _clip = elementwise(
     lambda F, out, x, lower, upper: _mask(F, F.maximum(x, lower) > upper, out),
     evaluate=lambda F, x, lower, upper: F.minimum(F.maximum(x, lower), upper),
     work="comparison",
+    poles=False,
+    chooses=True,
     doc="x limited to [lower, upper]; derivative 1 at the bounds.",
 )
 

@@ -179,6 +179,7 @@ _getitem: Any = linear(
     symbol="[·]",
     flops=0,
     work="view",
+    chooses=True,
     keeps="elements",
 )
 
@@ -272,6 +273,8 @@ _index_set: Any = custom(
     evaluate=_set_evaluate,
     infer=lambda x, values, *arrays, template: (x.shape, x.dtype),
     batch=_set_batch,
+    poles=False,
+    chooses=True,
     flops=0,
     work="move",
 )
@@ -417,6 +420,7 @@ def _triangle(name: str) -> Any:
         evaluate=lambda F, x, *, k: getattr(F.array_namespace, name)(x, k=k),
         infer=lambda x, *, k: (x.shape, x.dtype),
         batch=batch,
+        chooses=True,
         flops=0,
         work="move",
     )

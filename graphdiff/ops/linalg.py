@@ -353,6 +353,7 @@ _norm: Any = custom(
     batch=lambda F, operands, flags, size, *, axis, keepdims=False: _norm(
         operands[0], axis=tuple(place + 1 for place in axis), keepdims=keepdims
     ),
+    poles=False,
     symbol="‖·‖",
     flops=lambda out, x: 2 * x.size,
 )

@@ -280,6 +280,8 @@ def _extreme(name: str) -> Any:
         infer=_infer(lambda dtype: dtype),
         batch=_batch(name),
         work="comparison",
+        poles=False,
+        chooses=True,
         **_ELEMENTS_IN,
     )
 
@@ -383,6 +385,7 @@ _std: Any = custom(
     tangent=_std_tangent,
     adjoint=_std_adjoint,
     evaluate=lambda F, x, **attributes: F.sqrt(_var_body(F, x, **attributes)),
+    poles=False,
     infer=_infer_spread,
     batch=_batch("std"),
     **_ELEMENTS_IN,
@@ -438,6 +441,7 @@ _lse: Any = custom(
         _expand(F, cotangent, x, axis, keepdims) * _weights(F, out, x, axis, keepdims)
     ),
     evaluate=_logsumexp,
+    poles=False,
     infer=_infer(host.float_result),
     batch=_batch("logsumexp"),
     flops=lambda out, x: 4 * x.size,
@@ -474,6 +478,7 @@ _softmax: Any = custom(
     tangent=lambda F, tangents, out, x, *, axis: _softmax_product(F, tangents[0], out, axis),
     adjoint=lambda F, cotangent, position, out, x, *, axis: _softmax_product(F, cotangent, out, axis),
     evaluate=_softmax_evaluate,
+    poles=False,
     infer=_same_shape(host.float_result),
     batch=_batch("softmax"),
     flops=5,
@@ -494,6 +499,7 @@ _log_softmax: Any = custom(
         cotangent - F.exp(out) * F.sum(cotangent, axis=axis, keepdims=True)
     ),
     evaluate=_log_softmax_evaluate,
+    poles=False,
     infer=_same_shape(host.float_result),
     batch=_batch("log_softmax"),
     flops=5,

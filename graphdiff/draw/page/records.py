@@ -12,8 +12,8 @@ from graphdiff.backend import working_on
 from graphdiff.differentiate.forward import push_forward
 from graphdiff.differentiate.reverse import pull_back
 from graphdiff.differentiate.seeds import seed_for
+from graphdiff.differentiate.zeros import exposed
 from graphdiff.draw.page.programs import numbers_of
-from graphdiff.op import OPS
 from graphdiff.tensor import Tensor
 
 __all__ = ["IN_FULL", "adjoint_records", "record", "tangent_records"]
@@ -93,8 +93,8 @@ def adjoint_records(
                     after = record(_host(operand, adjoint[operand]))
                     moved[position] = {"amount": record(_host(operand, amount)), "after": after}
             steps[str(index[node])] = moved
-    if any(node.op is OPS["where"] for node in order):
-        # Below a `where`, zeros that are structural survive infinite partials only in one walk over the whole graph.
+    if exposed(order):
+        # Zeros that are structural survive infinite partials only in one walk over the whole graph.
         with working_on(output.backend):
             adjoint = {output: _seed(output).value}
             pull_back(order, adjoint, output.backend.numbers, set(order), keep=True, boundary=sources)
