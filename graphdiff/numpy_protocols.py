@@ -32,6 +32,7 @@ _LOOKING = {
 """NumPy's functions that look at values and carry no derivative: they return what they return of arrays."""
 _CONVERTING = {"atleast_1d", "atleast_2d"}
 """What other libraries make arrays with: of constants they get arrays."""
+_OF_A_TRIANGLE = {"cholesky", "eigh", "eigvalsh"}
 _OWN = {"shape": lambda x: x.shape, "ndim": lambda x: x.ndim, "size": lambda x: x.size}
 _RENAMED = {"clip": {"a_min": "min", "a_max": "max"}}
 
@@ -84,6 +85,8 @@ def array_function(self: Tensor, numpy_function: Any, types: Any, arguments: Any
         return of_values()
     if name not in FUNCTIONS or module.startswith("numpy.fft"):
         _refuse(f"graphdiff has no counterpart of {module}.{name}; np.asarray(tensor) leaves the graph")
+    if module.startswith("numpy.linalg") and name in _OF_A_TRIANGLE:
+        return _of_a_triangle(name, *arguments, **options)
     if module.startswith("numpy.linalg") and name in {"trace", "diagonal"}:
         # The array API's functions of matrices, on stacks of them; NumPy's own take the first two axes.
         options = {"axis1": -2, "axis2": -1, **options}
@@ -94,6 +97,17 @@ def array_function(self: Tensor, numpy_function: Any, types: Any, arguments: Any
         if recorded:
             raise
         return of_values()  # an option without a derivative, of which there is none to lose
+
+
+def _of_a_triangle(name: str, x: Any, /, UPLO: str = "L", *, upper: bool = False) -> Any:
+    """Apply a function of symmetric matrices as NumPy does, which reads one triangle; the other has derivative 0."""
+    if not isinstance(UPLO, str) or UPLO.upper() not in ("L", "U"):
+        _refuse(f"np.linalg.{name}: UPLO is 'L' or 'U', not {UPLO!r}")
+    upper = bool(upper) or UPLO.upper() == "U"
+    turned, lower = FUNCTIONS["matrix_transpose"], FUNCTIONS["tril"]
+    read = turned(x) if upper else x
+    found = FUNCTIONS[name](lower(read) + turned(lower(read, -1)))
+    return turned(found) if upper and name == "cholesky" else found
 
 
 def _called(name: str, arguments: Any, options: dict[str, Any]) -> Any:

@@ -67,9 +67,9 @@ def test_equal_singular_values(mode: str) -> None:
     rotation = np.linalg.qr(normal(3, 3))[0]
     nuclear = gd.jacobian(lambda x: gd.linalg.norm(x, "nuc"), mode=mode)(2 * rotation)
     np.testing.assert_allclose(nuclear.numpy(), rotation, atol=1e-14)
-    for x in (np.eye(3), np.zeros((3, 2)), np.ones((2, 4))):
+    for x in (np.eye(3), np.zeros((3, 2)), np.ones((2, 4))):  # the sum of the vectors depends on their choice
         slope = gd.jacobian(lambda x: sum(gd.sum(part) for part in gd.linalg.svd(x, False)), mode=mode)(x)
-        assert np.isfinite(slope.numpy()).all()
+        assert np.isnan(slope.numpy()).all()
 
 
 def test_nearly_equal_singular_values_keep_their_digits() -> None:

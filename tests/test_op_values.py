@@ -307,6 +307,7 @@ _ALONG = np.array([[0, 1, 0], [1, 1, 0]])
 for _axis in (0, -1):
     row("take_along_axis", lambda x, a=_axis: gd.take_along_axis(x, _ALONG, axis=a),
         lambda x, a=_axis: np.take_along_axis(x, _ALONG, axis=a), (2, 3), label=f"axis={_axis}")  # fmt: skip
+row("undefined_derivative", lambda x: gd.undefined_derivative(x, np.ones((2, 1))), lambda x: +x, (2, 3), kinds=REAL)
 row(
     "label_weights",
     lambda x: gd.label_weights(gd.astype(x, "int64"), classes=3, value=-0.5, dtype=np.dtype("float32")),

@@ -8,6 +8,7 @@ from typing import Any
 
 from graphdiff.backend import working_on
 from graphdiff.differentiate.seeds import starting_tangent
+from graphdiff.differentiate.ties import untied
 from graphdiff.differentiate.zeros import along_rows, exposed, finite_product, is_without_sign, joined, kept, some
 from graphdiff.errors import GraphError
 from graphdiff.graph import collector_paused, topological_order
@@ -212,4 +213,8 @@ def tangents(outputs: Tensor | Collection[Tensor], seeds: Mapping[Tensor, Any]) 
     found: dict[Tensor, Any] = {node: starting_tangent(node, seed) for node, seed in seeds.items()}
     with working_on(ends[0].backend):
         push_forward(topological_order(ends), found, GRAPH)
+        for end, limit in zip(ends, untied(ends), strict=True):
+            if limit is not end:
+                push_forward(topological_order([limit]), found, GRAPH)
+                found[end] = found[limit]
     return found

@@ -13,6 +13,7 @@ from graphdiff.differentiate.departures import called_attentively
 from graphdiff.differentiate.forward import push_forward
 from graphdiff.differentiate.reverse import below, pull_back
 from graphdiff.differentiate.seeds import seed_for, starting_tangent
+from graphdiff.differentiate.ties import untied
 from graphdiff.errors import DTypeError, GraphError, ShapeError
 from graphdiff.graph import topological_order
 from graphdiff.op import FUNCTIONS, GRAPH, as_tensor
@@ -139,6 +140,7 @@ def pulled_back(output: Tensor, leaves: Sequence[Tensor], seed: Tensor, live: Te
     `live` tells where the seed may differ from zero, if not everywhere.
     """
     sources = frozenset(leaves)
+    (output,) = untied([output], sources)
     order = topological_order([output], boundary=sources)
     found: dict[Tensor, Any] = {output: seed}
     backend = output.backend
@@ -331,6 +333,7 @@ def pushed_forward(
 ) -> list[Tensor]:
     """Return the tangents of `outputs` as graph, from those of the leaves; `live` tells where these are not zero."""
     found = dict(started)
+    outputs = untied(outputs, frozenset(started))
     with working_on(outputs[0].backend):
         push_forward(topological_order(outputs, boundary=frozenset(started)), found, GRAPH, live)
     return [found[output] if output in found else GRAPH.zeros_like(output) for output in outputs]

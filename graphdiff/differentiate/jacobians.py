@@ -19,6 +19,7 @@ from graphdiff.differentiate.functions import (
 )
 from graphdiff.differentiate.reverse import below, pull_back
 from graphdiff.differentiate.seeds import seed_for
+from graphdiff.differentiate.ties import untied
 from graphdiff.differentiate.zeros import exposed, is_guarded
 from graphdiff.errors import DTypeError, GraphError
 from graphdiff.graph import topological_order
@@ -147,7 +148,7 @@ def jacobian(function: Callable[..., Any], argnums: ArgNums = 0, mode: Any = "au
         for output in outputs:
             if not host.is_real_floating(output.dtype):
                 raise DTypeError(f"{output.describe()} has no Jacobian: it is not real floating")
-        return call, outputs, structure
+        return call, untied(outputs, frozenset(call.leaves)), structure
 
     def cheapest(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> Any:
         from graphdiff.differentiate.choose import choose
@@ -244,6 +245,7 @@ def hessian_of(output: Tensor, leaves: Sequence[Tensor]) -> Tensor:
     """
     with working_on(output.backend):
         sources = frozenset(leaves)
+        (output,) = untied([output], sources)
         order = topological_order([output], boundary=sources)
         found: dict[Tensor, Any] = {output: seed_for(output, None)}
         pull_back(order, found, GRAPH, below(order, sources), boundary=sources)

@@ -26,6 +26,7 @@ from graphdiff.op import (
     raise_complex,
     sum_to,
 )
+from graphdiff.ops.decompositions import TIED
 from graphdiff.tensor import WATCHES, Tensor, Variable, current_trace
 
 __all__ = ["adjoints", "backward", "below", "fitted", "gradients_of", "pull_back"]
@@ -312,6 +313,7 @@ def gradients_of(output: Tensor, seed: Any = None) -> dict[Variable, Any]:
         order = topological_order([output], boundary=frozenset(leaves))
     else:
         output.value  # noqa: B018 - raises if a placeholder is not fed
+        output = _untied(output)
         order = topological_order([output])
         leaves = {node: node for node in order if node.__class__ is Variable}  # type: ignore[misc]
     if not leaves:
@@ -338,6 +340,15 @@ def gradients_of(output: Tensor, seed: Any = None) -> dict[Variable, Any]:
             gradient = F.zeros_like(leaf if trace is not None else leaf._value)
         gradients[variable] = gradient if trace is not None else backend.normalize(gradient)
     return gradients
+
+
+def _untied(output: Tensor) -> Tensor:
+    """Return an output whose derivatives are right where decompositions below it have ties."""
+    if not TIED:
+        return output
+    from graphdiff.differentiate.ties import untied  # which walks, too
+
+    return untied([output])[0]
 
 
 def _apart(gradients: dict[Variable, Any], seed: Any) -> dict[Variable, Any]:
@@ -396,4 +407,10 @@ def adjoints(
     found: dict[Tensor, Any] = {output: seed_for(output, seed)}
     with working_on(output.backend):
         pull_back(order, found, GRAPH, needed, keep=True)
+        limit = _untied(output)
+        if limit is not output:
+            again = topological_order([limit])
+            limits: dict[Tensor, Any] = {limit: found[output]}
+            pull_back(again, limits, GRAPH, below(again, needed.intersection(again)), keep=True)
+            found.update((node, limits[node]) for node in needed.intersection(limits))
     return found

@@ -10,8 +10,11 @@ optimum experimental design (2010).
 
 from __future__ import annotations
 
+import math
 from typing import Any
+from weakref import WeakValueDictionary
 
+from graphdiff import host
 from graphdiff.errors import OpError
 from graphdiff.op import GRAPH, custom, function
 from graphdiff.ops.matrices import CUBIC, over_stacks, rectangular, same, scaled_columns, square
@@ -52,6 +55,153 @@ _cholesky: Any = custom(
 )
 
 
+# What equal values leave undetermined ------------------------------------------------------------------------------
+
+TIED: WeakValueDictionary[int, Tensor] = WeakValueDictionary()
+"""By serial number, the nodes whose values show ties: vectors that are not determined.
+
+Derivatives of what is made of them are limits, taken by `graphdiff.differentiate.ties`. The rules here give NaN where
+something depends on the choice of the vectors, as far as they can tell.
+"""
+
+
+def resolution(values: Any) -> float:
+    """Return how near two values are, relative to the greatest, whose vectors' derivative is lost to rounding."""
+    return host.epsilon(host.dtype(values.dtype)) ** 0.6
+
+
+def _greatest(F: Any, x: Any) -> Any:
+    """Return the greatest size along the last axis, which is kept; 0 of none."""
+    reduce = F.max if x.shape[-1] else F.sum
+    return reduce(F.abs(x), axis=(len(x.shape) - 1,), keepdims=True)
+
+
+def _bound(F: Any, values: Any) -> Any:
+    """Return, for each matrix, below which difference two values are taken as equal."""
+    return resolution(values) * _greatest(F, values)
+
+
+def _differences(F: Any, values: Any) -> Any:
+    """Return w_j - w_i in row i and column j."""
+    return F.expand_dims(values, axis=-2) - F.expand_dims(values, axis=-1)
+
+
+def _pairs(F: Any, either: Any) -> Any:
+    """Return, for each pair of vectors, whether what is asked of each holds for one of them."""
+    return F.logical_or(F.expand_dims(either, axis=-2), F.expand_dims(either, axis=-1))
+
+
+def _close(F: Any, values: Any) -> Any:
+    """Return which pairs of different places have values that are equal as far as rounding tells."""
+    near = F.abs(_differences(F, values)) <= F.expand_dims(_bound(F, values), axis=-1)
+    return F.logical_and(near, F.eye(values.shape[-1], dtype=values.dtype) == 0)
+
+
+def _null(F: Any, values: Any) -> Any:
+    """Return which singular values are 0 as far as rounding tells."""
+    return values <= _bound(F, values)
+
+
+def _unequal(F: Any, values_bar: Any) -> Any:
+    """Return for which pairs of values the derivative differs: a function that treats them alike has the same."""
+    sizes = F.abs(values_bar)
+    bound = math.sqrt(host.epsilon(host.dtype(values_bar.dtype)))
+    total = F.expand_dims(sizes, axis=-2) + F.expand_dims(sizes, axis=-1)
+    return F.abs(_differences(F, values_bar)) > bound * total
+
+
+def _used(F: Any, vectors_bar: Any) -> Any:
+    """Return which vectors have an adjoint other than zero."""
+    return F.sum(F.abs(vectors_bar), axis=len(vectors_bar.shape) - 2) != 0
+
+
+def _undefined(F: Any, where: Any, x: Any) -> Any:
+    """Return x with NaN in places."""
+    return F.where(where, F.zeros_like(x) + math.nan, x)
+
+
+def _over(F: Any, x: Any, y: Any, close: Any) -> Any:
+    """Return x / y, and 0 where that is close to 0 / 0."""
+    return F.where(close, F.zeros_like(x), x / F.where(close, F.ones_like(y), y))
+
+
+def _skew(F: Any, x: Any) -> Any:
+    return x - turned(F, x)
+
+
+def _values_moved(F: Any, inner: Any, close: Any, known: bool) -> Any:
+    """Return the diagonal of what moves the values; NaN where equal ones part, unless it is known that none is asked.
+
+    Equal values move alike where the block that they span is a multiple of the identity.
+    """
+    diagonal = F.sum(inner * F.eye(inner.shape[-1], dtype=inner.dtype), axis=len(inner.shape) - 1)
+    if known:
+        return diagonal
+    size = resolution(inner) * _greatest(F, turned(F, _greatest(F, inner)))
+    apart = F.logical_or(F.abs(inner + turned(F, inner)) > size, F.abs(_differences(F, diagonal)) > size)
+    parted = F.any(F.logical_and(close, apart), axis=len(inner.shape) - 1)
+    return _undefined(F, parted, diagonal)
+
+
+def _is_known(F: Any, out: Any) -> bool:
+    """Whether ties would have been seen to before the rule is called: those of a node that has a value."""
+    return not F.is_graph or out.has_value
+
+
+def _decomposed(op: Any, x: Tensor) -> Tensor:
+    """Apply an op, and remember the node if its value shows ties."""
+    node: Tensor = op(x)
+    if node.op is not None and node.has_value and node.size:
+        F = node.backend.numbers
+        values = factors(F, node, node.value)[1]
+        tied = F.any(_close(F, values))
+        if tied or (node.op is _svd.op and F.any(_null(F, values))):
+            TIED[node.serial] = node
+    return node
+
+
+def factors(F: Any, node: Tensor, packed: Any) -> tuple[Any, Any, Any]:
+    """Return (left vectors, values, right vectors) of what an eigenvalue or singular value decomposition returns."""
+    if node.op is _svd.op:
+        return _svd_parts(F, packed, node.inputs[0].shape[-2])
+    values, vectors = _eigh_parts(F, packed)
+    return vectors, values, vectors
+
+
+def values_row(node: Tensor) -> int:
+    """Return in which row of a decomposition's value the values stand."""
+    return node.inputs[0].shape[-2] if node.op is _svd.op else 0
+
+
+def depends_on_choice(F: Any, node: Tensor, packed: Any, packed_bar: Any) -> Any:
+    """Return of which matrices the adjoint of the values alone does not treat those alike that are tied."""
+    _, values, _ = factors(F, node, packed)
+    values_bar = packed_bar[..., values_row(node), :]
+    last = len(values.shape) - 1
+    parted = F.any(F.logical_and(_close(F, values), _unequal(F, values_bar)), axis=(last, last + 1))
+    if node.op is not _svd.op:
+        return parted
+    return F.logical_or(parted, F.any(F.logical_and(_null(F, values), _counts(F, values_bar)), axis=last))
+
+
+def _counts(F: Any, values_bar: Any) -> Any:
+    """Return which values have an adjoint beside which that of others is not mere rounding."""
+    sizes = F.abs(values_bar)
+    bound = math.sqrt(host.epsilon(host.dtype(values_bar.dtype)))
+    return sizes > bound * _greatest(F, values_bar)
+
+
+undefined_derivative: Any = custom(
+    "undefined_derivative",
+    tangent=lambda F, tangents, out, x, mask: None if tangents[0] is None else tangents[0] * mask,
+    adjoint=lambda F, cotangent, position, out, x, mask: cotangent * mask if position == 0 else None,
+    evaluate=lambda F, x, mask: F.positive(x),
+    infer=lambda x, mask: (x.shape, x.dtype),
+    flops=0,
+    work="move",
+    doc="Return x; its derivative is multiplied by a mask of ones and, where there is none, NaN.",
+)
+
 # Eigenvalues: the values as a row above the vectors ---------------------------------------------------------------
 
 
@@ -60,33 +210,28 @@ def _eigh_parts(F: Any, packed: Any) -> tuple[Any, Any]:
     return packed[..., 0, :], packed[..., 1:, :]
 
 
-def _differences(F: Any, values: Any) -> Any:
-    """Return w_j - w_i in row i and column j."""
-    return F.expand_dims(values, axis=-2) - F.expand_dims(values, axis=-1)
-
-
-def _reciprocal(F: Any, x: Any) -> Any:
-    """Return 1 / x, and 0 where x is 0: where values are equal, their vectors' derivative is not defined."""
-    safe = F.where(x == 0, F.ones_like(x), x)
-    return F.where(x == 0, F.zeros_like(x), 1 / safe)
-
-
 def _eigh_tangent(F: Any, tangents: Any, out: Any, x: Any) -> Any:
     values, vectors = _eigh_parts(F, out)
     moved = 0.5 * (tangents[0] + turned(F, tangents[0]))
-    rotated = F.matmul(F.matmul(turned(F, vectors), moved), vectors)
+    inner = F.matmul(F.matmul(turned(F, vectors), moved), vectors)
+    close = _close(F, values)
     identity = F.eye(x.shape[-1], dtype=x.dtype)
-    values_dot = F.sum(rotated * identity, axis=len(x.shape) - 1)
-    vectors_dot = F.matmul(vectors, _reciprocal(F, _differences(F, values)) * rotated)
+    turning = _over(F, inner, _differences(F, values), F.logical_or(close, identity != 0))
+    values_dot = _values_moved(F, inner, close, _is_known(F, out))
+    vectors_dot = F.matmul(vectors, _undefined(F, close, turning))
     return F.concat((F.expand_dims(values_dot, axis=-2), vectors_dot), axis=-2)
 
 
 def _eigh_adjoint(F: Any, cotangent: Any, position: int, out: Any, x: Any) -> Any:
     values, vectors = _eigh_parts(F, out)
     values_bar, vectors_bar = _eigh_parts(F, cotangent)
+    close = _close(F, values)
     identity = F.eye(x.shape[-1], dtype=x.dtype)
-    inner = F.expand_dims(values_bar, axis=-2) * identity
-    inner = inner + _reciprocal(F, _differences(F, values)) * F.matmul(turned(F, vectors), vectors_bar)
+    skew = 0.5 * _skew(F, F.matmul(turned(F, vectors), vectors_bar))
+    turning = _over(F, skew, _differences(F, values), F.logical_or(close, identity != 0))
+    chosen = F.logical_or(_pairs(F, _used(F, vectors_bar)), _unequal(F, values_bar))
+    turning = _undefined(F, F.logical_and(close, chosen), turning)
+    inner = F.expand_dims(values_bar, axis=-2) * identity + turning
     full = F.matmul(F.matmul(vectors, inner), turned(F, vectors))
     return 0.5 * (full + turned(F, full))
 
@@ -102,7 +247,7 @@ _eigh: Any = custom(
     adjoint=_eigh_adjoint,
     evaluate=_eigh_evaluate,
     infer=lambda x: ((*x.shape[:-2], x.shape[-2] + 1, x.shape[-1]), x.dtype),
-    batch=lambda F, operands, flags, size: _eigh(*operands),
+    batch=lambda F, operands, flags, size: _decomposed(_eigh, *operands),
     **CUBIC,
 )
 
@@ -114,10 +259,10 @@ def _svd_parts(F: Any, packed: Any, rows: int) -> tuple[Any, Any, Any]:
     return packed[..., :rows, :], packed[..., rows, :], packed[..., rows + 1 :, :]
 
 
-def _svd_gaps(F: Any, values: Any) -> Any:
-    """Return 1 / (s_j² - s_i²), factored so that nearly equal values keep their digits; 0 where they are equal."""
+def _over_gaps(F: Any, x: Any, values: Any, nowhere: Any) -> Any:
+    """Return x / (s_j² - s_i²), by factors so that nearly equal and small values keep their digits; 0 nowhere."""
     sums = F.expand_dims(values, axis=-2) + F.expand_dims(values, axis=-1)
-    return _reciprocal(F, _differences(F, values) * sums)
+    return _over(F, _over(F, x, sums, nowhere), _differences(F, values), nowhere)
 
 
 def _off(F: Any, basis: Any, x: Any) -> Any:
@@ -128,34 +273,44 @@ def _off(F: Any, basis: Any, x: Any) -> Any:
 def _svd_tangent(F: Any, tangents: Any, out: Any, x: Any) -> Any:
     moved, (rows, columns) = tangents[0], x.shape[-2:]
     left, values, right = _svd_parts(F, out, rows)
-    gaps, inverse = _svd_gaps(F, values), _reciprocal(F, values)
+    close, null = _close(F, values), _null(F, values)
+    identity = F.eye(min(rows, columns), dtype=x.dtype)
+    nowhere = F.logical_or(close, identity != 0)
+    lost = F.logical_or(close, _pairs(F, null))
     inner = F.matmul(F.matmul(turned(F, left), moved), right)
     by_columns, by_rows = scaled_columns(F, inner, values), turned(F, scaled_columns(F, turned(F, inner), values))
-    left_dot = F.matmul(left, gaps * (by_columns + turned(F, by_columns)))
-    right_dot = F.matmul(right, gaps * (by_rows + turned(F, by_rows)))
+    by_columns, by_rows = by_columns + turned(F, by_columns), by_rows + turned(F, by_rows)
+    left_dot = F.matmul(left, _undefined(F, lost, _over_gaps(F, by_columns, values, nowhere)))
+    right_dot = F.matmul(right, _undefined(F, lost, _over_gaps(F, by_rows, values, nowhere)))
+    inverse = _over(F, F.ones_like(values), values, null)
     if rows > columns:
         left_dot = left_dot + _off(F, left, scaled_columns(F, F.matmul(moved, right), inverse))
     if columns > rows:
         right_dot = right_dot + _off(F, right, scaled_columns(F, F.matmul(turned(F, moved), left), inverse))
-    identity = F.eye(min(rows, columns), dtype=x.dtype)
-    values_dot = F.expand_dims(F.sum(inner * identity, axis=len(x.shape) - 1), axis=-2)
-    return F.concat((left_dot, values_dot, right_dot), axis=-2)
-
-
-def _skew(F: Any, x: Any) -> Any:
-    return x - turned(F, x)
+    known = _is_known(F, out)
+    values_dot = _values_moved(F, inner, close, known)
+    if not known:
+        values_dot = _undefined(F, null, values_dot)
+    return F.concat((left_dot, F.expand_dims(values_dot, axis=-2), right_dot), axis=-2)
 
 
 def _svd_adjoint(F: Any, cotangent: Any, position: int, out: Any, x: Any) -> Any:
     rows, columns = x.shape[-2:]
     left, values, right = _svd_parts(F, out, rows)
     left_bar, values_bar, right_bar = _svd_parts(F, cotangent, rows)
-    gaps, inverse = _svd_gaps(F, values), _reciprocal(F, values)
-    turning_left = scaled_columns(F, gaps * _skew(F, F.matmul(turned(F, left), left_bar)), values)
-    turning_right = scaled_columns(F, gaps * _skew(F, F.matmul(turned(F, right), right_bar)), values)
-    stretching = scaled_columns(F, F.eye(min(rows, columns), dtype=x.dtype), values_bar)
-    inner = stretching + turning_left + turned(F, turning_right)
+    close, null = _close(F, values), _null(F, values)
+    identity = F.eye(min(rows, columns), dtype=x.dtype)
+    nowhere = F.logical_or(close, identity != 0)
+    turning_left = _over_gaps(F, _skew(F, F.matmul(turned(F, left), left_bar)), values, nowhere)
+    turning_right = _over_gaps(F, _skew(F, F.matmul(turned(F, right), right_bar)), values, nowhere)
+    used = F.logical_or(_used(F, left_bar), _used(F, right_bar))
+    signed = F.logical_and(null, F.logical_or(used, _counts(F, values_bar)))
+    stretching = scaled_columns(F, identity, _undefined(F, signed, values_bar))
+    inner = stretching + scaled_columns(F, turning_left, values) + turned(F, scaled_columns(F, turning_right, values))
+    chosen = F.logical_or(_pairs(F, used), _unequal(F, values_bar))
+    inner = _undefined(F, F.logical_and(close, chosen), inner)
     full = F.matmul(F.matmul(left, inner), turned(F, right))
+    inverse = _over(F, F.ones_like(values), values, null)
     if rows > columns:
         full = full + F.matmul(_off(F, left, scaled_columns(F, left_bar, inverse)), turned(F, right))
     if columns > rows:
@@ -174,7 +329,7 @@ _svd: Any = custom(
     adjoint=_svd_adjoint,
     evaluate=_svd_evaluate,
     infer=lambda x: ((*x.shape[:-2], sum(x.shape[-2:]) + 1, min(x.shape[-2:])), x.dtype),
-    batch=lambda F, operands, flags, size: _svd(*operands),
+    batch=lambda F, operands, flags, size: _decomposed(_svd, *operands),
     **CUBIC,
 )
 
@@ -229,9 +384,12 @@ def cholesky(x: Any, /) -> Tensor:
 def eigh(x: Any, /) -> tuple[Tensor, Tensor]:
     """Eigenvalues, ascending, and eigenvectors (columns) of symmetric matrices; only the symmetric part is used.
 
-    The derivative of eigenvectors of equal eigenvalues is not defined; it is taken as 0.
+    Of equal eigenvalues only the space that their vectors span is determined. What does not depend on the choice of the
+    vectors, such as ``(v * f(w)) @ v.T``, has derivatives there, and they are found as limits, to about twelve digits;
+    what does has none: NaN, which compiled functions and `vmap` give for both. Functions of the eigenvalues that treat
+    equal ones alike have their first derivatives in compiled functions too.
     """
-    packed = _eigh(square(x, "eigh"))
+    packed = _decomposed(_eigh, square(x, "eigh"))
     return packed[..., 0, :], packed[..., 1:, :]
 
 
@@ -245,8 +403,8 @@ def eigvalsh(x: Any, /) -> Tensor:
 def svd(x: Any, /, full_matrices: bool = True) -> tuple[Tensor, Tensor, Tensor]:
     """Singular value decomposition: x = U diag(s) Vᵀ, the singular values s descending.
 
-    The derivative of the vectors of equal singular values is not defined; it is taken as 0, and so is that of the
-    vectors of zeros in a matrix that is not square. The derivative of the values is right wherever it exists.
+    Of equal singular values, and of those that are 0, the vectors are not determined: there derivatives exist of what
+    does not depend on their choice, as for `eigh`, and are NaN elsewhere.
 
     Parameters
     ----------
@@ -280,7 +438,7 @@ def svd(x: Any, /, full_matrices: bool = True) -> tuple[Tensor, Tensor, Tensor]:
             f"svd: the vectors that complete U and V of {x.describe()} to square matrices are not determined and have "
             "no derivative; give full_matrices=False"
         )
-    left, values, right = _svd_parts(GRAPH, _svd(x), rows)
+    left, values, right = _svd_parts(GRAPH, _decomposed(_svd, x), rows)
     return left, values, turned(GRAPH, right)
 
 
