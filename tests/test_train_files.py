@@ -87,6 +87,47 @@ def test_many_rows_are_predicted_block_by_block(tmp_path: Path, monkeypatch: pyt
     assert sizes == [7, 3, 3, 1, 3, 3, 1]
 
 
+class Frame:
+    """What there is of a DataFrame's ways here."""
+
+    def __init__(self, **columns: Any) -> None:
+        self.columns = list(columns)
+        self._values = np.column_stack(list(columns.values()))
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        return self._values if dtype is None else self._values.astype(dtype)
+
+
+def test_a_table_has_the_columns_of_the_model(tmp_path: Path) -> None:
+    model = gd.nn.Linear(1, in_features=2)
+    for columns in (["a", "b"], [{"name": "a", "kind": "numeric"}, {"name": "b", "kind": "numeric"}]):
+        saved = gd.train.load(gd.train.save(model, tmp_path / "m", columns=columns))
+        np.testing.assert_array_equal(saved(Frame(a=X[:, 0], b=X[:, 1])), saved(X[:, :2]))
+        for wrong in (Frame(b=X[:, 1], a=X[:, 0]), Frame(a=X[:, 0], c=X[:, 1])):
+            with pytest.raises(gd.errors.DataError, match=r"inputs are 'a', 'b', in this order, and X has"):
+                saved(wrong)
+    kinds: list[Any] = [{"name": "a", "kind": "categorical", "categories": ["x"]}, {"name": "b", "kind": "numeric"}]
+    saved = gd.train.load(gd.train.save(model, tmp_path / "m", columns=kinds))
+    assert saved(Frame(a_x=X[:, 0], b=X[:, 1])).shape == (7, 1)
+    with pytest.raises(gd.errors.DataError, match="in this order"):
+        saved(Frame(b=X[:, 1], a_x=X[:, 0]))
+    unnamed = gd.train.load(gd.train.save(model, tmp_path / "m"))
+    assert unnamed(Frame(b=X[:, 1], a=X[:, 0])).shape == (7, 1)
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_texts_are_refused(scaled: bool, tmp_path: Path) -> None:
+    scaler = gd.train.Standardise().fit(X[:, :2]) if scaled else None
+    saved = gd.train.load(gd.train.save(gd.nn.Linear(1, in_features=2), tmp_path / "m", scaler=scaler))
+    for texts in ([["1", "2"]], np.array([[b"1", b"2"]])):
+        with pytest.raises(gd.errors.DataError, match="X is text, and a network takes numbers"):
+            saved(texts)
+    with pytest.raises(gd.errors.DataError, match="X has 'red' in row 0, column 0"):
+        saved(np.array([["red", 2.0]], dtype=object))
+    with pytest.raises(gd.errors.DataError, match="X is text, and a scaler takes real numbers"):
+        gd.train.Standardise().fit(X).transform([["1", "2", "3"]])
+
+
 def test_an_embedding_comes_back(tmp_path: Path) -> None:
     layer = gd.nn.Embedding(5, 2)
     saved = gd.train.load(gd.train.save(layer, tmp_path / "m"))

@@ -16,7 +16,7 @@ from graphdiff.cli.common import errors_told
 from graphdiff.errors import DataError
 from graphdiff.nn import accuracy, softmax_cross_entropy
 from graphdiff.train import Saved, load
-from graphdiff.train.columns import encode, encode_target
+from graphdiff.train.columns import encode, encode_target, encode_weights
 from graphdiff.train.tables import Table, read_table
 
 __all__ = ["evaluate", "loaded", "predict", "scores_of"]
@@ -45,14 +45,16 @@ def scores_of(
             "accuracy": accuracy(output, truth, weights=weights),
             "cross-entropy": float(softmax_cross_entropy(output, truth, weights=weights)),
         }
-    wrong, truth = (output - truth)[:, 0], truth[:, 0]
+    # Squares of numbers near the largest would overflow; a power of two rounds nothing.
+    unit = np.ldexp(1.0, int(np.frexp(max(np.abs(truth).max(), np.abs(output).max()))[1]) - 1)
+    truth, wrong = truth[:, 0] / unit, (output[:, 0] / unit - truth[:, 0] / unit)
     error, spread = (
         np.average(squares, weights=weights)
         for squares in (wrong**2, (truth - np.average(truth, weights=weights)) ** 2)
     )
     scores = {
-        "root mean squared error": float(np.sqrt(error)),
-        "mean absolute error": float(np.average(np.abs(wrong), weights=weights)),
+        "root mean squared error": float(np.sqrt(error) * unit),
+        "mean absolute error": float(np.average(np.abs(wrong), weights=weights) * unit),
     }
     return scores | ({"R²": 1 - float(error / spread)} if spread else {})
 
@@ -67,7 +69,8 @@ def loaded(model: Path, data: Path) -> tuple[Saved, Table, Any]:
         raise DataError(f"{model} does not say which columns it is for: graphdiff train did not write it") from error
     if not columns or not isinstance(target, str):
         raise DataError(f"{model} does not say which columns it is for: graphdiff train did not write it")
-    table = read_table(data)
+    labels = [*(name for name, kind in columns if kind == "categorical"), *([target] if saved.classes else [])]
+    table = read_table(data, labels)
     return saved, table, encode(table, saved.columns or []).astype("float64")
 
 
@@ -102,15 +105,32 @@ def predict(model: Path, data: Path, output: Path | None, backend: str) -> None:
             click.echo(f"wrote {len(values)} predictions to {output}")
 
 
+def _weights_of(saved: Saved, table: Table) -> tuple[Any, str]:
+    """Return how much each row counts, as in training, and what is said of that."""
+    name = saved.notes.get("sample_weight")
+    if name is None:
+        return None, ""
+    if name not in table.columns:
+        return None, f", which count alike: there is no column {name!r}, by which they counted in training"
+    weights = encode_weights(table, name)
+    if not weights.any():
+        raise DataError(f"{table.path}, column {name!r}: the weight of every row is 0")
+    return weights, f", each counted by its {name!r}"
+
+
 @click.command(epilog=_EVALUATE_EXAMPLES)
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option("--backend", default="numpy", show_default=True, help="Where arrays live.")
 def evaluate(model: Path, data: Path, backend: str) -> None:
-    """Compare a model's predictions with the target column of DATA."""
+    """Compare a model's predictions with the target column of DATA.
+
+    Where the model was trained with --sample-weight, rows count by that column, if DATA has it.
+    """
     with errors_told(), use_backend(backend):
         saved, table, inputs = loaded(model, data)
-        scores = scores_of(saved, inputs, table, saved.notes["target"])
-        click.echo(f"{len(table)} rows")
+        weights, told = _weights_of(saved, table)
+        scores = scores_of(saved, inputs, table, saved.notes["target"], weights=weights)
+        click.echo(f"{len(table)} rows{told}")
         for name, value in scores.items():
             click.echo(f"{name} {value:.4f}")

@@ -34,7 +34,7 @@ from graphdiff.train.columns import (
     row_numbers,
     with_fills,
 )
-from graphdiff.train.tables import read_table
+from graphdiff.train.tables import Table, read_table
 from graphdiff.train.tensorfile import unpack
 
 __all__ = ["train"]
@@ -186,7 +186,7 @@ def _train(
     if sample_weight == target:
         raise DataError(f"column {target!r} is the target and cannot be the weight too")
     going_on = _look_for(checkpoint, resume)
-    table = read_table(data)
+    table = read_table(data, [target, *categorical])
     if sample_weight is not None:
         table.require([sample_weight])
         ignore = [*ignore, sample_weight]
@@ -212,11 +212,11 @@ def _train(
     inputs, targets = encode(table, columns), encode_target(table, target, classes)
     weights = None if sample_weight is None else encode_weights(table, sample_weight).astype("float32")
     scaler = Standardise(_numeric_places(columns)).fit(inputs[trained])
-    X = scaler.transform(inputs).astype("float32")
+    X = _single(scaler.transform(inputs), table, [each["name"] for each in columns for _ in _inputs_of(each)])
     target_scaler = None
     if classes is None:
         target_scaler = Standardise().fit(targets[trained])
-        targets = target_scaler.transform(targets).astype("float32")
+        targets = _single(target_scaler.transform(targets), table, [target])
     outputs = 1 if classes is None else len(classes)
     arrays = [X, targets, *([] if weights is None else [weights])]
     model = MLP([*widths, outputs], in_features=X.shape[1], seed=seed)
@@ -265,7 +265,7 @@ def _train(
             columns=columns,
             classes=classes,
             target_scaler=target_scaler,
-            notes={"target": target},
+            notes={"target": target} | ({} if sample_weight is None else {"sample_weight": sample_weight}),
         ),
         history.save_csv(out / "history.csv"),
     ]
@@ -318,15 +318,27 @@ def _look_for(checkpoint: Path, resume: bool) -> bool:
     return False
 
 
+def _inputs_of(column: dict[str, Any]) -> list[Any]:
+    """Return the inputs that a column becomes: itself, or one for each category."""
+    return list(column.get("categories", [0]))
+
+
 def _numeric_places(columns: list[dict[str, Any]]) -> list[int]:
     """Return which inputs are numbers, the others being zeros and ones of categories."""
-    places: list[int] = []
-    start = 0
-    for column in columns:
-        if column["kind"] == "numeric":
-            places.append(start)
-        start += len(column.get("categories", [0]))
-    return places
+    kinds = [column["kind"] for column in columns for _ in _inputs_of(column)]
+    return [place for place, kind in enumerate(kinds) if kind == "numeric"]
+
+
+def _single(scaled: Any, table: Table, names: list[str]) -> Any:
+    """Return scaled values in single precision, in which one far from those trained on may be too large."""
+    with np.errstate(over="ignore"):
+        single = scaled.astype("float32")
+    for row, place in np.argwhere(~np.isfinite(single))[:1].tolist():
+        value = table.columns[names[place]][row]
+        raise table.error(
+            row, names[place], f"{value} is too far from the values trained on to be scaled; leave it out"
+        )
+    return single
 
 
 def _best_rate(

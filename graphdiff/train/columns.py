@@ -9,12 +9,13 @@ import math
 import re
 from collections import Counter
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 
 from graphdiff.errors import DataError
-from graphdiff.train.tables import Table
+from graphdiff.train.tables import MISSING, Table, number_of, written
 
 __all__ = [
     "Column",
@@ -35,43 +36,49 @@ be missing."""
 
 _MOST_CATEGORIES = 200
 _MOST_CLASSES = 20
-_MISSING = frozenset({"na", "n/a", "#n/a", "null", "none", "nan", "?", "-"})
-"""What stands for a missing number, besides an empty cell; among texts they are texts."""
 _FEW = 20
 """So many texts may all be different: in a small table."""
+_CODE = re.compile(r"\s*[+-]?0\d.*", re.DOTALL)
+"""A text that begins with zeros is more than the number that it spells."""
 _LIKE_A_NUMBER = re.compile(r"[+-]?\W?\d[\d.,' ]*\s?\W?")
-
-
-def _number(text: Any) -> float | None:
-    try:
-        return float(text)
-    except (TypeError, ValueError):
-        return None
 
 
 def _is_marked_number(text: str) -> bool:
     """Whether a text would be a number without marks of thousands, a decimal comma or a unit's sign."""
-    return _number(text) is None and _LIKE_A_NUMBER.fullmatch(text) is not None
+    return number_of(text) is None and _LIKE_A_NUMBER.fullmatch(text) is not None
+
+
+def _label(text: str) -> int | float | None:
+    """Return the number that a label is, exactly where it is whole; None where it is a text, or a code such as 007."""
+    number = None if _CODE.fullmatch(text) else number_of(text)
+    if number is None or not math.isfinite(number):
+        return None
+    exact = Decimal(text.strip())
+    return int(exact) if exact == exact.to_integral_value() else number
 
 
 def _numbers(table: Table, name: str, strict: bool) -> Any:
     """Return a column as numbers, NaN where nothing is; None where it is one of text and `strict` is not asked for."""
     values = table.columns[name]
     if isinstance(values, list):
-        values = [None if value is None or value.lower() in _MISSING else value for value in values]
-        numbers = [_number(value) for value in values]
-        present = sum(value is not None for value in values)
-        if not strict and 2 * sum(number is not None for number in numbers) < max(present, 1):
+        texts = [None if value is None or value.lower() in MISSING else value for value in values]
+        found = [number_of(text) for text in texts]
+        present = sum(text is not None for text in texts)
+        if not strict and 2 * sum(number is not None for number in found) < max(present, 1):
             return None
-        for row, (value, number) in enumerate(zip(values, numbers)):
-            if value is not None and number is None:
-                raise table.error(row, name, f"{value!r} is no number, in a column of numbers")
-        values = np.array(numbers, dtype="float64")
-    infinite = np.isinf(values)
+        for row, (text, number) in enumerate(zip(texts, found)):
+            if text is not None and number is None:
+                raise table.error(row, name, f"{text!r} is no number, in a column of numbers")
+        numbers = np.array(found, dtype="float64")
+    else:
+        numbers = values
+    infinite = np.isinf(numbers)
     if infinite.any():
         row = int(infinite.argmax())
-        raise table.error(row, name, f"{values[row]} cannot be trained on")
-    return values
+        beyond = isinstance(values, list) and values[row].strip("+-")[:1].isdigit()
+        why = "is beyond the range of float64 and" if beyond else ""
+        raise table.error(row, name, f"{values[row]} {why} cannot be trained on".replace("  ", " "))
+    return numbers
 
 
 def _as_numbers(table: Table, name: str) -> Any:
@@ -88,8 +95,7 @@ def _as_text(table: Table, name: str, fill: str | None = None) -> list[str]:
     values = table.columns[name]
     if isinstance(values, list):
         return [fill if value is None else value for value in values]
-    numbers = _numbers(table, name, strict=True).tolist()
-    return [fill if math.isnan(x) else str(int(x)) if x == int(x) else str(x) for x in numbers]
+    return [written(number) or fill for number in _numbers(table, name, strict=True).tolist()]
 
 
 def _missing(table: Table, name: str, numeric: bool) -> Any:
@@ -178,12 +184,48 @@ def describe_columns(
         if numeric:
             columns.append({"name": name, "kind": "numeric"})
             continue
-        categories = sorted(set(_as_text(table, name, fill="")) - {""})
+        categories = _categories(set(_as_text(table, name, fill="")) - {""})
         _require_few(table, name, categories, f"categories; leave the column out, with --ignore {name}")
         columns.append({"name": name, "kind": "categorical", "categories": categories})
     if not columns:
         raise DataError(f"{table.path} has no column besides {target!r} to predict it from")
     return columns
+
+
+def _categories(texts: set[str]) -> list[str]:
+    """Return the different categories, sorted: 1 and 1.0 are one, where all are numbers and none is a code as 007."""
+    numbers = {text: _label(text) for text in texts}
+    if None in numbers.values():
+        return sorted(texts)
+    return sorted({str(number) for number in numbers.values()})
+
+
+class _Places(dict[str, int]):
+    """The place of each category or class, as it is written or, where it is a number, as another may write it."""
+
+    def __init__(self, labels: Sequence[Any]) -> None:
+        super().__init__((str(label), place) for place, label in enumerate(labels))
+        known: dict[Any, list[int]] = {}
+        for place, label in enumerate(labels):
+            known.setdefault(_label(str(label)), []).append(place)
+        self._numbers = {number: places[0] for number, places in known.items() if len(places) == 1}
+        self._numbers.pop(None, None)
+
+    def __missing__(self, text: str) -> int:
+        place = self[text] = self._numbers[_label(text)]  # KeyError: there is none
+        return place
+
+
+def _encoded(table: Table, name: str, texts: Sequence[str], labels: Sequence[Any], kind: str) -> Any:
+    """Return the number of each text's label."""
+    places = _Places(labels)
+    chosen = []
+    for row, text in enumerate(texts):
+        try:
+            chosen.append(places[text])
+        except KeyError:
+            raise table.error(row, name, f"{text!r} is none of the {len(labels)} {kind} trained on") from None
+    return np.array(chosen)
 
 
 def _require_few(table: Table, name: str, distinct: Sequence[Any], mend: str) -> None:
@@ -225,49 +267,56 @@ def encode(table: Table, columns: Sequence[Column]) -> Any:
             numbers = _numbers(table, name, strict=True)
             parts.append(np.where(np.isnan(numbers), np.nan if fill is None else fill, numbers)[:, None])
             continue
-        places = {category: place for place, category in enumerate(column["categories"])}
-        chosen = []
-        for row, value in enumerate(_as_text(table, name, fill)):
-            if value not in places:
-                raise table.error(row, name, f"{value!r} is none of the {len(places)} categories trained on")
-            chosen.append(places[value])
-        parts.append(np.eye(len(places))[chosen])
+        categories = column["categories"]
+        chosen = _encoded(table, name, _as_text(table, name, fill), categories, "categories")
+        parts.append(np.eye(len(categories))[chosen])
     return np.concatenate(parts, axis=1)
 
 
 def describe_target(table: Table, target: str, task: str = "auto") -> tuple[list[Any] | None, str]:
     """Return the classes, or None for a regression, and why it is which."""
     table.require([target])
-    values = table.columns[target]
-    text = isinstance(values, list)
-    if text:
-        for row, value in enumerate(values):
-            if value is None:
-                raise table.error(row, target, "the target is missing")
-    else:
-        missing = np.isnan(values)
-        if missing.any():
-            raise table.error(int(missing.argmax()), target, "the target is missing")
-        _as_numbers(table, target)
-    if task == "regression" or (task == "auto" and text and _numbers(table, target, strict=False) is not None):
+    _require_target(table, target)
+    texts = Counter(_as_text(table, target))
+    labels: dict[str, Any] = {text: _label(text) for text in texts}
+    spelled = all(number_of(text) is not None for text in texts)  # codes as 007 too
+    text = None in labels.values()
+    if task == "regression" or (task == "auto" and not spelled and _numbers(table, target, strict=False) is not None):
         numbers = _as_numbers(table, target)
         if len(np.unique(numbers)) < 2:
             raise DataError(f"{table.path}, column {target!r}: the target is {numbers[0]:g} in every row")
         return None, "asked for"
-    distinct: list[Any] = sorted(set(values)) if text else np.unique(values).tolist()
-    whole = text or all(value == int(value) for value in distinct)
+    distinct: list[Any] = sorted(texts) if text else sorted(set(labels.values()))
+    whole = all(isinstance(label, int) for label in distinct) or text
     most = max(2, min(_MOST_CLASSES, len(table) // 5))
-    if task == "auto" and not text and not (whole and len(distinct) <= most) and len(distinct) > 1:
+    if task == "auto" and spelled and not (whole and len(distinct) <= most) and len(distinct) > 1:
+        _as_numbers(table, target)
         return None, f"{len(distinct)} different numbers"
     if len(table) < 2:
         raise DataError(f"{table.path} has a single row: there is nothing to tell apart")
     if len(distinct) < 2:
         raise DataError(f"{table.path}, column {target!r}: there is a single class, {distinct[0]!r}")
     _require_few(table, target, distinct, "classes" if text else "classes; --task regression predicts numbers")
-    classes = distinct if text or not whole else [int(value) for value in distinct]
     kind = "texts" if text else "whole numbers" if whole else "numbers"
-    told = f"{len(classes)} different {kind}"
-    return classes, told if task == "auto" else f"asked for; {told}"
+    told = f"{len(distinct)} different {kind}"
+    return distinct, told if task == "auto" else f"asked for; {told}"
+
+
+def _require_target(table: Table, target: str) -> None:
+    """Refuse a target that is missing in a row, or a number that is infinite."""
+    values = table.columns[target]
+    if isinstance(values, list):
+        numbers = sum(number_of(value) is not None for value in values)
+        marks = {"nan"} if 2 * numbers >= len(values) else set()
+        missing = [value is None or value.lower() in marks for value in values]
+        infinite = [number_of(value) in (math.inf, -math.inf) for value in values]
+        if True in infinite and numbers == len(values):
+            raise table.error(infinite.index(True), target, f"{values[infinite.index(True)]} cannot be trained on")
+    else:
+        missing = np.isnan(values).tolist()
+        _numbers(table, target, strict=True)
+    if True in missing:
+        raise table.error(missing.index(True), target, "the target is missing")
 
 
 def encode_target(table: Table, target: str, classes: Sequence[Any] | None) -> Any:
@@ -275,13 +324,7 @@ def encode_target(table: Table, target: str, classes: Sequence[Any] | None) -> A
     table.require([target])
     if classes is None:
         return _as_numbers(table, target)[:, None]
-    numeric = not isinstance(classes[0], str)
-    values = _as_numbers(table, target).tolist() if numeric else _as_text(table, target)
-    places = {value: place for place, value in enumerate(classes)}
-    for row, value in enumerate(values):
-        if value not in places:
-            raise table.error(row, target, f"{value!r} is none of the {len(places)} classes trained on")
-    return np.array([places[value] for value in values])
+    return _encoded(table, target, _as_text(table, target), classes, "classes")
 
 
 def encode_weights(table: Table, name: str) -> Any:

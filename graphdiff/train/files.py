@@ -14,6 +14,7 @@ from graphdiff.atomic import write_atomically
 from graphdiff.errors import DataError, GraphDiffError
 from graphdiff.nn.module import Module
 from graphdiff.train.measures import rows_at_once
+from graphdiff.train.minibatches import array_of
 from graphdiff.train.scaling import Scaler, scaler_from_config
 from graphdiff.train.tensorfile import pack, unpack
 
@@ -48,13 +49,30 @@ class Saved:
     def __call__(self, X: Any) -> Any:
         """Return the model's outputs for inputs as they were before scaling, as a NumPy array.
 
-        Many rows are gone through block by block, so that only inputs and outputs are in memory as a whole.
+        Many rows are gone through block by block, so that only inputs and outputs are in memory as a whole. A table
+        whose columns have other names than those saved, or another order, is refused.
         """
-        X = np.asarray(X)
+        self._require_columns(X)
+        X = array_of(X, "X")
         size = rows_at_once(X) if X.ndim > 1 else 0
         if not size or len(X) <= size:
             return self._outputs(X)
         return np.concatenate([self._outputs(X[start : start + size]) for start in range(0, len(X), size)])
+
+    def _require_columns(self, X: Any) -> None:
+        """Refuse a table, such as a DataFrame, whose columns are not those of the model."""
+        given, own = getattr(X, "column_names", getattr(X, "columns", None)), _input_names(self.columns)
+        if given is None or own is None:
+            return
+        given = list(given)
+        # What a category's column of zeros and ones is called nobody knows, but for its beginning.
+        alike = len(given) == len(own) and all(
+            str(name).startswith(column) if several else str(name) == column
+            for name, (column, several) in zip(given, own)
+        )
+        if not alike:
+            names = ", ".join(repr(column) for column, _ in own)
+            raise DataError(f"the model's inputs are {names}, in this order, and X has {', '.join(map(repr, given))}")
 
     def _outputs(self, X: Any) -> Any:
         output = self.model(X if self.scaler is None else self.scaler.transform(X)).numpy()
@@ -141,6 +159,18 @@ def load(path: str | os.PathLike[str]) -> Saved:
     except (GraphDiffError, KeyError, TypeError, ValueError, AttributeError) as error:
         told = str(error) if isinstance(error, GraphDiffError) else repr(error)
         raise DataError(f"{path} is no model that can be read: {told}") from error
+
+
+def _input_names(columns: Sequence[Any] | None) -> list[tuple[str, bool]] | None:
+    """Return which column each input is of, and whether it is of one of its categories; None where that is not told."""
+    names = []
+    for column in columns or ():
+        name = column.get("name") if isinstance(column, Mapping) else column
+        if not isinstance(name, str):
+            return None
+        categories = column.get("categories") if isinstance(column, Mapping) else None
+        names += [(name, True)] * len(categories) if categories is not None else [(name, False)]
+    return names or None
 
 
 def _maybe_scaler(config: Any) -> Scaler | None:

@@ -19,6 +19,7 @@ __all__ = [
     "BatchSize",
     "Change",
     "Growing",
+    "array_of",
     "batch_size_at",
     "check_data",
     "cut_batches",
@@ -99,7 +100,7 @@ def check_data(arrays: Sequence[Any], names: Sequence[str]) -> list[Any]:
     DataError
         Empty data, different numbers of rows, or a value that is no finite number (named by row and column).
     """
-    checked = [_as_array(array, name) for name, array in zip(names, arrays, strict=True)]
+    checked = [array_of(array, name) for name, array in zip(names, arrays, strict=True)]
     for name, array in zip(names, checked):
         if array.ndim == 0 or len(array) == 0:
             raise DataError(f"{name} has no rows")
@@ -118,7 +119,7 @@ def _told(data: Any) -> str:
     return f"a {kind} of {len(data)}" if isinstance(data, Sequence) else f"a {kind}"
 
 
-def _as_array(given: Any, name: str) -> Any:
+def array_of(given: Any, name: str) -> Any:
     """Return data as a NumPy array of numbers."""
     if hasattr(given, "toarray"):
         raise DataError(f"{name} is sparse, and layers take dense arrays: give {name}.toarray()")

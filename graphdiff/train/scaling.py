@@ -56,8 +56,10 @@ class Scaler:
             Itself.
         """
         X = np.asarray(X)
-        if X.ndim != 2 or not len(X):
-            raise ShapeError(f"a scaler is fitted on (examples, columns), and not on {X.dtype}{list(X.shape)}")
+        if X.ndim != 2 or not len(X) or X.dtype.kind not in "biuf":
+            raise ShapeError(
+                f"a scaler is fitted on real numbers of shape (examples, columns), and not on {X.dtype}{list(X.shape)}"
+            )
         shift, scale = self._find(X)
         if not (np.isfinite(shift).all() and np.isfinite(scale).all()):
             column = int((~(np.isfinite(shift) & np.isfinite(scale))).argmax())
@@ -83,6 +85,9 @@ class Scaler:
         X = np.asarray(X)
         if self.shift is None:
             raise DataError("the scaler has not been fitted")
+        if X.dtype.kind not in "biuf":
+            kind = "text" if X.dtype.kind in "US" else X.dtype
+            raise DataError(f"X is {kind}, and a scaler takes real numbers: encode it as for training")
         if X.ndim == 0 or X.shape[-1] != len(self.shift):
             raise ShapeError(f"a scaler of {len(self.shift)} columns was given {X.dtype}{list(X.shape)}")
         return X
@@ -118,19 +123,30 @@ class Standardise(Scaler):
     kind = "standardise"
 
     def _find(self, X: Any) -> tuple[Any, Any]:
-        # Blocks are joined as by Chan, Golub and LeVeque (1979), so that no mean square is subtracted from a square.
-        count, mean, squares = 0, np.zeros(X.shape[1]), np.zeros(X.shape[1])
-        for block in blocks_of(X):
-            rows = block.astype("float64")
-            centre = rows.mean(axis=0)
-            rows -= centre
-            step, joined = centre - mean, count + len(rows)
-            squares += (rows * rows).sum(axis=0) + step * step * (count * len(rows) / joined)
-            mean += step * (len(rows) / joined)
-            count = joined
-        deviation = np.sqrt(squares / count)
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean, deviation = _moments(X, 1.0)
+            if not np.isfinite(deviation).all():
+                # Squares of numbers near the largest overflow.
+                largest = np.max([np.abs(block.astype("float64")).max(axis=0) for block in blocks_of(X)], axis=0)
+                mean, deviation = (moment * largest for moment in _moments(X, np.where(largest > 0, largest, 1.0)))
         # What rounding leaves of a constant column is no spread.
         return mean, np.where(deviation > 1e-14 * np.abs(mean), deviation, 0.0)
+
+
+def _moments(X: Any, unit: Any) -> tuple[Any, Any]:
+    """Return mean and standard deviation of each column, counted in units."""
+    # Blocks are joined as by Chan, Golub and LeVeque (1979), so that no mean square is subtracted from a square.
+    count, mean, squares = 0, np.zeros(X.shape[1]), np.zeros(X.shape[1])
+    for block in blocks_of(X):
+        rows = block.astype("float64")
+        rows /= unit
+        centre = rows.mean(axis=0)
+        rows -= centre
+        step, joined = centre - mean, count + len(rows)
+        squares += (rows * rows).sum(axis=0) + step * step * (count * len(rows) / joined)
+        mean += step * (len(rows) / joined)
+        count = joined
+    return mean, np.sqrt(squares / count)
 
 
 class MinMax(Scaler):

@@ -2,29 +2,71 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import dataclasses
+import io
 import itertools
 import os
 import re
-import zipfile
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from graphdiff.errors import DataError
+from graphdiff.train.reading import reading, require_inflated
 
-__all__ = ["Table", "read_table"]
+__all__ = ["MISSING", "Table", "number_of", "read_table", "written"]
 
+MISSING = frozenset({"na", "n/a", "#n/a", "null", "none", "nan", "?", "-"})
+"""What stands for a missing number, besides an empty cell; among texts they are texts."""
+_NUMBER = re.compile(r"\s*[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|nan|inf|infinity)\s*", re.ASCII | re.IGNORECASE)
+"""What is a number: Python takes 1_234 and the digits of all scripts too, which in a table are codes and texts."""
+_PLAIN = frozenset("0123456789+-.eE \t\r\n")
+"""Of these characters, what Python takes for a number is one."""
 _SEPARATORS = ",;\t|"
-_DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+(,\d+)?([eE][+-]?\d+)?\s*")
-_BLOCK_ROWS = 8192
-"""So many rows of a CSV are lists of Python's at any time."""
+_DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+(,\d+)?(e[+-]?\d+)?\s*", re.ASCII | re.IGNORECASE)
+_THOUSANDS = re.compile(r"\s*[+-]?[1-9]\d{0,2}(,\d{3})*\s*", re.ASCII)
+_TOLD_SEPARATOR = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
+_NAMELESS = re.compile(r"|__index_level_\d+__|Unnamed: \d+(_level_\d+)?")
+"""What a column is called that has no name, such as the index of a pandas.DataFrame that was written along."""
+_BLOCK_ROWS, _BLOCK_CELLS = 8192, 1 << 18
+"""So many rows or cells of a CSV are lists of Python's at any time."""
+_HEAD_LINES, _HEAD_SIZE = 40, 1 << 20
+"""So many lines or characters are looked at to see what separates the values."""
 _CELL_END = "\n"
-_THOUSANDS = re.compile(r"\s*[+-]?[1-9]\d{0,2}(,\d{3})*\s*")
+_OTHER_KINDS = (
+    (b"PK\x03\x04", "a ZIP archive or an Excel workbook: save the sheet as CSV, or name arrays of NumPy's .npz"),
+    (b"\xd0\xcf\x11\xe0", "an Excel workbook: save the sheet as CSV"),
+    (b"\x1f\x8b", "compressed by gzip: unpack it first, with gunzip"),
+    (b"BZh", "compressed by bzip2: unpack it first, with bunzip2"),
+    (b"\xfd7zXZ", "compressed by xz: unpack it first, with unxz"),
+    (b"\x28\xb5\x2f\xfd", "compressed by Zstandard: unpack it first, with unzstd"),
+    (b"PAR1", "Parquet: name it .parquet"),
+    (b"\x93NUMPY", "an array of NumPy's without names of columns: save it by numpy.savez as .npz"),
+    (b"\x89HDF", "HDF5: save the table as CSV or Parquet"),
+    (b"SQLite format 3", "a database of SQLite: save the table as CSV"),
+    (b"%PDF", "a PDF: save the table as CSV"),
+)
+"""What other files begin with, and what to do about them."""
+
+
+def number_of(text: Any) -> float | None:
+    """Return the number that a cell is, or None; nan and inf are numbers, 1_000 and None are not."""
+    if isinstance(text, str):
+        return float(text) if _NUMBER.fullmatch(text) else None
+    return None if text is None else float(text)
+
+
+def written(number: float) -> str:
+    """Return a number as the text that stands for it as a category: 1 of 1.0, and nothing of NaN."""
+    if number != number:
+        return ""
+    return str(int(number)) if number == int(number) else repr(float(number))
 
 
 @dataclasses.dataclass
@@ -74,79 +116,151 @@ class Table:
             raise DataError(f"{self.path} has no column {', '.join(map(repr, missing))}; it has {there}")
 
 
-def read_table(path: str | os.PathLike[str]) -> Table:
+def read_table(path: str | os.PathLike[str], labels: Collection[str] = ()) -> Table:
     """Read a table: .parquet and .npz by their ending, anything else as CSV with a header.
 
-    What separates the values of a CSV, a comma, semicolon, tab or bar, is seen from its header. Where it is a
-    semicolon, numbers may have a decimal comma. Columns without a name are left out.
+    What separates the values of a CSV, a comma, semicolon, tab or bar, is seen from its first rows, or said by a line
+    ``sep=;``. Blank lines and lines that begin with # may precede the header. Where it is no comma, numbers may have a
+    decimal comma. Columns without a name are left out. Compressed files may be no larger than `require_inflated`
+    states.
+
+    Parameters
+    ----------
+    path : path
+    labels : collection of str
+        These columns are kept as text, such as it is written: 7 and 007 are different labels.
 
     Raises
     ------
     DataError
-        No such file, no rows, rows of different length, or a file of another kind.
+        No such file, no rows, rows of different length, or a file of another kind or damaged.
     """
     path = Path(path)
-    try:
-        if path.suffix.lower() in (".parquet", ".pq"):
-            table = _read_parquet(path)
-        elif path.suffix.lower() == ".npz":
-            table = _read_npz(path)
-        else:
-            table = _read_csv(path)
-    except FileNotFoundError as error:
-        raise DataError(f"there is no file {path}") from error
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+    kind = path.suffix.lower()
+    read, told = {".parquet": (_read_parquet, "Parquet"), ".pq": (_read_parquet, "Parquet")}.get(
+        kind, (_read_npz, "NPZ of numbers and text") if kind == ".npz" else (_read_csv, "CSV")
+    )
+    with reading(path, told):
+        table = read(path, frozenset(labels))
     if not table.columns or not len(table):
         raise DataError(f"{path} has no rows")
     return table
 
 
-def _read_csv(path: Path) -> Table:
-    lines = array("q")
+def _read_csv(path: Path, labels: Collection[str]) -> Table:
+    with open(path, "rb") as raw:
+        encoding = _encoding(path, raw.peek(4096))
+        with io.TextIOWrapper(raw, encoding, newline="") as stream:
+            try:
+                return _parsed_csv(path, stream, labels)
+            except UnicodeDecodeError as error:
+                # A pipe cannot be read from its beginning again.
+                line = f": line {_undecodable(path)} is not" if encoding == "utf-8-sig" and path.is_file() else ""
+                raise DataError(
+                    f"{path} is no CSV in {encoding.removesuffix('-sig').upper()}{line}: {error.reason}; save it as "
+                    "UTF-8, for example with iconv -f latin1 -t utf8"
+                ) from error
+
+
+def _encoding(path: Path, beginning: bytes) -> str:
+    """Return what a CSV is encoded by, which a mark at its beginning tells; refuse files of other kinds."""
+    for mark, told in _OTHER_KINDS:
+        if beginning.startswith(mark):
+            raise DataError(f"{path} is no CSV but {told}")
+    for encoding in ("utf-16-le", "utf-16-be"):
+        start = beginning[: len(beginning) // 2 * 2]
+        text = start.decode(encoding, "ignore")
+        if len(text) > 1 and text[0] == "\ufeff" and text[1] != "\0":
+            return "utf-16"
     try:
-        with open(path, newline="", encoding="utf-8-sig") as stream:
-            first = stream.readline()
-            separator = _separator(first)
-            # A pipe cannot be read from its beginning again.
-            reader = csv.reader(itertools.chain([first] if first else [], stream), delimiter=separator)
-            header = next(reader, None)
-            if header is None:
-                raise DataError(f"{path} is empty")
-            names = [name.strip() for name in header]
-            repeated = sorted({name for name in names if name and names.count(name) > 1})
-            if repeated:
-                raise DataError(f"{path} has several columns {repeated[0]!r}")
-            cells = [_Cells() for _ in names]
-            block: list[list[str]] = []
-            for row in reader:
-                if not row:
-                    continue
-                if len(row) != len(names):
-                    raise DataError(
-                        f"{path}, row {len(lines) + 1} (line {reader.line_num}): "
-                        f"{len(row)} values for {len(names)} columns"
-                    )
-                block.append(row)
-                lines.append(reader.line_num)
-                if len(block) == _BLOCK_ROWS:
-                    _append(cells, block)
-            _append(cells, block)
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path} is no CSV in UTF-8: line {_undecodable(path)} is not: {error.reason}; save it as UTF-8, for "
-            "example with iconv -f latin1 -t utf8"
-        ) from error
+        text = codecs.getincrementaldecoder("utf-8-sig")().decode(beginning).lstrip()
+    except UnicodeDecodeError:
+        return "utf-8-sig"  # whose errors name the line
+    if text[:1] == "{" or re.match(r"\[\s*[\[{]", text):
+        raise DataError(f"{path} is no CSV but JSON: make a table of it, such as by pandas.read_json and to_csv")
+    if "\0" in text:
+        raise DataError(f"{path} is no CSV: it has bytes of zero, as text in UTF-16 without a byte-order mark")
+    return "utf-8-sig"
+
+
+def _parsed_csv(path: Path, stream: Iterable[str], labels: Collection[str]) -> Table:
+    stream = iter(stream)
+    skipped, head = _before_header(stream)
+    separator = _TOLD_SEPARATOR.fullmatch(head[0]) if head else None
+    if separator:
+        head, skipped = head[1:], skipped + 1
+    delimiter = separator[1] if separator else _separator(head)
+    reader = csv.reader(itertools.chain(head, stream), delimiter=delimiter)
+    try:
+        header = next(reader, None)
+        if header is None:
+            raise DataError(f"{path} is empty")
+        names = [name.strip() for name in header]
+        repeated = [name for name, count in Counter(names).items() if name and count > 1]
+        if repeated:
+            raise DataError(f"{path} has several columns {min(repeated)!r}")
+        cells, lines = _cells(path, reader, len(names), skipped)
     except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}, is no CSV: {error}") from error
+        raise DataError(f"{path}, line {skipped + reader.line_num}, is no CSV: {error}") from error
     if not lines:
         raise DataError(f"{path} has no rows below its header")
-    columns = {}
-    for name in names:
-        column = cells.pop(0)  # so that its text goes as soon as it has been parsed
-        if name:
-            columns[name] = _parsed(column, separator == ";")
-    return Table(path, columns, lines, nameless=names.count(""))
+    columns, nameless = {}, 0
+    for place, name in enumerate(names):
+        if _NAMELESS.fullmatch(name):
+            nameless += 1
+        else:
+            columns[name] = _parsed(cells[place], delimiter != ",", name in labels)
+        cells[place] = _Cells()  # so that its text goes as soon as it has been parsed
+    return Table(path, columns, lines, nameless=nameless)
+
+
+def _before_header(stream: Iterator[str]) -> tuple[int, list[str]]:
+    """Return how many lines precede the header, and the lines from there on that are looked at."""
+    skipped, remark, head = 0, "", []
+    for line in stream:
+        if not line.strip() or line.startswith("#"):
+            skipped, remark = skipped + 1, line.lstrip("# ") if line.strip() else ""
+            continue
+        head.append(line)
+        break
+    size = 0
+    while head and len(head) < _HEAD_LINES and size < _HEAD_SIZE and (line := next(stream, "")):
+        head.append(line)
+        size += len(line)
+    if head and remark.strip() and _is_header(remark, head):
+        return skipped - 1, [remark, *head]
+    return skipped, head
+
+
+def _is_header(remark: str, head: list[str]) -> bool:
+    """Whether a remark names the columns, as numpy.savetxt writes it: what follows has as many values and a number."""
+    separator = _separator([remark, *head])
+    try:
+        names, values = itertools.islice(csv.reader([remark, head[0]], delimiter=separator), 2)
+    except (csv.Error, ValueError):
+        return False
+    alike = len(names) == len(values)
+    return alike and any(number_of(value) is not None for value in values) and not any(map(number_of, names))
+
+
+def _cells(path: Path, reader: Any, count: int, skipped: int) -> tuple[list[_Cells], Sequence[int]]:
+    """Return the text of all columns, and which line each row ends on."""
+    cells = [_Cells() for _ in range(count)]
+    lines = array("q")
+    block: list[list[str]] = []
+    most = max(1, min(_BLOCK_ROWS, _BLOCK_CELLS // max(count, 1)))
+    for row in reader:
+        if not row:
+            continue
+        line = skipped + reader.line_num
+        if len(row) != count:
+            raise DataError(f"{path}, row {len(lines) + 1} (line {line}): {len(row)} values for {count} columns")
+        block.append(row)
+        lines.append(line)
+        if len(block) == most:
+            _append(cells, block)
+    _append(cells, block)
+    return cells, lines
 
 
 class _Cells:
@@ -178,9 +292,25 @@ def _append(cells: Sequence[_Cells], block: list[list[str]]) -> None:
     block.clear()
 
 
-def _separator(header: str) -> str:
-    """Return what separates most names in a header."""
-    return max(_SEPARATORS, key=lambda separator: len(next(csv.reader([header], delimiter=separator), [])))
+def _separator(head: Sequence[str]) -> str:
+    """Return what separates the values: what cuts most rows into as many as the header, and most of these numbers."""
+    found = {separator: _regularity(head, separator) for separator in _SEPARATORS}
+    return max(_SEPARATORS, key=lambda separator: found[separator])
+
+
+def _regularity(head: Sequence[str], separator: str) -> tuple[float, float, int]:
+    """Return shares of rows of the header's length and of numbers among their cells, and that length."""
+    rows = []
+    try:
+        rows.extend(row for row in csv.reader(head, delimiter=separator) if row)
+    except csv.Error:
+        return 0.0, 0.0, 0  # without separators, a line may be too long for a cell
+    if not rows or len(rows[0]) < 2:
+        return 0.0, 0.0, 0
+    like = [row for row in rows[1:] if len(row) == len(rows[0])]
+    cells = [cell.strip() for row in like for cell in row]
+    numbers = sum(bool(_NUMBER.fullmatch(cell) or _DECIMAL_COMMA.fullmatch(cell)) for cell in cells)
+    return len(like) / max(1, len(rows) - 1), numbers / max(1, len(cells)), len(rows[0])
 
 
 def _undecodable(path: Path) -> int:
@@ -194,81 +324,136 @@ def _undecodable(path: Path) -> int:
     return 1
 
 
-def _parsed(column: _Cells, decimal_comma: bool) -> Any:
-    """Return numbers if all are, else the text."""
-    commas = False
-    if decimal_comma and any("," in value for value in column):
+def _parsed(column: _Cells, decimal_comma: bool, label: bool) -> Any:
+    """Return numbers if all are and they are no labels, else the text."""
+    commas = decimal_comma and _has_decimal_commas(column)
+    if not label:
+        try:
+            return np.concatenate([_as_numbers(values, commas) for values in column.blocks()])
+        except ValueError:
+            pass
+    known: dict[str, str] = {}
+    # Equal texts are kept once.
+    return [known.setdefault(text, text) or None for text in _as_text(column, commas)]
 
-        def present() -> Iterator[str]:
-            return (value for value in column if value.strip())
 
-        # Where all may be thousands, as 1,234, nobody can tell.
-        commas = all(map(_DECIMAL_COMMA.fullmatch, present())) and not all(map(_THOUSANDS.fullmatch, present()))
-    try:
-        return np.concatenate([_as_numbers(values, commas) for values in column.blocks()])
-    except ValueError:
-        known: dict[str, str] = {}
-        # Equal texts are kept once.
-        return [known.setdefault(text, text) or None for text in _as_text(column, commas)]
+def _has_decimal_commas(column: _Cells) -> bool:
+    """Whether a column's commas are of decimals: where all may be of thousands, as 1,234, nobody can tell."""
+    if not any("," in value for value in column):
+        return False
+
+    def present() -> Iterator[str]:
+        return (value for value in column if value.strip() and value.strip().lower() not in MISSING)
+
+    return all(map(_DECIMAL_COMMA.fullmatch, present())) and not all(map(_THOUSANDS.fullmatch, present()))
 
 
 def _as_numbers(values: list[str], commas: bool) -> Any:
-    return np.array([value.replace(",", ".") for value in values] if commas else values).astype("float64")
+    """Return cells as numbers; ValueError where one is none, or is too large for one: its text can be told then."""
+    texts = [value.replace(",", ".") for value in values] if commas else values
+    plain = set("".join(texts)) <= _PLAIN
+    if not plain and not all(map(_NUMBER.fullmatch, texts)):
+        raise ValueError
+    numbers = np.array(texts).astype("float64")
+    if plain and np.isinf(numbers).any():
+        raise ValueError
+    return numbers
 
 
 def _as_text(column: _Cells, commas: bool) -> Iterator[str]:
     return (value.replace(",", ".").strip() if commas else value.strip() for value in column)
 
 
-def _read_parquet(path: Path) -> Table:
+def _read_parquet(path: Path, labels: Collection[str]) -> Table:
     try:
-        import pyarrow
         from pyarrow import parquet
     except ImportError as error:
         raise DataError(f'{path} needs pyarrow: pip install "graphdiff[parquet]"') from error
-    try:
-        read = parquet.read_table(path)
-    except pyarrow.ArrowInvalid as error:
-        raise DataError(f"{path} is truncated or no Parquet: {error}") from error
-    columns: dict[str, Any] = {}
-    for name in read.column_names:
-        column = read.column(name)
-        kind = column.type
-        if pyarrow.types.is_floating(kind) or pyarrow.types.is_integer(kind) or pyarrow.types.is_decimal(kind):
-            columns[name] = np.array([np.nan if x is None else float(x) for x in column.to_pylist()])
-        elif pyarrow.types.is_nested(kind):
-            raise DataError(f"{path}, column {name!r}: values of {kind} are neither numbers nor text")
-        else:
-            columns[name] = [None if value is None else str(value) for value in column.to_pylist()]
-    return Table(path, columns)
+    with parquet.ParquetFile(path) as file:
+        facts = file.metadata
+        declared = sum(facts.row_group(place).total_byte_size for place in range(facts.num_row_groups))
+        require_inflated(path, max(declared, 8 * facts.num_rows * facts.num_columns))
+        # Texts are read as numbers into a list of the different ones: a long one that is repeated is there once.
+        texts = [field.name for field in file.schema_arrow if _is_text(field.type)]
+    with parquet.ParquetFile(path, read_dictionary=texts) as file:
+        read = file.read()
+    names = [name for name in read.column_names if not _NAMELESS.fullmatch(name)]
+    columns = {name: _from_arrow(read.column(name), path, name, name in labels) for name in names}
+    return Table(path, columns, nameless=len(read.column_names) - len(names))
 
 
-def _read_npz(path: Path) -> Table:
-    columns: dict[str, Any] = {}
+def _from_arrow(column: Any, path: Path, name: str, label: bool) -> Any:
+    """Return a column of Parquet as numbers or text."""
+    import pyarrow
+    from pyarrow import types
+
+    kind = column.type
+    if types.is_dictionary(kind) and _is_text(kind.value_type):
+        return [value if value and value.strip() else None for value in _decoded(column)]
+    if types.is_dictionary(kind):
+        column, kind = column.cast(kind.value_type), kind.value_type
+    if types.is_floating(kind) or types.is_integer(kind) or types.is_decimal(kind):
+        if not label:
+            return np.array(column.cast(pyarrow.float64(), safe=False).to_numpy(zero_copy_only=False))
+        return [
+            None if value is None else str(value) if types.is_integer(kind) else written(float(value)) or None
+            for value in column.to_pylist()
+        ]
+    if types.is_boolean(kind):
+        return [None if value is None else str(value) for value in column.to_pylist()]
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            for name in arrays.files:
-                found = arrays[name]
-                if found.ndim == 1:
-                    columns[name] = _from_array(found, path, name)
-                elif found.ndim == 2:
-                    for k in range(found.shape[1]):
-                        columns[f"{name}.{k}"] = _from_array(found[:, k], path, name)
-                else:
-                    raise DataError(f"{path}, array {name!r}: {found.ndim} axes, and not one or two")
-    except (zipfile.BadZipFile, ValueError, EOFError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{path} is truncated or no NPZ of numbers and text: {error}") from error
+        # Times as well, as a CSV has them: as objects of Python's they would need pandas.
+        return column.cast(pyarrow.string()).to_pylist()
+    except pyarrow.ArrowException as error:
+        raise DataError(f"{path}, column {name!r}: values of {kind} are neither numbers nor text") from error
+
+
+def _is_text(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_binary(kind))
+
+
+def _decoded(column: Any) -> Iterator[str | None]:
+    """Yield the texts of a column that is numbers into lists of them."""
+    import pyarrow
+
+    for chunk in column.chunks:
+        known = chunk.dictionary.cast(pyarrow.string()).to_pylist()
+        for place in chunk.indices.to_pylist():
+            yield None if place is None else known[place]
+
+
+def _read_npz(path: Path, labels: Collection[str]) -> Table:
+    columns: dict[str, Any] = {}
+    with np.lib.npyio.NpzFile(open(path, "rb"), own_fid=True, allow_pickle=False) as arrays:
+        require_inflated(path, sum(entry.file_size for entry in arrays.zip.infolist()))
+        size = 0
+        for name in arrays.files:
+            found = arrays[name]
+            if not isinstance(found, np.ndarray):
+                raise DataError(f"{path}, {name!r} is no array of NumPy's")
+            size += 8 * found.size  # as numbers; of a text each is at least a reference
+            require_inflated(path, size)
+            if found.ndim == 1:
+                columns[name] = _from_array(found, path, name, name in labels)
+            elif found.ndim == 2:
+                for k in range(found.shape[1]):
+                    part = f"{name}.{k}"
+                    columns[part] = _from_array(found[:, k], path, name, part in labels)
+            else:
+                raise DataError(f"{path}, array {name!r}: {found.ndim} axes, and not one or two")
     lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) > 1:
         raise DataError(f"{path} has columns of different lengths: {lengths}")
     return Table(path, columns)
 
 
-def _from_array(values: Any, path: Path, name: str) -> Any:
+def _from_array(values: Any, path: Path, name: str, label: bool) -> Any:
     if values.dtype.kind in "fiub":
-        return values.astype("float64")
+        if not label:
+            return values.astype("float64")
+        return [str(int(value)) if values.dtype.kind in "iub" else written(value) or None for value in values.tolist()]
     if values.dtype.kind in "U":
         return [value or None for value in values.tolist()]
     raise DataError(f"{path}, array {name!r}: {values.dtype} is neither numbers nor text")
