@@ -9,6 +9,7 @@ import io
 import itertools
 import os
 import re
+import zipfile
 from array import array
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -300,7 +301,7 @@ def _separator(head: Sequence[str]) -> str:
 
 def _regularity(head: Sequence[str], separator: str) -> tuple[float, float, int]:
     """Return shares of rows of the header's length and of numbers among their cells, and that length."""
-    rows = []
+    rows: list[list[str]] = []
     try:
         rows.extend(row for row in csv.reader(head, delimiter=separator) if row)
     except csv.Error:
@@ -426,8 +427,9 @@ def _decoded(column: Any) -> Iterator[str | None]:
 
 def _read_npz(path: Path, labels: Collection[str]) -> Table:
     columns: dict[str, Any] = {}
-    with np.lib.npyio.NpzFile(open(path, "rb"), own_fid=True, allow_pickle=False) as arrays:
-        require_inflated(path, sum(entry.file_size for entry in arrays.zip.infolist()))
+    with zipfile.ZipFile(path) as archive:
+        require_inflated(path, sum(entry.file_size for entry in archive.infolist()))
+    with np.load(path, allow_pickle=False) as arrays:
         size = 0
         for name in arrays.files:
             found = arrays[name]
