@@ -87,6 +87,11 @@ def quotient_dtype(*dtypes: DType) -> DType:
     return joined if joined.kind in "fc" else float64
 
 
+def magnitude_dtype(kind_of: DType) -> DType:
+    """Return the dtype of an absolute value: of complex numbers a real one."""
+    return kind_of.type(0).real.dtype if kind_of.kind == "c" else kind_of
+
+
 def number_dtype(*dtypes: DType) -> DType:
     """Return the dtype of a function such as `power`, which NumPy has for numbers only: booleans become int8."""
     joined = np.result_type(*dtypes)

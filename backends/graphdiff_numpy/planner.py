@@ -49,6 +49,8 @@ class Planner:
     numbers : list of (Variable, Local)
         0-d variables and the new values that they take.
     gradients : list of (Variable, View or Local)
+    kept : list of View or Local
+        All of these: what is read after the last call.
     """
 
     def __init__(self, program: Program, disable: frozenset[str] = frozenset()) -> None:
@@ -95,10 +97,10 @@ class Planner:
         commit = self.calls + staged
         self.outputs = [boxed(self.operand(node)) for node in program.outputs]
         self.gradients = [(variable, boxed(self.operand(node))) for variable, node in program.gradients.items()]
-        kept = [*self.outputs, *(operand for _, operand in self.gradients), *(local for _, local in self.numbers)]
+        self.kept = [*self.outputs, *(operand for _, operand in self.gradients), *(local for _, local in self.numbers)]
         arrays = [operand for operand in self.outputs if isinstance(operand, View) and operand.shape]
         given = [view for view in arrays if 0 < view.size < LARGE]
-        self.schedule = Schedule(compute, commit, kept, "reuse" not in disable, given)
+        self.schedule = Schedule(compute, commit, self.kept, "reuse" not in disable, given)
         self.notes = self._noted()
 
     def _noted(self) -> list[tuple[str, str]]:
@@ -291,13 +293,10 @@ class Planner:
         if node.attributes:
             kernel = partial(kernel, **node.attributes)
         operands = tuple(boxed(self.operand(operand)) for operand in node.inputs)
-        roots = frozenset(
-            storage
-            for operand in operands
-            if node.shape
-            for storage in ([operand.storage] if isinstance(operand, View) else operand.roots)
-        )
-        assigned = Local(self.fresh(), node.shape, node.dtype, roots)
+        roots = {Storage(node.size, node.dtype, "allocated")} if node.shape else set()
+        for operand in operands if node.shape else ():
+            roots |= {operand.storage} if isinstance(operand, View) else operand.roots
+        assigned = Local(self.fresh(), node.shape, node.dtype, frozenset(roots))
         self.calls.append(Call(kernel, operands, assigns=assigned, node=node, flops=counted_flops(node)))
         self.value[node] = assigned
 

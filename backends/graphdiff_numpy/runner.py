@@ -422,8 +422,10 @@ class NumpyRunner:
     def _result(self, operand: Operand) -> str:
         if isinstance(operand, Local):
             # A kernel may return a view of its operands' memory: an argument's, or what the next run overwrites.
-            owned = ".copy()" if operand.shape else "[()]"
-            return f"{operand.text}{owned}" if operand.roots else operand.text
+            kept = [root for each in self._plan.kept if isinstance(each, Local) for root in each.roots]
+            if all(root.kind == "allocated" and kept.count(root) == 1 for root in operand.roots):
+                return operand.text
+            return f"{operand.text}.copy()" if operand.shape else f"{operand.text}[()]"
         if _is_fresh(operand):
             return self._name_of(_whole(operand))
         name = self._name_of(operand)

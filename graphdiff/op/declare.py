@@ -111,9 +111,9 @@ def elementwise(
     *partials : callable, 1, -1 or None
         One partial derivative per argument, called as ``partial(F, out, *inputs, **attributes)``. 1 and -1 cost
         nothing; None means exactly zero everywhere.
-    dtype : {"same", "number", "float", "quotient", "bool"}
+    dtype : {"same", "number", "float", "quotient", "magnitude", "bool"}
         The dtype of the result: the promoted one, the same but int8 for booleans, a float, that of a true division,
-        or bool.
+        that of an absolute value, or bool.
     doc : str, optional
         The docstring of the resulting function.
     **declared

@@ -329,6 +329,7 @@ class Elementwise(Op):
             "number": host.number_dtype,
             "float": host.float_result,
             "quotient": host.quotient_dtype,
+            "magnitude": host.magnitude_dtype,
             "bool": lambda *dtypes: host.boolean,
         }
         self.dtype_rule = rules[dtype]

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from graphdiff import host
-from graphdiff.errors import OpError
+from graphdiff.errors import DTypeError, OpError
 from graphdiff.op import FUNCTIONS, as_tensor, custom, elementwise, function
 from graphdiff.tensor import Tensor
 
@@ -41,6 +41,7 @@ positive = elementwise("positive", 1, symbol="+", work="view", keeps="places", d
 abs = elementwise(
     "abs",
     lambda F, out, x: F.sign(x),
+    dtype="magnitude",
     symbol="|·|",
     work="comparison",
     poles=False,
@@ -54,6 +55,8 @@ sqrt = transcendental("sqrt", lambda F, out, x: 0.5 / out, symbol="√", poles=(
 
 
 def _as_float(F: Any, x: Any) -> Any:
+    if host.dtype(x.dtype).kind == "c":
+        raise DTypeError("erf, and what is made of it, and cbrt are of real numbers; this is complex")
     return x if host.is_real_floating(host.dtype(x.dtype)) else F.astype(x, F.float64)
 
 
@@ -66,7 +69,9 @@ def _cbrt(F: Any, x: Any) -> Any:
     return F.where(ordinary, safe - (safe - x / (safe * safe)) / 3, rough)
 
 
-cbrt = transcendental("cbrt", lambda F, out, x: 1 / (3 * out * out), evaluate=_cbrt, poles=(0,), doc="Cube root.")
+cbrt = transcendental(
+    "cbrt", lambda F, out, x: 1 / (3 * out * out), evaluate=_cbrt, poles=(0,), dtype="quotient", doc="Cube root."
+)
 reciprocal = elementwise(
     "reciprocal",
     lambda F, out, x: -out * out,
@@ -171,6 +176,7 @@ exp_of_square = transcendental(
     lambda F, out, x: -2 * (x * out),
     evaluate=lambda F, x: _exp_of_square(F, x, -1.0),
     poles=False,
+    dtype="quotient",
     doc="exp(-x²), accurate in the tails.",
 )
 gaussian = transcendental(
@@ -178,6 +184,7 @@ gaussian = transcendental(
     lambda F, out, x: -x * out,
     evaluate=lambda F, x: _exp_of_square(F, x, -0.5),
     poles=False,
+    dtype="quotient",
     doc="exp(-x²/2), accurate in the tails.",
 )
 erf = transcendental(
@@ -185,6 +192,7 @@ erf = transcendental(
     lambda F, out, x: _TWO_OVER_SQRT_PI * F.exp_of_square(x),
     evaluate=_erf,
     poles=False,
+    dtype="quotient",
     doc="Error function, after Cody (1969); accurate to rounding.",
 )
 
@@ -236,6 +244,7 @@ normal_cdf = transcendental(
     evaluate=_normal_cdf,
     symbol="Φ",
     poles=False,
+    dtype="quotient",
     doc="The normal distribution function, accurate in both tails.",
 )
 
@@ -270,6 +279,7 @@ sigmoid = transcendental(
     evaluate=_sigmoid,
     symbol="σ",
     poles=False,
+    dtype="quotient",
     doc="Logistic function 1 / (1 + exp(-x)).",
 )
 # What derivatives of softplus are made of: the lecture's rule of sigmoid has no bits left where its value is near 1.
@@ -300,7 +310,7 @@ relu = elementwise(
 leaky_relu = elementwise(
     "leaky_relu",
     lambda F, out, x, slope=0.01: _mask(F, x > 0, out) * (1 - slope) + slope,
-    dtype="float",
+    dtype="quotient",
     evaluate=lambda F, x, *, slope=0.01: F.where(x > 0, x, slope * x),
     work="comparison",
     poles=False,
@@ -319,8 +329,16 @@ gelu = transcendental(
     lambda F, out, x: F.normal_cdf(x) + x * (_INV_SQRT_2PI * F.gaussian(x)),
     evaluate=lambda F, x: x * F.normal_cdf(x),
     poles=False,
+    dtype="quotient",
     doc="x·Φ(x), Φ the normal distribution function (Hendrycks and Gimpel, 2016), the exact form.",
 )
+
+
+def _between(F: Any, x: Any, bound: int) -> Any:
+    kind = host.dtype(x.dtype).kind
+    if kind in "bu":  # which has no negative numbers
+        return x if kind == "b" else F.minimum(x, _zero(F, x) + bound)
+    return F.minimum(F.maximum(x, _zero(F, x) - bound), _zero(F, x) + bound)
 
 
 def _gelu_inner(F: Any, x: Any) -> tuple[Any, Any, Any]:
@@ -328,7 +346,7 @@ def _gelu_inner(F: Any, x: Any) -> tuple[Any, Any, Any]:
 
     Beyond ±20 tanh u is ±1 to the last bit, and its derivatives are 0, whatever x is: there they are taken at ±20.
     """
-    x = F.minimum(F.maximum(x, _zero(F, x) - 20), _zero(F, x) + 20)
+    x = _between(F, x, 20)
     square = x * x
     inner = F.tanh(_SQRT_TWO_OVER_PI * x * (1 + _GELU_CUBE * square))
     return inner, _SQRT_TWO_OVER_PI * (1 + 3 * _GELU_CUBE * square), 6 * _SQRT_TWO_OVER_PI * _GELU_CUBE * x
@@ -346,7 +364,12 @@ def _gelu_slope_partial(F: Any, out: Any, x: Any) -> Any:
 
 
 gelu_tanh_slope = transcendental(
-    "gelu_tanh_slope", _gelu_slope_partial, evaluate=_gelu_slope, poles=False, doc="The derivative of gelu_tanh."
+    "gelu_tanh_slope",
+    _gelu_slope_partial,
+    evaluate=_gelu_slope,
+    poles=False,
+    dtype="quotient",
+    doc="The derivative of gelu_tanh.",
 )
 # Its derivative is an op of its own: a GPU's library of products computes both along with one.
 gelu_tanh = transcendental(
@@ -354,12 +377,13 @@ gelu_tanh = transcendental(
     lambda F, out, x: F.gelu_tanh_slope(x),
     evaluate=lambda F, x: 0.5 * x * (1 + _gelu_inner(F, x)[0]),
     poles=False,
+    dtype="quotient",
     doc="x/2·(1 + tanh(sqrt(2/π)·(x + 0.044715·x³))): within 5e-4 of gelu (Hendrycks and Gimpel, 2016).",
 )
 hard_tanh = elementwise(
     "hard_tanh",
     lambda F, out, x: _mask(F, (x > -1) & (x < 1), out),
-    evaluate=lambda F, x: F.minimum(F.maximum(x, _zero(F, x) - 1), _zero(F, x) + 1),
+    evaluate=lambda F, x: _between(F, x, 1),
     work="comparison",
     poles=False,
     chooses=True,
@@ -367,7 +391,13 @@ hard_tanh = elementwise(
 )
 floor = elementwise("floor", None, work="comparison", doc="Greatest integer not above x; derivative 0.")
 ceil = elementwise("ceil", None, work="comparison", doc="Least integer not below x; derivative 0.")
-round = elementwise("round", None, work="comparison", doc="Nearest integer, halves to even; derivative 0.")
+round = elementwise(
+    "round",
+    None,
+    evaluate=lambda F, x: F.round(x) if host.dtype(x.dtype).kind != "b" else x,
+    work="comparison",
+    doc="Nearest integer, halves to even; derivative 0.",
+)
 trunc = elementwise("trunc", None, work="comparison", doc="Integer part; derivative 0.")
 isnan = elementwise("isnan", None, dtype="bool", doc="Whether x is NaN.")
 isfinite = elementwise("isfinite", None, dtype="bool", doc="Whether x is neither NaN nor infinite.")

@@ -168,6 +168,8 @@ def widen_sums(program: Program) -> Program:
         if column.op.name == "reshape":
             inner = column.inputs[0]
             return wide(inner, shape) if inner.size == shape[0] else None
+        if column.dtype.kind != "f":
+            return None
         if column.op.name == "sum" and column.inputs[0].shape == shape and column.attributes["axis"] == (1,):
             return OPS["sum_wide"].node((column.inputs[0],), {"scale": 1.0})
         if column.op.kind == "elementwise" and len(column.inputs) <= 2 and column.size == shape[0]:

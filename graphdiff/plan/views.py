@@ -34,9 +34,9 @@ class Storage:
     size : int
         In elements.
     dtype : dtype
-    kind : {"scratch", "variable", "constant", "slot", "argument", "fresh"}
+    kind : {"scratch", "variable", "constant", "slot", "argument", "fresh", "allocated"}
         Scratch lies in the workspace; a slot holds a number that changes from step to step; an argument is the
-        caller's memory; what is fresh is made by every run and handed out.
+        caller's memory; what is fresh is made by every run and handed out; what is allocated is made by a kernel.
     source : object
         The variable or the array behind it; the shape of fresh memory, and whether it lies by columns.
     private : bool
