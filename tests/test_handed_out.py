@@ -8,6 +8,7 @@ import pytest
 from test_compile_ops import agree
 
 import graphdiff as gd
+from graphdiff.op import OPS
 from graphdiff.structure import flatten
 
 X = np.array([0.5, -1.0, 2.0])
@@ -231,3 +232,108 @@ def test_the_gradient_of_a_mean_of_many_halves() -> None:
 def test_a_product_is_not_made_of_what_overflows() -> None:
     x = np.array([0.0, 1e200, 3.0, 1e200])
     assert gd.prod(x).item() == gd.compile(gd.prod)(x).item() == 0.0
+
+
+# Values from before and after an assignment -----------------------------------------------------------------------
+
+
+def exchanged(p: Any, q: Any, k: Any) -> Any:
+    before, other = gd.positive(p), gd.positive(q)
+    p.assign(other)
+    q.assign(before)
+    return before, other, p, q, before[::-1]
+
+
+def kept_before(p: Any, q: Any, k: Any) -> Any:
+    before = gd.positive(p)
+    gd.sum(p * q).backward()
+    p.assign(p - p.grad)
+    return before, p, p + 1, before[1:], q, p.grad
+
+
+def gradient_assigned(p: Any, q: Any, k: Any) -> Any:
+    gd.sum(p * p).backward()
+    p.assign(p.grad)
+    return p * 1, p.grad
+
+
+def looked_at_afterwards(p: Any, q: Any, k: Any) -> Any:
+    new = p * 2 + q
+    p.assign(new)
+    return new, new + p, p[None], gd.reshape(new, (3, 1))
+
+
+def views_before(p: Any, q: Any, k: Any) -> Any:
+    views = gd.reshape(p * 1, (3, 1)), gd.broadcast_to(gd.positive(p), (2, 3))
+    p.assign(q * 3)
+    return *views, gd.matrix_transpose(views[1])
+
+
+def number_before(p: Any, q: Any, k: Any) -> Any:
+    before = gd.positive(k)
+    k.assign(k + 1)
+    return before, k, before * p, k * 1, gd.reshape(before, (1,))
+
+
+BEFORE = [exchanged, kept_before, gradient_assigned, looked_at_afterwards, views_before, number_before]
+
+
+@pytest.mark.parametrize(
+    "disable", [(), ("place",), ("simplify",), ("reuse",)], ids=["all", "place", "simplify", "reuse"]
+)
+@pytest.mark.parametrize("body", BEFORE)
+def test_what_was_read_before_an_assignment_is_the_old_value(body: Any, disable: Any) -> None:
+    def variables() -> tuple[Any, Any, Any]:
+        return gd.variable(np.arange(3.0)), gd.variable(np.ones(3)), gd.variable(2.0)
+
+    ours, theirs = variables(), variables()
+    compiled = gd.compile(lambda: body(*ours), disable=disable)
+    for _ in range(3):
+        expected = [np.array(getattr(each, "value", each)) for each in body(*theirs)]
+        found = compiled()
+        require_own(found, *[variable._value for variable in ours if variable.shape])
+        for mine, right in zip(memory(found), expected, strict=True):
+            np.testing.assert_array_equal(mine, right)
+        for mine, right in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(mine.numpy(), right.numpy())
+            assert (mine.grad is None) == (right.grad is None)
+            assert mine.grad is None or np.array_equal(mine.grad, right.grad)
+
+
+# Signatures -------------------------------------------------------------------------------------------------------
+
+KINDS = ["bool", "int8", "uint8", "int32", "int64", "float16", "float32", "float64", "complex64", "complex128"]
+
+
+@pytest.mark.parametrize("name", sorted(name for name, op in OPS.items() if op.kind == "elementwise"))
+def test_dtypes_of_traced_values_are_those_of_values(name: str) -> None:
+    op = OPS[name]
+    for kind in KINDS:
+        arguments = [gd.constant(np.ones(2, kind)) for _ in op.partials]
+        try:
+            eager = op(*arguments)
+        except gd.GraphDiffError:
+            continue
+        assert op(*[gd.placeholder((2,), kind) for _ in op.partials]).dtype == eager.dtype, kind
+        found = gd.compile(lambda *inner: op(*inner))(*arguments)
+        assert found.dtype == found.value.dtype == eager.dtype
+
+
+def test_a_number_of_numpy_keeps_its_dtype() -> None:
+    for number, dtype in [(np.float64(1e300), "float64"), (np.float32(2), "float32"), (2.0, "float32")]:
+        found = gd.compile(gd.multiply)(np.ones(2, "f4"), number)
+        assert found.dtype == dtype
+        np.testing.assert_array_equal(found.numpy(), np.full(2, number))
+
+
+@pytest.mark.parametrize("function", [gd.erf, gd.gelu, gd.cbrt])
+def test_what_would_lose_the_imaginary_part_is_refused(function: Any) -> None:
+    for run in (function, gd.compile(function)):
+        with pytest.raises(gd.errors.DTypeError, match="complex"):
+            run(np.array([1 + 2j]))
+
+
+def test_sums_of_integers_are_not_spread_in_floats() -> None:
+    x = np.arange(9).reshape(3, 3)
+    expected = x / (np.abs(x).sum(1, keepdims=True) + 1)
+    np.testing.assert_allclose(gd.compile(lambda x: x / (gd.sum(gd.abs(x), axis=1, keepdims=True) + 1))(x), expected)

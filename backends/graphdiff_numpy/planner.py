@@ -51,6 +51,8 @@ class Planner:
     gradients : list of (Variable, View or Local)
     kept : list of View or Local
         All of these: what is read after the last call.
+    late : set of Tensor
+        What is computed when everything that can fail has been done.
     """
 
     def __init__(self, program: Program, disable: frozenset[str] = frozenset()) -> None:
@@ -84,7 +86,7 @@ class Planner:
         self.targets = {} if "place" in disable else find_targets(self)
         find_patterns(self)
 
-        late = late_nodes(self, self.targets)
+        self.late = late = late_nodes(self, self.targets)
         for node in self.order:
             if node.op is not None and node not in late:
                 self.lower(node)

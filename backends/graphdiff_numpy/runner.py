@@ -328,16 +328,24 @@ class NumpyRunner:
             lines = ["global began", *lines, "began = clock()"]
         made: set[str] = set()
         lines += _marked([self._line_with_memory(call, made) for call in self.compute], timed, 0)
-        outputs = [self._result(operand) for operand in plan.outputs]
-        returned = f"({', '.join(outputs)}{',' if len(outputs) == 1 else ''})"
-        planned = any(isinstance(operand, View) for operand in plan.outputs)
-        if planned and not any(self._is_late(operand) for operand in plan.outputs):
+        # What is a variable's old value, or a view of it, is copied before the commit; what the commit computes, after.
+        results = [self._result(operand) for operand in plan.outputs]
+        if any(node in plan.late for node in self._program.outputs):
+            for place, node in enumerate(self._program.outputs):
+                if node not in plan.late:
+                    lines.append(f"_o{place} = {results[place]}")
+                    results[place] = f"_o{place}"
+        returned = f"({', '.join(results)}{',' if len(results) == 1 else ''})"
+        if not any(node in plan.late for node in self._program.outputs):
             lines.append(f"outputs = {returned}")
             returned = "outputs"
         after = []
         for place, (variable, operand) in enumerate(plan.gradients):
-            lines.append(f"_g{place} = {self._result(operand)}")
-            after.append(f"{self._holder(variable)}._grad = _g{place}")
+            result = self._result(operand)
+            if self._program.gradients[variable] not in plan.late:
+                lines.append(f"_g{place} = {result}")
+                result = f"_g{place}"
+            after.append(f"{self._holder(variable)}._grad = {result}")
         lines += self._write_commit(timed)
         lines += [*after, f"return {returned}"]
         names = [f"_a{place}" for place in range(len(self._program.arguments))]
@@ -362,12 +370,6 @@ class NumpyRunner:
         if handlers:
             lines = ["try:", *(f"    {line}" for line in lines), *handlers]
         return "\n    ".join([f"def run({', '.join(names)}):", *head, *lines]) + "\n"
-
-    def _is_late(self, operand: Operand) -> bool:
-        if not isinstance(operand, View):
-            return False
-        root = operand.place()[0]
-        return any(call.out is not None and call.out.place()[0] is root for call in self.commit)
 
     def _write_commit(self, timed: bool) -> list[str]:
         """Write the part in which variables change: one call, which nothing interrupts."""

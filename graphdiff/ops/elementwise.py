@@ -289,6 +289,7 @@ logistic = transcendental(
     evaluate=_logistic,
     symbol="σ",
     poles=False,
+    dtype="quotient",
     doc="sigmoid, with a derivative that is accurate in both tails.",
 )
 softplus = transcendental(
