@@ -89,6 +89,8 @@ def targets(kind: str) -> tuple[Any, Any]:
 @pytest.mark.parametrize("options", [options for _, options in PAIRS], ids=[name for name, _ in PAIRS])
 def test_training_is_that_of_scikit_learn(kind: str, options: dict[str, Any], weighted: bool) -> None:
     inputs, y = targets(kind)
+    if "early_stopping" in options and y.dtype.kind == "U":  # scikit-learn could not score texts for some time
+        y = np.unique(y, return_inverse=True)[1]
     weights = {"sample_weight": np.random.default_rng(0).integers(0, 3, len(inputs))} if weighted else {}
     options = {"max_iter": 12, "random_state": 3} | options
     if weighted and "sample_weight" not in signature(neural_network.MLPClassifier.fit).parameters:

@@ -283,6 +283,8 @@ def test_method(name: str) -> None:
 
 DTYPES = ("float64", "float32", "int64", "int32", "uint8", "bool")
 SCALARS = (2, 2.0, True, np.float64(2.0), np.float32(2.0), np.int64(2))
+NUMPYS = OPERATORS | {"pow": np.power}
+"""What NumPy promotes by: before 2.3 its operator ** took a short cut for some exponents, and kept the base's dtype."""
 
 
 def promoted(apply: Callable[[Any, Any], Any], x: Any, y: Any) -> Any:
@@ -299,26 +301,31 @@ def promoted(apply: Callable[[Any, Any], Any], x: Any, y: Any) -> Any:
 @pytest.mark.parametrize("shape", [(), (2,)], ids=["0-d", "1-d"])
 def test_promotion_of_tensors(left: str, right: str, name: str, shape: tuple[int, ...]) -> None:
     x, y = np.ones(shape, left), np.ones(shape, right)
-    expected = promoted(OPERATORS[name], x, y)
+    expected = promoted(NUMPYS[name], x, y)
     assert promoted(OPERATORS[name], gd.variable(x), gd.variable(y)) == expected
     pure = promoted(OPERATORS[name], gd.placeholder(shape, left), gd.placeholder(shape, right))
     if expected is not None:
         assert pure == expected
 
 
-@pytest.mark.parametrize("kind", DTYPES)
-@pytest.mark.parametrize("scalar", SCALARS, ids=lambda s: f"{type(s).__name__}")
-@pytest.mark.parametrize("name", ["add", "mul", "truediv", "pow", "lt"])
+@pytest.mark.parametrize(
+    ("kind", "scalar", "name"),
+    [
+        pytest.param(kind, scalar, name, id=f"{name}-{type(scalar).__name__}-{kind}")
+        for name in ("add", "mul", "truediv", "pow", "lt")
+        for scalar in SCALARS
+        for kind in DTYPES
+        if (kind, name, type(scalar)) != ("bool", "pow", int)  # NumPy squares arrays in int8 and scalars in int64
+    ],
+)
 @pytest.mark.parametrize("shape", [(), (2,)], ids=["0-d", "1-d"])
 def test_python_numbers_are_weak_and_numpy_numbers_are_not(
     kind: str, scalar: Any, name: str, shape: tuple[int, ...]
 ) -> None:
-    if (kind, name, type(scalar)) == ("bool", "pow", int):
-        pytest.skip("NumPy squares boolean arrays in int8 and boolean scalars in int64")
-    x, apply = np.ones(shape, kind)[()], OPERATORS[name]
-    expected = promoted(apply, x, scalar)
+    x, apply, numpys = np.ones(shape, kind)[()], OPERATORS[name], NUMPYS[name]
+    expected = promoted(numpys, x, scalar)
     assert promoted(apply, gd.variable(x), scalar) == expected
-    assert promoted(apply, scalar, gd.variable(x)) == promoted(apply, scalar, x)
+    assert promoted(apply, scalar, gd.variable(x)) == promoted(numpys, scalar, x)
     pure = promoted(apply, gd.placeholder(shape, kind), scalar)
     if expected is not None:
         assert pure == expected
