@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 import graphdiff as gd
+import graphdiff.nn  # the ops of losses are there before any test, and are not taken for a test's own
 from graphdiff.op import FUNCTIONS, OPS
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a background job: tests of Ctrl-C would wait for ever

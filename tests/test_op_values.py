@@ -326,6 +326,14 @@ row(
     (4, 3),
     kinds=(*REAL, "int64"),
 )
+row(
+    "weighted_total",
+    lambda x, y: FUNCTIONS["weighted_total"](x, gd.where(y > 0, y, 0.0)),
+    lambda x, y: np.sum(x * np.maximum(y, 0), axis=(-2, -1)),
+    (4, 3),
+    (4, 3),
+    kinds=REAL,
+)
 row("barrier", gd.barrier, lambda x: x, (2, 3), kinds=ALL)
 row("sum_wide", lambda x: gd.sum_wide(x, scale=2.0), lambda x: 0 * x + 2 * x.sum(-1, keepdims=True), (2, 3), kinds=REAL)
 row("one_hot", lambda x: gd.one_hot(gd.astype(x, "int64"), 3), lambda x: np.eye(9)[x.astype("int64")][..., :3], (5,),

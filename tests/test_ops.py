@@ -228,7 +228,10 @@ LINALG: list[Case] = [
 
 def loss_cases() -> list[Case]:
     labels = np.array([2, 0, 1, 2])
-    return [("cross_entropy", lambda x: gd.nn.softmax_cross_entropy(x, labels), [normal(4, 3)])]
+    return [
+        ("cross_entropy", lambda x: gd.nn.softmax_cross_entropy(x, labels), [normal(4, 3)]),
+        ("weighted_total", lambda x, y: gd.weighted_total(x, y), [normal(4, 3), normal(4, 3)]),
+    ]
 
 
 CASES: list[Case] = [*elementwise_cases(), *reduction_cases(), *SHAPE, *INDEX, *LINALG, *loss_cases()]

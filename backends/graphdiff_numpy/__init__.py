@@ -13,7 +13,7 @@ import numpy as np
 
 from graphdiff.backend import Backend, fill_index
 
-__all__ = ["NumpyBackend", "label_table"]
+__all__ = ["NumpyBackend", "label_table", "weighted_dot"]
 
 _SMALL = 1 << 16
 """Elements up to which a broadcast is written out."""
@@ -143,6 +143,22 @@ def _label_weights(labels: Any, classes: int, value: float, dtype: Any) -> Any:
     return table.take(labels, 0, mode="wrap")
 
 
+def weighted_dot(x: Any, weights: Any) -> Any:
+    """Return the inner product of two vectors, in which what has weight 0 does not count: not infinity either."""
+    found = x.dot(weights)
+    if found == found:
+        return found
+    counted = weights != 0
+    return x[counted].dot(weights[counted])
+
+
+def _weighted_total(x: Any, weights: Any) -> Any:
+    if x.ndim == 2 and x.dtype.itemsize > 2:  # whose sums are kept in single
+        with np.errstate(invalid="ignore"):
+            return weighted_dot(x.ravel(), weights.ravel())
+    return _sum(np.multiply(x, weights, out=np.zeros_like(x), where=weights != 0), (x.ndim - 2, x.ndim - 1))
+
+
 class NumpyBackend(Backend):
     """NumPy arrays on the CPU. A 0-d value is always a NumPy array scalar (`np.float64(2.0)`), as NumPy's own are."""
 
@@ -175,6 +191,7 @@ class NumpyBackend(Backend):
         "scatter_add": _scatter_add,
         "index_set": _index_set,
         "label_weights": _label_weights,
+        "weighted_total": _weighted_total,
     }
 
     @staticmethod

@@ -11,6 +11,7 @@ import numpy as np
 from graphdiff.plan.calls import Call, Local
 from graphdiff.plan.program import Tensor
 from graphdiff.plan.views import View
+from graphdiff_numpy import weighted_dot
 from graphdiff_numpy.common import EXACT, lowers, turned
 from graphdiff_numpy.products import dot, product_with_bias
 
@@ -85,15 +86,35 @@ def reduction_out(plan: Planner, node: Tensor, axes: tuple[int, ...]) -> tuple[V
     return out, replace(out, shape=shape, strides=strides)
 
 
-def contracted(plan: Planner, node: Tensor, product: Tensor, weight: float) -> bool:
-    """Sum a product of two arrays as their inner product."""
+@lowers("weighted_total")
+def weighted_total(plan: Planner, node: Tensor) -> bool:
+    """Sum a product of two matrices, of which one may be infinite where the other is 0."""
+    pair = vectors(plan, node)
+    if pair is None or node.shape or node.dtype.itemsize == 2:
+        return False
+    assigned = plan.value[node] = Local(plan.fresh(), (), node.dtype)
+    plan.calls.append(Call(weighted_dot, pair, assigns=assigned, node=node, flops=2 * pair[0].size))
+    return True
+
+
+def vectors(plan: Planner, product: Tensor) -> tuple[View, View] | None:
+    """Return two operands as vectors in one order; None if they do not lie alike."""
     left, right = plan.operand(product.inputs[0]), plan.operand(product.inputs[-1])
     if not isinstance(left, View) or not isinstance(right, View):
-        return False
+        return None
     if not ((left.by_rows and right.by_rows) or (left.by_columns and right.by_columns)):
+        return None
+    return left.flat(), right.flat()
+
+
+def contracted(plan: Planner, node: Tensor, product: Tensor, weight: float) -> bool:
+    """Sum a product of two arrays as their inner product."""
+    pair = vectors(plan, product)
+    if pair is None:
         return False
+    left, right = pair
     assigned = Local(plan.fresh(), (), node.dtype)
-    plan.calls.append(Call((left.flat(), "dot"), (right.flat(),), assigns=assigned, node=node, flops=2 * left.size))
+    plan.calls.append(Call((left, "dot"), (right,), assigns=assigned, node=node, flops=2 * left.size))
     plan.value[node] = weighted(plan, assigned, weight, node)
     return True
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from graphdiff.errors import DataError, DTypeError, GraphError, OpError, ShapeError
 from graphdiff.nn.module import Module
-from graphdiff.op import FUNCTIONS, as_tensor, custom
+from graphdiff.op import FUNCTIONS, as_tensor, composite, custom
 from graphdiff.tensor import Tensor
 
 __all__ = [
@@ -104,11 +104,24 @@ def _weights(F: Any, logits: Any, labels: Any) -> Any:
     return F.label_weights(labels, classes=classes, value=-1.0 / examples, dtype=dtype)
 
 
+def _weighted_total(F: Any, x: Any, weights: Any) -> Any:
+    counted = F.where(weights == 0, F.zeros_like(x), x)
+    return F.sum(counted * weights, axis=(x.ndim - 2, x.ndim - 1))
+
+
+_total: Any = composite(
+    "weighted_total",
+    _weighted_total,
+    infer=lambda x, weights: (x.shape[:-2], x.dtype),
+    flops=lambda out, x, weights: 2 * x.size,
+    doc="Sum of x · weights over the last two axes, in which what has weight 0 does not count: not infinity either.",
+)
+
+
 def _cross_entropy_value(F: Any, logits: Any, labels: Any) -> Any:
     shifted, _, sums = _shifted(F, logits)
-    axes = (logits.ndim - 2, logits.ndim - 1)
-    spread = F.mean(F.log(sums), axis=axes) - math.log(logits.shape[-2])
-    return F.sum(shifted * _weights(F, logits, labels), axis=axes) + spread
+    spread = F.mean(F.log(sums), axis=(logits.ndim - 2, logits.ndim - 1)) - math.log(logits.shape[-2])
+    return F.weighted_total(shifted, _weights(F, logits, labels)) + spread
 
 
 def _cross_entropy_slope(F: Any, logits: Any, labels: Any) -> Any:
@@ -198,8 +211,15 @@ def softmax_cross_entropy(
     _check_probabilities(labels)
     if not plain:
         return _general_cross_entropy(logits, labels, weights, class_weights, label_smoothing)
-    picked = FUNCTIONS["sum"](labels.astype(logits.dtype) * FUNCTIONS["log_softmax"](logits, axis=-1), axis=-1)
-    return -FUNCTIONS["mean"](picked)  # type: ignore[no-any-return]
+    return FUNCTIONS["mean"](_entropies(logits, labels.astype(logits.dtype)))  # type: ignore[no-any-return]
+
+
+def _entropies(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return -Σ targets · log_softmax(logits) of each row; 0 · log 0 is 0, as for logits that are masked by -inf."""
+    logarithms = FUNCTIONS["log_softmax"](logits, axis=-1)
+    nothing = (targets == 0) & (logarithms == -math.inf)
+    counted = FUNCTIONS["where"](nothing, 0.0, logarithms)
+    return -FUNCTIONS["sum"](targets * counted, axis=-1)  # type: ignore[no-any-return]
 
 
 def _general_cross_entropy(
@@ -220,7 +240,7 @@ def _general_cross_entropy(
     if class_weights is not None:
         by_class = _importance(class_weights, logits, (classes,), "class_weights")
         targets = targets * by_class
-    losses = -FUNCTIONS["sum"](targets * FUNCTIONS["log_softmax"](logits, axis=-1), axis=-1)
+    losses = _entropies(logits, targets)
     if class_weights is None or not chosen:
         return _mean(losses, importance)
     counted = FUNCTIONS["sum"](labels * by_class, axis=-1)
@@ -377,8 +397,13 @@ def binary_cross_entropy(logits: Any, labels: Any, *, positive_weight: float = 1
     if whole and positive_weight == 1:
         return _weighted_mean(FUNCTIONS["softplus"]((1 - 2 * labels) * logits), weights)
     positive = labels if positive_weight == 1 else labels * positive_weight
-    losses = positive * FUNCTIONS["softplus"](-logits) + (1 - labels) * FUNCTIONS["softplus"](logits)
+    losses = _counted(positive, FUNCTIONS["softplus"](-logits)) + _counted(1 - labels, FUNCTIONS["softplus"](logits))
     return _weighted_mean(losses, weights)
+
+
+def _counted(share: Tensor, loss: Tensor) -> Tensor:
+    """Return share · loss; of an infinite loss that has no share, 0."""
+    return share * FUNCTIONS["where"]((share == 0) & (loss == math.inf), 0.0, loss)  # type: ignore[no-any-return]
 
 
 def hinge(scores: Any, labels: Any, *, margin: float = 1.0, weights: Any = None) -> Tensor:
@@ -416,8 +441,9 @@ def hinge(scores: Any, labels: Any, *, margin: float = 1.0, weights: Any = None)
         _check_labels(scores, labels)
         scores = _floating(scores)
         chosen = FUNCTIONS["label_weights"](labels, classes=scores.shape[1], value=1.0, dtype=scores.dtype)
-        own = FUNCTIONS["sum"](scores * chosen, axis=-1, keepdims=True)
-        losses = FUNCTIONS["relu"](scores - own + margin) * (1 - chosen)
+        # A table with NaN, of labels outside the classes, gives NaN; else only one score is the label's own.
+        own = FUNCTIONS["sum"](FUNCTIONS["where"](chosen == 0, 0.0, scores) * chosen, axis=-1, keepdims=True)
+        losses = FUNCTIONS["where"](chosen == 1, 0.0, FUNCTIONS["relu"](scores - own + margin))
         return _weighted_mean(FUNCTIONS["sum"](losses, axis=-1), weights)
     scores, labels = _pair(scores, labels)
     if labels.dtype.kind not in "if":
