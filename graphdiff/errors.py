@@ -23,6 +23,7 @@ __all__ = [
     "NonScalarError",
     "NotDifferentiableError",
     "OpError",
+    "ScalarError",
     "ShapeError",
     "StaleError",
 ]
@@ -38,6 +39,10 @@ class ShapeError(GraphDiffError, ValueError):
 
 class IndexOutsideError(ShapeError, IndexError):
     """An index outside its axis, or more indices than axes."""
+
+
+class ScalarError(ShapeError, TypeError):
+    """A scalar has no length and no elements: `iter` and `len` raise TypeErrors of what has none."""
 
 
 class DTypeError(GraphDiffError, TypeError):

@@ -157,6 +157,32 @@ def as_host(value: Any) -> np.ndarray[Any, Any]:
     return np.asarray(value)
 
 
+class _Departed:
+    """The base of an array that left the graph: whatever is a view of that array can be told by it."""
+
+    __slots__ = ("__array_interface__", "array", "departure")
+
+    def __init__(self, array: np.ndarray[Any, Any], departure: Any) -> None:
+        interface = array.__array_interface__
+        self.__array_interface__ = {**interface, "data": (interface["data"][0], True)}  # not to be written into
+        self.array, self.departure = array, departure
+
+
+def departed(array: np.ndarray[Any, Any], departure: Any) -> np.ndarray[Any, Any]:
+    """Return a view that cannot be written into, of which `departure_in` finds what is given here."""
+    return np.asarray(_Departed(array, departure))
+
+
+def departure_in(value: Any) -> Any:
+    """Return what `departed` was given for the array that this one is a view of, or None."""
+    base = getattr(value, "base", None)
+    while base is not None:
+        if base.__class__ is _Departed:
+            return base.departure
+        base = getattr(base, "base", None)
+    return None
+
+
 def is_host_array(value: Any) -> bool:
     """Whether `value` is a NumPy array or array scalar."""
     return isinstance(value, (np.ndarray, np.generic))

@@ -10,8 +10,8 @@ from typing import Any, NoReturn
 
 from graphdiff import host
 from graphdiff.errors import GraphDiffError, OpError
-from graphdiff.op import FUNCTIONS
-from graphdiff.tensor import Tensor
+from graphdiff.op import FUNCTIONS, as_tensor
+from graphdiff.tensor import Tensor, departure_of
 
 __all__ = ["array_function", "array_ufunc"]
 
@@ -27,7 +27,9 @@ _REDUCTIONS = {
 _ACCUMULATIONS = {"add": "cumsum", "multiply": "cumprod"}
 _LOOKING = {
     *("allclose", "argwhere", "array2string", "array_equal", "array_equiv", "array_repr", "array_str", "count_nonzero"),
-    *("digitize", "flatnonzero", "histogram", "isclose", "searchsorted", "unique"),
+    *("digitize", "flatnonzero", "histogram", "isclose", "searchsorted"),
+    *("can_cast", "common_type", "iscomplexobj", "isrealobj", "may_share_memory", "min_scalar_type", "result_type"),
+    *("save", "savetxt", "savez", "savez_compressed", "shares_memory"),
 }
 """NumPy's functions that look at values and carry no derivative: they return what they return of arrays."""
 _CONVERTING = {"atleast_1d", "atleast_2d"}
@@ -81,6 +83,11 @@ def array_function(self: Tensor, numpy_function: Any, types: Any, arguments: Any
         return _OWN[name](arguments[0])
     is_known = name in FUNCTIONS and name not in _CONVERTING
     recorded = _are_recorded((arguments, list(options.values())))
+    if name == "unique" and recorded:
+        return _unique(numpy_function, *arguments, **options)
+    if name == "histogram" and recorded and _moves_edges(*arguments, **options):
+        for tensor in (each for each in (*arguments, *options.values()) if isinstance(each, Tensor)):
+            departure_of(tensor)
     if name in _LOOKING or not (is_known or recorded):
         return of_values()
     if name not in FUNCTIONS or module.startswith("numpy.fft"):
@@ -108,6 +115,28 @@ def _of_a_triangle(name: str, x: Any, /, UPLO: str = "L", *, upper: bool = False
     read = turned(x) if upper else x
     found = FUNCTIONS[name](lower(read) + turned(lower(read, -1)))
     return turned(found) if upper and name == "cholesky" else found
+
+
+def _unique(unique: Any, x: Any, return_index: bool = False, *others: Any, axis: int | None = None, **more: Any) -> Any:
+    """Serve ``np.unique``: the elements that it picks are taken from the tensor, the first of those that are equal."""
+    x = as_tensor(x)
+    if not x.has_value:
+        raise OpError(
+            f"np.unique of {x.describe()}, made at {x.source}: how many elements there are depends on values, which "
+            "are not known while a function is traced. Call it outside of gd.compile and gd.vmap."
+        )
+    if len(others) > 2:
+        others, axis = others[:2], others[2]
+    _, places, *counted = unique(_value(x), True, *others, axis=axis, **more)
+    flat = FUNCTIONS["reshape"](x, (-1,)) if axis is None else x
+    taken = FUNCTIONS["take"](flat, places, axis=axis or 0)
+    rest = (*([places] if return_index else []), *counted)
+    return (taken, *rest) if rest else taken
+
+
+def _moves_edges(x: Any, bins: Any = 10, range: Any = None, density: Any = None, weights: Any = None) -> bool:
+    """Whether what ``np.histogram`` returns varies smoothly: edges between the extremes of x, sums of weights."""
+    return _are_recorded([bins, range, weights]) or (isinstance(bins, (int, str)) and range is None)
 
 
 def _called(name: str, arguments: Any, options: dict[str, Any]) -> Any:

@@ -1,16 +1,28 @@
-"""Values that leave the graph while a function is differentiated: the usual reason for a derivative that is zero."""
+"""Values that leave the graph while something is differentiated: the usual reason for a derivative that is wrong.
+
+``np.asarray(x)``, ``float(x)``, ``math.sin(x)`` and ``array[0] = x[0]`` make plain numbers, through which no derivative
+flows. A function that is differentiated is known beforehand, and every such value that depends on its arguments is told
+of. A graph that `backward` meets was built before: there only what has come back into it is. What was only compared,
+branched on or counted is no mistake.
+"""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from graphdiff import host
+from graphdiff.differentiate.dataflow import flows_into, is_smooth
 from graphdiff.structure import flatten
-from graphdiff.tensor import DEPARTURES, Tensor
+from graphdiff.tensor import DEPARTURES, MARK, MARKED, PLACES, Departure, Places, Tensor, lets_through
 
-__all__ = ["called_attentively"]
+__all__ = ["called_attentively", "tell_of_returns"]
+
+_ADVICE = (
+    "Compute with the tensor itself, for example gd.stack([…]) instead of np.array([…]) and gd.sin instead of "
+    "math.sin; x.numpy(), x.item() and gd.stop_gradient(x) say that a constant is meant."
+)
 
 
 def called_attentively(
@@ -20,10 +32,7 @@ def called_attentively(
     leaves: Sequence[Tensor],
     titles: Callable[[], Sequence[str]],
 ) -> Any:
-    """Call a function, and warn if its result does not depend on a leaf whose value it took out of the graph.
-
-    ``np.asarray(x)``, ``float(x)`` and ``array[0] = x[0]`` make plain numbers, through which no derivative flows.
-    Reading a value to branch on it is no mistake: nothing is said where the result depends on the leaf too.
+    """Call a function, and warn of every value below which one of `leaves` lies and which leaves the graph.
 
     Parameters
     ----------
@@ -35,40 +44,106 @@ def called_attentively(
     titles : callable
         Returns how a warning speaks of them.
     """
-    departed: list[tuple[Tensor, str, int]] = []
+    departed: list[tuple[Tensor, Departure]] = []
     DEPARTURES.open(departed)
     try:
         result = function(*arguments, **options)
     finally:
         DEPARTURES.close(departed)
     if departed:
-        reached = _smoothly_below(part for part in flatten(result)[0] if isinstance(part, Tensor))
-        for leaf, title in zip(leaves, titles(), strict=True):
-            if leaf not in reached:
-                _warn_of(leaf, title, departed)
+        _tell(departed, dict(zip(leaves, titles(), strict=True)), result)
     return result
 
 
-def _warn_of(leaf: Tensor, title: str, departed: Sequence[tuple[Tensor, str, int]]) -> None:
-    for tensor, file, line in departed:
-        if leaf in _smoothly_below([tensor]):
-            message = (
-                f"the result does not depend on {title}, {leaf.describe()}, so that its derivative is zero. Here its "
-                "value left the graph and became a plain number or array. Compute with the tensor itself, for example "
-                "gd.stack([…]) instead of np.array([…]); gd.stop_gradient(x) says that zero is meant."
-            )
-            warnings.warn_explicit(message, RuntimeWarning, file, line)
-            return
+def _tell(departed: Sequence[tuple[Tensor, Departure]], titles: dict[Tensor, str], result: Any) -> None:
+    """Warn once per line of what depends on one of the tensors that have titles, which are differentiated by."""
+    leaf_of = _first_leaves([tensor for tensor, _ in departed], titles)
+    reached = _smoothly_below(part for part in flatten(result)[0] if isinstance(part, Tensor))
+    told = set()
+    for tensor, departure in departed:
+        leaf = leaf_of.get(tensor)
+        if leaf is None or departure.where in told or not is_smooth(departure.code, departure.instruction):
+            continue
+        told.add(departure.where)
+        for outer in DEPARTURES.here():  # what is differentiated twice is told of once
+            outer[:] = [each for each in outer if each[1] is not departure]
+        named = f"{titles[leaf]}, {leaf.describe()}"
+        _warn(
+            f"the result does not depend on {named}, so that its derivative is zero. Here its value"
+            if leaf not in reached
+            else f"the derivative by {named} lacks a part: here a value that depends on it",
+            departure,
+        )
 
 
-def _smoothly_below(tensors: Any) -> set[Tensor]:
-    """Return what the tensors depend on, but not through integers, comparisons and `stop_gradient`."""
+def _first_leaves(tensors: Sequence[Tensor], leaves: Collection[Tensor]) -> dict[Tensor, Tensor]:
+    """Return one of `leaves` for each tensor and node below that depends on any, smoothly."""
+    found = {leaf: leaf for leaf in leaves}
+    for node in sorted(_smoothly_below(tensors), key=lambda node: node.serial):
+        if node not in found:
+            below = next((operand for operand in node.inputs if operand in found), None)
+            if below is not None:
+                found[node] = found[below]
+    return found
+
+
+def _smoothly_below(tensors: Iterable[Tensor]) -> set[Tensor]:
+    """Return what the tensors depend on smoothly."""
     seen: set[Tensor] = set()
     pending = list(tensors)
     while pending:
         node = pending.pop()
-        if node in seen or not host.is_real_floating(node.dtype) or (node.op and node.op.name == "stop_gradient"):
-            continue
-        seen.add(node)
-        pending.extend(node.inputs)
+        if node not in seen and lets_through(node):
+            seen.add(node)
+            pending.extend(node.inputs)
     return seen
+
+
+def tell_of_returns(order: Iterable[Tensor]) -> None:
+    """Warn of what left a graph and has come back into it as a constant: a derivative does not flow through that.
+
+    Parameters
+    ----------
+    order : iterable of Tensor
+        The graph that is being differentiated.
+    """
+    if not PLACES and not MARKED[0]:
+        return
+    told = set()
+    for node in order:
+        departure = _returned(node)
+        if departure is not None and departure.where not in told:
+            told.add(departure.where)
+            _warn("a value that depends on variables", departure, " It is an operand of what is differentiated.")
+
+
+def _returned(node: Tensor) -> Departure | None:
+    """Return where a value left the graph that is a variable's value, or part of a constant operand."""
+    if node.op is None:
+        return node.attributes.get(MARK)
+    constants = [each for each in node.inputs if not each.recorded and host.is_real_floating(each.dtype)]
+    if not constants:
+        return None
+    for operand in constants:
+        if MARK in operand.attributes:
+            return operand.attributes[MARK]  # type: ignore[no-any-return]
+    places = PLACES.get(id(node._code))
+    if places is None:
+        return None
+    if node._instruction not in places.verdicts:
+        places.verdicts[node._instruction] = _flowing_in(places, node._instruction)
+    return places.verdicts[node._instruction]
+
+
+def _flowing_in(places: Places, instruction: int) -> Departure | None:
+    """Return a departure whose value becomes an operand at an instruction, if there is one."""
+    for departure in list(places.departures.values()):
+        if flows_into(places.code, departure.instruction, instruction):
+            return departure
+    return None
+
+
+def _warn(what: str, departure: Departure, more: str = "") -> None:
+    message = f"{what} left the graph and became a plain number or array.{more} {_ADVICE}"
+    file, line = departure.where
+    warnings.warn_explicit(message, RuntimeWarning, file, line, registry=departure.registry)

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from graphdiff.backend import working_on
+from graphdiff.differentiate.departures import tell_of_returns
 from graphdiff.differentiate.seeds import seed_for
 from graphdiff.differentiate.zeros import along_rows, exposed, finite_product, is_without_sign, joined, kept, some
 from graphdiff.errors import DTypeError, OpError
@@ -315,6 +316,7 @@ def gradients_of(output: Tensor, seed: Any = None) -> dict[Variable, Any]:
         output.value  # noqa: B018 - raises if a placeholder is not fed
         output = _untied(output)
         order = topological_order([output])
+        tell_of_returns(order)
         leaves = {node: node for node in order if node.__class__ is Variable}  # type: ignore[misc]
     if not leaves:
         raise DTypeError(f"{output.describe()} depends on no variable: there is nothing to differentiate by")
@@ -403,6 +405,7 @@ def adjoints(
     2.0
     """
     order = topological_order([output])
+    tell_of_returns(order)
     needed = set(order) if wrt is None else below(order, [wrt] if isinstance(wrt, Tensor) else wrt)
     found: dict[Tensor, Any] = {output: seed_for(output, seed)}
     with working_on(output.backend):

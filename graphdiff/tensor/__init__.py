@@ -21,22 +21,30 @@ from graphdiff.tensor.context import (
     untraced,
     write_switch,
 )
+from graphdiff.tensor.departures import MARK, MARKED, PLACES, Departure, Places, departure_of, lets_through
 from graphdiff.tensor.leaves import Variable, constant, placeholder, value_for, variable
 from graphdiff.tensor.node import Tensor
 
 __all__ = [
     "DEPARTURES",
+    "MARK",
+    "MARKED",
     "MOVES",
     "NO_ATTRIBUTES",
     "OBSERVERS",
+    "PLACES",
     "SWITCHES",
     "TRACES",
     "WATCHES",
+    "Departure",
+    "Places",
     "Tensor",
     "Variable",
     "constant",
     "current_trace",
+    "lets_through",
     "name_scope",
+    "departure_of",
     "next_serial",
     "numbered_streams",
     "placeholder",

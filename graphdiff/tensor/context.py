@@ -36,10 +36,11 @@ SWITCHES = [0]
 """Counts the changes of switches; compiled functions that have read one look here."""
 
 
-class Opened(list[Any]):
+class Opened(dict[Any, Any]):
     """What of one sort is open in any context. Mostly nothing, and that is a quick look; else `here` is asked.
 
-    What a context has inherited may have been closed since by the one that opened it: only what is still listed counts.
+    Each is under a key of its own, so that threads can open and close beside each other. What a context has inherited
+    may have been closed since by the one that opened it: only what still has its key counts.
     """
 
     def __init__(self, name: str) -> None:
@@ -50,20 +51,20 @@ class Opened(list[Any]):
 
     def here(self) -> tuple[Any, ...]:
         """Return what is open in this context, innermost last."""
-        return tuple(item for item in self._seen.get() if item in self) if self else ()
+        return tuple(item for key in self._seen.get() if (item := self.get(key)) is not None) if self else ()
 
     def open(self, item: Any) -> None:
         """Let this context see `item` until it is closed."""
-        self._seen.set((*self._seen.get(), item))
-        self.append(item)
+        key = object()
+        self[key] = item
+        self._seen.set((*self._seen.get(), key))
 
     def close(self, item: Any) -> None:
-        """Close what was opened, as `contextlib` and generators do it: perhaps in another context."""
-        kept = list(self._seen.get())
-        if item in kept:
-            del kept[len(kept) - 1 - kept[::-1].index(item)]
-            self._seen.set(tuple(kept))
-        self.remove(item)
+        """Close what was opened last of `item`: in this context or, as generators may have it, in another."""
+        seen = self._seen.get()
+        keys = [key for key in seen if self.get(key) is item] or [key for key in list(self) if self.get(key) is item]
+        self.pop(keys[-1], None)
+        self._seen.set(tuple(key for key in seen if key is not keys[-1]))
 
     def hide(self) -> tuple[Any, ...]:
         """Let this context see nothing, and return what `show` takes to undo that."""
@@ -77,7 +78,8 @@ class Opened(list[Any]):
 
     def _keep_own(self) -> None:
         """Forget, in a forked process, what is open in threads that it has not."""
-        self[:] = self.here()
+        for key in set(self).difference(self._seen.get()):
+            del self[key]
 
 
 TRACES = Opened("traces")

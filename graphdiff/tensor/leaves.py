@@ -8,7 +8,8 @@ from graphdiff import host
 from graphdiff.backend import Backend, current_backend
 from graphdiff.errors import BackendError, DTypeError, NoValueError, ShapeError
 from graphdiff.tensor.context import DEPARTURES, NO_ATTRIBUTES, TRACES, current_trace, next_serial
-from graphdiff.tensor.node import Tensor, note_departure
+from graphdiff.tensor.departures import MARK, MARKED, Departure, departure_of
+from graphdiff.tensor.node import Tensor
 
 
 class Variable(Tensor):
@@ -34,6 +35,9 @@ class Variable(Tensor):
     def __init_subclass__(cls) -> NoReturn:
         raise TypeError("Variable is final")
 
+    def _kind(self) -> str:
+        return "variable"
+
     @property
     def version(self) -> int:
         """Grows with every assignment."""
@@ -58,7 +62,7 @@ class Variable(Tensor):
         elif new is None or self.backend.owns(new):
             self._grad = new
         else:
-            self._grad = _leaf_value(new, None, self.backend, copy=False)
+            self._grad = _own_value(new, None, self.backend)
 
     @property
     def value(self) -> Any:
@@ -166,11 +170,13 @@ def value_for(node: Tensor, new: Any, verb: str) -> Any:
     return new if given == node.dtype else backend.numbers.astype(new, backend.native_dtype(node.dtype))
 
 
-def _leaf_value(value: Any, dtype: Any, backend: Backend, copy: bool) -> Any:
+def _own_value(value: Any, dtype: Any, backend: Backend) -> Any:
+    """Return an array of a leaf's own: the memory of what was given is the user's to write into."""
     if isinstance(value, Tensor):
-        if DEPARTURES:
-            note_departure(value)
+        mine = value.__class__ is not Variable  # whose values are written into; other tensors' never
         value = value.backend.to_host(value.value)
+    else:
+        mine = isinstance(value, (list, tuple, *host.PYTHON_SCALARS))
     wanted = None if dtype is None else host.dtype(dtype)
     if backend.owns(value):
         host.require_numeric(backend.host_dtype(value))
@@ -183,7 +189,27 @@ def _leaf_value(value: Any, dtype: Any, backend: Backend, copy: bool) -> Any:
         if adopted is None:
             host.require_numeric(value.dtype)
     array = backend.from_host(value, wanted)
-    return backend.normalize(backend.copy(array) if copy else array)
+    return backend.normalize(backend.copy(array) if array is value and not mine else array)
+
+
+def _departed(value: Any, dtype: Any, backend: Backend) -> tuple[Any, Departure | None]:
+    """Return a leaf's value, and where it left the graph if it is a list that holds recorded tensors."""
+    if not isinstance(value, (list, tuple)):
+        return _own_value(value, dtype, backend), None
+    noted: list[tuple[Tensor, Departure]] = []
+    DEPARTURES.open(noted)
+    try:
+        return _own_value(value, dtype, backend), noted[0][1] if noted else None
+    finally:
+        DEPARTURES.close(noted)
+
+
+def _marked(departure: Departure | None) -> dict[str, Any]:
+    """Return the attributes of a leaf whose value left the graph there."""
+    if departure is None:
+        return NO_ATTRIBUTES
+    MARKED[0] += 1
+    return {MARK: departure}
 
 
 def variable(value: Any, *, name: str | None = None, dtype: Any = None) -> Variable:
@@ -214,7 +240,10 @@ def variable(value: Any, *, name: str | None = None, dtype: Any = None) -> Varia
     trace = current_trace() if TRACES else None
     if trace is not None:
         trace.make("a variable")
-    leaf = Variable(None, (), NO_ATTRIBUTES, _leaf_value(value, dtype, backend, copy=True), backend, True)
+    array, departure = _departed(value, dtype, backend)
+    if isinstance(value, Tensor) and (value.op is not None or DEPARTURES):
+        departure = departure_of(value)  # another variable's value is copied without a word
+    leaf = Variable(None, (), _marked(departure), array, backend, True)
     leaf.name = name
     leaf._grad = None
     leaf.clock = [leaf.serial, 0]
@@ -224,7 +253,7 @@ def variable(value: Any, *, name: str | None = None, dtype: Any = None) -> Varia
 
 
 def constant(value: Any, *, name: str | None = None, dtype: Any = None) -> Tensor:
-    """Make a leaf without a gradient. An array of the right dtype is not copied: do not change it afterwards.
+    """Make a leaf without a gradient. What is given is copied.
 
     Examples
     --------
@@ -233,7 +262,13 @@ def constant(value: Any, *, name: str | None = None, dtype: Any = None) -> Tenso
     dtype('int64')
     """
     backend = current_backend()
-    leaf = Tensor(None, (), NO_ATTRIBUTES, _leaf_value(value, dtype, backend, copy=False), backend, False)
+    array, departure = _departed(value, dtype, backend)
+    if isinstance(value, Tensor):
+        if DEPARTURES:
+            departure_of(value)
+    elif departure is None:
+        departure = host.departure_in(value)
+    leaf = Tensor(None, (), _marked(departure), array, backend, False)
     leaf.name = name
     return leaf
 

@@ -9,23 +9,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from graphdiff import host
 from graphdiff.backend import Backend, get_backend
-from graphdiff.errors import DTypeError, ImmutableError, NoValueError, ShapeError
-from graphdiff.tensor.context import DEPARTURES, NO_ATTRIBUTES, current_scope, current_trace, next_serial
+from graphdiff.errors import DTypeError, ImmutableError, NoValueError, ScalarError, ShapeError
+from graphdiff.tensor.context import NO_ATTRIBUTES, current_scope, current_trace, next_serial
+from graphdiff.tensor.departures import departure_of
 
 if TYPE_CHECKING:
     from types import CodeType
 
     from graphdiff.op import Op
-
-
-def note_departure(tensor: Tensor) -> None:
-    """Tell those who want to know that the value of a tensor leaves the graph."""
-    if tensor.recorded and host.is_real_floating(tensor.dtype):
-        frame = sys._getframe(2)
-        while frame.f_globals.get("__name__", "").partition(".")[0] in ("graphdiff", "numpy") and frame.f_back:
-            frame = frame.f_back
-        for noted in DEPARTURES.here():
-            noted.append((tensor, frame.f_code.co_filename, frame.f_lineno))
 
 
 class Tensor:
@@ -156,8 +147,12 @@ class Tensor:
 
     def describe(self) -> str:
         """Return name (or op), dtype and shape: how errors speak of this node."""
-        title = repr(self.name) if self.name else self.op.name if self.op else "placeholder" if self.recorded else ""
+        title = repr(self.name) if self.name else self.op.name if self.op else self._kind()
         return f"{title} {self.dtype}{list(self.shape)}".strip()
+
+    def _kind(self) -> str:
+        """Return what an unnamed leaf is called."""
+        return "placeholder" if self._value is None else ""
 
     def named(self, name: str) -> Tensor:
         """Set the name and return the tensor itself.
@@ -180,8 +175,6 @@ class Tensor:
 
     def numpy(self) -> Any:
         """Return the value as a NumPy array."""
-        if DEPARTURES:
-            note_departure(self)
         return host.as_host(self.backend.to_host(self.value))
 
     def item(self) -> Any:
@@ -199,11 +192,15 @@ class Tensor:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         array = self.numpy()
+        departure = departure_of(self)
+        if departure is not None:
+            array = host.departed(array, departure)
         if dtype is not None and array.dtype != dtype:
             return array.astype(dtype)
         return array.copy() if copy else array
 
     def __dlpack__(self, **options: Any) -> Any:
+        departure_of(self)
         return self.value.__dlpack__(**options)
 
     def __dlpack_device__(self) -> tuple[int, int]:
@@ -211,6 +208,7 @@ class Tensor:
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
+        departure_of(self)
         return self.value.__cuda_array_interface__  # type: ignore[no-any-return]
 
     def __float__(self) -> float:
@@ -237,7 +235,7 @@ class Tensor:
 
     def __len__(self) -> int:
         if not self.shape:
-            raise ShapeError(f"{self.describe()} has no length: it is 0-d")
+            raise ScalarError(f"{self.describe()} has no length: it is 0-d")
         return self.shape[0]
 
     def __iter__(self) -> Iterator[Tensor]:
@@ -259,8 +257,8 @@ class Tensor:
 
     def _single(self, wanted: str) -> Any:
         self._require_single(wanted)
-        if DEPARTURES and wanted != "bool":
-            note_departure(self)
+        if wanted != "bool":
+            departure_of(self)
         return self.value.item() if hasattr(self.value, "item") else self.value
 
     def _require_single(self, wanted: str) -> None:
