@@ -25,6 +25,7 @@ WITHIN = {
     "index_set",
     "label_weights",
     "logabsdet",
+    "over_length",
     "logistic",
     "random_draw",
     "scatter_add",

@@ -622,10 +622,13 @@ WRITTEN_OUT: dict[str, Callable[..., Any]] = {
     "gelu_tanh_slope": gelu_tanh_slope,
     "hard_tanh": lambda x: np.minimum(np.maximum(x, x.dtype.type(-1)), x.dtype.type(1)),
     "stop_gradient": lambda x: x,
+    "over_length": lambda x, length: x / length,
 }
 INTEGERS_ONLY = {"bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_invert"}
 DOMAIN: dict[str, tuple[float, float]] = {"acosh": (1, 4), "asin": (-1, 1), "acos": (-1, 1), "atanh": (-0.4, 0.4)}
-DOMAIN |= dict.fromkeys(("log", "log2", "log10", "sqrt", "log1p", "power", "divide", "reciprocal"), (1.0, 4.0))
+DOMAIN |= dict.fromkeys(
+    ("log", "log2", "log10", "sqrt", "log1p", "power", "divide", "over_length", "reciprocal"), (1.0, 4.0)
+)
 DOMAIN |= dict.fromkeys(("floor_divide", "remainder"), (1.0, 9.0))
 ELEMENTWISE = [op for op in OPS.values() if op.kind == "elementwise" and not op.name.endswith("_example")]
 for _op in ELEMENTWISE:

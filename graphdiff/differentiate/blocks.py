@@ -224,7 +224,7 @@ class Local:
             return values
         if not build:
             return UNKNOWN
-        return GRAPH.broadcast_to(GRAPH.reshape(values, (-1,)), (self.node.size,))
+        return GRAPH.broadcast_to(GRAPH.reshape(values, (values.size,)), (self.node.size,))
 
     @cached_property
     def _partial(self) -> Any:

@@ -285,7 +285,7 @@ def whole_partial(F: Any, node: Tensor, position: int) -> Any:
         return whole
     if tuple(whole.shape) != node.shape:
         whole = F.broadcast_to(whole, node.shape)
-    return whole if not whole.shape else F.reshape(whole, (-1,) if node.size > 1 else ())
+    return whole if not whole.shape else F.reshape(whole, (node.size,) if node.size != 1 else ())
 
 
 def best_order(vertices: Vertices) -> EliminationOrder:

@@ -9,7 +9,16 @@ from typing import Any
 from graphdiff.backend import working_on
 from graphdiff.differentiate.seeds import starting_tangent
 from graphdiff.differentiate.ties import untied
-from graphdiff.differentiate.zeros import along_rows, exposed, finite_product, is_without_sign, joined, kept, some
+from graphdiff.differentiate.zeros import (
+    along_rows,
+    chosen,
+    exposed,
+    finite_product,
+    is_without_sign,
+    joined,
+    kept,
+    some,
+)
 from graphdiff.errors import GraphError
 from graphdiff.graph import collector_paused, topological_order
 from graphdiff.host import is_real_floating
@@ -106,8 +115,9 @@ def _push_carefully(
     if op.__class__ is Elementwise or isinstance(op, Multilinear):
         return _sum_of_terms(F, node, moved, masks, values, at_risk)
     if op.name in ("max", "min"):
-        chosen = some(F, op.adjoint(F, F.ones_like(out), 0, out, values, attributes))
-        moved = [kept(F, chosen, moved[0])]
+        taken = chosen(F, lambda v: op.adjoint(F, v, 0, out, values, attributes), out, None, op, attributes, ())
+        live_too = taken if masks[0] is None else F.logical_and(taken, masks[0])
+        moved, masks = [kept(F, live_too, moved[0])], [live_too]
     result = pushed(moved)
     if result is None:
         return None, None
@@ -158,11 +168,8 @@ def _term(
         return op.tangent(F, alone, out, operands, attributes)
 
     if op.chooses:
-        weight = pushed(_weights(F, vector, mask))
-        if weight is None:
-            return None, None
-        reached = some(F, weight)
-        return kept(F, reached, pushed(vector)), reached
+        reached = chosen(F, pushed, vector, mask, op, attributes, node.shape)
+        return (None, None) if reached is None else (kept(F, reached, pushed(vector)), reached)
     if mask is None:
         return pushed(vector), None
     if isinstance(op, Multilinear):

@@ -12,7 +12,16 @@ from typing import Any
 from graphdiff.backend import working_on
 from graphdiff.differentiate.departures import tell_of_returns
 from graphdiff.differentiate.seeds import seed_for
-from graphdiff.differentiate.zeros import along_rows, exposed, finite_product, is_without_sign, joined, kept, some
+from graphdiff.differentiate.zeros import (
+    along_rows,
+    chosen,
+    exposed,
+    finite_product,
+    is_without_sign,
+    joined,
+    kept,
+    some,
+)
 from graphdiff.errors import DTypeError, OpError
 from graphdiff.graph import collector_paused, topological_order
 from graphdiff.host import broadcasts_to, is_real_floating
@@ -218,12 +227,9 @@ def _careful_part(
         return op.adjoint(F, vector, position, out, operands, attributes)
 
     if op.chooses:
-        weight = F.ones_like(cotangent) if mask is None else F.astype(mask, cotangent.dtype)
-        weight = pulled(weight, values)
-        if weight is None:
-            return None, None
-        reached = some(F, weight)
-        return kept(F, reached, pulled(cotangent, values)), reached
+        shape = tuple(values[position].shape)
+        reached = chosen(F, lambda vector: pulled(vector, values), cotangent, mask, op, attributes, shape)
+        return (None, None) if reached is None else (kept(F, reached, pulled(cotangent, values)), reached)
     if mask is None:
         return pulled(cotangent, values), None
     if op.__class__ is Elementwise:

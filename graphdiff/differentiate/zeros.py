@@ -13,13 +13,13 @@ from typing import Any
 
 from graphdiff.errors import NoValueError
 from graphdiff.graph import topological_order
-from graphdiff.op import GRAPH, OPS, Composite, Op
+from graphdiff.op import GRAPH, OPS, Composite, Elementwise, Op
 from graphdiff.tensor import NO_ATTRIBUTES, Tensor
 
 __all__ = [
     "Masked",
     "along_rows",
-    "boolean",
+    "chosen",
     "exposed",
     "finite_product",
     "inside",
@@ -175,11 +175,6 @@ def still(node: Tensor) -> Tensor:
 # Masks -----------------------------------------------------------------------------------------------------------
 
 
-def boolean(F: Any) -> Any:
-    """Return the dtype of truth values."""
-    return "bool" if F.is_graph else F.bool
-
-
 def some(F: Any, pattern: Any) -> Any:
     """Return where a pattern of numbers is not zero."""
     return pattern != F.zeros_like(pattern)  # of booleans too: namespaces compare them with booleans alone
@@ -208,6 +203,31 @@ def along_rows(F: Any, mask: Any, op: Op, attributes: dict[str, Any], shape: tup
         return F.broadcast_to(F.reshape(mask, tuple(1 if i in axes else n for i, n in enumerate(shape))), shape)
     rows = F.any(mask, axis=axes, keepdims=True)
     return F.broadcast_to(rows, shape) if len(shape) == len(mask.shape) else F.reshape(rows, shape)
+
+
+def chosen(
+    F: Any, rule: Any, vector: Any, mask: Any, op: Op, attributes: dict[str, Any], shape: tuple[int, ...]
+) -> Any:
+    """Return where what an op has chosen is live; None where the rule says that nothing flows.
+
+    Parameters
+    ----------
+    rule : callable
+        The op's tangent or adjoint, of a vector alone.
+    vector, mask : array
+        The derivative that comes, and where that is live (None: everywhere).
+    shape : tuple of int
+        The shape of what the rule returns.
+    """
+    if mask is not None and op.__class__ is not Elementwise and op.name not in _ROW_BY_ROW:
+        weight = rule(F.astype(mask, vector.dtype))
+        return None if weight is None else some(F, weight)
+    weight = rule(F.ones_like(vector))
+    if weight is None or mask is None:
+        return None if weight is None else some(F, weight)
+    # Not the mask's own weights: a partial derivative may be NaN, which no zero of a mask takes away.
+    rows = mask if op.__class__ is Elementwise else along_rows(F, mask, op, attributes, shape)
+    return F.logical_and(some(F, weight), rows)
 
 
 def kept(F: Any, mask: Any, contribution: Any) -> Any:

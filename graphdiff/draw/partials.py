@@ -92,6 +92,10 @@ class _Formula:
     def __eq__(self, other: Any) -> _Formula:  # type: ignore[override]
         return _compared(self, other, "=", "=", exceptional=True)
 
+    def __ne__(self, other: Any) -> _Formula:  # type: ignore[override]
+        # What rules ask of is whether a number is NaN.
+        return _compared(self, other, "≠", r"\ne", exceptional=True)
+
     __hash__ = None  # type: ignore[assignment]
 
     def __invert__(self) -> _Formula:

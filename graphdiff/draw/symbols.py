@@ -276,6 +276,7 @@ _WRITTEN: dict[str, Callable[..., Symbol]] = {
     "subtract": lambda x, y: x - y,
     "multiply": lambda x, y: x * y,
     "divide": lambda x, y: x / y,
+    "over_length": lambda x, y: x / y,
     "negative": lambda x: -x,
     "positive": lambda x: x,
     "reciprocal": lambda x: Number(1) / x,

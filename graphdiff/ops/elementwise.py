@@ -8,6 +8,7 @@ not NaN: what passes is the adjoint, so that plans need not tell NaN from positi
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -24,6 +25,11 @@ _SQRT_HALF, _INV_SQRT_2PI = math.sqrt(0.5), 1 / math.sqrt(2 * math.pi)
 
 def _mask(F: Any, condition: Any, like: Any) -> Any:
     return F.astype(condition, like.dtype)
+
+
+def _known(F: Any, x: Any, choice: Any) -> Any:
+    """Return a mask with NaN where x is, which has no side."""
+    return F.where(x != x, x, choice)
 
 
 def _zero(F: Any, x: Any) -> Any:
@@ -310,7 +316,7 @@ relu = elementwise(
 )
 leaky_relu = elementwise(
     "leaky_relu",
-    lambda F, out, x, slope=0.01: _mask(F, x > 0, out) * (1 - slope) + slope,
+    lambda F, out, x, slope=0.01: _known(F, x, _mask(F, x > 0, out) * (1 - slope) + slope),
     dtype="quotient",
     evaluate=lambda F, x, *, slope=0.01: F.where(x > 0, x, slope * x),
     work="comparison",
@@ -383,7 +389,7 @@ gelu_tanh = transcendental(
 )
 hard_tanh = elementwise(
     "hard_tanh",
-    lambda F, out, x: _mask(F, (x > -1) & (x < 1), out),
+    lambda F, out, x: _known(F, x, _mask(F, (x > -1) & (x < 1), out)),
     evaluate=lambda F, x: _between(F, x, 1),
     work="comparison",
     poles=False,
@@ -478,7 +484,7 @@ _power = elementwise(
 
 
 def _share(F: Any, wins: Any, ties: Any, like: Any) -> Any:
-    return _mask(F, wins, like) + 0.5 * _mask(F, ties, like)
+    return _known(F, like, _mask(F, wins, like) + 0.5 * _mask(F, ties, like))
 
 
 maximum = elementwise(
@@ -503,11 +509,29 @@ minimum = elementwise(
 )
 
 
+# Lengths: their directions are undefined at 0. The convention 0 holds for a first derivative alone; the next is NaN.
+
+
+def _over_length(F: Any, x: Any, length: Any) -> Any:
+    return F.where(length == 0, F.zeros_like(x), x / F.where(length == 0, F.ones_like(length), length))
+
+
+over_length = elementwise(
+    "over_length",
+    lambda F, out, x, length: 1 / length,
+    lambda F, out, x, length: -out / length,
+    dtype="quotient",
+    evaluate=_over_length,
+    symbol="÷",
+    work="multiplication",
+    doc="x / length, and 0 where the length is 0: a component of a direction.",
+)
+
+
 def _over_square_of_hypot(F: Any, numerator: Any, x: Any, y: Any) -> Any:
     # Divided twice by the hypotenuse: its square overflows where the quotient does not.
     length = F.hypot(x, y)
-    safe = F.where(length == 0, F.ones_like(length), length)
-    return numerator / safe / safe
+    return F.over_length(F.over_length(numerator, length), length)
 
 
 atan2 = transcendental(
@@ -516,16 +540,10 @@ atan2 = transcendental(
     lambda F, out, y, x: _over_square_of_hypot(F, -y, x, y),
     doc="The angle of the point (x, y), called as atan2(y, x); derivative 0 at the origin.",
 )
-
-
-def _over_hypot(F: Any, numerator: Any, out: Any) -> Any:
-    return numerator / F.where(out == 0, F.ones_like(out), out)
-
-
 hypot = transcendental(
     "hypot",
-    lambda F, out, x, y: _over_hypot(F, x, out),
-    lambda F, out, x, y: _over_hypot(F, y, out),
+    lambda F, out, x, y: F.over_length(x, out),
+    lambda F, out, x, y: F.over_length(y, out),
     poles=False,
     doc="sqrt(x² + y²) without overflow; derivative 0 at (0, 0).",
 )
@@ -564,11 +582,19 @@ bitwise_or = elementwise("bitwise_or", None, None, symbol="|", work="comparison"
 bitwise_xor = elementwise("bitwise_xor", None, None, symbol="^", work="comparison", doc="Bitwise exclusive or.")
 
 
+SQUARED: dict[str, Callable[..., Tensor]] = {"hypot": lambda x, y: square(x) + square(y)}
+"""The squares of lengths by op, without the root between: they have all derivatives at 0."""
+
+
 @function("pow", name="power")
 def power(x: Any, y: Any, /) -> Tensor:
     """Return x to the power y; the derivative of x**0 is 0 at 0 too. An exponent of literally 2 becomes `square`."""
-    if y.__class__ is int and y == 2:
-        return square(x)
+    if y.__class__ in (int, float) and y == 2:
+        length = getattr(x, "op", None)
+        if length is not None and length.name in SQUARED:
+            return SQUARED[length.name](*x.inputs, **x.attributes)
+        if y.__class__ is int:
+            return square(x)
     return _power(x, y)
 
 
@@ -629,9 +655,9 @@ where.op = _where.op  # type: ignore[attr-defined]
 
 _clip = elementwise(
     "clip",
-    lambda F, out, x, lower, upper: _mask(F, (x >= lower) & (x <= upper), out),
-    lambda F, out, x, lower, upper: _mask(F, (x < lower) & (lower <= upper), out),
-    lambda F, out, x, lower, upper: _mask(F, F.maximum(x, lower) > upper, out),
+    lambda F, out, x, lower, upper: _known(F, out, _mask(F, (x >= lower) & (x <= upper), out)),
+    lambda F, out, x, lower, upper: _known(F, out, _mask(F, (x < lower) & (lower <= upper), out)),
+    lambda F, out, x, lower, upper: _known(F, out, _mask(F, F.maximum(x, lower) > upper, out)),
     evaluate=lambda F, x, lower, upper: F.minimum(F.maximum(x, lower), upper),
     work="comparison",
     poles=False,

@@ -15,6 +15,7 @@ from graphdiff import host
 from graphdiff.errors import OpError, ShapeError
 from graphdiff.op import FUNCTIONS, as_tensor, custom, function, sum_to
 from graphdiff.ops.decompositions import svdvals
+from graphdiff.ops.elementwise import SQUARED
 from graphdiff.ops.matrices import CUBIC, over_stacks, rectangular, same, scaled_columns, square
 from graphdiff.ops.products import turned
 from graphdiff.ops.shape import _axis, expand_dims, moveaxis, reshape
@@ -319,44 +320,61 @@ def matrix_power(x: Any, n: int, /) -> Tensor:
     return found
 
 
-def _norm_evaluate(F: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool = False) -> Any:
+def _norm_evaluate(F: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool = False, ord: float = 2) -> Any:
     # Scaled by the largest element: the squares of large numbers overflow where their norm does not.
     top = F.max(F.abs(x), axis=axis, keepdims=True) if x.size else F.zeros((), dtype=x.dtype)
     scale = F.where((top > 0) & F.isfinite(top), top, F.ones_like(top))
     shrunk = x / scale
-    length = scale * F.sqrt(F.sum(shrunk * shrunk, axis=axis, keepdims=True))
+    if ord == 2:
+        length = scale * F.sqrt(F.sum(shrunk * shrunk, axis=axis, keepdims=True))
+    else:
+        length = scale * F.sum(F.abs(shrunk) ** ord, axis=axis, keepdims=True) ** (1 / ord)
     kept = tuple(1 if place in axis else n for place, n in enumerate(x.shape))
     gone = tuple(n for place, n in enumerate(x.shape) if place not in axis)
     return F.reshape(length, kept if keepdims else gone)
 
 
-def _direction(F: Any, out: Any, x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
-    """Return x / |x|, and 0 where x is 0."""
-    length = F.reshape(out, tuple(1 if place in axis else n for place, n in enumerate(x.shape)))
-    return x / F.where(length == 0, F.ones_like(length), length)
+def _with_axes(F: Any, reduced: Any, x: Any, axis: tuple[int, ...]) -> Any:
+    return F.reshape(reduced, tuple(1 if place in axis else n for place, n in enumerate(x.shape)))
+
+
+def _direction(F: Any, out: Any, x: Any, axis: tuple[int, ...], ord: float) -> Any:
+    """Return the gradient of a norm, x / |x| of the Euclidean one, and 0 where x is 0."""
+    length = _with_axes(F, out, x, axis)
+    if ord == 2:
+        return F.over_length(x, length)
+    part = F.sign(x) * F.over_length(F.abs(x), length) ** (ord - 1)
+    return F.where(F.broadcast_to(length == 0, x.shape), F.over_length(x, length), part)
 
 
 _norm: Any = custom(
     "norm",
-    tangent=lambda F, tangents, out, x, *, axis, keepdims=False: F.sum(
-        tangents[0] * _direction(F, out, x, axis, keepdims), axis=axis, keepdims=keepdims
+    tangent=lambda F, tangents, out, x, *, axis, keepdims=False, ord=2: F.sum(
+        tangents[0] * _direction(F, out, x, axis, ord), axis=axis, keepdims=keepdims
     ),
-    adjoint=lambda F, cotangent, position, out, x, *, axis, keepdims=False: (
-        F.reshape(cotangent, tuple(1 if place in axis else n for place, n in enumerate(x.shape)))
-        * _direction(F, out, x, axis, keepdims)
+    adjoint=lambda F, cotangent, position, out, x, *, axis, keepdims=False, ord=2: (
+        _with_axes(F, cotangent, x, axis) * _direction(F, out, x, axis, ord)
     ),
     evaluate=_norm_evaluate,
-    infer=lambda x, *, axis, keepdims=False: (
+    infer=lambda x, *, axis, keepdims=False, ord=2: (
         tuple(1 if i in axis else n for i, n in enumerate(x.shape) if keepdims or i not in axis),
         x.dtype,
     ),
-    batch=lambda F, operands, flags, size, *, axis, keepdims=False: _norm(
-        operands[0], axis=tuple(place + 1 for place in axis), keepdims=keepdims
+    batch=lambda F, operands, flags, size, *, axis, **attributes: _norm(
+        operands[0], axis=tuple(place + 1 for place in axis), **attributes
     ),
     poles=False,
     symbol="‖·‖",
     flops=lambda out, x: 2 * x.size,
 )
+
+
+def _squared(x: Tensor, *, axis: tuple[int, ...], keepdims: bool = False, ord: float = 2) -> Tensor:
+    squares = FUNCTIONS["sum"](x * x, axis=axis, keepdims=keepdims)
+    return squares if ord == 2 else FUNCTIONS["square"](_norm(x, axis=axis, keepdims=keepdims, ord=ord))
+
+
+SQUARED["norm"] = _squared
 
 
 def _matrix_norm(x: Tensor, ord: Any) -> Tensor:
@@ -404,7 +422,7 @@ def norm(x: Any, /, ord: Any = None, axis: Any = None, keepdims: bool = False) -
         return FUNCTIONS["sum"]((size != 0).astype(x.dtype), axis=axes, keepdims=keepdims)
     if ord == 1:
         return FUNCTIONS["sum"](size, axis=axes, keepdims=keepdims)
-    return FUNCTIONS["sum"](size**ord, axis=axes, keepdims=keepdims) ** (1 / ord)
+    return _norm(x, axis=axes, keepdims=bool(keepdims), ord=float(ord))
 
 
 _NAMES = (

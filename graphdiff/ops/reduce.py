@@ -10,6 +10,7 @@ from typing import Any
 from graphdiff import host
 from graphdiff.errors import ShapeError
 from graphdiff.op import Work, as_tensor, composite, custom, function, linear, summing
+from graphdiff.ops.elementwise import SQUARED
 from graphdiff.tensor import Tensor
 
 Axis = int | tuple[int, ...] | None
@@ -359,12 +360,23 @@ def _infer_spread(x: Tensor, *, axis: Any, keepdims: bool = False, correction: f
 _var: Any = composite("var", _var_body, infer=_infer_spread, batch=_batch("var"), **_ELEMENTS_IN)
 
 
+def _deviations(F: Any, x: Any, axis: tuple[int, ...]) -> Any:
+    """Return x less its mean, exactly 0 where all values are equal: the mean is taken from the first one on."""
+    first = x[tuple(slice(0, 1) if place in axis else slice(None) for place in range(len(x.shape)))]
+    away = x - first
+    return away - F.mean(away, axis=axis, keepdims=True)
+
+
+def _std_evaluate(F: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool = False, correction: float = 0) -> Any:
+    count = _count(x, axis) - correction
+    length = F.norm(_deviations(F, x, axis), axis=axis, keepdims=keepdims)
+    return length / count**0.5 if count > 0 else length / 0.0
+
+
 def _std_slope(F: Any, out: Any, x: Any, axis: Any, keepdims: bool, correction: float) -> Any:
     """Return d std / d x = (x - mean) / ((n - correction) std), and 0 where all values are equal."""
     spread = _expand(F, out, x, axis, keepdims)
-    safe = F.where(spread == 0, F.ones_like(spread), spread)
-    slope = (x - F.mean(x, axis=axis, keepdims=True)) / ((_count(x, axis) - correction) * safe)
-    return F.where(spread == 0, F.zeros_like(slope), slope)
+    return F.over_length(_deviations(F, x, axis), spread) / (_count(x, axis) - correction)
 
 
 def _std_tangent(
@@ -384,12 +396,15 @@ _std: Any = custom(
     "std",
     tangent=_std_tangent,
     adjoint=_std_adjoint,
-    evaluate=lambda F, x, **attributes: F.sqrt(_var_body(F, x, **attributes)),
+    evaluate=_std_evaluate,
     poles=False,
     infer=_infer_spread,
     batch=_batch("std"),
     **_ELEMENTS_IN,
 )
+
+
+SQUARED["std"] = _var
 
 
 @function()
@@ -402,7 +417,7 @@ def var(x: Any, /, axis: Axis = None, *, correction: float = 0, keepdims: bool =
 @function()
 def std(x: Any, /, axis: Axis = None, *, correction: float = 0, keepdims: bool = False, ddof: float = 0) -> Tensor:
     """Standard deviation over axes; derivative 0 where all values are equal."""
-    x = as_tensor(x)
+    x = _floating(x)
     return _std(x, axis=_axes(x, axis, "std"), keepdims=bool(keepdims), correction=correction or ddof)
 
 
