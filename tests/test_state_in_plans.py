@@ -2,6 +2,7 @@
 
 import copy
 import enum
+import inspect
 import os
 import pickle
 import signal
@@ -443,3 +444,375 @@ def test_variables_that_follow_each_other_take_their_old_values() -> None:
 
     assert turn().item() == 2 * 2 * sum(range(40))
     assert [leaf.numpy()[0] for leaf in leaves] == [2.0 * place for place in [*range(1, 40), 0]]
+
+
+# Settings -------------------------------------------------------------------------------------------------------------
+
+VALUES: dict[str, list[Any]] = {
+    "weight_decay": [0.0, 0.5],
+    "momentum": [0.5, 0.0, 0.8, gd.optim.schedules.linear(0.5, 0.9, steps=3)],
+    "dampening": [0.5],
+    "nesterov": [True, False],
+    "averaged": [True, False],
+    "betas": [(0.5, 0.9)],
+    "eps": [0.5],
+    "eps_inside_sqrt": [True],
+    "rho": [0.5],
+    "centered": [True],
+    "lr_decay": [0.5],
+    "initial": [0.25],
+    "momentum_decay": [0.5],
+    "most": [0.25],
+    "trust": [0.5],
+    "factors": [(0.25, 2.0)],
+    "limits": [(0.01, 0.05)],
+    "clip_norm": [0.01, None],
+    "clip_value": [0.01, None],
+}
+
+
+def below(module: Any, kind: type) -> list[Any]:
+    """Return the classes of a module that derive from one of its own."""
+    return [each for each in vars(module).values() if kind in getattr(each, "__mro__", ())[1:]]
+
+
+OPTIMISERS: list[tuple[Any, dict[str, Any]]] = [
+    *(
+        (kind, {"lr": 0.05})
+        for kind in vars(gd.optim).values()
+        if gd.optim.Optimizer in getattr(kind, "__mro__", ())[1:]
+    ),
+    (gd.optim.SGD, {"lr": 0.05, "momentum": 0.9, "weight_decay": 0.1}),
+    (gd.optim.SGD, {"lr": 0.05, "momentum": 0.9, "nesterov": True, "clip_norm": 0.1}),
+    (gd.optim.RMSProp, {"lr": 0.05, "momentum": 0.9, "clip_value": 0.1}),
+]
+
+
+class Run:
+    """Two parameters, an optimiser of each, and steps that are compiled or not."""
+
+    def __init__(self, kind: Any, options: dict[str, Any], how: str) -> None:
+        self.w, self.b = gd.variable([1.0, -2.0, 3.0]), gd.variable([0.5])
+        self.optimizer = kind([self.w, self.b], **options)
+        self.step: Any = gd.compile(self._step) if how == "compiled" else self._step
+
+    def _step(self, x: Any) -> Any:
+        loss = gd.sum((self.w * x) ** 2) + gd.sum(self.b * self.b * self.w[0])
+        self.optimizer.minimize(loss)
+        return loss
+
+    def steps(self, count: int) -> list[Any]:
+        losses = [self.step(np.array([1.0, 0.5, 0.25])).item() for _ in range(count)]
+        state = {name: array.tolist() for name, array in self.optimizer.state().items()}
+        return [losses, self.w.tolist(), self.b.tolist(), state]
+
+
+def outcome(work: Callable[[], Any]) -> Any:
+    """Return what something gives, or the sort of its error."""
+    try:
+        return work()
+    except gd.errors.GraphDiffError as error:
+        return type(error)
+
+
+def changed(kind: Any, options: dict[str, Any], name: str, value: Any) -> tuple[list[Any], list[Any]]:
+    """Return what an eager and a compiled run give after a setting was changed, and what they should give."""
+    runs = [Run(kind, options, how) for how in ("eager", "compiled")]
+    before, _ = [run.steps(3) for run in runs]
+    told = [outcome(lambda run=run: setattr(run.optimizer, name, value)) for run in runs]
+    assert told[0] == told[1]
+    # An optimiser made with the setting, in the same state, is the truth; one without where it is refused.
+    fresh = Run(kind, options if told[0] or not takes(kind, name) else {**options, name: value}, "eager")
+    if not told[0] and not takes(kind, name):
+        setattr(fresh.optimizer, name, value)
+    fresh.w.assign(before[1])
+    fresh.b.assign(before[2])
+    fresh.optimizer.load_state({key: np.array(array) for key, array in before[3].items()})
+    assert all(told[0] or getattr(run.optimizer, name) == value for run in runs)
+    return [run.steps(3) for run in runs], fresh.steps(3)
+
+
+def takes(kind: Any, name: str) -> bool:
+    return name in inspect.signature(kind).parameters
+
+
+@pytest.mark.parametrize(("kind", "options"), OPTIMISERS, ids=lambda given: getattr(given, "__name__", ""))
+def test_every_setting_of_every_optimiser_is_obeyed_or_refused(kind: Any, options: dict[str, Any]) -> None:
+    names = [*kind([gd.variable(1.0)], **options).groups[0].settings, "clip_norm", "clip_value"]
+    assert set(names) <= VALUES.keys(), "a new setting: give values to try"
+    for name in names:
+        for value in VALUES[name]:
+            found, expected = changed(kind, options, name, value)
+            for each in found:
+                for one, other in zip(each[:3], expected[:3], strict=True):
+                    np.testing.assert_allclose(one, other, rtol=1e-12, err_msg=f"{name} = {value}")
+
+
+def test_settings_of_groups_and_of_all() -> None:
+    def made() -> tuple[Any, Any, Any]:
+        w, b = gd.variable([1.0, 2.0]), gd.variable([3.0])
+        return w, b, gd.optim.AdamW([{"params": [w]}, {"params": [b], "weight_decay": 0.0}], lr=0.05, weight_decay=0.5)
+
+    results = []
+    for wrap in (lambda function: function, gd.compile):
+        w, b, optimizer = made()
+        step = wrap(lambda w=w, b=b, optimizer=optimizer: optimizer.minimize(gd.sum(w * 0.0) + gd.sum(b * 0.0)))
+        step()
+        optimizer.weight_decay = 0.25  # of the first group: the second was given one of its own
+        step()
+        optimizer.groups[1].settings["weight_decay"] = 0.5
+        step()
+        assert [group.settings["weight_decay"] for group in optimizer.groups] == [0.25, 0.5]
+        results.append((w.tolist(), b.tolist()))
+        for _ in range(3):
+            optimizer.weight_decay = 0.0
+            step()
+    shrink = (1 - 0.05 * 0.5) * (1 - 0.05 * 0.25) ** 2
+    for w, b in results:
+        np.testing.assert_allclose([*w, *b], [shrink, 2 * shrink, 3 * (1 - 0.05 * 0.5)], rtol=1e-12)
+
+
+def test_settings_that_cannot_be_are_refused_where_they_are_set() -> None:
+    w = gd.variable([1.0])
+    optimizer = gd.optim.Adam([w])
+    for name, value in (
+        ("betas", 0.9),
+        ("betas", (0.9, 1.0)),
+        ("eps", -1.0),
+        ("weight_decay", -0.1),
+        ("clip_norm", 0.0),
+        ("clip_value", "1"),
+        ("weight_decay", gd.optim.schedules.constant(0.1)),
+    ):
+        before = getattr(optimizer, name)
+        with pytest.raises(gd.errors.OpError):
+            setattr(optimizer, name, value)
+        assert getattr(optimizer, name) == before
+    with pytest.raises(gd.errors.OpError, match="no setting 'momentum'"):
+        optimizer.groups[0].settings["momentum"] = 0.5
+    with pytest.raises(gd.errors.OpError, match=r"momentum cannot be changed from 0\.0 to 0\.9"):
+        gd.optim.SGD([w], 0.1).momentum = 0.9
+    for name, value in (("backend", "numpy"), ("groups", ()), ("parameters", [])):
+        with pytest.raises(gd.errors.GraphDiffError, match="cannot be changed"):
+            setattr(optimizer, name, value)
+
+
+def test_what_a_rule_of_ones_own_reads_is_a_setting() -> None:
+    class Scaled(gd.optim.Optimizer):
+        def __init__(self, parameters: Any, lr: float, factor: float) -> None:
+            super().__init__(parameters, lr, power=1.0)
+            self.factor = factor
+
+        def rule(self, F: Any, value: Any, gradient: Any, state: Any, steps: Any, lr: Any) -> Any:
+            return (value - lr * self.factor * self.power * gradient,)
+
+    for wrap in (lambda function: function, gd.compile):
+        w = gd.variable([0.0])
+        optimizer = Scaled([w], 1.0, 2.0)
+        step = wrap(lambda w=w, optimizer=optimizer: optimizer.minimize(gd.sum(w)))
+        step()
+        optimizer.factor = 10.0
+        step()
+        optimizer.power = 3.0
+        step()
+        assert w.tolist() == [-42.0]
+
+
+class Offset(gd.nn.Module):
+    """A layer of one's own, with settings of many sorts."""
+
+    def __init__(self) -> None:
+        self.scale, self.on, self.shifts, self.table = 2.0, True, [1.0, 2.0], {"a": 3.0}
+        self.kind, self.inner, self.w = "plus", gd.nn.Activation("relu"), gd.variable(1.0)
+
+    def forward(self, x: Any) -> Any:
+        x = self.inner(x) * self.scale * self.w + sum(self.shifts) * self.table["a"]
+        return x if not self.on else x + 1.0 if self.kind == "plus" else x - 1.0
+
+
+LAYERS: dict[str, Callable[[], Any]] = {
+    "Linear": lambda: gd.nn.Linear(3, 3, seed=1, dtype="float64"),
+    "Activation": lambda: gd.nn.Activation("leaky_relu", slope=0.5),
+    "PReLU": lambda: gd.nn.PReLU(3, dtype="float64"),
+    "Maxout": lambda: gd.nn.Maxout(3, 2, 3, seed=1, dtype="float64"),
+    "Flatten": lambda: gd.nn.Flatten(),
+    "Embedding": lambda: gd.nn.Embedding(4, 3, seed=1, dtype="float64"),
+    "Dropout": lambda: gd.nn.Dropout(0.5, seed=1),
+    "BatchNorm": lambda: gd.nn.BatchNorm(3, dtype="float64"),
+    "LayerNorm": lambda: gd.nn.LayerNorm(3, dtype="float64"),
+    "Sequential": lambda: gd.nn.Sequential(gd.nn.Activation("tanh"), gd.nn.Dropout(0.5, seed=1)),
+    "Residual": lambda: gd.nn.Residual(gd.nn.Activation("tanh"), shortcut=gd.nn.Activation("relu")),
+    "Highway": lambda: gd.nn.Highway(3, seed=1, dtype="float64"),
+    "MLP": lambda: gd.nn.MLP([4, 3], in_features=3, seed=1, dtype="float64"),
+    "Offset": Offset,
+}
+
+
+def others(value: Any) -> list[Any]:
+    """Return values to put in an attribute's place."""
+    if isinstance(value, bool):
+        return [not value]
+    if isinstance(value, (int, float)):
+        return [value / 4, value + 1]
+    if isinstance(value, gd.Variable):
+        return [gd.variable(value.numpy() * 0.5 + 1.0)]
+    if isinstance(value, gd.nn.Module):
+        return [gd.nn.Activation("sigmoid")]
+    if isinstance(value, np.random.Generator):
+        return [gd.random.generator(9)]
+    if isinstance(value, list):
+        return [[*value[:-1], value[0]]]
+    return [{"a": 5.0}] if isinstance(value, dict) else ["tanh", None]
+
+
+def public(layer: Any) -> list[str]:
+    """Return the names of the attributes that users see."""
+    properties = [name for name in dir(type(layer)) if isinstance(getattr(type(layer), name), property)]
+    return [name for name in [*vars(layer), *properties] if not name.startswith("_")]
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_every_attribute_of_every_layer_is_obeyed_or_refused(name: str) -> None:
+    assert {kind.__name__ for kind in vars(gd.nn).values() if gd.nn.Module in getattr(kind, "__mro__", ())[1:]} <= {
+        *LAYERS
+    }
+    x = np.arange(4) if name == "Embedding" else np.random.default_rng(0).normal(size=(4, 3))
+    for attribute in public(LAYERS[name]()):
+        for place in range(len(others(getattr(LAYERS[name](), attribute)))):
+            outputs = []
+            for wrap in (lambda function: function, gd.compile):
+                layer = LAYERS[name]()
+                call = wrap(layer)
+                found: list[Any] = [call(x).numpy() for _ in range(2)]
+                value = others(getattr(layer, attribute))[place]
+                try:
+                    setattr(layer, attribute, value)
+                except (gd.errors.GraphDiffError, AttributeError) as error:
+                    found.append(type(error).__name__)
+                found += [outcome(lambda call=call: call(x).numpy()) for _ in range(2)]
+                outputs.append([*found, {path: array.tolist() for path, array in layer.state().items()}])
+            for eager, compiled in zip(*outputs, strict=True):
+                if isinstance(eager, np.ndarray):
+                    np.testing.assert_allclose(compiled, eager, rtol=1e-12, err_msg=f"{attribute} = {value}")
+                elif isinstance(eager, dict):
+                    for path, array in eager.items():
+                        np.testing.assert_allclose(compiled[path], array, rtol=1e-12, err_msg=f"{attribute}: {path}")
+                else:
+                    assert compiled == eager, f"{attribute} = {value}"
+
+
+@pytest.mark.filterwarnings("ignore::graphdiff.plan.compiler.RetraceWarning")
+def test_layers_put_in_and_taken_out_are_seen() -> None:
+    model = gd.nn.Sequential(gd.nn.Activation("relu"), gd.nn.Activation("tanh"))
+    run, x = gd.compile(model), np.array([-1.0, 2.0])
+    changes: list[Callable[[list[Any]], Any]] = [
+        lambda layers: None,
+        lambda layers: layers.append(gd.nn.Activation("sigmoid")),
+        lambda layers: layers.pop(0),
+        lambda layers: layers.__setitem__(0, gd.nn.Activation("softplus")),
+        lambda layers: layers.__delitem__(0),
+        lambda layers: layers.insert(0, gd.nn.Activation("hard_tanh")),
+        lambda layers: layers.extend([gd.nn.Activation("elu")]),
+        lambda layers: layers.reverse(),
+        lambda layers: layers.__iadd__([gd.nn.Activation("gelu")]),
+        lambda layers: layers.clear(),
+    ]
+    for change in changes:
+        change(model.layers)
+        for _ in range(2):
+            np.testing.assert_allclose(run(x).numpy(), model(x).numpy(), rtol=1e-12)
+
+
+def test_settings_of_schedules_are_obeyed_or_refused() -> None:
+    class Halved(gd.optim.Schedule):
+        def __init__(self) -> None:
+            self.base = 0.5
+
+        def at(self, steps: Any) -> Any:
+            return self.base**steps
+
+    for wrap in (lambda function: function, gd.compile):
+        w, rate = gd.variable(0.0), Halved()
+        optimizer = gd.optim.SGD([w], lr=rate)
+        step = wrap(lambda w=w, optimizer=optimizer: optimizer.minimize(w * 1.0))
+        step()
+        rate.base = 0.25
+        step()
+        assert w.item() == -1.25
+        plateau = gd.optim.schedules.reduce_on_plateau(1.0)
+        w = gd.variable(0.0)
+        optimizer = gd.optim.SGD([w], lr=plateau)
+        step = wrap(lambda w=w, optimizer=optimizer: optimizer.minimize(w * 1.0))
+        step()
+        plateau.initial = gd.optim.schedules.constant(0.125)
+        step()
+        assert w.item() == -1.125
+    with pytest.raises(AttributeError, match="cannot assign to field"):
+        gd.optim.schedules.cosine(1.0, 10).initial = 2.0  # type: ignore[misc]
+
+
+def test_settings_set_within_a_compiled_function_are_set_at_every_call() -> None:
+    for wrap in (lambda function: function, gd.compile):
+        layer, w = gd.nn.BatchNorm(2, dtype="float64"), gd.variable([1.0, 2.0])
+        optimizer = gd.optim.SGD([w], lr=0.5, momentum=0.5)
+
+        @wrap
+        def step(layer: Any = layer, w: Any = w, optimizer: Any = optimizer) -> Any:
+            layer.momentum = 0.5
+            optimizer.momentum = 0.25
+            optimizer.lr = optimizer.lr * 0.5
+            loss = gd.sum(layer(np.array([[1.0, 2.0], [3.0, 5.0]]) * w))
+            optimizer.minimize(loss + gd.sum(w))
+            return optimizer.lr * 1.0, optimizer.steps * 1
+
+        rates = []
+        for _ in range(2):
+            rate, steps = step()
+            rates.append((float(rate), int(steps)))
+            assert (layer.momentum, optimizer.momentum) == (0.5, 0.25)
+            layer.momentum, optimizer.momentum = 0.125, 0.75
+        assert rates == [(0.25, 1), (0.125, 2)]
+        np.testing.assert_allclose(w.numpy(), [1 - 0.25 - 0.125 * 1.25, 2 - 0.25 - 0.125 * 1.25], rtol=1e-9)
+
+
+def test_a_counter_of_ones_own_counts_in_compiled_calls_too() -> None:
+    class Counted(gd.nn.Module):
+        calls = 0
+
+        def forward(self, x: Any) -> Any:
+            self.calls += 1
+            return x * float(self.calls)
+
+    for wrap in (lambda function: function, gd.compile):
+        layer = Counted()
+        call = wrap(layer)
+        assert [call(np.ones(())).item() for _ in range(4)] == [1.0, 2.0, 3.0, 4.0]
+        assert layer.calls == 4
+
+
+def test_scaling_begun_after_the_first_step_is_obeyed() -> None:
+    for wrap in (lambda function: function, gd.compile):
+        w = gd.variable([1.0])
+        optimizer = gd.optim.SGD([w], lr=0.5)
+        step = wrap(lambda w=w, optimizer=optimizer: optimizer.minimize(gd.sum(w)))
+        step()
+        optimizer.scale_loss(4.0, interval=1)
+        step()
+        assert (w.tolist(), optimizer.loss_scale) == ([0.0], 8.0)
+
+
+def test_lists_and_dicts_of_a_layer_of_ones_own_are_looked_at() -> None:
+    layer = Offset()
+    run, x = gd.compile(layer), np.array([1.0])
+    changes: list[Callable[[], Any]] = [
+        lambda: layer.shifts.append(5.0),
+        lambda: layer.shifts.__setitem__(0, -1.0),
+        lambda: layer.table.update(a=7.0),
+        lambda: setattr(layer, "shifts", [3.0]),
+        lambda: layer.shifts.append(4.0),
+    ]
+    for change in changes:
+        for _ in range(2):
+            assert run(x).numpy() == layer(x).numpy()
+        change()
+        assert run(x).numpy() == layer(x).numpy()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial, wraps
 from typing import Any, overload
 
 from graphdiff.errors import GraphError, ShapeError
@@ -13,9 +13,30 @@ from graphdiff.nn.layers import Activation, Linear
 from graphdiff.nn.module import Module
 from graphdiff.op import FUNCTIONS, as_tensor
 from graphdiff.ops import random
-from graphdiff.tensor import Tensor, name_scope
+from graphdiff.tensor import SWITCHES, Tensor, name_scope, untraced
 
 __all__ = ["MLP", "Highway", "Residual", "Sequential"]
+
+
+class _Layers(list[Module]):
+    """The layers of a Sequential: a list that is a setting, as whose changes its own count."""
+
+
+def _counted(name: str) -> Callable[..., Any]:
+    change = getattr(list, name)
+
+    @wraps(change)
+    def changed(self: _Layers, *arguments: Any, **named: Any) -> Any:
+        SWITCHES[0] += 1
+        return change(self, *arguments, **named)
+
+    return changed
+
+
+for _name in ("append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort"):
+    setattr(_Layers, _name, _counted(_name))
+for _name in ("delitem", "iadd", "imul", "setitem"):
+    setattr(_Layers, f"__{_name}__", _counted(f"__{_name}__"))
 
 
 class Sequential(Module):
@@ -37,6 +58,9 @@ class Sequential(Module):
                 mend = "; gd.nn.Activation(name) makes one of a function" if callable(layer) else ""
                 raise GraphError(f"the layers of Sequential are modules, not {type(layer).__name__}{mend}")
         self.layers = list(layers)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, _Layers(value) if name == "layers" else value)
 
     def __len__(self) -> int:
         return len(self.layers)
@@ -138,6 +162,8 @@ class Highway(Module):
     (5, 3)
     """
 
+    fixed = ("width",)
+
     def __init__(
         self,
         width: int | None = None,
@@ -170,7 +196,8 @@ class Highway(Module):
     def forward(self, x: Any) -> Tensor:
         x = as_tensor(x)
         if self.width is None and x.ndim:
-            self._make(x.shape[-1])
+            with untraced():
+                self._make(x.shape[-1])
         if not x.ndim or x.shape[-1] != self.width:
             raise ShapeError(f"a highway layer of width {self.width or 'unknown'} was given {x.describe()}")
         share = FUNCTIONS["sigmoid"](self.gate(x))

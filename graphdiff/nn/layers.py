@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from graphdiff.errors import DataError, DTypeError, GraphError, OpError, ShapeError
@@ -73,6 +75,7 @@ class Linear(Module):
     (5, 3)
     """
 
+    fixed = ("out_features", "in_features")
     weight: Variable
     bias: Variable
 
@@ -114,7 +117,8 @@ class Linear(Module):
     def forward(self, x: Any) -> Tensor:
         x = as_tensor(x)
         if self.in_features is None and x.ndim:
-            self._make(x.shape[-1])
+            with untraced():
+                self._make(x.shape[-1])
         if not x.ndim or x.shape[-1] != self.in_features:
             swapped = bool(x.ndim) and x.shape[-1] == self.out_features
             mend = (
@@ -161,6 +165,8 @@ class Activation(Module):
     [0.5, 0.5]
     """
 
+    fixed = ("name",)
+
     def __init__(self, name: str, **options: Any) -> None:
         if name not in ACTIVATIONS:
             raise OpError(f"there is no activation {name!r}; there are {', '.join(ACTIVATIONS)}")
@@ -168,8 +174,13 @@ class Activation(Module):
             known = ", ".join(ACTIVATIONS[name]) or "no options"
             raise OpError(f"the activation {name} takes {known}, not {', '.join(sorted(options))}")
         self.name = name
-        self.options = options
+        self._options = tuple(options.items())
         self._function = partial(FUNCTIONS[name], **options) if options else FUNCTIONS[name]
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """What the function is given besides its argument; fixed."""
+        return MappingProxyType(dict(self._options))
 
     def forward(self, x: Any) -> Tensor:
         return self._function(x)  # type: ignore[no-any-return]
@@ -197,6 +208,8 @@ class PReLU(Module):
     >>> gd.nn.PReLU(dtype="float64")([-1.0, 2.0]).tolist()
     [-0.25, 2.0]
     """
+
+    fixed = ("features",)
 
     def __init__(self, features: int | None = None, *, alpha: float = 0.25, dtype: Any = "float32") -> None:
         if features is not None and features < 1:
@@ -237,6 +250,8 @@ class Maxout(Module):
     >>> layer(gd.ones((5, 4), dtype="float32")).shape, layer.parameters()[0].shape
     ((5, 3), (4, 6))
     """
+
+    fixed = ("out_features", "pieces")
 
     def __init__(
         self,
@@ -307,6 +322,8 @@ class Embedding(Module):
     >>> gd.nn.Embedding(10, 4)([[1, 2, 3]]).shape
     (1, 3, 4)
     """
+
+    fixed = ("count", "width")
 
     def __init__(
         self,

@@ -7,14 +7,14 @@ from typing import Any, ClassVar, TypeVar
 
 from graphdiff import host
 from graphdiff.errors import GraphError
-from graphdiff.tensor import OBSERVERS, Tensor, Variable, read_switch, value_for, write_switch
+from graphdiff.tensor import OBSERVERS, TRACES, Configured, Tensor, Variable, value_for
 
 __all__ = ["Module"]
 
 Self = TypeVar("Self", bound="Module")
 
 
-class Module:
+class Module(Configured):
     """A function with parameters. Subclasses set variables and modules as attributes and define `forward`.
 
     Attributes may also be lists, tuples and dicts of them, nested as you like. A variable that is held in several
@@ -63,6 +63,8 @@ class Module:
         return cls(**config)
 
     def __call__(self, *inputs: Any, **named: Any) -> Tensor:
+        if TRACES:
+            self.use_settings()
         output = self.forward(*inputs, **named)
         for observer in OBSERVERS and OBSERVERS.here():
             observer(self, next(iter((*inputs, *named.values()))), output)
@@ -75,7 +77,7 @@ class Module:
                 f"{name!r} of {type(self).__name__} is a variable, and {type(value).__name__} would take its place: "
                 f"change its value with {name}.assign(…), or delete the attribute first"
             )
-        object.__setattr__(self, name, value)
+        super().__setattr__(name, value)
 
     def __repr__(self) -> str:
         name = type(self).__name__
@@ -98,6 +100,8 @@ class Module:
 
     def _named(self, kind: Any) -> Iterator[tuple[str, Any, str]]:
         """Yield (path, item, attribute) for the attributes of a kind, and for those in lists and dicts."""
+        if TRACES:
+            self.use_settings()
         for name, value in vars(self).items():
             for path, item in _leaves(name, value):
                 if isinstance(item, kind):
@@ -176,7 +180,10 @@ class Module:
     @property
     def training(self) -> bool:
         """Whether the module trains; a compiled function that has read it has a plan for either mode."""
-        return read_switch(self, "_training")  # type: ignore[no-any-return]
+        if TRACES:
+            self.use_settings()
+            return self.use_setting("_training")  # type: ignore[no-any-return]
+        return self._training
 
     def train(self: Self, mode: bool = True) -> Self:
         """Put this module and all within into training mode; return the module.
@@ -191,7 +198,8 @@ class Module:
         True
         """
         for module in self.modules():
-            write_switch(module, "_training", bool(mode))
+            if module._training != bool(mode):
+                module._training = bool(mode)
         return self
 
     def eval(self: Self) -> Self:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from numbers import Real
 from typing import Any, ClassVar
 
 from graphdiff import host
@@ -12,7 +13,7 @@ from graphdiff.errors import DTypeError, GraphError, OpError, ShapeError
 from graphdiff.nn.module import Module
 from graphdiff.op import FUNCTIONS, as_tensor
 from graphdiff.ops import random
-from graphdiff.tensor import Tensor, Variable, current_trace, variable
+from graphdiff.tensor import Tensor, Variable, current_trace, untraced, variable
 
 __all__ = ["BatchNorm", "Dropout", "LayerNorm"]
 
@@ -22,6 +23,11 @@ def _real(x: Any, layer: str) -> Tensor:
     if x.dtype.kind != "f":
         raise DTypeError(f"{layer} takes real floating numbers, not {x.describe()}")
     return x
+
+
+def _lies_in(value: Any, most: float) -> bool:
+    """Whether a setting is a number from 0 to `most`."""
+    return isinstance(value, Real) and 0 <= float(value) <= most
 
 
 class Dropout(Module):
@@ -53,10 +59,14 @@ class Dropout(Module):
     """
 
     def __init__(self, p: float = 0.5, *, seed: Any = None) -> None:
-        if not 0 <= p <= 1:
-            raise OpError(f"dropout's p is a probability, not {p!r}")
         self.p = p
         self.stream = random.generator(seed)
+
+    def check_setting(self, name: str, value: Any) -> None:
+        if name == "p" and not _lies_in(value, 1):
+            raise OpError(f"dropout's p is a probability, not {value!r}")
+        if name == "stream" and not host.is_random_generator(value):
+            raise OpError(f"dropout's stream is of gd.random.generator, not {value!r}")
 
     def forward(self, x: Any) -> Tensor:
         x = _real(x, "dropout")
@@ -75,6 +85,7 @@ class _Normalising(Module):
     """Features of mean β and standard deviation γ, made from the last axis of the input."""
 
     name: ClassVar[str]
+    fixed = ("features", "affine")
     features: int | None
     gamma: Variable
     beta: Variable
@@ -82,11 +93,13 @@ class _Normalising(Module):
     def __init__(self, features: int | None, eps: float, affine: bool, dtype: Any) -> None:
         if features is not None and features < 1:
             raise ShapeError(f"{self.name} has at least one feature, not {features}")
-        if not eps >= 0 or not math.isfinite(eps):
-            raise OpError(f"{self.name}'s eps is a small number that is not negative, not {eps!r}")
         self.features, self.eps, self.affine, self._dtype = None, eps, affine, host.dtype(dtype)
         if features is not None:
             self._make(features)
+
+    def check_setting(self, name: str, value: Any) -> None:
+        if name == "eps" and not (_lies_in(value, math.inf) and math.isfinite(value)):
+            raise OpError(f"{self.name}'s eps is a small number that is not negative, not {value!r}")
 
     def _variable(self, name: str, fill: Callable[..., Tensor]) -> Variable:
         return variable(fill((self.features,)), dtype=self._dtype, name=name)
@@ -107,7 +120,8 @@ class _Normalising(Module):
             wanted = "(examples, …, features)" if least == 2 else "(…, features)"
             raise ShapeError(f"{self.name} takes {wanted}, not {x.describe()}")
         if self.features is None:
-            self._make(x.shape[-1])
+            with untraced():
+                self._make(x.shape[-1])
         if x.shape[-1] != self.features:
             raise ShapeError(f"{self.name} of {self.features} features was given {x.describe()}")
         return x
@@ -170,10 +184,13 @@ class BatchNorm(_Normalising):
         affine: bool = True,
         dtype: Any = "float32",
     ) -> None:
-        if not 0 <= momentum <= 1:
-            raise OpError(f"batch normalisation's momentum is in [0, 1], not {momentum!r}")
         self.momentum = momentum
         super().__init__(features, eps, affine, dtype)
+
+    def check_setting(self, name: str, value: Any) -> None:
+        if name == "momentum" and not _lies_in(value, 1):
+            raise OpError(f"batch normalisation's momentum is in [0, 1], not {value!r}")
+        super().check_setting(name, value)
 
     def _make(self, features: int) -> None:
         super()._make(features)

@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
 from graphdiff.errors import BackendError, DTypeError, GraphError, OpError, ShapeError
 from graphdiff.host import broadcasts_to, is_integer, is_real_floating
-from graphdiff.op import GRAPH
+from graphdiff.op import GRAPH, as_tensor
 from graphdiff.optim.arena import Arena, arena_of
 from graphdiff.optim.schedules import Schedule
 from graphdiff.optim.schedules.schedule import require_number
-from graphdiff.tensor import Tensor, Variable, variable
+from graphdiff.tensor import TRACES, Configured, Tensor, Variable, current_trace, put_traced, variable
 
 __all__ = [
     "ArenaGroup",
     "ParameterGroup",
     "Parameters",
     "Rate",
+    "Settings",
     "flat_gradient",
     "groups_of",
+    "number_of",
     "rate_of",
     "require",
     "require_pair",
     "require_parameters",
     "require_whole",
+    "set_rate",
 ]
 
 
@@ -33,14 +36,52 @@ Parameters = Iterable[Variable] | Iterable[Mapping[str, Any]]
 Rate = float | Schedule
 
 
-class ParameterGroup:
+class Settings(MutableMapping[str, Any]):
+    """Settings of a rule by name; those that a group was not given are its optimiser's.
+
+    Setting one takes effect at the next step, compiled or not, unless it cannot be: then nothing is changed.
+
+    Parameters
+    ----------
+    own : dict
+    shared : Settings, optional
+        The optimiser's.
+    accept : callable
+        Called as ``accept(settings, name, value)`` before one is set; raises OpError if it cannot be.
+    """
+
+    def __init__(self, own: dict[str, Any], shared: Settings | None, accept: Callable[..., None]) -> None:
+        self.own, self.shared, self._accept = own, shared, accept
+
+    def __getitem__(self, name: str) -> Any:
+        return self.own[name] if self.shared is None or name in self.own else self.shared[name]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self._accept(self, name, value)
+        put_traced(self.own, name, value)
+
+    def __delitem__(self, name: str) -> None:
+        raise OpError(f"{name} is a setting of the rule: it can be set, not deleted")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.own if self.shared is None else self.shared)
+
+    def __len__(self) -> int:
+        return len(self.own if self.shared is None else self.shared)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
+class ParameterGroup(Configured):
     """Parameters that share their settings; made by an optimiser, see its `groups`.
 
     Attributes
     ----------
-    parameters : list of Variable
+    parameters : tuple of Variable
     settings : dict
-        All settings of the rule but the learning rate.
+        All settings of the rule but the learning rate. Those that the group was not given are the optimiser's; setting
+        one takes effect at the next step, compiled or not.
 
     Examples
     --------
@@ -51,8 +92,10 @@ class ParameterGroup:
     [(0.01, 0.01), (0.1, 0.0)]
     """
 
-    def __init__(self, parameters: list[Variable], rate: Variable | Schedule, settings: dict[str, Any]) -> None:
-        self.parameters = parameters
+    fixed = ("parameters", "rate", "settings")
+
+    def __init__(self, parameters: Sequence[Variable], rate: Variable | Schedule, settings: Settings) -> None:
+        self.parameters = tuple(parameters)
         self.settings = settings
         self.rate = rate
 
@@ -61,14 +104,25 @@ class ParameterGroup:
         """The learning rate; a number can be assigned at any time, unless it is a schedule."""
         if isinstance(self.rate, Schedule):
             raise OpError("the learning rate is a schedule: ask it for its value at a step, as schedule(step)")
-        return float(self.rate._value)
+        return number_of(self.rate)
 
     @lr.setter
     def lr(self, value: float) -> None:
+        set_rate(self.rate, value)
+
+
+def number_of(variable: Variable) -> Any:
+    """Return a 0-d variable's value as a Python number; while a function is traced, which has no value, as a Tensor."""
+    return as_tensor(variable) if TRACES and current_trace() else float(variable._value)
+
+
+def set_rate(rate: Variable | Schedule, value: Any) -> None:
+    """Assign a learning rate; within a trace, which knows no values, a Tensor too."""
+    if not (isinstance(value, Tensor) and value.shape == () and current_trace()):
         require("lr", value)
-        if isinstance(self.rate, Schedule) or isinstance(value, Schedule):
-            raise OpError("lr cannot be assigned where it is a schedule: give one when the optimiser is made")
-        self.rate.assign(float(value))
+    if isinstance(rate, Schedule) or isinstance(value, Schedule):
+        raise OpError("lr cannot be assigned where it is a schedule: give one when the optimiser is made")
+    rate.assign(value if isinstance(value, Tensor) else float(value))
 
 
 def require_parameters(parameters: Sequence[Variable]) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from graphdiff.op import GRAPH, as_tensor
-from graphdiff.tensor import Tensor, Variable, variable
+from graphdiff.tensor import Configured, Tensor, Variable, variable
 
 __all__ = ["LossScaling"]
 
 
-class LossScaling:
+class LossScaling(Configured):
     """The factor and how it changes; its state is two variables, so that a compiled step changes it by itself.
 
     P. Micikevicius et al., Mixed precision training, 2018, section 3.2.
@@ -52,6 +52,7 @@ class LossScaling:
 
     def follow(self, sound: Tensor) -> None:
         """Change the factor after a step."""
+        self.use_settings()
         scale, run = as_tensor(self.scale), as_tensor(self.run) + 1.0
         grows = run >= float(self.interval)
         reduced = GRAPH.maximum(scale * self.backoff, 1.0)  # a gradient that is never finite must not end at zero

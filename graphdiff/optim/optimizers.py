@@ -19,21 +19,24 @@ from graphdiff.optim.groups import (
     ParameterGroup,
     Parameters,
     Rate,
+    Settings,
     groups_of,
+    number_of,
     rate_of,
     require,
     require_parameters,
     require_whole,
+    set_rate,
 )
 from graphdiff.optim.loss_scaling import LossScaling
 from graphdiff.optim.schedules import Schedule
 from graphdiff.plan import RetraceError, compile
-from graphdiff.tensor import Tensor, Variable, current_trace, variable
+from graphdiff.tensor import Configured, Tensor, Variable, as_key, current_trace, variable
 
 __all__ = ["Optimizer"]
 
 
-class Optimizer:
+class Optimizer(Configured):
     """What every optimiser has; subclasses define `rule` and say how many arrays of state it keeps.
 
     Parameters
@@ -58,7 +61,13 @@ class Optimizer:
     ----------
     steps : int
         How many steps were made.
-    groups : list of ParameterGroup
+    groups : tuple of ParameterGroup
+
+    Notes
+    -----
+    Settings are attributes of the optimiser. Assigning one takes effect at the next step, compiled or not; groups that
+    were given one of their own keep it. One that would change what the rule keeps between steps, such as a momentum
+    where there was none, is refused.
 
     Raises
     ------
@@ -87,6 +96,7 @@ class Optimizer:
     """How many arrays of state the rule keeps; they begin as zeros."""
     numbers: int = 0
     """How many float64 numbers the rule keeps, behind the arrays; they begin as zeros."""
+    fixed = ("backend", "groups", "parameters")
     decays_itself = False
     """Whether the rule applies the weight decay; else it is added to the gradient."""
     weight_decay: float
@@ -104,10 +114,8 @@ class Optimizer:
         **settings: Any,
     ) -> None:
         settings["weight_decay"] = weight_decay
-        _require_settings(self, lr, settings)
-        for name, value in (("clip_norm", clip_norm), ("clip_value", clip_value)):
-            if value is not None:
-                require(name, value, above=0)
+        require("lr", lr)
+        _require_settings(self, settings)
         given = groups_of(parameters)
         checked = []
         for members, own in given:
@@ -115,27 +123,73 @@ class Optimizer:
             if unknown:
                 known = ", ".join(["lr", *settings])
                 raise OpError(f"{type(self).__name__} has no setting {sorted(unknown)[0]!r}; a group may have {known}")
-            merged = settings | own
-            rate = merged.pop("lr", None)
-            _require_settings(self, lr if rate is None else rate, merged)
-            checked.append((members, rate, merged))
-        self.parameters: list[Variable] = [parameter for members, _, _ in checked for parameter in members]
+            rate = own.pop("lr", None)
+            require("lr", lr if rate is None else rate)
+            _require_settings(self, settings | own)
+            checked.append((members, rate, own))
+        self.parameters = [parameter for members, _, _ in checked for parameter in members]
         require_parameters(self.parameters)
         self.backend = self.parameters[0].backend
         self.clip_norm, self.clip_value = clip_norm, clip_value
         self._scaling: LossScaling | None = None
-        self.__dict__.update(settings)
+        self._settings = Settings(settings, None, self._accept)
         with use_backend(self.backend):
             self._steps = variable(0.0, name="steps")
             self._lr = rate_of(lr)
-            self.groups = [
-                ParameterGroup(members, self._lr if rate is None else rate_of(rate), merged)
-                for members, rate, merged in checked
-            ]
+            self.groups = tuple(
+                ParameterGroup(
+                    members, self._lr if rate is None else rate_of(rate), Settings(own, self._settings, self._accept)
+                )
+                for members, rate, own in checked
+            )
         self._join()
 
+    def __getattr__(self, name: str) -> Any:
+        settings = vars(self).get("_settings", ())
+        if name not in settings:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return settings[name] if current_trace() is None else self._read(name)
+
+    def _read(self, name: str) -> Any:
+        """Return a setting in a trace, which has then used it."""
+        self.use_settings()
+        return self._settings[name]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in vars(self).get("_settings", ()):
+            self._settings[name] = value
+        else:
+            super().__setattr__(name, value)
+
+    def check_setting(self, name: str, value: Any) -> None:
+        if name in ("clip_norm", "clip_value") and value is not None:
+            require(name, value, above=0)
+
+    def settings_key(self) -> Any:
+        return (super().settings_key(), *(as_key(group.settings) for group in self.groups))
+
+    def containers(self) -> list[Any]:
+        return []  # all are its own
+
+    def _accept(self, changing: Settings, name: str, value: Any) -> None:
+        """Raise OpError if a setting cannot be changed to this value."""
+        if name not in changing:
+            raise OpError(f"{type(self).__name__} has no setting {name!r}; there are {', '.join(changing)}")
+        _require_settings(self, {**changing, name: value})
+        for group in self.groups:
+            settings = group.settings
+            if settings is changing or (settings.shared is changing and name not in settings.own):
+                merged = {**settings, name: value}
+                _require_settings(self, merged)
+                now, then = self._with_settings(settings), self._with_settings(merged)
+                if (now.states, now.numbers) != (then.states, then.numbers):
+                    raise OpError(
+                        f"{name} cannot be changed from {settings[name]!r} to {value!r}: what {type(self).__name__} "
+                        "keeps between steps would be other arrays. Make a new optimiser"
+                    )
+
     def __repr__(self) -> str:
-        shown = {"lr": self._lr if isinstance(self._lr, Schedule) else self.lr} | self.groups[0].settings
+        shown = {"lr": self._lr if isinstance(self._lr, Schedule) else self.lr, **self.groups[0].settings}
         shown |= {name: getattr(self, name) for name in ("clip_norm", "clip_value") if getattr(self, name) is not None}
         shown["parameters"] = len(self.parameters)
         if len(self.groups) > 1:
@@ -149,7 +203,7 @@ class Optimizer:
     @property
     def steps(self) -> int:
         """How many steps were made."""
-        return int(self._steps._value)
+        return number_of(self._steps).astype("int64") if current_trace() else int(self._steps._value)
 
     @property
     def lr(self) -> float:
@@ -157,11 +211,11 @@ class Optimizer:
 
         Groups that were given one of their own keep it. Of a schedule, this is what the next step uses.
         """
-        return self._lr(self.steps) if isinstance(self._lr, Schedule) else float(self._lr._value)  # type: ignore[return-value]
+        return self._lr(number_of(self._steps)) if isinstance(self._lr, Schedule) else number_of(self._lr)
 
     @lr.setter
     def lr(self, value: float) -> None:
-        ParameterGroup([], self._lr, {}).lr = value
+        set_rate(self._lr, value)
 
     def state(self) -> dict[str, Any]:
         """Return everything that steps change besides the parameters, as NumPy arrays by name.
@@ -231,15 +285,15 @@ class Optimizer:
                 members: dict[Any, list[Variable]] = {}
                 for parameter in group.parameters:
                     members.setdefault(parameter.dtype, []).append(parameter)
-                view = self._with_settings(group)
+                view = self._with_settings(group.settings)
                 self._groups += [ArenaGroup(same, group, view.states, view.numbers) for same in members.values()]
         self._steps.clock = self._groups[0].arena.flat.clock  # assigned together, counted together
         self._update = compile(self._trace_update)
 
-    def _with_settings(self, group: ParameterGroup) -> Optimizer:
+    def _with_settings(self, settings: Mapping[str, Any]) -> Optimizer:
         """Return this optimiser as the rule sees it for one group."""
         view = object.__new__(type(self))
-        view.__dict__.update(self.__dict__ | group.settings)
+        view.__dict__.update({**vars(self), **settings, "_settings": {}})
         return view
 
     def rule(self, F: Any, value: Any, gradient: Any, state: tuple[Any, ...], steps: Any, lr: Any) -> tuple[Any, ...]:
@@ -367,6 +421,7 @@ class Optimizer:
             group.spread()
 
     def _trace_update(self, *gradients: Any) -> None:
+        self.use_settings()
         done = as_tensor(self._steps)
         steps = done + 1.0
         sound: Tensor | None = None
@@ -376,7 +431,7 @@ class Optimizer:
             flat, states = group.arena.flat, group.states
             rate = group.owner.rate
             lr = rate(done) if isinstance(rate, Schedule) else as_tensor(rate)
-            view = self._with_settings(group.owner)
+            view = self._with_settings(group.owner.settings)
             view.places = [group.arena.place(member) for member in group.members]
             before = as_tensor(flat)
             if view.weight_decay and not view.decays_itself:
@@ -420,8 +475,7 @@ def _assign_if(sound: Tensor | None, changing: Variable, value: Any) -> None:
     changing.assign(value if sound is None else GRAPH.where(sound, value, as_tensor(changing)))
 
 
-def _require_settings(optimizer: Optimizer, lr: Any, settings: Mapping[str, Any]) -> None:
-    require("lr", lr)
+def _require_settings(optimizer: Optimizer, settings: Mapping[str, Any]) -> None:
     if isinstance(settings["weight_decay"], Schedule):
         raise OpError("weight_decay cannot be a schedule")
     require("weight_decay", settings["weight_decay"])

@@ -22,7 +22,7 @@ from graphdiff.plan.plan import Plan, RetraceError
 from graphdiff.plan.static import Static, static_key
 from graphdiff.plan.trace import gradient_kind, placeholder_like, trace
 from graphdiff.structure import Structure, flatten, unflatten
-from graphdiff.tensor import SWITCHES, TRACES, WATCHES, Tensor, current_trace
+from graphdiff.tensor import SWITCHES, TRACES, WATCHES, Tensor, contents, current_trace, is_held
 
 __all__ = ["Compiled", "RetraceWarning", "compile"]
 
@@ -81,6 +81,18 @@ class Compiled:
         self._arity = -1
         self._lock = Lock()
         _ALL.add(self)
+
+    def _guard(self, plan: Plan, arrays: list[Any], count: int) -> Callable[..., Any]:
+        """Return the plan's quick way, good while there are `count` changes of settings, and containers as they are."""
+        classes = tuple(map(type, arrays))
+        if plan.guard is None or plan.guard[0] != classes:
+            seen: list[Any] = [count, [], []]
+            plan.guard = classes, seen, _guarded(plan, arrays, self._lock, seen if self._probes else None)
+        _, seen, quick = plan.guard
+        owners = [probe.__self__ for (_, what), probe in self._probes.items() if what == "settings"]  # type: ignore[attr-defined]
+        containers = [container for owner in owners for container in owner.containers()]
+        seen[:] = count, containers, contents(containers)
+        return quick
 
     def __reduce__(self) -> Any:
         """Pickle as functions are, by name, where the name leads here; else anew of the function, without plans."""
@@ -282,7 +294,8 @@ class Compiled:
                 if old != new
             ]
             same = self._last_signature == signature
-            changing = "; ".join(differing) or ("the mode of a layer" if same else "the backend")
+            setting = "the mode or a setting of a layer or optimiser"
+            changing = "; ".join(differing) or (setting if same else "the backend")
         warnings.warn(
             f"{self.__name__} was traced {self._traced} times; {changing}. Keep shapes and dtypes the same from call "
             "to call, for example by dropping a last, smaller batch.",
@@ -295,7 +308,7 @@ class Compiled:
         plain = not named and len(arguments) == len(arrays)
         if plain and all(given is array for given, array in zip(arguments, arrays, strict=True)):
             self._other = self._quick if self._arity == len(arrays) else None
-            self._quick, self._arity = _guarded(plan, arrays, self._lock, count if self._probes else None), len(arrays)
+            self._quick, self._arity = self._guard(plan, arrays, count), len(arrays)
         else:
             self._arity, self._other = -1, None
 
@@ -370,11 +383,11 @@ def _argument_names(function: Callable[..., Any], placeholders: list[Tensor], en
     return [f"argument{place}" for place in range(len(placeholders))]
 
 
-def _guarded(plan: Plan, arrays: list[Any], lock: Lock, count: int | None) -> Callable[..., Any]:
+def _guarded(plan: Plan, arrays: list[Any], lock: Lock, seen: list[Any] | None) -> Callable[..., Any]:
     """Return the plan behind a check of class, shape and dtype written out for these arguments.
 
-    If the function reads switches, none of any function's may have been changed since there were `count` changes; the
-    gradients that it reads must be there as they were. Without arguments the backend must still be the chosen one.
+    If the function uses settings, there must have been no change since what is `seen`; the gradients that it reads must
+    be there as they were. Without arguments the backend must still be the chosen one.
 
     The check is generated because a loop over the arguments would take longer than a small network's layer.
     """
@@ -388,9 +401,9 @@ def _guarded(plan: Plan, arrays: list[Any], lock: Lock, count: int | None) -> Ca
     effects = [f"effect{place}" for place in range(len(plan.effects))]
     scope |= dict(zip(effects, plan.effects, strict=True))
     tests = []
-    if count is not None:
-        scope["switches"] = SWITCHES
-        tests.append(f"switches[0] == {count}")
+    if seen is not None:
+        scope |= {"switches": SWITCHES, "seen": seen, "is_held": is_held}
+        tests.append("switches[0] == seen[0] and (not seen[1] or is_held(seen[1], seen[2]))")
     held = {}
     for place, (variable, kind) in enumerate(plan.kinds.items()):
         scope[f"v{place}"] = variable

@@ -37,6 +37,8 @@ class Plan:
     ----------
     program : Program
         The graph after all passes.
+    guard : (classes of arrays, list, callable) or None
+        The quick way to run it on such arrays, and what it has seen of settings.
     kinds : dict of Variable to (shape, dtype) or None
         Of what sort the gradients from before the call are, of all that the traced function has asked for.
     source : str
@@ -62,6 +64,7 @@ class Plan:
         self.name = name
         self.backend = backend
         self.kinds = kinds
+        self.guard: Any = None
         self.inherited = program.inherited
         self.effects = program.effects
         with without_collector(len(program.nodes())):

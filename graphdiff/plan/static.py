@@ -6,7 +6,9 @@ from dataclasses import fields, is_dataclass
 from numbers import Number
 from typing import Any
 
-__all__ = ["Same", "Static", "static_key"]
+from graphdiff.tensor import Same
+
+__all__ = ["Static", "static_key"]
 
 
 class Static:
@@ -25,21 +27,6 @@ class Static:
 
     def __repr__(self) -> str:
         return repr(self.value)
-
-
-class Same:
-    """Stands in a key for an object of which only itself will do."""
-
-    __slots__ = ("held",)
-
-    def __init__(self, held: Any) -> None:
-        self.held = held
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Same) and other.held is self.held
-
-    def __hash__(self) -> int:
-        return id(self.held)
 
 
 def static_key(value: Any) -> Any:

@@ -2,7 +2,7 @@
 
 While a function is traced, a variable has no value: reading it gives its stand-in, a placeholder, or what has been
 assigned to it since. Assignments are collected and made by the plan, all together, when a step has succeeded. So it is
-with gradients and with switches, such as the modes of layers.
+with gradients and with settings, such as the modes of layers.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from graphdiff.graph import topological_order
 from graphdiff.op import FUNCTIONS, Number, as_tensor
 from graphdiff.plan.program import Program
 from graphdiff.structure import Structure, flatten
-from graphdiff.tensor import NO_ATTRIBUTES, TRACES, Tensor, Variable, constant, next_serial, write_switch
+from graphdiff.tensor import NO_ATTRIBUTES, TRACES, Tensor, Variable, constant, next_serial, put
 
 __all__ = ["Trace", "trace"]
+
+_MISSING: Any = object()
 
 
 class Trace:
@@ -46,7 +48,7 @@ class Trace:
         self.probes: dict[tuple[int, str], Callable[[], Any]] = {}
         self.probed: list[Variable] = []
         self.made: list[str] = []
-        self._switched: dict[tuple[int, str], tuple[Any, str, Any]] = {}
+        self._put: dict[tuple[int, str], tuple[dict[str, Any], str, Any, Any]] = {}
         self._streams: dict[int, tuple[Any, Any]] = {}
         self._present: dict[Variable, Tensor] = {}
         self._parts: dict[tuple[Tensor, Variable], Tensor] = {}
@@ -134,17 +136,14 @@ class Trace:
         """Give a variable a gradient that is known when the plan runs, or None."""
         self.gradients[variable] = None if gradient is None else as_tensor(gradient)
 
-    def read(self, owner: Any, name: str) -> Any:
-        """Return a switch at this point of the trace."""
-        written = self._switched.get((id(owner), name))
-        if written is not None:
-            return written[2]
-        self.probes[id(owner), name] = partial(getattr, owner, name)
-        return getattr(owner, name)
+    def put(self, mapping: dict[str, Any], name: str, value: Any) -> None:
+        """Note that a setting is being set: what it was comes back when the trace ends."""
+        before = self._put[id(mapping), name][3] if self.has_put(mapping, name) else mapping.get(name, _MISSING)
+        self._put[id(mapping), name] = mapping, name, value, before
 
-    def write(self, owner: Any, name: str, value: Any) -> None:
-        """Note that a switch is to be set."""
-        self._switched[id(owner), name] = owner, name, value
+    def has_put(self, mapping: dict[str, Any], name: str) -> bool:
+        """Whether a setting has been set by the trace, so that what it was before does not count."""
+        return (id(mapping), name) in self._put
 
     def make(self, what: str) -> None:
         """Note that the function makes something, on the line that it is at."""
@@ -167,7 +166,7 @@ class Trace:
         """Return what a call changes besides values and gradients, as functions without arguments."""
         cleared = [variable for variable, gradient in self.gradients.items() if gradient is None]
         forget = [partial(setattr, variable, "_grad", None) for variable in cleared]
-        return [*forget, *(partial(write_switch, *written) for written in self._switched.values())]
+        return [*forget, *(partial(put, *setting[:3]) for setting in self._put.values())]
 
     # Around the function ------------------------------------------------------------------------------------------
 
@@ -177,6 +176,13 @@ class Trace:
 
     def __exit__(self, *exception: object) -> None:
         TRACES.close(self)
+        if self.makes_anew:  # what it has made lasts, and so does what it has set to say so
+            return
+        for mapping, name, _, before in self._put.values():
+            if before is _MISSING:
+                mapping.pop(name, None)
+            else:
+                mapping[name] = before
 
 
 def gradient_kind(variable: Variable) -> tuple[Any, Any] | None:

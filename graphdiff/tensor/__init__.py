@@ -16,14 +16,13 @@ from graphdiff.tensor.context import (
     name_scope,
     next_serial,
     numbered_streams,
-    read_switch,
     seed_streams,
     untraced,
-    write_switch,
 )
 from graphdiff.tensor.departures import MARK, MARKED, PLACES, Departure, Places, departure_of, lets_through
 from graphdiff.tensor.leaves import Variable, constant, placeholder, value_for, variable
 from graphdiff.tensor.node import Tensor
+from graphdiff.tensor.settings import Configured, Same, as_key, contents, is_held, put, put_traced
 
 __all__ = [
     "DEPARTURES",
@@ -38,20 +37,25 @@ __all__ = [
     "WATCHES",
     "Departure",
     "Places",
+    "Configured",
+    "Same",
     "Tensor",
     "Variable",
+    "as_key",
     "constant",
+    "contents",
     "current_trace",
     "lets_through",
+    "is_held",
     "name_scope",
     "departure_of",
     "next_serial",
     "numbered_streams",
     "placeholder",
-    "read_switch",
+    "put",
+    "put_traced",
     "seed_streams",
     "untraced",
     "value_for",
     "variable",
-    "write_switch",
 ]

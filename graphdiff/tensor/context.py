@@ -33,7 +33,7 @@ next_serial = itertools.count(1).__next__
 MOVES = [0]
 """Counts how often arrays of pinned variables were moved; plans that hold on to them look here."""
 SWITCHES = [0]
-"""Counts the changes of switches; compiled functions that have read one look here."""
+"""Counts the changes of settings; compiled functions that have used some look here: see `graphdiff.tensor.settings`."""
 
 
 class Opened(dict[Any, Any]):
@@ -113,22 +113,6 @@ class untraced:
 
     def __exit__(self, *exception: object) -> None:
         TRACES.show(self._hidden)
-
-
-def read_switch(owner: Any, name: str) -> Any:
-    """Return an attribute that Python code branches on, and make it part of the signature of what is being traced."""
-    trace = current_trace() if TRACES else None
-    return getattr(owner, name) if trace is None else trace.read(owner, name)
-
-
-def write_switch(owner: Any, name: str, value: Any) -> None:
-    """Set an attribute that `read_switch` reads; in a function under trace, whenever its plan has run."""
-    trace = current_trace() if TRACES else None
-    if trace is not None:
-        trace.write(owner, name, value)
-    elif getattr(owner, name) != value:
-        object.__setattr__(owner, name, value)
-        SWITCHES[0] += 1
 
 
 # Name scopes -------------------------------------------------------------------------------------------------------

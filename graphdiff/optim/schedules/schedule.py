@@ -8,12 +8,12 @@ from typing import Any
 
 from graphdiff.errors import OpError
 from graphdiff.op import as_tensor
-from graphdiff.tensor import Tensor, Variable, constant
+from graphdiff.tensor import Configured, Tensor, Variable, constant
 
 __all__ = ["Schedule", "require", "require_number"]
 
 
-class Schedule:
+class Schedule(Configured):
     """What every schedule has; subclasses define `at`.
 
     Examples
@@ -46,6 +46,7 @@ class Schedule:
 
     def __call__(self, steps: Any) -> Any:
         """Return the value after so many steps: of a Tensor a Tensor, of a number a number."""
+        self.use_settings()
         if isinstance(steps, Tensor):
             return as_tensor(self.at(steps))
         return float(as_tensor(self.at(constant(float(steps)))))
