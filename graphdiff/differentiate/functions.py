@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
@@ -14,6 +15,7 @@ from graphdiff.differentiate.forward import push_forward
 from graphdiff.differentiate.reverse import below, pull_back
 from graphdiff.differentiate.seeds import seed_for, starting_tangent
 from graphdiff.differentiate.ties import untied
+from graphdiff.differentiate.zeros import still
 from graphdiff.errors import DTypeError, GraphError, ShapeError
 from graphdiff.graph import topological_order
 from graphdiff.op import FUNCTIONS, GRAPH, as_tensor
@@ -29,6 +31,7 @@ __all__ = [
     "jvp",
     "pulled_back",
     "pushed_forward",
+    "settled",
     "stands_alone",
     "value_and_grad",
     "vjp",
@@ -134,11 +137,42 @@ def stands_alone(order: Sequence[Tensor], sources: frozenset[Tensor]) -> bool:
     return all(node.has_value and (node.op is None) == (node in sources) for node in order)
 
 
+def settled(results: Sequence[Any], leaves: Sequence[Tensor]) -> list[Any]:
+    """Return results as constants where they hang on `leaves` alone: kept, they would keep the graph for nobody."""
+    tensors = [each for each in results if isinstance(each, Tensor) and each.recorded]
+    sources = frozenset(leaves)
+    alone = {
+        tensor
+        for group in ([tensors] if _hang_on(tensors, sources) else [[tensor] for tensor in tensors])
+        if _hang_on(group, sources)
+        for tensor in group
+    }
+    return [still(each) if isinstance(each, Tensor) and each in alone else each for each in results]
+
+
+def _hang_on(outputs: Sequence[Tensor], sources: frozenset[Tensor]) -> bool:
+    return stands_alone(topological_order(outputs, boundary=sources), sources)
+
+
+def _settled_tree(tree: Any, leaves: Sequence[Tensor]) -> Any:
+    """Return what a function returned beside its result with constants where tensors hang on `leaves` alone."""
+    given, structure = flatten(tree)
+    made = settled(given, leaves)
+    return tree if all(map(operator.is_, made, given)) else unflatten(structure, made)
+
+
 def pulled_back(output: Tensor, leaves: Sequence[Tensor], seed: Tensor, live: Tensor | None = None) -> list[Tensor]:
     """Return the adjoints of `leaves`: as graph where something below is recorded, else as plain numbers.
 
     `live` tells where the seed may differ from zero, if not everywhere.
     """
+    return _pulled_back(output, leaves, seed, live)[0]
+
+
+def _pulled_back(
+    output: Tensor, leaves: Sequence[Tensor], seed: Tensor, live: Tensor | None = None
+) -> tuple[list[Tensor], bool]:
+    """Return the adjoints of `leaves`, and whether they are plain numbers, since nothing else below is recorded."""
     sources = frozenset(leaves)
     (output,) = untied([output], sources)
     order = topological_order([output], boundary=sources)
@@ -161,7 +195,7 @@ def pulled_back(output: Tensor, leaves: Sequence[Tensor], seed: Tensor, live: Te
         elif numeric:
             gradient = Tensor(None, (), NO_ATTRIBUTES, backend.normalize(gradient), backend, False)
         results.append(gradient)
-    return results
+    return results, numeric
 
 
 def value_and_grad(function: Callable[..., Any], argnums: ArgNums = 0, *, has_aux: bool = False) -> Callable[..., Any]:
@@ -208,8 +242,9 @@ def value_and_grad(function: Callable[..., Any], argnums: ArgNums = 0, *, has_au
                 raise GraphError("with has_aux a function returns two things, what is differentiated and the rest")
             returned, rest = returned
         output = as_output(returned)
-        gradient = call.restore(pulled_back(output, call.leaves, seed_for(output)))
-        return ((output, rest) if has_aux else output), gradient
+        found, alone = _pulled_back(output, call.leaves, seed_for(output))
+        value = still(output) if alone and output.recorded else output
+        return ((value, _settled_tree(rest, call.leaves)) if has_aux else value), call.restore(found)
 
     return evaluated
 
@@ -279,7 +314,7 @@ def vjp(function: Callable[..., Any], *arguments: Any) -> tuple[Any, Callable[[A
                 totals[index] = part if totals[index] is None else totals[index] + part
         return call.restore(totals)  # type: ignore[no-any-return]
 
-    return unflatten(structure, outputs), pull
+    return unflatten(structure, settled(outputs, call.leaves)), pull
 
 
 def jvp(function: Callable[..., Any], arguments: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
@@ -324,8 +359,8 @@ def jvp(function: Callable[..., Any], arguments: Sequence[Any], tangents: Sequen
         seeds += leaves_like(structure, tangent, f"jvp: the tangent of argument {number}")
     started = {leaf: starting_tangent(leaf, seed) for leaf, seed in zip(call.leaves, seeds, strict=True)}
     outputs, structure = call.outputs(function)
-    moved = pushed_forward(outputs, started)
-    return unflatten(structure, outputs), unflatten(structure, moved)
+    moved = settled([*outputs, *pushed_forward(outputs, started)], call.leaves)
+    return unflatten(structure, moved[: len(outputs)]), unflatten(structure, moved[len(outputs) :])
 
 
 def pushed_forward(

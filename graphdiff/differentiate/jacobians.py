@@ -15,6 +15,7 @@ from graphdiff.differentiate.functions import (
     grad,
     pulled_back,
     pushed_forward,
+    settled,
     stands_alone,
 )
 from graphdiff.differentiate.reverse import below, pull_back
@@ -177,7 +178,9 @@ def jacobian(function: Callable[..., Any], argnums: ArgNums = 0, mode: Any = "au
             else:
                 order = None if isinstance(way, str) else way
                 table = _eliminated(outputs, call.leaves, order, choice.order if choice is not None else None)
-        return unflatten(structure, [call.restore(row) for row in table])
+        flat = settled([block for row in table for block in row], call.leaves)
+        rows = [flat[start : start + len(call.leaves)] for start in range(0, len(flat), len(call.leaves))]
+        return unflatten(structure, [call.restore(row) for row in rows])
 
     def explain(*arguments: Any, **options: Any) -> Any:
         """Return the choice that mode "auto" makes at these arguments, with what each mode costs; prints as a table."""

@@ -325,7 +325,10 @@ def gradients_of(output: Tensor, seed: Any = None) -> dict[Variable, Any]:
         tell_of_returns(order)
         leaves = {node: node for node in order if node.__class__ is Variable}  # type: ignore[misc]
     if not leaves:
-        raise DTypeError(f"{output.describe()} depends on no variable: there is nothing to differentiate by")
+        raise DTypeError(
+            f"{output.describe()}, made at {output.source}, depends on no variable: there is nothing to differentiate "
+            "by. What is made of values, such as gd.constant(x.value), np.asarray(x) and x.item(), is constant."
+        )
     smooth = {leaf: variable for leaf, variable in leaves.items() if is_real_floating(leaf.dtype)}
     if not smooth:
         raise DTypeError(

@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 from graphdiff import host
 from graphdiff.backend import Backend, current_backend
-from graphdiff.errors import BackendError, DTypeError, NoValueError, ShapeError
+from graphdiff.errors import BackendError, DTypeError, ImmutableError, NoValueError, ShapeError
 from graphdiff.tensor.context import DEPARTURES, NO_ATTRIBUTES, TRACES, current_trace, next_serial
 from graphdiff.tensor.departures import MARK, MARKED, Departure, departure_of
 from graphdiff.tensor.node import Tensor
@@ -122,16 +122,31 @@ class Variable(Tensor):
             self.pinned = True
 
     def __iadd__(self, other: Any) -> Variable:
-        return self.assign(self + other)
+        return self.assign(self + _update(self, other, "+"))
 
     def __isub__(self, other: Any) -> Variable:
-        return self.assign(self - other)
+        return self.assign(self - _update(self, other, "-"))
 
     def __imul__(self, other: Any) -> Variable:
-        return self.assign(self * other)
+        return self.assign(self * _update(self, other, "*"))
 
     def __itruediv__(self, other: Any) -> Variable:
-        return self.assign(self / other)
+        return self.assign(self / _update(self, other, "/"))
+
+
+def _update(variable: Variable, other: Any, sign: str) -> Any:
+    """Return what a variable is to be changed by in place; refuse what belongs to a graph, outside of a trace.
+
+    ``w -= 0.1 * w.grad`` assigns; where a loss says ``y = x; y += 2 * x`` a new node is meant, and x would be assigned.
+    """
+    parts = other if isinstance(other, (list, tuple)) else (other,)
+    recorded = next((part for part in parts if isinstance(part, Tensor) and part.recorded), None)
+    if recorded is not None and not (TRACES and current_trace()):
+        raise ImmutableError(
+            f"`{sign}=` would assign {variable.describe()} a value that depends on a graph, by {recorded.describe()}, "
+            f"made at {recorded.source}. Write `y = y {sign} …` for a new tensor, and w.assign(…) to assign a variable."
+        )
+    return other
 
 
 def _require_fit(node: Tensor, shape: host.Shape, given: host.DType, verb: str) -> None:
