@@ -47,7 +47,7 @@ def dtype(spec: Any) -> DType:
         named = getattr(spec, "name", None) or str(spec).rsplit(".", 1)[-1]
     try:
         found = np.dtype(named)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise DTypeError(f"{spec!r} is no dtype that tensors can have: {error}") from None
     require_numeric(found)
     return found
@@ -130,6 +130,8 @@ def normalize_axes(axis: int | Sequence[int] | None, rank: int) -> tuple[int, ..
     if axis is None:
         return tuple(range(rank))
     axes = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
+    if any(each is True or each is False for each in axes):
+        raise TypeError(f"an axis is an integer, not {axis!r}")
     from numpy.lib.array_utils import normalize_axis_tuple
 
     return tuple(sorted(normalize_axis_tuple(axes, rank)))  # type: ignore[arg-type]
@@ -181,6 +183,15 @@ def departure_in(value: Any) -> Any:
             return base.departure
         base = getattr(base, "base", None)
     return None
+
+
+def refuse_masked(value: Any) -> None:
+    """Raise DTypeError for a masked array: its mask would be lost, and what it hides be counted."""
+    if value.__class__ is not np.ndarray and isinstance(value, np.ma.MaskedArray):
+        raise DTypeError(
+            "a masked array has values that do not count, which a tensor has not: give what stands in their place, "
+            "array.filled(0.0), or the values that count, array.compressed()"
+        )
 
 
 def is_host_array(value: Any) -> bool:

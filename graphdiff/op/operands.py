@@ -7,6 +7,7 @@ from typing import Any
 
 from graphdiff import host
 from graphdiff.backend import Backend
+from graphdiff.errors import DTypeError
 from graphdiff.op.functions import FUNCTIONS
 from graphdiff.tensor import NO_ATTRIBUTES, TRACES, Tensor, constant, current_trace
 
@@ -45,7 +46,10 @@ def literal(scalar: Any, kind_of: host.DType, backend: Backend) -> Tensor:
     found = _literals.get(key)
     if found is None:
         weak = host.weak_dtype(scalar, kind_of)
-        value = backend.normalize(backend.from_host(scalar, weak))
+        try:
+            value = backend.normalize(backend.from_host(scalar, weak))
+        except OverflowError as error:
+            raise DTypeError(f"{scalar!r} beside a tensor of {kind_of}: {error}") from error
         found = Tensor(None, (), NO_ATTRIBUTES, value, backend, False)
         if scalar and scalar == scalar:
             if len(_literals) >= _LITERAL_LIMIT:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from graphdiff import host
 from graphdiff.backend import current_backend, use_backend
-from graphdiff.op import FUNCTIONS, as_tensor, function
+from graphdiff.errors import OpError
+from graphdiff.op import FUNCTIONS, as_tensor, function, lengths, require_real, whole
 from graphdiff.tensor import Tensor, constant
 
 Lengths = int | Sequence[int]
@@ -18,29 +20,26 @@ def _make(name: str, *arguments: Any, dtype: Any) -> Tensor:
     return constant(getattr(backend.namespace, name)(*arguments, dtype=backend.native_dtype(host.dtype(dtype))))
 
 
-def _lengths(shape: Lengths) -> tuple[int, ...]:
-    return (shape,) if isinstance(shape, int) else tuple(shape)
-
-
 @function()
 def zeros(shape: Lengths, *, dtype: Any = "float64") -> Tensor:
     """Return a constant of zeros."""
-    return _make("zeros", _lengths(shape), dtype=dtype)
+    return _make("zeros", lengths(shape, "zeros"), dtype=dtype)
 
 
 @function()
 def ones(shape: Lengths, *, dtype: Any = "float64") -> Tensor:
     """Return a constant of ones."""
-    return _make("ones", _lengths(shape), dtype=dtype)
+    return _make("ones", lengths(shape, "ones"), dtype=dtype)
 
 
 @function()
 def full(shape: Lengths, fill_value: Any, *, dtype: Any = None) -> Tensor:
     """Return an array of `fill_value`, of its own dtype unless told otherwise."""
-    if isinstance(fill_value, Tensor):
-        filled = FUNCTIONS["broadcast_to"](fill_value, _lengths(shape))
-        return filled if dtype is None else filled.astype(dtype)  # type: ignore[no-any-return]
-    return _make("full", _lengths(shape), fill_value, dtype=dtype or host.as_host(fill_value).dtype)
+    if not isinstance(fill_value, Tensor) and not host.as_host(fill_value).ndim:
+        kind_of = host.as_host(fill_value).dtype if dtype is None else dtype
+        return _make("full", lengths(shape, "full"), fill_value, dtype=kind_of)
+    filled = FUNCTIONS["broadcast_to"](as_tensor(fill_value), lengths(shape, "full"))
+    return filled if dtype is None else filled.astype(dtype)  # type: ignore[no-any-return]
 
 
 def _like(x: Any, make: Callable[..., Tensor], *arguments: Any, dtype: Any) -> Tensor:
@@ -75,25 +74,46 @@ def full_like(x: Any, /, fill_value: Any, *, dtype: Any = None) -> Tensor:
 def arange(start: float, /, stop: float | None = None, step: float = 1, *, dtype: Any = None) -> Tensor:
     """Return start, start + step, … below stop; with one argument, from 0."""
     first, last = (0, start) if stop is None else (start, stop)
-    return _make("arange", first, last, step, dtype=dtype or host.as_host([first, last, step]).dtype)
+    bounds = [_number(each, "arange") for each in (first, last, step)]
+    if not bounds[2]:
+        raise OpError("arange: a step of 0 reaches no end")
+    if not all(math.isfinite(bound) for bound in bounds):
+        raise OpError(f"arange: from {bounds[0]} to {bounds[1]} by steps of {bounds[2]} there is no count of numbers")
+    return _make("arange", *bounds, dtype=host.as_host(bounds).dtype if dtype is None else dtype)
+
+
+def _number(value: Any, name: str) -> Any:
+    """Return a real number, of Python or NumPy or a tensor of one element."""
+    single = as_tensor(value)
+    require_real(single, name)
+    if single.size != 1:
+        raise OpError(f"{name} takes single numbers, not {single.describe()}")
+    return value if isinstance(value, (int, float)) else single.item()
 
 
 @function()
 def linspace(start: Any, stop: Any, /, num: int = 50, *, dtype: Any = "float64", endpoint: bool = True) -> Tensor:
     """Return `num` evenly spaced numbers from start to stop."""
+    num = whole(num, "linspace: the count of numbers", 0)
     if isinstance(start, Tensor) or isinstance(stop, Tensor):
         first, last = as_tensor(start), as_tensor(stop)
         part = linspace(0.0, 1.0, num, dtype=dtype, endpoint=endpoint)
         part = FUNCTIONS["reshape"](part, (-1, *(1,) * max(first.ndim, last.ndim)))
         return first * (1 - part) + last * part
-    backend = current_backend()
-    native = backend.native_dtype(host.dtype(dtype))
+    backend, wanted = current_backend(), host.dtype(dtype)
+    if wanted.kind != "c":
+        require_real(as_tensor(start), "linspace")
+        require_real(as_tensor(stop), "linspace")
+    native = backend.native_dtype(wanted)
     return constant(backend.namespace.linspace(start, stop, num, dtype=native, endpoint=endpoint))
 
 
 @function()
 def eye(rows: int, columns: int | None = None, /, *, k: int = 0, dtype: Any = "float64") -> Tensor:
     """Return a matrix with ones on its k-th diagonal."""
+    rows = whole(rows, "eye: the count of rows", 0)
+    columns = rows if columns is None else whole(columns, "eye: the count of columns", 0)
+    k = whole(k, "eye: the number of a diagonal")
     backend = current_backend()
     native = backend.native_dtype(host.dtype(dtype))
     return constant(backend.namespace.eye(rows, columns, k=k, dtype=native))

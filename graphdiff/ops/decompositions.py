@@ -478,7 +478,7 @@ def qr(x: Any, /, mode: str = "reduced") -> tuple[Tensor, Tensor]:
     >>> gd.abs(R[0]).round(3).tolist()
     [5.0, 2.2]
     """
-    if mode != "reduced":
+    if not isinstance(mode, str) or mode != "reduced":
         raise OpError(f'qr: only mode "reduced" has derivatives, not {mode!r}')
     x = rectangular(x, "qr")
     rows, columns = x.shape[-2:]

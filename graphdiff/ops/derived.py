@@ -8,9 +8,8 @@ from typing import Any
 
 from graphdiff import host
 from graphdiff.errors import OpError, ShapeError
-from graphdiff.op import FUNCTIONS, GRAPH, as_tensor, as_tensors, function
+from graphdiff.op import FUNCTIONS, GRAPH, as_tensor, as_tensors, axis_of, function, listed, require_real, whole
 from graphdiff.ops.elementwise import round as _nearest
-from graphdiff.ops.shape import _axis
 from graphdiff.tensor import Tensor
 
 # Element by element ------------------------------------------------------------------------------------------
@@ -25,9 +24,11 @@ def round(x: Any, /, decimals: int = 0) -> Tensor:
     """Nearest number of so many decimals (-308 to 308), halves to even; derivative 0."""
     if not host.is_integer(decimals) or abs(decimals) > _MOST_DECIMALS:
         raise OpError(f"round: decimals is an integer between -308 and 308, not {decimals!r}")
-    decimals = int(decimals)
-    if not decimals:
+    x, decimals = as_tensor(x), int(decimals)
+    if not decimals or (x.dtype.kind in "iu" and decimals > 0):
         return _nearest(x)  # type: ignore[no-any-return]
+    if x.dtype.kind in "iu":
+        return GRAPH.astype(round(x.astype("float64"), decimals), x.dtype)  # type: ignore[no-any-return]
     if decimals < 0:
         return _nearest(as_tensor(x) / 10**-decimals) * 10**-decimals  # type: ignore[no-any-return]
     return _nearest(as_tensor(x) * 10**decimals) / 10**decimals  # type: ignore[no-any-return]
@@ -85,20 +86,20 @@ def atleast_2d(x: Any, /) -> Tensor:
 @function()
 def vstack(parts: Sequence[Any], /) -> Tensor:
     """Join along the first axis, vectors as rows."""
-    return GRAPH.concatenate([atleast_2d(part) for part in parts], axis=0)  # type: ignore[no-any-return]
+    return GRAPH.concatenate([atleast_2d(part) for part in listed(parts, "vstack")], axis=0)  # type: ignore[no-any-return]
 
 
 @function()
 def hstack(parts: Sequence[Any], /) -> Tensor:
     """Join along the second axis, vectors along their only one."""
-    tensors = [atleast_1d(part) for part in parts]
+    tensors = [atleast_1d(part) for part in listed(parts, "hstack")]
     return GRAPH.concatenate(tensors, axis=0 if tensors and tensors[0].ndim == 1 else 1)  # type: ignore[no-any-return]
 
 
 @function()
 def column_stack(parts: Sequence[Any], /) -> Tensor:
     """Join along the second axis, vectors as columns."""
-    tensors = [as_tensor(part) for part in parts]
+    tensors = [as_tensor(part) for part in listed(parts, "column_stack")]
     columns = [part if part.ndim >= 2 else GRAPH.reshape(part, (part.size, 1)) for part in tensors]
     return GRAPH.concatenate(columns, axis=1)  # type: ignore[no-any-return]
 
@@ -113,7 +114,7 @@ def append(x: Any, values: Any, /, axis: int | None = None) -> Tensor:
 def unstack(x: Any, /, *, axis: int = 0) -> tuple[Tensor, ...]:
     """Cut x into the pieces along an axis, without that axis."""
     x = as_tensor(x)
-    return tuple(GRAPH.moveaxis(x, _axis(x, axis, "unstack"), 0))
+    return tuple(GRAPH.moveaxis(x, axis_of(x, axis, "unstack"), 0))
 
 
 @function()
@@ -145,6 +146,9 @@ def fliplr(x: Any, /) -> Tensor:
 @function()
 def copy(x: Any, /) -> Tensor:
     """Return another tensor of the same value: a variable's, as it is now; derivatives flow through."""
+    x = as_tensor(x)
+    if x.dtype.kind == "b":
+        return GRAPH.bitwise_or(x, x)  # type: ignore[no-any-return]
     return GRAPH.positive(x)  # type: ignore[no-any-return]
 
 
@@ -155,9 +159,8 @@ def copy(x: Any, /) -> Tensor:
 def diff(x: Any, /, n: int = 1, axis: int = -1) -> Tensor:
     """Differences of neighbours along an axis, n times over."""
     x = as_tensor(x)
-    place = _axis(x, axis, "diff")
-    if n < 0:
-        raise OpError(f"diff: n is not negative, not {n}")
+    place = axis_of(x, axis, "diff")
+    n = whole(n, "diff: the number of times", 0)
     front = (slice(None),) * place
     for _ in range(n):
         x = x[(*front, slice(1, None))] - x[(*front, slice(None, -1))]
@@ -168,7 +171,7 @@ def diff(x: Any, /, n: int = 1, axis: int = -1) -> Tensor:
 def trapezoid(y: Any, x: Any = None, dx: float = 1.0, axis: int = -1) -> Tensor:
     """Integral along an axis by the trapezoidal rule, over the places x, or equal steps dx."""
     y = as_tensor(y)
-    place = _axis(y, axis, "trapezoid")
+    place = axis_of(y, axis, "trapezoid")
     front = (slice(None),) * place
     means = (y[(*front, slice(1, None))] + y[(*front, slice(None, -1))]) / 2.0
     if x is None:
@@ -188,10 +191,20 @@ def average(x: Any, /, axis: int | None = None, weights: Any = None) -> Tensor:
     if weights is None:
         return GRAPH.mean(x, axis=axis)  # type: ignore[no-any-return]
     x, weights = as_tensors([x, weights])
-    if axis is not None and weights.ndim == 1:
-        weights = GRAPH.reshape(weights, (-1, *(1,) * (x.ndim - _axis(x, axis, "average") - 1)))
-    weights = GRAPH.broadcast_to(weights, x.shape)
-    return GRAPH.sum(x * weights, axis=axis) / GRAPH.sum(weights, axis=axis)  # type: ignore[no-any-return]
+    if weights.shape != x.shape:
+        if axis is None or weights.ndim != 1:
+            raise ShapeError(
+                f"average: the weights {weights.describe()} have neither the shape of {x.describe()} nor, with axis=…, "
+                "one number for each place along that axis"
+            )
+        place = axis_of(x, axis, "average")
+        if weights.size != x.shape[place]:
+            raise ShapeError(f"average: {weights.size} weights for {x.shape[place]} places of {x.describe()}")
+        weights = GRAPH.broadcast_to(GRAPH.reshape(weights, (-1, *(1,) * (x.ndim - place - 1))), x.shape)
+    total = GRAPH.sum(weights, axis=axis)
+    if total.has_value and not bool(GRAPH.all(total != 0)):
+        raise OpError("average: the weights sum up to 0, and nothing is left to divide by")
+    return GRAPH.sum(x * weights, axis=axis) / total  # type: ignore[no-any-return]
 
 
 @function()
@@ -211,19 +224,22 @@ def inner(x: Any, y: Any, /) -> Tensor:
 def vdot(x: Any, y: Any, /) -> Tensor:
     """Inner product of x and y, both flattened."""
     x, y = as_tensors([x, y])
+    for operand in (x, y):
+        require_real(operand, "vdot")
+    if x.size != y.size:
+        raise ShapeError(f"vdot: {x.describe()} and {y.describe()} differ in size")
     return GRAPH.dot(GRAPH.ravel(x), GRAPH.ravel(y))  # type: ignore[no-any-return]
 
 
 @function()
 def kron(x: Any, y: Any, /) -> Tensor:
-    """Kronecker product of two matrices, or of two vectors: y, times each element of x in its place."""
+    """Kronecker product: y, times each element of x in its place; fewer axes are filled up with ones in front."""
     x, y = as_tensors([x, y])
-    if x.ndim != y.ndim or not 1 <= x.ndim <= 2:
-        raise ShapeError(f"kron takes two vectors or two matrices, not {x.describe()} and {y.describe()}")
-    if x.ndim == 1:
-        return GRAPH.reshape(x[:, None] * y, (-1,))  # type: ignore[no-any-return]
-    blocks = x[:, None, :, None] * y[None, :, None, :]
-    return GRAPH.reshape(blocks, (x.shape[0] * y.shape[0], x.shape[1] * y.shape[1]))  # type: ignore[no-any-return]
+    rank = max(x.ndim, y.ndim)
+    rows, columns = ((1,) * (rank - each.ndim) + each.shape for each in (x, y))
+    outer = GRAPH.reshape(x, tuple(n for length in rows for n in (length, 1)))
+    blocks = outer * GRAPH.reshape(y, tuple(n for length in columns for n in (1, length)))
+    return GRAPH.reshape(blocks, tuple(a * b for a, b in zip(rows, columns, strict=True)))  # type: ignore[no-any-return]
 
 
 @function()
@@ -233,7 +249,7 @@ def interp(x: Any, places: Any, values: Any, /) -> Tensor:
     if places.ndim != 1 or places.shape != values.shape or not places.size:
         raise ShapeError(f"interp: {places.describe()} and {values.describe()} are not two vectors of one length")
     if places.size == 1:
-        joined = host.result_dtype(x.dtype, places.dtype, values.dtype)
+        joined = host.quotient_dtype(x.dtype, places.dtype, values.dtype)
         return GRAPH.broadcast_to(values[0], x.shape).astype(joined)  # type: ignore[no-any-return]
     inside = GRAPH.clip(x, places[0], places[-1])
     # The segment is counted, not searched, so that it can be traced: the places that lie at x or below it.

@@ -10,8 +10,8 @@ from typing import Any
 from graphdiff import host
 from graphdiff.backend import ARRAY, fill_index
 from graphdiff.errors import BackendError, DTypeError, IndexOutsideError, NoValueError, ShapeError
-from graphdiff.op import FUNCTIONS, as_tensor, custom, function, linear, sum_to, summing
-from graphdiff.ops.shape import _axis, broadcast_to, moveaxis, reshape
+from graphdiff.op import FUNCTIONS, as_tensor, axis_of, custom, function, linear, sum_to, summing, whole
+from graphdiff.ops.shape import broadcast_to, moveaxis, reshape
 from graphdiff.tensor import Tensor
 
 Template = tuple[Any, ...]
@@ -21,18 +21,18 @@ _INTEGERS = "iu"
 # Bringing an index to one form -----------------------------------------------------------------------------------
 
 
-def _as_index_arrays(entry: Any) -> list[Tensor]:
-    """Return an index array as integer tensors: one, or for a mask one per axis that it covers."""
+def _as_index_arrays(entry: Any) -> tuple[list[Tensor], host.Shape | None]:
+    """Return an index array as integer tensors: one, or for a mask one per axis that it covers, and its shape."""
     array = entry if isinstance(entry, Tensor) else as_tensor(host.as_host(entry))
     if array.dtype.kind == "b" and not array.ndim:
         raise DTypeError(f"a single truth value is no index: {entry!r}; gd.where(condition, x, y) chooses")
     if array.size == 0 and not isinstance(entry, Tensor) and array.dtype.kind == "f":
         array = array.astype("int64")  # an empty list is an index of no elements
     if array.dtype.kind == "b":
-        return list(nonzero(array))
+        return list(nonzero(array)), array.shape
     if array.dtype.kind not in _INTEGERS:
         raise DTypeError(f"an index array is of integers or booleans, not {array.describe()}")
-    return [array]
+    return [array], None
 
 
 @function()
@@ -64,6 +64,7 @@ def normalize_index(x: Tensor, index: Any) -> tuple[Template, tuple[Tensor, ...]
     arrays: list[Tensor] = []
     covered = 0
     ellipsis_at: int | None = None
+    masks: list[tuple[int, bool, host.Shape]] = []
     for entry in entries:
         if entry is None:
             template.append(None)
@@ -80,12 +81,19 @@ def normalize_index(x: Tensor, index: Any) -> tuple[Template, tuple[Tensor, ...]
             template.append(operator.index(entry))
             covered += 1
         else:
-            for array in _as_index_arrays(entry):
-                template.append(ARRAY)
-                arrays.append(array)
-                covered += 1
+            found, mask = _as_index_arrays(entry)
+            if mask is not None:
+                masks.append((covered, ellipsis_at is not None, mask))
+            template += [ARRAY] * len(found)
+            arrays += found
+            covered += len(found)
     if covered > x.ndim:
         raise _index_error(x, index, f"{covered} indices for {x.ndim} axes")
+    for before, after_ellipsis, mask in masks:
+        first = before + (x.ndim - covered if after_ellipsis else 0)
+        lengths = x.shape[first : first + len(mask)]
+        if lengths != mask and mask != (0,):  # an empty list takes nothing, as in NumPy
+            raise _index_error(x, index, f"the shape of a mask is that of the axes it covers, {lengths}, not {mask}")
     place = len(template) if ellipsis_at is None else ellipsis_at
     if ellipsis_at is not None and covered == x.ndim and _tears(template, place):
         raise _index_error(
@@ -333,7 +341,7 @@ def take(x: Any, indices: Any, /, axis: int | None = None) -> Tensor:
     x = as_tensor(x)
     if axis is None:
         x, axis = reshape(x, (-1,)), 0
-    place = _axis(x, axis, "take")
+    place = axis_of(x, axis, "take")
     chosen = indices if isinstance(indices, Tensor) else host.as_host(indices)
     return getitem(x, (*(slice(None),) * place, chosen))
 
@@ -346,7 +354,7 @@ def take_along_axis(x: Any, indices: Any, /, axis: int = -1) -> Tensor:
         raise DTypeError(f"take_along_axis: the indices are integers, not {chosen.describe()}")
     if chosen.ndim != x.ndim:
         raise ShapeError(f"take_along_axis: {x.describe()} and {chosen.describe()} differ in rank")
-    place = _axis(x, axis, "take_along_axis")
+    place = axis_of(x, axis, "take_along_axis")
     grids: list[Any] = []
     for other, length in enumerate(x.shape):
         rows = reshape(FUNCTIONS["arange"](length), tuple(length if axis == other else 1 for axis in range(x.ndim)))
@@ -360,6 +368,7 @@ def one_hot(indices: Any, classes: int, /, *, dtype: Any = "float64") -> Tensor:
     chosen = as_tensor(indices)
     if chosen.dtype.kind not in _INTEGERS:
         raise DTypeError(f"one_hot: the indices are integers, not {chosen.describe()}")
+    classes = whole(classes, "one_hot: the count of classes", 0)
     return (chosen[..., None] == FUNCTIONS["arange"](classes)).astype(dtype)  # type: ignore[no-any-return]
 
 
@@ -385,7 +394,11 @@ label_weights: Any = linear(
 @function()
 def diagonal(x: Any, /, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
     """Return a diagonal of the matrices spanned by two axes, as the last axis."""
-    x = as_tensor(x)
+    x, offset = as_tensor(x), whole(offset, "diagonal: the offset")
+    if x.ndim < 2:
+        raise ShapeError(f"diagonal takes matrices, not {x.describe()}")
+    if axis_of(x, axis1, "diagonal") == axis_of(x, axis2, "diagonal"):
+        raise ShapeError(f"diagonal: axis1 and axis2 of {x.describe()} are the same, {axis1} and {axis2}")
     moved = moveaxis(x, (axis1, axis2), (-2, -1))
     rows, columns = moved.shape[-2:]
     count = max(0, min(rows, columns - offset) if offset >= 0 else min(rows + offset, columns))
@@ -396,7 +409,7 @@ def diagonal(x: Any, /, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tens
 @function()
 def diag(x: Any, /, k: int = 0) -> Tensor:
     """Return the diagonal of a matrix, or the matrix with a given diagonal."""
-    x = as_tensor(x)
+    x, k = as_tensor(x), whole(k, "diag: the number of a diagonal")
     if x.ndim == 2:
         return diagonal(x, k)
     if x.ndim != 1:
@@ -433,13 +446,13 @@ _tril, _triu = _triangle("tril"), _triangle("triu")
 @function()
 def tril(x: Any, /, k: int = 0) -> Tensor:
     """Return the matrix with zeros above its k-th diagonal."""
-    return _tril(_matrix(x, "tril"), k=k)
+    return _tril(_matrix(x, "tril"), k=whole(k, "tril: the number of a diagonal"))
 
 
 @function()
 def triu(x: Any, /, k: int = 0) -> Tensor:
     """Return the matrix with zeros below its k-th diagonal."""
-    return _triu(_matrix(x, "triu"), k=k)
+    return _triu(_matrix(x, "triu"), k=whole(k, "triu: the number of a diagonal"))
 
 
 def _matrix(x: Any, name: str) -> Tensor:

@@ -13,12 +13,12 @@ from typing import Any
 
 from graphdiff import host
 from graphdiff.errors import OpError, ShapeError
-from graphdiff.op import FUNCTIONS, as_tensor, custom, function, sum_to
+from graphdiff.op import FUNCTIONS, as_tensor, axis_of, custom, function, real_floating, sum_to, wholes
 from graphdiff.ops.decompositions import svdvals
 from graphdiff.ops.elementwise import SQUARED
-from graphdiff.ops.matrices import CUBIC, over_stacks, rectangular, same, scaled_columns, square
+from graphdiff.ops.matrices import CUBIC, over_stacks, rectangular, require_square, same, scaled_columns, square
 from graphdiff.ops.products import turned
-from graphdiff.ops.shape import _axis, expand_dims, moveaxis, reshape
+from graphdiff.ops.shape import expand_dims, moveaxis, reshape
 from graphdiff.tensor import Tensor
 
 _inv: Any = custom(
@@ -241,7 +241,7 @@ def inv(x: Any, /) -> Tensor:
 @function()
 def solve(a: Any, b: Any, /) -> Tensor:
     """Solve a @ x = b; b is a vector (1-d) or matrices."""
-    a, b = square(a, "solve"), as_tensor(b)
+    a, b = square(a, "solve"), real_floating(as_tensor(b), "solve")
     column = b.ndim == 1
     right = expand_dims(b, -1) if column else b
     if not b.ndim or right.shape[-2] != a.shape[-1]:
@@ -304,9 +304,9 @@ def matrix_power(x: Any, n: int, /) -> Tensor:
     x = as_tensor(x)
     if not host.is_integer(n):
         raise OpError(f"matrix_power takes a whole number of factors, not {n!r}; powers of other kinds need gd.eigh")
-    floating = square(x, "matrix_power")
+    require_square(x, "matrix_power")
     if n < 0:
-        x, n = inv(floating), -n
+        x, n = inv(x), -n
     found = None
     while n:
         if n % 2:
@@ -396,15 +396,17 @@ def norm(x: Any, /, ord: Any = None, axis: Any = None, keepdims: bool = False) -
     Over two axes, `ord` "fro" or None is the Frobenius norm, 2 the greatest singular value, -2 the least, "nuc" their
     sum, and 1 and inf the greatest sum of sizes in a column and in a row. Order 0 counts the elements that are not 0.
     """
-    if ord is not None and ord not in ("fro", "nuc") and (not isinstance(ord, Real) or math.isnan(ord)):
+    named = isinstance(ord, str) and ord in ("fro", "nuc")
+    if ord is not None and not named and (not isinstance(ord, Real) or math.isnan(ord)):
         raise OpError(f'norm: an order is a number, "fro", "nuc" or None, not {ord!r}')
-    x = as_tensor(x)
-    x = x if x.dtype.kind == "f" else x.astype("float64")
+    x = real_floating(as_tensor(x), "norm")
     axes = (
         host.normalize_axes(axis, x.ndim)
         if axis is None
-        else tuple(_axis(x, place, "norm") for place in (axis if isinstance(axis, (tuple, list)) else (axis,)))
+        else tuple(axis_of(x, place, "norm") for place in wholes(axis, "norm: an axis"))
     )
+    if not axes and axis is not None:
+        raise ShapeError(f"norm: there is no axis of {x.describe()} to take it along in {axis!r}")
     if ord in (None, 2, "fro") and not (ord == 2 and len(axes) == 2):
         return _norm(x, axis=axes, keepdims=bool(keepdims))
     if len(axes) == 2:
@@ -429,7 +431,6 @@ _NAMES = (
     "cholesky",
     "cross",
     "det",
-    "diagonal",
     "eigh",
     "eigvalsh",
     "inv",
@@ -445,8 +446,19 @@ _NAMES = (
     "svd",
     "svdvals",
     "tensordot",
-    "trace",
     "vecdot",
 )
-linalg = SimpleNamespace(**{name: FUNCTIONS[name] for name in _NAMES})
+
+
+def _linalg_diagonal(x: Any, /, *, offset: int = 0) -> Tensor:
+    """Return a diagonal of the matrices in the last two axes, as the last axis: the array API standard's."""
+    return FUNCTIONS["diagonal"](x, offset, -2, -1)  # type: ignore[no-any-return]
+
+
+def _linalg_trace(x: Any, /, *, offset: int = 0, dtype: Any = None) -> Tensor:
+    """Sum of a diagonal of the matrices in the last two axes: the array API standard's."""
+    return FUNCTIONS["sum"](_linalg_diagonal(x, offset=offset), axis=-1, dtype=dtype)  # type: ignore[no-any-return]
+
+
+linalg = SimpleNamespace(**{name: FUNCTIONS[name] for name in _NAMES}, diagonal=_linalg_diagonal, trace=_linalg_trace)
 FUNCTIONS["linalg"] = linalg  # type: ignore[assignment]

@@ -6,20 +6,24 @@ from typing import Any
 
 from graphdiff import host
 from graphdiff.errors import ShapeError
-from graphdiff.op import FUNCTIONS, as_tensor
-from graphdiff.ops.reduce import _floating
+from graphdiff.op import FUNCTIONS, as_tensor, real_floating
 from graphdiff.tensor import Tensor
 
 # NumPy's functions around LAPACK check and convert for as long as eight calls take.
 CUBIC: dict[str, Any] = {"flops": lambda out, x, *rest: 2 * x.size * min(x.shape[-2:]), "calls": 8}
 
 
+def require_square(x: Tensor, name: str) -> None:
+    """Refuse what is no stack of square matrices."""
+    if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
+        raise ShapeError(f"{name} takes square matrices, not {x.describe()}")
+
+
 def square(x: Any, name: str) -> Tensor:
     """Return square matrices of floating numbers."""
     x = as_tensor(x)
-    if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
-        raise ShapeError(f"{name} takes square matrices, not {x.describe()}")
-    return _floating(x)
+    require_square(x, name)
+    return real_floating(x, name)
 
 
 def rectangular(x: Any, name: str) -> Tensor:
@@ -27,7 +31,7 @@ def rectangular(x: Any, name: str) -> Tensor:
     x = as_tensor(x)
     if x.ndim < 2:
         raise ShapeError(f"{name} takes matrices, not {x.describe()}")
-    return _floating(x)
+    return real_floating(x, name)
 
 
 def over_stacks(name: str) -> Any:

@@ -9,12 +9,12 @@ from typing import Any
 
 from graphdiff import host
 from graphdiff.errors import OpError, ShapeError
-from graphdiff.op import GRAPH, as_tensor, function, linear
+from graphdiff.op import GRAPH, as_tensor, axis_of, function, linear, real_floating
 from graphdiff.ops.elementwise import ceil, floor, isnan, where
 from graphdiff.ops.elementwise import round as nearest
 from graphdiff.ops.index import take, take_along_axis
-from graphdiff.ops.reduce import Axis, _axes, _floating, _last, reduced_shape
-from graphdiff.ops.shape import _axis, astype, flip, moveaxis, reshape
+from graphdiff.ops.reduce import Axis, _axes, _last, reduced_shape
+from graphdiff.ops.shape import astype, flip, moveaxis, reshape
 from graphdiff.tensor import Tensor
 
 _argsort: Any = linear(
@@ -26,17 +26,25 @@ _argsort: Any = linear(
 )
 
 
-@function()
-def argsort(x: Any, /, axis: int = -1) -> Tensor:
-    """Return the indices that sort x along an axis; equal elements keep their order."""
+def _flat_unless(x: Any, axis: int | None) -> tuple[Tensor, int]:
     x = as_tensor(x)
-    return _argsort(x, axis=_axis(x, axis, "argsort"))
+    return (reshape(x, (-1,)), 0) if axis is None else (x, axis)
 
 
 @function()
-def sort(x: Any, /, axis: int = -1) -> Tensor:
-    """Sort x along an axis; of equal elements the first to stand in x keeps the first place, and its derivative."""
-    x = as_tensor(x)
+def argsort(x: Any, /, axis: int | None = -1) -> Tensor:
+    """Return the indices that sort x along an axis; equal elements keep their order. None flattens first."""
+    x, axis = _flat_unless(x, axis)
+    return _argsort(x, axis=axis_of(x, axis, "argsort"))
+
+
+@function()
+def sort(x: Any, /, axis: int | None = -1) -> Tensor:
+    """Sort x along an axis; of equal elements the first to stand in x keeps the first place, and its derivative.
+
+    None flattens first.
+    """
+    x, axis = _flat_unless(x, axis)
     return take_along_axis(x, argsort(x, axis), axis)
 
 
@@ -69,7 +77,7 @@ def topk(x: Any, k: int, /, axis: int = -1) -> tuple[Tensor, Tensor]:
     ([5.0, 3.0], [2, 0])
     """
     x = as_tensor(x)
-    place = _axis(x, axis, "topk")
+    place = axis_of(x, axis, "topk")
     length = x.shape[place]
     if not host.is_integer(k) or not 0 <= k <= length:
         raise ShapeError(f"topk: there are {length} elements along axis {axis} of {x.describe()}, and {k!r} are asked")
@@ -132,7 +140,7 @@ def quantile(x: Any, q: Any, /, axis: Axis = None, *, method: str = "linear", ke
     """
     if method not in _METHODS:
         raise OpError(f"quantile: the methods are {', '.join(_METHODS)}, not {method!r}")
-    x = _floating(x)
+    x = real_floating(as_tensor(x), "quantile")
     q = astype(as_tensor(q), x.dtype) if not isinstance(q, Tensor) or q.dtype.kind != "f" else q
     axes = _axes(x, axis, "quantile")
     rows = _last(GRAPH, x, axes)
@@ -156,7 +164,7 @@ def quantile(x: Any, q: Any, /, axis: Axis = None, *, method: str = "linear", ke
 @function()
 def percentile(x: Any, q: Any, /, axis: Axis = None, *, method: str = "linear", keepdims: bool = False) -> Tensor:
     """`quantile` of q per cent."""
-    x = _floating(x)
+    x = real_floating(as_tensor(x), "percentile")
     fractions = q / 100 if isinstance(q, Tensor) else host.as_host(q) / 100
     return quantile(x, fractions, axis, method=method, keepdims=keepdims)
 

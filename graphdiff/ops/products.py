@@ -7,9 +7,20 @@ from typing import Any
 
 from graphdiff import host
 from graphdiff.errors import OpError, ShapeError
-from graphdiff.op import FUNCTIONS, Work, as_tensor, as_tensors, function, multilinear, sum_to
+from graphdiff.op import (
+    FUNCTIONS,
+    Work,
+    as_tensors,
+    axis_of,
+    function,
+    multilinear,
+    require_real,
+    sum_to,
+    whole,
+    wholes,
+)
 from graphdiff.ops.index import diagonal
-from graphdiff.ops.shape import _axis, moveaxis, reshape
+from graphdiff.ops.shape import moveaxis, reshape
 from graphdiff.tensor import Tensor
 
 
@@ -129,8 +140,14 @@ def outer(x: Any, y: Any, /) -> Tensor:
 
 @function()
 def vecdot(x: Any, y: Any, /, axis: int = -1) -> Tensor:
-    """Inner products along an axis."""
-    return _sum_as_it_is(as_tensor(x) * y, axis)
+    """Inner products along an axis, which both have, of one length."""
+    x, y = as_tensors((x, y))
+    for operand in (x, y):
+        require_real(operand, "vecdot")
+    lengths = [operand.shape[axis_of(operand, axis, "vecdot")] for operand in (x, y)]
+    if lengths[0] != lengths[1]:
+        raise ShapeError(f"vecdot: {x.describe()} and {y.describe()} differ in length along axis {axis}")
+    return _sum_as_it_is(x * y, axis)
 
 
 def _sum_as_it_is(x: Tensor, axis: Any) -> Tensor:
@@ -142,12 +159,7 @@ def _sum_as_it_is(x: Tensor, axis: Any) -> Tensor:
 def tensordot(x: Any, y: Any, /, axes: int | Sequence[Any] = 2) -> Tensor:
     """Sum of products over pairs of axes: x's last `axes` with y's first, or the axes named."""
     x, y = as_tensors((x, y))
-    if isinstance(axes, int):
-        left, right = tuple(range(x.ndim - axes, x.ndim)), tuple(range(axes))
-    else:
-        left, right = (tuple(a) if isinstance(a, (tuple, list)) else (a,) for a in axes)
-    left = tuple(_axis(x, place, "tensordot") for place in left)
-    right = tuple(_axis(y, place, "tensordot") for place in right)
+    left, right = _paired_axes(x, y, axes)
     if [x.shape[place] for place in left] != [y.shape[place] for place in right]:
         raise ShapeError(f"tensordot: axes {left} of {x.describe()} and {right} of {y.describe()} do not match")
     count = 1
@@ -158,6 +170,27 @@ def tensordot(x: Any, y: Any, /, axes: int | Sequence[Any] = 2) -> Tensor:
     rows = reshape(FUNCTIONS["permute_dims"](x, (*kept_left, *left)), (_lengths(x, kept_left)[1], count))
     columns = reshape(FUNCTIONS["permute_dims"](y, (*right, *kept_right)), (count, _lengths(y, kept_right)[1]))
     return reshape(matmul(rows, columns), (*_lengths(x, kept_left)[0], *_lengths(y, kept_right)[0]))
+
+
+def _paired_axes(x: Tensor, y: Tensor, axes: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return which axes of x are summed over together with which of y."""
+    if getattr(axes, "ndim", None) or isinstance(axes, (tuple, list)):
+        pairs = list(axes)
+        if len(pairs) != 2:
+            raise ShapeError(f"tensordot: axes are a number, or those of x and those of y, not {axes!r}")
+        left, right = (wholes(each, "tensordot: an axis") for each in pairs)
+    else:
+        count = whole(axes, "tensordot: the number of axes", 0)
+        if count > min(x.ndim, y.ndim):
+            raise ShapeError(f"tensordot: {x.describe()} and {y.describe()} have no {count} axes to sum over")
+        left, right = tuple(range(x.ndim - count, x.ndim)), tuple(range(count))
+    if len(left) != len(right):
+        raise ShapeError(f"tensordot: {len(left)} axes of x do not pair up with {len(right)} of y")
+    left = tuple(axis_of(x, place, "tensordot") for place in left)
+    right = tuple(axis_of(y, place, "tensordot") for place in right)
+    if len(set(left)) < len(left) or len(set(right)) < len(right):
+        raise ShapeError(f"tensordot: an axis is named twice in {axes!r}")
+    return left, right
 
 
 def _lengths(x: Tensor, places: Sequence[int]) -> tuple[tuple[int, ...], int]:
@@ -320,7 +353,7 @@ def cross(x: Any, y: Any, /, axis: int = -1) -> Tensor:
     """Vector product of vectors of three components along an axis."""
     x, y = as_tensors((x, y))
     for operand in (x, y):
-        if not operand.ndim or operand.shape[_axis(operand, axis, "cross")] != 3:
+        if not operand.ndim or operand.shape[axis_of(operand, axis, "cross")] != 3:
             raise ShapeError(f"cross: {operand.describe()} has no three components along axis {axis}")
     u, v = moveaxis(x, axis, -1), moveaxis(y, axis, -1)
     after, before = [1, 2, 0], [2, 0, 1]

@@ -11,8 +11,8 @@ from typing import Any
 from graphdiff import host
 from graphdiff.backend import current_backend
 from graphdiff.errors import CompileError, GraphDiffError
-from graphdiff.op import FUNCTIONS, linear
-from graphdiff.ops.create import Lengths, _lengths
+from graphdiff.op import FUNCTIONS, lengths, linear, whole
+from graphdiff.ops.create import Lengths
 from graphdiff.tensor import Tensor, constant, current_trace, numbered_streams, seed_streams
 
 Seed = Any
@@ -119,21 +119,22 @@ def normal(shape: Lengths = (), *, seed: Seed, mean: float = 0.0, std: float = 1
     >>> bool(gd.all(gd.random.normal(3, seed=1) == gd.random.normal(3, seed=1)))
     True
     """
-    return _drawn(seed, "normal", (mean, std), _lengths(shape), dtype)
+    return _drawn(seed, "normal", (mean, std), lengths(shape, "random numbers"), dtype)
 
 
 def uniform(shape: Lengths = (), *, seed: Seed, low: float = 0.0, high: float = 1.0, dtype: Any = "float64") -> Tensor:
     """Draw from the uniform distribution on [low, high)."""
-    return _drawn(seed, "uniform", (low, high), _lengths(shape), dtype)
+    return _drawn(seed, "uniform", (low, high), lengths(shape, "random numbers"), dtype)
 
 
 def bernoulli(shape: Lengths = (), *, seed: Seed, p: float = 0.5, dtype: Any = "bool") -> Tensor:
     """Draw True with probability p."""
     if not 0 <= p <= 1:
         raise GraphDiffError(f"a probability lies in [0, 1], and p is {p}")
-    return (_drawn(seed, "uniform", (0.0, 1.0), _lengths(shape), "float64") < p).astype(dtype)  # type: ignore[no-any-return]
+    return (_drawn(seed, "uniform", (0.0, 1.0), lengths(shape, "random numbers"), "float64") < p).astype(dtype)  # type: ignore[no-any-return]
 
 
 def permutation(count: int, *, seed: Seed) -> Tensor:
     """Return 0 … count - 1 in random order."""
-    return FUNCTIONS["argsort"](_drawn(seed, "uniform", (0.0, 1.0), (count,), "float64"))  # type: ignore[no-any-return]
+    shape = (whole(count, "permutation: the count", 0),)
+    return FUNCTIONS["argsort"](_drawn(seed, "uniform", (0.0, 1.0), shape, "float64"))  # type: ignore[no-any-return]

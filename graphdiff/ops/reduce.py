@@ -5,11 +5,14 @@ The ops take `axis` as a tuple of non-negative integers; the public functions br
 
 from __future__ import annotations
 
+import builtins
+import math
+from numbers import Real
 from typing import Any
 
 from graphdiff import host
-from graphdiff.errors import ShapeError
-from graphdiff.op import Work, as_tensor, composite, custom, function, linear, summing
+from graphdiff.errors import OpError, ShapeError
+from graphdiff.op import Work, as_tensor, composite, custom, function, linear, real_floating, require_real, summing
 from graphdiff.ops.elementwise import SQUARED
 from graphdiff.tensor import Tensor
 
@@ -126,7 +129,7 @@ def sum(x: Any, /, axis: Axis = None, *, dtype: Any = None, keepdims: bool = Fal
     axis : int, tuple of int or None
         None sums over all.
     dtype : dtype-like, optional
-        Cast to this first.
+        Cast to this first; the result is of it.
     keepdims : bool
         Keep the summed axes with length 1.
 
@@ -141,14 +144,14 @@ def sum(x: Any, /, axis: Axis = None, *, dtype: Any = None, keepdims: bool = Fal
     [4.0, 6.0]
     """
     x = _cast(x, dtype)
-    return _sum(x, axis=_axes(x, axis, "sum"), keepdims=bool(keepdims))
+    return _cast(_sum(x, axis=_axes(x, axis, "sum"), keepdims=bool(keepdims)), dtype)
 
 
 @function()
 def mean(x: Any, /, axis: Axis = None, *, dtype: Any = None, keepdims: bool = False) -> Tensor:
     """Arithmetic mean over axes; see `sum` for the parameters."""
     x = _cast(x, dtype)
-    return _mean(x, axis=_axes(x, axis, "mean"), keepdims=bool(keepdims))
+    return _cast(_mean(x, axis=_axes(x, axis, "mean"), keepdims=bool(keepdims)), dtype)
 
 
 def _cast(x: Any, dtype: Any) -> Tensor:
@@ -191,7 +194,7 @@ _prod: Any = composite(
 def prod(x: Any, /, axis: Axis = None, *, dtype: Any = None, keepdims: bool = False) -> Tensor:
     """Product over axes, with right derivatives where factors are zero; see `sum` for the parameters."""
     x = _cast(x, dtype)
-    return _prod(x, axis=_axes(x, axis, "prod"), keepdims=bool(keepdims))
+    return _cast(_prod(x, axis=_axes(x, axis, "prod"), keepdims=bool(keepdims)), dtype)
 
 
 def _cumsum_transpose(F: Any, cotangent: Any, x: Any, *, axis: int) -> Any:
@@ -348,9 +351,14 @@ def all(x: Any, /, axis: Axis = None, *, keepdims: bool = False) -> Tensor:
 # Spread ------------------------------------------------------------------------------------------------------
 
 
+def _degrees(x: Any, axis: tuple[int, ...], correction: float) -> float:
+    """Return by what squares are divided: by 0 where the correction leaves nothing."""
+    return builtins.max(_count(x, axis) - correction, 0)
+
+
 def _var_body(F: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool = False, correction: float = 0) -> Any:
     centred = x - F.mean(x, axis=axis, keepdims=True)
-    return F.sum(centred * centred, axis=axis, keepdims=keepdims) / (_count(x, axis) - correction)
+    return F.sum(centred * centred, axis=axis, keepdims=keepdims) / _degrees(x, axis, correction)
 
 
 def _infer_spread(x: Tensor, *, axis: Any, keepdims: bool = False, correction: float = 0) -> Any:
@@ -368,7 +376,7 @@ def _deviations(F: Any, x: Any, axis: tuple[int, ...]) -> Any:
 
 
 def _std_evaluate(F: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool = False, correction: float = 0) -> Any:
-    count = _count(x, axis) - correction
+    count = _degrees(x, axis, correction)
     length = F.norm(_deviations(F, x, axis), axis=axis, keepdims=keepdims)
     return length / count**0.5 if count > 0 else length / 0.0
 
@@ -376,7 +384,7 @@ def _std_evaluate(F: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool = Fal
 def _std_slope(F: Any, out: Any, x: Any, axis: Any, keepdims: bool, correction: float) -> Any:
     """Return d std / d x = (x - mean) / ((n - correction) std), and 0 where all values are equal."""
     spread = _expand(F, out, x, axis, keepdims)
-    return F.over_length(_deviations(F, x, axis), spread) / (_count(x, axis) - correction)
+    return F.over_length(_deviations(F, x, axis), spread) / _degrees(x, axis, correction)
 
 
 def _std_tangent(
@@ -408,26 +416,41 @@ SQUARED["std"] = _var
 
 
 @function()
-def var(x: Any, /, axis: Axis = None, *, correction: float = 0, keepdims: bool = False, ddof: float = 0) -> Tensor:
-    """Variance over axes: the squared deviations' sum divided by n - correction (NumPy calls it ddof)."""
-    x = as_tensor(x)
-    return _var(x, axis=_axes(x, axis, "var"), keepdims=bool(keepdims), correction=correction or ddof)
+def var(
+    x: Any, /, axis: Axis = None, *, correction: float | None = None, keepdims: bool = False, ddof: float | None = None
+) -> Tensor:
+    """Variance over axes: the squared deviations' sum divided by n - correction (NumPy calls it ddof).
+
+    The correction is 0 by default. Where it leaves nothing to divide by, the result is infinite or NaN.
+    """
+    x, correction = _spread_of(x, correction, ddof, "var")
+    return _var(x, axis=_axes(x, axis, "var"), keepdims=bool(keepdims), correction=correction)
 
 
 @function()
-def std(x: Any, /, axis: Axis = None, *, correction: float = 0, keepdims: bool = False, ddof: float = 0) -> Tensor:
+def std(
+    x: Any, /, axis: Axis = None, *, correction: float | None = None, keepdims: bool = False, ddof: float | None = None
+) -> Tensor:
     """Standard deviation over axes; derivative 0 where all values are equal."""
-    x = _floating(x)
-    return _std(x, axis=_axes(x, axis, "std"), keepdims=bool(keepdims), correction=correction or ddof)
+    x, correction = _spread_of(x, correction, ddof, "std")
+    x = real_floating(x, "std")
+    return _std(x, axis=_axes(x, axis, "std"), keepdims=bool(keepdims), correction=correction)
+
+
+def _spread_of(x: Any, correction: float | None, ddof: float | None, name: str) -> tuple[Tensor, float]:
+    x = as_tensor(x)
+    require_real(x, name)
+    if correction is not None and ddof is not None:
+        raise OpError(f"{name}: correction and ddof are two names of one number; give one of them")
+    given = ddof if correction is None else correction
+    if given is not None and not (isinstance(given, Real) and math.isfinite(given)):
+        raise OpError(f"{name}: the correction is a number, not {given!r}")
+    if given is None:
+        return x, 0
+    return x, int(given) if host.is_integer(given) else float(given)
 
 
 # Log-sum-exp and softmax -----------------------------------------------------------------------------------------
-
-
-def _floating(x: Any) -> Tensor:
-    # Before the maximum is subtracted: unsigned integers have no negative numbers, and booleans no difference.
-    x = as_tensor(x)
-    return x if x.dtype.kind == "f" else x.astype("float64")  # type: ignore[no-any-return]
 
 
 def _finite_max(F: Any, x: Any, axis: Any) -> Any:
@@ -473,7 +496,8 @@ def logsumexp(x: Any, /, axis: Axis = None, *, keepdims: bool = False) -> Tensor
     >>> gd.grad(gd.logsumexp)(gd.constant([0.0, 0.0])).tolist()
     [0.5, 0.5]
     """
-    x = _floating(x)
+    # Floating before the maximum is subtracted: unsigned integers have no negative numbers, booleans no difference.
+    x = real_floating(as_tensor(x), "logsumexp")
     return _lse(x, axis=_axes(x, axis, "logsumexp"), keepdims=bool(keepdims))
 
 
@@ -524,12 +548,12 @@ _log_softmax: Any = custom(
 @function()
 def softmax(x: Any, /, axis: int = -1) -> Tensor:
     """exp(x) divided by its sum along an axis, without overflow."""
-    x = _floating(x)
+    x = real_floating(as_tensor(x), "softmax")
     return _softmax(x, axis=_one_axis(x, axis, "softmax"))
 
 
 @function()
 def log_softmax(x: Any, /, axis: int = -1) -> Tensor:
     """Logarithm of softmax, without overflow."""
-    x = _floating(x)
+    x = real_floating(as_tensor(x), "log_softmax")
     return _log_softmax(x, axis=_one_axis(x, axis, "log_softmax"))

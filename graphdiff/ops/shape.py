@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from typing import Any
 
 from graphdiff import host
 from graphdiff.errors import DTypeError, ShapeError
-from graphdiff.op import FUNCTIONS, as_tensor, as_tensors, function, linear, raise_complex, sum_to
+from graphdiff.op import (
+    FUNCTIONS,
+    as_tensor,
+    as_tensors,
+    axis_of,
+    function,
+    lengths,
+    linear,
+    listed,
+    raise_complex,
+    sum_to,
+    whole,
+    wholes,
+)
 from graphdiff.tensor import Tensor
-
-
-def _axis(x: Tensor, axis: Any, name: str) -> int:
-    try:
-        (position,) = host.normalize_axes((axis,), x.ndim)
-    except (ValueError, TypeError) as error:
-        raise ShapeError(f"{name}({x.describe()}): {error}") from error
-    return position
 
 
 def _axes(x: Tensor, axis: Any, name: str) -> tuple[int, ...]:
     """Return axes non-negative, in the order given."""
     if axis is None:
         return tuple(range(x.ndim))
-    return tuple(_axis(x, position, name) for position in (axis if isinstance(axis, (tuple, list)) else (axis,)))
+    found = tuple(axis_of(x, position, name) for position in wholes(axis, f"{name}: an axis"))
+    if len(set(found)) < len(found):
+        raise ShapeError(f"{name}({x.describe()}): an axis is named twice in {axis!r}")
+    return found
 
 
 # Reshape -----------------------------------------------------------------------------------------------------
@@ -42,23 +49,23 @@ _reshape: Any = linear(
 
 
 def _resolve(x: Tensor, shape: Any) -> host.Shape:
-    lengths = [operator.index(length) for length in (shape if isinstance(shape, (tuple, list)) else (shape,))]
+    asked = wholes(shape, "reshape: a length of a shape", -1)
     known = 1
-    for length in lengths:
+    for length in asked:
         known *= length if length != -1 else 1
-    if lengths.count(-1) == 1 and known and x.size % known == 0:
-        lengths[lengths.index(-1)] = x.size // known
-        known = x.size
-    if -1 in lengths or known != x.size:
-        raise ShapeError(f"reshape: {x.describe()} has {x.size} elements, which do not fill the shape {tuple(shape)}")
-    return tuple(lengths)
+    if asked.count(-1) == 1 and known and x.size % known == 0:
+        place = asked.index(-1)
+        return (*asked[:place], x.size // known, *asked[place + 1 :])
+    if -1 in asked or known != x.size:
+        raise ShapeError(f"reshape: {x.describe()} has {x.size} elements, which do not fill the shape {asked}")
+    return asked
 
 
 @function()
 def reshape(x: Any, /, shape: int | Sequence[int]) -> Tensor:
     """Give x another shape of the same size; one length may be -1."""
     x = as_tensor(x)
-    return _reshape(x, shape=_resolve(x, shape if isinstance(shape, (tuple, list)) else (shape,)))
+    return _reshape(x, shape=_resolve(x, shape))
 
 
 @function("flatten")
@@ -71,14 +78,14 @@ def ravel(x: Any, /) -> Tensor:
 def expand_dims(x: Any, /, axis: int | Sequence[int] = 0) -> Tensor:
     """Insert axes of length 1 at the positions `axis` of the result."""
     x = as_tensor(x)
-    places = axis if isinstance(axis, (tuple, list)) else (axis,)
+    places = wholes(axis, "expand_dims: an axis")
     rank = x.ndim + len(places)
     try:
-        inserted = host.normalize_axes(tuple(places), rank)
+        inserted = host.normalize_axes(places, rank)
     except (ValueError, TypeError) as error:
         raise ShapeError(f"expand_dims({x.describe()}): {error}") from error
-    lengths = iter(x.shape)
-    return _reshape(x, shape=tuple(1 if place in inserted else next(lengths) for place in range(rank)))
+    given = iter(x.shape)
+    return _reshape(x, shape=tuple(1 if place in inserted else next(given) for place in range(rank)))
 
 
 @function()
@@ -118,9 +125,9 @@ _permute: Any = linear(
 def permute_dims(x: Any, /, axes: Sequence[int]) -> Tensor:
     """Put the axes of x in the order `axes`."""
     x = as_tensor(x)
-    order = _axes(x, tuple(axes), "permute_dims")
+    order = _axes(x, axes, "permute_dims")
     if sorted(order) != list(range(x.ndim)):
-        raise ShapeError(f"permute_dims: {tuple(axes)} is no permutation of the axes of {x.describe()}")
+        raise ShapeError(f"permute_dims: {axes} is no permutation of the axes of {x.describe()}")
     return _permute(x, axes=order)
 
 
@@ -141,7 +148,7 @@ def matrix_transpose(x: Any, /) -> Tensor:
 def swapaxes(x: Any, /, axis1: int, axis2: int) -> Tensor:
     """Swap two axes."""
     x = as_tensor(x)
-    first, second = _axis(x, axis1, "swapaxes"), _axis(x, axis2, "swapaxes")
+    first, second = axis_of(x, axis1, "swapaxes"), axis_of(x, axis2, "swapaxes")
     order = list(range(x.ndim))
     order[first], order[second] = second, first
     return _permute(x, axes=tuple(order))
@@ -151,8 +158,10 @@ def swapaxes(x: Any, /, axis1: int, axis2: int) -> Tensor:
 def moveaxis(x: Any, /, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
     """Move axes to other positions, the others keeping their order."""
     x = as_tensor(x)
+    if source is None or destination is None:
+        raise ShapeError("moveaxis: an axis is an integer, not None")
     moved, places = _axes(x, source, "moveaxis"), _axes(x, destination, "moveaxis")
-    if len(moved) != len(places) or len(set(moved)) != len(moved) or len(set(places)) != len(places):
+    if len(moved) != len(places):
         raise ShapeError(f"moveaxis: {source} and {destination} do not pair up as distinct axes")
     order = [place for place in range(x.ndim) if place not in moved]
     for place, origin in sorted(zip(places, moved, strict=True)):
@@ -185,10 +194,10 @@ _broadcast_to: Any = linear(
 def broadcast_to(x: Any, /, shape: int | Sequence[int]) -> Tensor:
     """Repeat x along new axes and axes of length 1, up to `shape`."""
     x = as_tensor(x)
-    lengths = tuple(operator.index(n) for n in (shape if isinstance(shape, (tuple, list)) else (shape,)))
-    if not host.broadcasts_to(x.shape, lengths):
-        raise ShapeError(f"broadcast_to: {x.describe()} does not broadcast to {lengths}")
-    return _broadcast_to(x, shape=lengths)
+    wide = lengths(shape, "broadcast_to")
+    if not host.broadcasts_to(x.shape, wide):
+        raise ShapeError(f"broadcast_to: {x.describe()} does not broadcast to {wide}")
+    return _broadcast_to(x, shape=wide)
 
 
 def _concatenate_transpose(F: Any, cotangent: Any, position: int, *parts: Any, axis: int) -> Any:
@@ -228,18 +237,23 @@ _concatenate: Any = linear(
 @function("concat")
 def concatenate(parts: Sequence[Any], /, axis: int | None = 0) -> Tensor:
     """Join tensors along an existing axis; None flattens them first."""
-    tensors = as_tensors(list(parts))
+    tensors = as_tensors(listed(parts, "concatenate"))
     if not tensors:
         raise ShapeError("concatenate: there is nothing to join")
     if axis is None:
         tensors, axis = tuple(ravel(part) for part in tensors), 0
-    return _concatenate(*tensors, axis=_axis(tensors[0], axis, "concatenate"))
+    scalars = [part.describe() for part in tensors if not part.ndim]
+    if scalars:
+        raise ShapeError(f"concatenate: {scalars[0]} is 0-d and has no axis to join along; gd.stack makes a new one")
+    return _concatenate(*tensors, axis=axis_of(tensors[0], axis, "concatenate"))
 
 
 @function()
 def stack(parts: Sequence[Any], /, axis: int = 0) -> Tensor:
     """Join tensors of one shape along a new axis."""
-    tensors = as_tensors(list(parts))
+    tensors = as_tensors(listed(parts, "stack"))
+    if not tensors:
+        raise ShapeError("stack: there is nothing to join")
     if len({part.shape for part in tensors}) > 1:
         raise ShapeError("stack: the shapes differ: " + ", ".join(part.describe() for part in tensors))
     return concatenate([expand_dims(part, axis) for part in tensors], axis=axis)
@@ -249,15 +263,15 @@ def stack(parts: Sequence[Any], /, axis: int = 0) -> Tensor:
 def split(x: Any, /, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
     """Cut x along an axis into equal parts, or at the given indices."""
     x = as_tensor(x)
-    place = _axis(x, axis, "split")
+    place = axis_of(x, axis, "split")
     length = x.shape[place]
-    if isinstance(indices_or_sections, (tuple, list)):
-        cuts = [0, *indices_or_sections, length]
+    if isinstance(indices_or_sections, (tuple, list, range)) or getattr(indices_or_sections, "ndim", 0) == 1:
+        cuts = [0, *wholes(indices_or_sections, "split: an index"), length]
     else:
-        if length % indices_or_sections:
-            raise ShapeError(f"split: axis {axis} of {x.describe()} does not divide into {indices_or_sections} parts")
-        step = length // indices_or_sections
-        cuts = list(range(0, length + 1, step))
+        count = whole(indices_or_sections, "split: the count of parts", 1)
+        if length % count:
+            raise ShapeError(f"split: axis {axis} of {x.describe()} does not divide into {count} parts")
+        cuts = [part * (length // count) for part in range(count + 1)]
     return [x[(slice(None),) * place + (slice(a, b),)] for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
 
 
@@ -265,13 +279,13 @@ def split(x: Any, /, indices_or_sections: int | Sequence[int], axis: int = 0) ->
 def tile(x: Any, /, repetitions: int | Sequence[int]) -> Tensor:
     """Lay copies of x side by side, `repetitions` times along each axis."""
     x = as_tensor(x)
-    counts = tuple(repetitions) if isinstance(repetitions, (tuple, list)) else (repetitions,)
+    counts = wholes(repetitions, "tile: a count of copies", 0)
     rank = max(len(counts), x.ndim)
     counts = (1,) * (rank - len(counts)) + counts
-    lengths = (1,) * (rank - x.ndim) + x.shape
-    apart = reshape(x, tuple(n for length in lengths for n in (1, length)))
-    copied = _broadcast_to(apart, shape=tuple(n for pair in zip(counts, lengths, strict=True) for n in pair))
-    return _reshape(copied, shape=tuple(c * n for c, n in zip(counts, lengths, strict=True)))
+    shape = (1,) * (rank - x.ndim) + x.shape
+    apart = reshape(x, tuple(n for length in shape for n in (1, length)))
+    copied = _broadcast_to(apart, shape=tuple(n for pair in zip(counts, shape, strict=True) for n in pair))
+    return _reshape(copied, shape=tuple(c * n for c, n in zip(counts, shape, strict=True)))
 
 
 @function()
@@ -280,13 +294,13 @@ def repeat(x: Any, /, repeats: Any, axis: int | None = None) -> Tensor:
     x = as_tensor(x)
     if axis is None:
         x, axis = ravel(x), 0
-    place = _axis(x, axis, "repeat")
-    counts = host.as_host(repeats)
-    if counts.ndim == 0:
-        counts = counts.repeat(x.shape[place])
-    if counts.shape != (x.shape[place],):
-        raise ShapeError(f"repeat: {counts.shape[0]} counts for {x.shape[place]} elements of {x.describe()}")
-    sources = [position for position, count in enumerate(counts.tolist()) for _ in range(count)]
+    place = axis_of(x, axis, "repeat")
+    counts = wholes(repeats, "repeat: a count", 0)
+    if len(counts) == 1:
+        counts *= x.shape[place]
+    if len(counts) != x.shape[place]:
+        raise ShapeError(f"repeat: {len(counts)} counts for {x.shape[place]} elements of {x.describe()}")
+    sources = [position for position, count in enumerate(counts) for _ in range(count)]
     return FUNCTIONS["take"](x, host.as_host(sources).astype(host.int64), axis=place)
 
 
@@ -326,12 +340,14 @@ _roll: Any = linear(
 def roll(x: Any, /, shift: int | Sequence[int], axis: int | Sequence[int] | None = None) -> Tensor:
     """Shift elements along axes, those pushed out coming in at the other end; None rolls the flattened x."""
     x = as_tensor(x)
+    steps = wholes(shift, "roll: a shift")
     if axis is None:
-        return reshape(roll(ravel(x), shift, 0), x.shape)
-    places = _axes(x, axis, "roll")
-    steps = tuple(shift) if isinstance(shift, (tuple, list)) else (shift,) * len(places)
-    if len(steps) != len(places):
+        return reshape(_roll(ravel(x), shift=(sum(steps),), axis=(0,)), x.shape)
+    places = tuple(axis_of(x, place, "roll") for place in wholes(axis, "roll: an axis"))
+    if len(steps) != len(places) and 1 not in (len(steps), len(places)):
         raise ShapeError(f"roll: {len(steps)} shifts for {len(places)} axes")
+    count = max(len(steps), len(places))
+    steps, places = (each * count if len(each) == 1 else each for each in (steps, places))
     return _roll(x, shift=steps, axis=places)
 
 
@@ -371,11 +387,12 @@ def pad(x: Any, /, pad_width: Any, mode: str = "constant", constant_values: floa
     """
     x = as_tensor(x)
     pairs = host.as_host(pad_width)
-    if pairs.ndim <= 1:
+    if pairs.ndim <= 1 and pairs.size in (1, 2) and x.ndim:
         pairs = pairs.reshape(1, -1).repeat(x.ndim, 0).reshape(x.ndim, -1)
-    if pairs.shape not in ((x.ndim, 1), (x.ndim, 2)) or pairs.dtype.kind not in "iu" or (pairs < 0).any():
+    fits = pairs.shape in ((x.ndim, 1), (x.ndim, 2)) if x.ndim else pairs.size in (1, 2)
+    if not fits or pairs.dtype.kind not in "iu" or (pairs < 0).any():
         raise ShapeError(f"pad: {pad_width!r} gives no pair of widths per axis of {x.describe()}")
-    widths = tuple((row[0], row[-1]) for row in pairs.tolist())
+    widths = tuple((row[0], row[-1]) for row in pairs.tolist()) if x.ndim else ()
     if mode == "constant":
         padded = _pad(x, widths=widths)
         if not constant_values:

@@ -172,6 +172,7 @@ def value_for(node: Tensor, new: Any, verb: str) -> Any:
                 "Move it with tensor.to(backend)."
             )
         new = new.value
+    host.refuse_masked(new)
     if not backend.owns(new):
         adopted = backend.adopt(new)
         try:
@@ -193,6 +194,7 @@ def _own_value(value: Any, dtype: Any, backend: Backend) -> Any:
     else:
         mine = isinstance(value, (list, tuple, *host.PYTHON_SCALARS))
     wanted = None if dtype is None else host.dtype(dtype)
+    host.refuse_masked(value)
     if backend.owns(value):
         host.require_numeric(backend.host_dtype(value))
     else:

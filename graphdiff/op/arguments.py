@@ -1,0 +1,94 @@
+"""What ops take besides tensors: counts, shapes, axes, given as Python's integers or NumPy's."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable
+from typing import Any
+
+from graphdiff import host
+from graphdiff.errors import DTypeError, ShapeError
+from graphdiff.tensor import Tensor
+
+__all__ = ["axis_of", "lengths", "listed", "real_floating", "require_real", "whole", "wholes"]
+
+
+def whole(value: Any, asked: str, least: int | None = None) -> int:
+    """Return an integer as Python's.
+
+    Parameters
+    ----------
+    value
+        What was given.
+    asked : str
+        What it is, for the error: "roll: a shift".
+    least : int, optional
+        The smallest that will do.
+
+    Raises
+    ------
+    ShapeError
+        It is no integer, or smaller.
+    """
+    if value.__class__ is int and (least is None or value >= least):
+        return value  # type: ignore[no-any-return]
+    try:
+        number = None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or (least is not None and number < least):
+        bound = "" if least is None else f" that is at least {least}"
+        raise ShapeError(f"{asked} is an integer{bound}, not {value!r}")
+    return number
+
+
+def wholes(value: Any, asked: str, least: int | None = None) -> tuple[int, ...]:
+    """Return an integer, or a sequence or array of them, as a tuple; see `whole`."""
+    if isinstance(value, (tuple, list, range)):
+        return tuple(whole(each, asked, least) for each in value)
+    if host.is_host_array(value) and value.ndim == 1:
+        return tuple(whole(each, asked, least) for each in value.tolist())
+    return (whole(value, asked, least),)
+
+
+def lengths(shape: Any, name: str) -> host.Shape:
+    """Return a shape, given as one length or a sequence of lengths."""
+    return wholes(shape, f"{name}: a length of a shape", 0)
+
+
+def axis_of(x: Tensor, axis: Any, name: str) -> int:
+    """Return one axis of x, counted from the front."""
+    number, rank = whole(axis, f"{name}: an axis"), x.ndim
+    if not -rank <= number < rank:
+        raise ShapeError(f"{name}({x.describe()}): axis {number} is out of bounds for array of dimension {rank}")
+    return number % rank
+
+
+def listed(parts: Any, name: str) -> list[Any]:
+    """Return a sequence of parts to join as a list."""
+    if isinstance(parts, Iterable) and not isinstance(parts, (str, bytes)):
+        return list(parts)
+    raise ShapeError(f"{name} takes a sequence of tensors, not {parts!r}")
+
+
+def real_floating(x: Tensor, name: str) -> Tensor:
+    """Return x as a real floating tensor: integers and booleans become float64.
+
+    Raises
+    ------
+    DTypeError
+        It is complex: its imaginary part would be dropped.
+    """
+    if x.dtype.kind == "f":
+        return x
+    require_real(x, name)
+    return x.astype("float64")  # type: ignore[no-any-return]
+
+
+def require_real(x: Tensor, name: str) -> None:
+    """Refuse complex numbers where what is computed would not be right for them."""
+    if x.dtype.kind == "c":
+        raise DTypeError(
+            f"{name} is of real numbers, and {x.describe()} is complex. Compute with the real and the imaginary part "
+            "as two real tensors, or with NumPy's own function on x.numpy()."
+        )

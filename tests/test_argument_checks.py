@@ -1,0 +1,240 @@
+"""What array functions take besides tensors: NumPy's results where it has them, and clear errors where it has none."""
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphdiff as gd
+from graphdiff.errors import DTypeError, GraphDiffError, IndexOutsideError, OpError, ShapeError
+
+X = np.random.default_rng(0).normal(size=(2, 3, 4))
+Z = X[0, :, :3] + 1j * X[1, :, :3]
+
+
+def same(computed: Any, expected: Any) -> None:
+    if isinstance(expected, (list, tuple)):
+        assert len(computed) == len(expected)
+        for one, other in zip(computed, expected, strict=True):
+            same(one, other)
+        return
+    assert (computed.shape, computed.dtype) == (np.shape(expected), np.asarray(expected).dtype)
+    tolerance = 1e-5 if computed.dtype == np.float32 else 1e-12
+    np.testing.assert_allclose(computed.numpy(), expected, rtol=tolerance, atol=tolerance)
+
+
+AS_NUMPY: list[Callable[[Any, Any], Any]] = [
+    lambda m, x: m.sum(x > 0, dtype="int8"),
+    lambda m, x: m.sum((100 * x).astype("int64"), axis=0, dtype="int8"),
+    lambda m, x: m.sum(x, dtype="float32"),
+    lambda m, x: m.prod(m.astype(x, "int64"), axis=1, dtype="uint8"),
+    lambda m, x: m.mean(m.astype(3 * x, "float32"), axis=0, dtype="int64"),
+    lambda m, x: m.var(x, axis=0, ddof=2),
+    lambda m, x: m.var(x, axis=0, correction=5),
+    lambda m, x: m.std(x, axis=(0, 1), correction=7),
+    lambda m, x: m.std(m.astype(x, "float32"), axis=1, ddof=np.int64(1)),
+    lambda m, x: m.var(x, ddof=np.uint8(30)),
+    lambda m, x: m.split(x, np.array([1, 3]), axis=2),
+    lambda m, x: m.split(x, np.int64(2), axis=-1),
+    lambda m, x: m.split(x, list(np.cumsum([1, 2])), axis=2),
+    lambda m, x: m.split(x, [5, 1], axis=2),
+    lambda m, x: m.tensordot(x, x, axes=np.int64(3)),
+    lambda m, x: m.tensordot(x, x, axes=np.array([[0, 1], [0, 1]])),
+    lambda m, x: m.tensordot(x, x, axes=([np.int64(0)], [0])),
+    lambda m, x: m.repeat(x, [2], axis=1),
+    lambda m, x: m.repeat(x, np.array([1, 0, 2]), axis=1),
+    lambda m, x: m.repeat(x, np.int64(2)),
+    lambda m, x: m.roll(x, (1, 2), axis=0),
+    lambda m, x: m.roll(x, 1, axis=(0, 1)),
+    lambda m, x: m.roll(x, (1, 2)),
+    lambda m, x: m.roll(x, (1, 2), axis=(1, 1)),
+    lambda m, x: m.tile(x, np.array([2, 1])),
+    lambda m, x: m.tile(x, 0),
+    lambda m, x: m.reshape(x, np.array([6, -1])),
+    lambda m, x: m.broadcast_to(x, np.array([2, 2, 3, 4])),
+    lambda m, x: m.transpose(x, np.array([2, 0, 1])),
+    lambda m, x: m.zeros(np.array([2, 3])) + m.sum(x),
+    lambda m, x: m.full((2, 4), x[0, 0]),
+    lambda m, x: m.copy(x > 0),
+    lambda m, x: m.round(m.astype(10 * x, "int64"), 2),
+    lambda m, x: m.round(m.astype(100 * x, "int64"), -1),
+    lambda m, x: m.round(m.astype(10 * x, "int8"), 5),
+    lambda m, x: m.kron(x[0], x[0, 0]),
+    lambda m, x: m.kron(x, x[0]),
+    lambda m, x: m.sort(x, axis=None),
+    lambda m, x: m.argsort(x, axis=None),
+    lambda m, x: m.pad(x[0, 0, 0], 0),
+    lambda m, x: m.average(x, axis=1, weights=[1.0, 2.0, 3.0]),
+    lambda m, x: m.linspace(0, 1, np.int64(3)) + m.sum(x),
+    lambda m, x: m.eye(np.int64(2), k=np.int64(1)) + m.sum(x),
+    lambda m, x: m.arange(np.float32(3)) + m.sum(x),
+]
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("call", AS_NUMPY)
+def test_results_are_numpys(call: Any) -> None:
+    same(call(gd, gd.constant(X)), call(np, X))
+    compiled = gd.compile(lambda x: call(gd, x))(X)
+    same(compiled, call(np, X))
+
+
+REFUSED: list[tuple[Callable[[Any], Any], type[Exception], str]] = [
+    (lambda x: gd.arange(0, 3, 0), OpError, "a step of 0 reaches no end"),
+    (lambda x: gd.arange("a"), GraphDiffError, "numbers and booleans only"),
+    (lambda x: gd.arange(np.inf), OpError, "no count of numbers"),
+    (lambda x: gd.arange(1j), DTypeError, "complex"),
+    (lambda x: gd.arange([1, 2]), OpError, "single numbers"),
+    (lambda x: gd.eye(-1), ShapeError, "count of rows is an integer that is at least 0, not -1"),
+    (lambda x: gd.eye(2, 1.5), ShapeError, "count of columns"),
+    (lambda x: gd.eye(2, k=0.5), ShapeError, "number of a diagonal"),
+    (lambda x: gd.zeros(2.5), ShapeError, "zeros: a length of a shape is an integer that is at least 0, not 2.5"),
+    (lambda x: gd.ones((2, -1)), ShapeError, "ones: a length"),
+    (lambda x: gd.full("ab", 1.0), ShapeError, "full: a length"),
+    (lambda x: gd.zeros(2, dtype="zz"), DTypeError, "no dtype"),
+    (lambda x: gd.linspace(0, 1, -1), ShapeError, "count of numbers"),
+    (lambda x: gd.linspace(0, 1j), DTypeError, "complex"),
+    (lambda x: gd.random.normal(2.5, seed=0), ShapeError, "a length"),
+    (lambda x: gd.random.permutation(-1, seed=0), ShapeError, "the count"),
+    (lambda x: gd.split(x, -2), ShapeError, "count of parts is an integer that is at least 1, not -2"),
+    (lambda x: gd.split(x, 0), ShapeError, "count of parts"),
+    (lambda x: gd.split(x, [0.5]), ShapeError, "split: an index"),
+    (lambda x: gd.repeat(x, -1), ShapeError, "repeat: a count is an integer that is at least 0, not -1"),
+    (lambda x: gd.repeat(x, 1.5), ShapeError, "repeat: a count"),
+    (lambda x: gd.repeat(x, [1, 2], axis=1), ShapeError, "2 counts for 3 elements"),
+    (lambda x: gd.roll(x, 1.5), ShapeError, "roll: a shift is an integer, not 1.5"),
+    (lambda x: gd.roll(x, (1, 2, 3), axis=(0, 1)), ShapeError, "3 shifts for 2 axes"),
+    (lambda x: gd.tile(x, -1), ShapeError, "tile: a count"),
+    (lambda x: gd.tile(x, "a"), ShapeError, "tile: a count"),
+    (lambda x: gd.pad(x, -1), ShapeError, "no pair of widths"),
+    (lambda x: gd.pad(x[0, 0, 0], [1, 2, 3]), ShapeError, "no pair of widths"),
+    (lambda x: gd.reshape(x, 2.0), ShapeError, "reshape: a length"),
+    (lambda x: x.reshape("a"), ShapeError, "reshape: a length"),
+    (lambda x: gd.broadcast_to(x, (2.0, 3, 4)), ShapeError, "broadcast_to: a length"),
+    (lambda x: gd.transpose(x, 1), ShapeError, "no permutation"),
+    (lambda x: gd.transpose(x, (0, 1.0, 2)), ShapeError, "an axis is an integer"),
+    (lambda x: gd.moveaxis(x, None, 0), ShapeError, "an axis is an integer, not None"),
+    (lambda x: gd.squeeze(x[:1, :1], (0, 0)), ShapeError, "named twice"),
+    (lambda x: gd.flip(x, (0, 0)), ShapeError, "named twice"),
+    (lambda x: gd.sum(x, axis=True), ShapeError, "an axis is an integer"),
+    (lambda x: gd.sum(x, axis="a"), ShapeError, "sum"),
+    (lambda x: gd.concatenate(3.0), ShapeError, "concatenate takes a sequence of tensors, not 3.0"),
+    (lambda x: gd.stack(3), ShapeError, "stack takes a sequence"),
+    (lambda x: gd.stack([]), ShapeError, "nothing to join"),
+    (lambda x: gd.vstack(1.0), ShapeError, "vstack takes a sequence"),
+    (lambda x: gd.concat([x[0, 0, 0], x[0, 0, 1:]]), ShapeError, "is 0-d and has no axis to join along; gd.stack"),
+    (lambda x: gd.tensordot(x, x, axes=-1), ShapeError, "number of axes"),
+    (lambda x: gd.tensordot(x, x, axes=4), ShapeError, "have no 4 axes"),
+    (lambda x: gd.tensordot(x, x, axes=((0, 0), (0, 0))), ShapeError, "named twice"),
+    (lambda x: gd.tensordot(x, x, axes=((0, 1), (0,))), ShapeError, "do not pair up"),
+    (lambda x: gd.tensordot(x, x, axes="ab"), ShapeError, "number of axes"),
+    (lambda x: gd.vecdot([1.0, 2.0, 3.0], [2.0]), ShapeError, "differ in length along axis -1"),
+    (lambda x: gd.vdot(x, x[0]), ShapeError, "differ in size"),
+    (lambda x: gd.diff(x, 1.5), ShapeError, "number of times"),
+    (lambda x: gd.diagonal(x, 0, 1, 1), ShapeError, "are the same"),
+    (lambda x: gd.diagonal(x[0, 0]), ShapeError, "takes matrices"),
+    (lambda x: gd.diagonal(x, 0.5), ShapeError, "offset"),
+    (lambda x: gd.tril(x, 1.5), ShapeError, "number of a diagonal"),
+    (lambda x: gd.diag(x[0, 0], "a"), ShapeError, "number of a diagonal"),
+    (lambda x: gd.one_hot([0], -1), ShapeError, "count of classes"),
+    (lambda x: gd.one_hot([0], 2.5), ShapeError, "count of classes"),
+    (lambda x: gd.var(x, ddof=1, correction=1), OpError, "two names of one number"),
+    (lambda x: gd.std(x, ddof="a"), OpError, "correction is a number"),
+    (lambda x: gd.average(x[0, 0], weights=np.zeros(4)), OpError, "weights sum up to 0"),
+    (lambda x: gd.average(x, axis=0, weights=[1.0, -1.0]), OpError, "weights sum up to 0"),
+    (lambda x: gd.average(x, weights=np.ones(4)), ShapeError, "neither the shape of"),
+    (lambda x: gd.average(x, axis=1, weights=[1.0]), ShapeError, "1 weights for 3 places"),
+    (lambda x: gd.norm(x, axis=()), ShapeError, "no axis"),
+    (lambda x: gd.norm(x, np.ones(2)), OpError, "an order is a number"),
+    (lambda x: gd.linalg.qr(x, np.ones(2)), OpError, "only mode"),
+    (lambda x: gd.astype(x, "1+1j]"), DTypeError, "no dtype"),
+    (lambda x: gd.constant(np.ones(2, "int8")) * 1000, DTypeError, "1000 beside a tensor of int8"),
+    (lambda x: gd.constant(np.ma.masked_array([1.0, 2.0], [0, 1])), DTypeError, r"array\.filled"),
+    (lambda x: gd.sum(np.ma.masked_array([1.0, 2.0], [0, 1])), DTypeError, r"array\.filled"),
+    (lambda x: x * np.ma.masked_array(np.ones(4)), DTypeError, r"array\.filled"),
+    (lambda x: gd.variable([1.0, 2.0]).assign(np.ma.masked_array([1.0, 2.0], [0, 1])), DTypeError, r"array\.filled"),
+]
+
+
+@pytest.mark.parametrize(("call", "kind", "said"), REFUSED)
+def test_what_is_refused(call: Any, kind: Any, said: str) -> None:
+    with pytest.raises(kind, match=said) as caught:
+        call(gd.constant(X))
+    assert isinstance(caught.value, GraphDiffError)
+
+
+# Masks ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_mask_has_the_shape_of_what_it_covers() -> None:
+    shapes = [(4,), (1,), (2,), (3,), (2, 3), (3, 4), (2, 3, 4), (1, 3), (0,), (2, 3, 4, 1)]
+    for shape, place in itertools.product(shapes, range(6)):
+        mask = np.arange(int(np.prod(shape))).reshape(shape) % 2 == 0
+        index = (mask, (mask, ...), (..., mask), (0, mask), (slice(None), mask), (None, mask))[place]
+        x = gd.constant(X)
+        try:
+            expected = X[index]
+        except IndexError:
+            with pytest.raises(IndexOutsideError):
+                x[index]
+            with pytest.raises(IndexOutsideError):
+                gd.grad(lambda x, index=index: gd.sum(x[index]))(X)
+            with pytest.raises(GraphDiffError):
+                gd.compile(lambda x, index=index: x[index])(X)
+            with pytest.raises(IndexOutsideError):
+                gd.at(x, index).set(0.0)
+        else:
+            np.testing.assert_array_equal(x[index].numpy(), expected)
+
+
+# Complex numbers -----------------------------------------------------------------------------------------------------
+
+
+DROPPING = (
+    "cholesky det eigh eigvalsh inv norm pinv qr slogdet svd svdvals vecdot solve median std var logsumexp softmax "
+    "log_softmax vdot cbrt erf gelu quantile percentile"
+)
+
+
+@pytest.mark.parametrize("name", DROPPING.split())
+def test_what_would_drop_the_imaginary_part_is_refused(name: str) -> None:
+    function = getattr(gd.linalg, name, None) or getattr(gd, name)
+    arguments = {"solve": (Z, Z[0]), "vdot": (Z, Z), "vecdot": (Z, Z), "quantile": (Z, 0.5), "percentile": (Z, 5)}
+    options = {"full_matrices": False} if name == "svd" else {}
+    with pytest.raises(DTypeError, match=r"real numbers|complex"):
+        function(*arguments.get(name, (Z,)), **options)
+    if name == "solve":
+        with pytest.raises(DTypeError):
+            gd.solve(Z.real, Z)
+    if name in ("vdot", "vecdot"):
+        with pytest.raises(DTypeError):
+            function(Z.real, Z)
+
+
+@pytest.mark.parametrize("power", [0, 1, 3])
+def test_powers_of_complex_matrices(power: int) -> None:
+    np.testing.assert_allclose(gd.linalg.matrix_power(Z, power).numpy(), np.linalg.matrix_power(Z, power))
+    with pytest.raises(DTypeError):
+        gd.linalg.matrix_power(Z, -1)
+
+
+@pytest.mark.parametrize("name", ["sum", "mean", "prod", "cumsum", "cumprod", "exp", "sqrt", "abs", "square", "sin"])
+def test_what_is_right_for_complex_numbers_stays(name: str) -> None:
+    np.testing.assert_allclose(getattr(gd, name)(Z).numpy(), getattr(np, name)(Z), rtol=1e-12)
+
+
+# Stacks of matrices --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("offset", [0, 1, -2])
+def test_traces_of_stacks_are_the_standards_in_linalg_and_numpys_elsewhere(offset: int) -> None:
+    x = gd.constant(X)
+    same(gd.linalg.trace(x, offset=offset), np.linalg.trace(X, offset=offset))
+    same(gd.linalg.diagonal(x, offset=offset), np.linalg.diagonal(X, offset=offset))
+    same(np.linalg.trace(x, offset=offset), np.linalg.trace(X, offset=offset))
+    same(np.trace(x, offset), np.trace(X, offset))
+    same(x.trace(offset), X.trace(offset))
+    same(gd.diagonal(x, offset), np.diagonal(X, offset))
+    same(gd.linalg.trace(X > 0, dtype="int8"), np.linalg.trace(X > 0, dtype="int8"))
