@@ -5,10 +5,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from test_compile_ops import agree
+from test_ops import CASES
+from test_random_graphs import PROGRAMS, STEADY, values
 
 import graphdiff as gd
 from graphdiff.op import OPS
+from graphdiff.plan.passes import PASSES
 from graphdiff.structure import flatten
 
 X = np.array([0.5, -1.0, 2.0])
@@ -337,3 +342,82 @@ def test_sums_of_integers_are_not_spread_in_floats() -> None:
     x = np.arange(9).reshape(3, 3)
     expected = x / (np.abs(x).sum(1, keepdims=True) + 1)
     np.testing.assert_allclose(gd.compile(lambda x: x / (gd.sum(gd.abs(x), axis=1, keepdims=True) + 1))(x), expected)
+
+
+# Every op, beside what is made of it ------------------------------------------------------------------------------
+
+EVERY = (*PASSES, *FUSED)
+
+
+def beside(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that hands out arguments, a result, what is made of it, and derivatives beside it."""
+
+    def several(*arguments: Any) -> Any:
+        result = function(*arguments)
+        first = next(each for each in flatten(result)[0])
+        rectified = gd.relu(first)
+
+        def total(*inner: Any) -> Any:
+            first = flatten(function(*inner))[0][0]
+            return gd.sum(gd.relu(first) * np.linspace(0.5, 1.5, first.size).reshape(first.shape))
+
+        gradients = gd.grad(total, tuple(range(len(arguments))))(*arguments)
+        made = [
+            first.T,
+            rectified,
+            first * first,
+            gd.sum(first * first),
+            gd.ravel(first),
+            gd.mean(rectified),
+            first > 0,
+        ]
+        return [*arguments, result, *made, result, *gradients, *[gradient.T for gradient in gradients]]
+
+    return several
+
+
+@pytest.mark.parametrize("place", range(len(CASES)), ids=[case[0] for case in CASES])
+def test_every_op_hands_out_inner_values(place: int) -> None:
+    _, function, given = CASES[place]
+    arguments = [np.array(argument) for argument in given]
+    several = beside(function)
+    expected = several(*map(gd.constant, arguments))
+    # Each pass is left out in some cases; all of them in every case.
+    for disable in ((), (EVERY[place % len(EVERY)],), EVERY):
+        compiled = gd.compile(several, disable=disable)
+        found = compiled(*arguments)
+        agree(found, expected, 1e-11)
+        require_own(found, *arguments)
+        kept = [array.copy() for array in memory(found)]
+        compiled(*[argument * 0.75 for argument in arguments])
+        for array, before in zip(memory(found), kept, strict=True):
+            np.testing.assert_array_equal(array, before)
+
+
+@STEADY
+@given(PROGRAMS, st.integers(0, 2**32 - 1))
+def test_a_random_graph_hands_out_inner_values(drawn: Any, seed: int) -> None:
+    shapes, steps, stream = drawn
+    points = [stream.uniform(-1, 1, shape) for shape in shapes]
+    choice = np.random.default_rng(seed)
+    places, by = choice.integers(60, size=4), int(choice.integers(len(points)))
+    disable = ((), (EVERY[choice.integers(len(EVERY))],))[int(choice.integers(2))]
+
+    def several(*leaves: Any) -> Any:
+        def total(x: Any) -> Any:
+            return gd.mean(gd.relu(values(steps, [*leaves[:by], x, *leaves[by + 1 :]])[-1]))
+
+        tensors = values(steps, leaves)
+        chosen = [tensors[place % len(tensors)] for place in places]
+        moved = gd.jvp(total, (leaves[by],), (np.ones(leaves[by].shape),))
+        return [*chosen, gd.grad(total)(leaves[by]), *moved, chosen[0].T, gd.relu(chosen[-1])]
+
+    compiled = gd.compile(several, disable=disable)
+    expected = several(*map(gd.constant, points))
+    for _ in range(2):
+        found = compiled(*points)
+        require_own(found, *points)
+        for mine, theirs in zip(found, expected, strict=True):
+            assert (mine.shape, mine.dtype) == (theirs.shape, theirs.dtype)
+            size = np.abs(theirs.numpy()).max(initial=1.0)
+            np.testing.assert_allclose(mine.numpy(), theirs.numpy(), rtol=1e-9, atol=1e-11 * size)

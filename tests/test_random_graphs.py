@@ -84,12 +84,18 @@ STEADY = settings(
 )
 
 
-def run(steps: list[Step], leaves: Any) -> Any:
-    """Run the steps, each on any of the leaves and results before it; the last ones join in the result."""
+def values(steps: list[Step], leaves: Any) -> list[Any]:
+    """Run the steps, each on any of the leaves and results before it; return all of these."""
     tensors = list(leaves)
     for unary, chosen, first, second in steps:
         x, y = tensors[-1 - first % len(tensors)], tensors[-1 - second % len(tensors)]
         tensors.append(UNARY[chosen % len(UNARY)](x) if unary else BINARY[chosen % len(BINARY)](x, y))
+    return tensors
+
+
+def run(steps: list[Step], leaves: Any) -> Any:
+    """Run the steps; the last ones join in the result."""
+    tensors = values(steps, leaves)
     return gd.concatenate([gd.ravel(tensors[-1]), gd.ravel(tensors[-2]) * 0.5])
 
 
