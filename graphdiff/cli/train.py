@@ -296,7 +296,10 @@ def _tell_best(history: History, epochs: int, patience: int) -> None:
 
 def _tell_rate(checkpoint: Path, asked: Any) -> None:
     """Say which learning rate a run goes on with: its own."""
-    kept = float(unpack(checkpoint, "checkpoint")[0]["optimizer/lr"])
+    stored = unpack(checkpoint, "checkpoint")[0].get("optimizer/lr")
+    if stored is None or stored.size != 1:
+        raise DataError(f"{checkpoint} is no checkpoint that can be read: it has no learning rate")
+    kept = float(stored.reshape(())[()])
     other = f", not {asked:g}: a run goes on as it began" if asked not in ("auto", kept) else ""
     click.echo(f"learning rate {kept:g}, as in {checkpoint}{other}")
 

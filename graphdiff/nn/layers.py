@@ -10,7 +10,7 @@ from typing import Any
 
 from graphdiff.errors import DataError, DTypeError, GraphError, OpError, ShapeError
 from graphdiff.nn.init import Initialiser, find, normal
-from graphdiff.nn.module import Module
+from graphdiff.nn.module import Module, require_room
 from graphdiff.op import FUNCTIONS, as_tensor
 from graphdiff.ops import random
 from graphdiff.tensor import Tensor, Variable, untraced, variable
@@ -36,6 +36,7 @@ _STANDARD_NORMAL = partial(normal, std=1.0)
 
 
 def _initial(make: Initialiser, shape: tuple[int, ...], stream: Any, gain: float, dtype: Any, name: str) -> Variable:
+    require_room(shape)
     with untraced():
         drawn = as_tensor(make(shape, seed=stream))
         if drawn.shape != shape:
@@ -216,6 +217,7 @@ class PReLU(Module):
             raise ShapeError(f"PReLU has at least one feature, not {features}")
         self.features = features
         shape = () if features is None else (features,)
+        require_room(shape)
         self.alpha = variable(FUNCTIONS["full"](shape, alpha), dtype=dtype, name="alpha")
 
     def forward(self, x: Any) -> Tensor:

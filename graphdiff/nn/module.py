@@ -2,16 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any, ClassVar, TypeVar
 
 from graphdiff import host
-from graphdiff.errors import GraphError
+from graphdiff.errors import GraphError, ShapeError
 from graphdiff.tensor import OBSERVERS, TRACES, Configured, Tensor, Variable, value_for
 
-__all__ = ["Module"]
+__all__ = ["Module", "parameters_within", "require_room"]
 
 Self = TypeVar("Self", bound="Module")
+
+_room: ContextVar[list[int] | None] = ContextVar("room", default=None)
+"""How many numbers the layers that are made may still have, in a list; None: as many as they like."""
+
+
+@contextlib.contextmanager
+def parameters_within(count: int) -> Iterator[None]:
+    """Have layers that are made within the context refuse to be of more numbers, before they take memory for them."""
+    token = _room.set([count])
+    try:
+        yield
+    finally:
+        _room.reset(token)
+
+
+def require_room(shape: Sequence[int]) -> None:
+    """Refuse a parameter that `parameters_within` has no room for."""
+    left = _room.get()
+    if left is not None:
+        left[0] -= math.prod(shape)
+        if left[0] < 0:
+            raise ShapeError(f"a parameter of shape {list(shape)} is larger than what there is to give it")
 
 
 class Module(Configured):

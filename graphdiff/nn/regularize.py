@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from graphdiff import host
 from graphdiff.backend import use_backend
 from graphdiff.errors import DTypeError, GraphError, OpError, ShapeError
-from graphdiff.nn.module import Module
+from graphdiff.nn.module import Module, require_room
 from graphdiff.op import FUNCTIONS, as_tensor
 from graphdiff.ops import random
 from graphdiff.tensor import Tensor, Variable, current_trace, untraced, variable
@@ -102,6 +102,7 @@ class _Normalising(Module):
             raise OpError(f"{self.name}'s eps is a small number that is not negative, not {value!r}")
 
     def _variable(self, name: str, fill: Callable[..., Tensor]) -> Variable:
+        require_room((self.features or 0,))
         return variable(fill((self.features,)), dtype=self._dtype, name=name)
 
     def _make(self, features: int) -> None:

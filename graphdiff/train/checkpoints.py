@@ -96,40 +96,72 @@ class Checkpoint:
         if not self.path.exists():
             return False
         arrays, facts = unpack(self.path, _KIND)
-        run, watcher = self._run, self._watcher
+        before = self._position()
         try:
             self._compare(facts)
-            parts: dict[str, dict[str, Any]] = {"model": {}, "optimizer": {}, "best": {}, "callbacks": {}}
-            for path, value in arrays.items():
-                part, name = path.split("/", 1)
-                parts[part][name] = value
-            own = run.optimizer.state()
-            if own.keys() != parts["optimizer"].keys():
-                raise DataError(f"{self.path} is of an optimiser with other settings")
-            for path, value in parts["optimizer"].items():
-                if value.shape != own[path].shape or value.dtype != own[path].dtype:
-                    raise DataError(f"{self.path} is of a model of other layers, or an optimiser of other parameters")
-            kept = [_arrays(state, parts["callbacks"]) for _, state in facts["callbacks"]]
-            try:
-                run.model.load_state(parts["model"])
-            except GraphDiffError as error:
-                raise DataError(f"{self.path} is of another model: {error}") from error
-            run.optimizer.load_state(parts["optimizer"])
-            for path, stream in run.model.named_streams():
-                stream.bit_generator.state = _arrays(facts["streams"][path])
-            run.epoch, run.batch, run.loss = facts["epoch"], facts["batch"], facts["loss"]
-            run.stopped = facts["stopped"]
-            run.history[:] = facts["history"]
-            if watcher is not None and "best" in facts:
-                watcher.best, watcher.best_epoch = facts["best"]
-                watcher.weights = parts["best"]
-            for callback, state in zip(self._callbacks, kept, strict=True):
-                callback.load_state(state)
-        except (KeyError, TypeError, ValueError) as error:
+            self._put(_parts_of(arrays), facts)
+        except Exception as error:
+            self._put_back(before)
             if isinstance(error, GraphDiffError):
                 raise
+            # What a damaged file holds may be of any form; callbacks meet it with errors of their own.
             raise DataError(f"{self.path} is no checkpoint that can be read: {error!r}") from error
         return True
+
+    def _position(self) -> dict[str, Any]:
+        """Return where the run is."""
+        run, watcher = self._run, self._watcher
+        return {
+            "model": run.model.state(),
+            "optimizer": run.optimizer.state(),
+            "streams": [(stream, stream.bit_generator.state) for _, stream in run.model.named_streams()],
+            "run": (run.epoch, run.batch, run.loss, run.stopped, list(run.history)),
+            "best": None if watcher is None else (watcher.best, watcher.best_epoch, watcher.weights),
+            "callbacks": [callback.state() for callback in self._callbacks],
+        }
+
+    def _put_back(self, position: dict[str, Any]) -> None:
+        """Bring the run to where it was."""
+        run, watcher = self._run, self._watcher
+        run.model.load_state(position["model"])
+        run.optimizer.load_state(position["optimizer"])
+        for stream, state in position["streams"]:
+            stream.bit_generator.state = state
+        run.epoch, run.batch, run.loss, run.stopped, run.history[:] = position["run"]
+        if watcher is not None:
+            watcher.best, watcher.best_epoch, watcher.weights = position["best"]
+        for callback, state in zip(self._callbacks, position["callbacks"], strict=True):
+            with contextlib.suppress(Exception):  # one that has just refused a state may refuse its own
+                callback.load_state(state)
+
+    def _put(self, parts: Mapping[str, dict[str, Any]], facts: dict[str, Any]) -> None:
+        """Bring the run to where a checkpoint is; what fails is for the caller to put back."""
+        run, watcher = self._run, self._watcher
+        own = run.optimizer.state()
+        if own.keys() != parts["optimizer"].keys():
+            raise DataError(f"{self.path} is of an optimiser with other settings")
+        for path, value in parts["optimizer"].items():
+            if value.shape != own[path].shape or value.dtype != own[path].dtype:
+                raise DataError(f"{self.path} is of a model of other layers, or an optimiser of other parameters")
+        try:
+            run.model.load_state(parts["model"])
+        except GraphDiffError as error:
+            raise DataError(f"{self.path} is of another model: {error}") from error
+        run.optimizer.load_state(parts["optimizer"])
+        for path, stream in run.model.named_streams():
+            stream.bit_generator.state = _arrays(facts["streams"][path])
+        run.epoch, run.batch, run.loss = _whole(facts["epoch"]), _whole(facts["batch"]), _number(facts["loss"])
+        run.stopped = str(facts["stopped"])
+        run.history[:] = [{name: _number(value) for name, value in record.items()} for record in facts["history"]]
+        if watcher is not None and "best" in facts:
+            best, epoch = facts["best"]
+            watcher.best, watcher.best_epoch = None if best is None else _number(best), _whole(epoch)
+            watcher.weights = parts["best"]
+            if watcher.weights:
+                _require_alike(run.model.state(), watcher.weights)
+        kept = [_arrays(state, parts["callbacks"]) for _, state in facts["callbacks"]]
+        for callback, state in zip(self._callbacks, kept, strict=True):
+            callback.load_state(state)
 
     def _compare(self, facts: dict[str, Any]) -> None:
         for name, now in self._options.items():
@@ -146,6 +178,33 @@ class Checkpoint:
             raise DataError(f"{self.path} is of a run with batches of {sizes[:3]} rows, not {self._sizes[:3]}")
         if facts["epoch"] > len(self._sizes) or (facts["epoch"] == len(self._sizes) and facts["batch"]):
             raise DataError(f"{self.path} is of a run that is {facts['epoch']} epochs on, not {len(self._sizes)}")
+
+
+def _parts_of(arrays: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return a checkpoint's arrays by what they are of."""
+    parts: dict[str, dict[str, Any]] = {"model": {}, "optimizer": {}, "best": {}, "callbacks": {}}
+    for path, value in arrays.items():
+        part, name = path.split("/", 1)
+        parts[part][name] = value
+    return parts
+
+
+def _require_alike(own: Mapping[str, Any], kept: Mapping[str, Any]) -> None:
+    """Refuse weights of another model."""
+    if {path: value.shape for path, value in own.items()} != {path: value.shape for path, value in kept.items()}:
+        raise ValueError("the best weights are of another model")
+
+
+def _number(value: Any) -> Any:
+    if type(value) not in (int, float):
+        raise ValueError(f"{value!r} is no number")
+    return value
+
+
+def _whole(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{value!r} is no count")
+    return value
 
 
 def _sample(data: Sequence[Any]) -> str:

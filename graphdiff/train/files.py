@@ -12,7 +12,7 @@ import numpy as np
 
 from graphdiff.atomic import write_atomically
 from graphdiff.errors import DataError, GraphDiffError
-from graphdiff.nn.module import Module
+from graphdiff.nn.module import Module, parameters_within
 from graphdiff.train.measures import rows_at_once
 from graphdiff.train.minibatches import array_of
 from graphdiff.train.scaling import Scaler, scaler_from_config
@@ -148,7 +148,9 @@ def load(path: str | os.PathLike[str]) -> Saved:
     """
     arrays, facts = unpack(path, _KIND)
     try:
-        model = module_from_config(facts["architecture"])
+        # A small file may declare layers that would fill the memory.
+        with parameters_within(sum(array.size for array in arrays.values())):
+            model = module_from_config(facts["architecture"])
         model.load_state(arrays)
         return Saved(
             model.eval(),
@@ -156,7 +158,8 @@ def load(path: str | os.PathLike[str]) -> Saved:
             _maybe_scaler(facts["target_scaler"]),
             facts["notes"],
         )
-    except (GraphDiffError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except Exception as error:
+        # What a file declares may be anything, to any depth, and modules of others meet it with errors of their own.
         told = str(error) if isinstance(error, GraphDiffError) else repr(error)
         raise DataError(f"{path} is no model that can be read: {told}") from error
 

@@ -376,7 +376,7 @@ def _read_parquet(path: Path, labels: Collection[str]) -> Table:
         require_inflated(path, max(declared, 8 * facts.num_rows * facts.num_columns))
         # Texts are read as numbers into a list of the different ones: a long one that is repeated is there once.
         texts = [field.name for field in file.schema_arrow if _is_text(field.type)]
-    with parquet.ParquetFile(path, read_dictionary=texts) as file:
+    with parquet.ParquetFile(path, read_dictionary=texts, page_checksum_verification=True) as file:
         read = file.read()
     names = [name for name in read.column_names if not _NAMELESS.fullmatch(name)]
     columns = {name: _from_arrow(read.column(name), path, name, name in labels) for name in names}
@@ -428,7 +428,10 @@ def _decoded(column: Any) -> Iterator[str | None]:
 def _read_npz(path: Path, labels: Collection[str]) -> Table:
     columns: dict[str, Any] = {}
     with zipfile.ZipFile(path) as archive:
-        require_inflated(path, sum(entry.file_size for entry in archive.infolist()))
+        entries = archive.infolist()
+        require_inflated(path, sum(entry.file_size for entry in entries))
+        if _declared_entries(path) not in (len(entries), 0xFFFF):
+            raise DataError(f"{path} is damaged: some of its arrays are not to be found")
     with np.load(path, allow_pickle=False) as arrays:
         size = 0
         for name in arrays.files:
@@ -449,6 +452,15 @@ def _read_npz(path: Path, labels: Collection[str]) -> Table:
     if len(set(lengths.values())) > 1:
         raise DataError(f"{path} has columns of different lengths: {lengths}")
     return Table(path, columns)
+
+
+def _declared_entries(path: Path) -> int:
+    """Return how many entries a ZIP's last record counts, up to 65,535: damaged ones hide others."""
+    with open(path, "rb") as file:
+        file.seek(max(0, path.stat().st_size - (1 << 16) - 22))
+        tail = file.read()
+    start = tail.rfind(b"PK\5\6") + 10
+    return int.from_bytes(tail[start : start + 2], "little")
 
 
 def _from_array(values: Any, path: Path, name: str, label: bool) -> Any:

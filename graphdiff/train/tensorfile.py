@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ from typing import Any
 import numpy as np
 
 from graphdiff.errors import DataError
+from graphdiff.train.reading import reading
 
 __all__ = ["pack", "unpack"]
 
 _VERSION = 1
+_FACTS = ', "facts": '
 
 
 def pack(kind: str, arrays: Mapping[str, Any], facts: Mapping[str, Any]) -> bytes:
@@ -22,13 +25,24 @@ def pack(kind: str, arrays: Mapping[str, Any], facts: Mapping[str, Any]) -> byte
     from safetensors.numpy import save
 
     try:
-        text = json.dumps({"kind": kind, "version": _VERSION, "facts": facts})
-    except (TypeError, ValueError) as error:
+        told = json.dumps(facts)
+    except (TypeError, ValueError, RecursionError) as error:
         raise DataError(f"only text, numbers, lists and dicts of them can be saved: {error}") from error
     # safetensors writes memory as it lies: rows first.
     tensors = {name: np.array(value, order="C") for name, value in arrays.items()}
+    head = json.dumps({"kind": kind, "version": _VERSION, "checksum": _checksum(told, tensors)})
     # One entry, since safetensors writes several in an order of its own: the same model gives the same bytes.
-    return save(tensors, {"graphdiff": text})
+    return save(tensors, {"graphdiff": f"{head[:-1]}{_FACTS}{told}}}"})
+
+
+def _checksum(told: str, tensors: Mapping[str, Any]) -> int:
+    """Return a checksum of facts, as they are written, and arrays with their names, dtypes and shapes."""
+    total = zlib.crc32(told.encode("utf-8", "surrogatepass"))
+    for name in sorted(tensors):
+        array = np.ascontiguousarray(tensors[name])
+        total = zlib.crc32(f"{name} {array.dtype} {tensors[name].shape}".encode("utf-8", "surrogatepass"), total)
+        total = zlib.crc32(array.reshape(-1).view("uint8"), total)
+    return total
 
 
 def unpack(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -39,10 +53,12 @@ def unpack(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dic
     DataError
         There is no such file, it is truncated or damaged, or it is another program's or of another kind.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
     path = Path(path)
-    try:
+    with reading(path, f"{kind} of graphdiff"):
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise DataError(f"cannot read {path}: it is no regular file")
         with open(path, "rb"):
             pass
         with safe_open(path, "np") as opened:
@@ -56,14 +72,9 @@ def unpack(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dic
                 raise DataError(f"{path} was written by another version of graphdiff")
             facts = stored["facts"]
             arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-    except FileNotFoundError as error:
-        raise DataError(f"there is no file {path}") from error
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{path} is truncated or no {kind} of graphdiff: {error}") from error
+        # Files of earlier versions have no checksum.
+        if "checksum" in stored and stored["checksum"] != _checksum(text.partition(_FACTS)[2][:-1], arrays):
+            raise DataError(f"{path} is damaged: its checksum is of other contents than it has")
     if not isinstance(facts, dict):
         raise DataError(f"{path} is no {kind} of graphdiff: its facts are missing")
     return arrays, facts
