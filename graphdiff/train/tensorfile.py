@@ -41,7 +41,7 @@ def _checksum(told: str, tensors: Mapping[str, Any]) -> int:
     for name in sorted(tensors):
         array = np.ascontiguousarray(tensors[name])
         total = zlib.crc32(f"{name} {array.dtype} {tensors[name].shape}".encode("utf-8", "surrogatepass"), total)
-        total = zlib.crc32(array.reshape(-1).view("uint8"), total)
+        total = zlib.crc32(array.reshape(-1).view("uint8").data, total)
     return total
 
 
