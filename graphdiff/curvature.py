@@ -1,193 +1,23 @@
-"""Second order as it is used: sparse Jacobians and Hessians, extreme eigenvalues, kinds of critical points."""
+"""Second order as it is used: extreme eigenvalues, kinds of critical points."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from graphdiff.differentiate.eliminate import ScalarGraph
-from graphdiff.differentiate.functions import grad, hvp, jvp, vmap
+from graphdiff.differentiate.functions import grad, hvp
 from graphdiff.differentiate.jacobians import hessian
-from graphdiff.errors import CompileError, GraphError, NoValueError, ShapeError
+from graphdiff.errors import GraphError
 from graphdiff.op import as_tensor
-from graphdiff.ops.shape import reshape
-from graphdiff.plan import compile as compiled
-from graphdiff.tensor import Tensor, variable
 
 __all__ = [
     "CriticalPoint",
     "critical_point",
     "hessian_eigenvalues",
-    "sparse_hessian",
-    "sparse_jacobian",
-    "sparsity",
 ]
-
-
-def _compressed_rows() -> Any:
-    try:
-        from scipy.sparse import csr_matrix
-    except ImportError as error:
-        raise ImportError("sparse derivatives are SciPy matrices: pip install scipy") from error
-    return csr_matrix
-
-
-def sparsity(function: Callable[..., Any], x: Any) -> Any:
-    """Return which outputs depend on which inputs, as a boolean SciPy CSR matrix.
-
-    Parameters
-    ----------
-    function : callable
-        Of one array, returning one tensor.
-    x : array
-
-    Raises
-    ------
-    GraphError
-        The scalar graph is too large.
-
-    Examples
-    --------
-    >>> import numpy as np, graphdiff as gd
-    >>> gd.sparsity(lambda x: x[1:] * x[:-1], np.ones(4)).toarray().astype(int).tolist()
-    [[1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1]]
-    """
-    csr_matrix = _compressed_rows()
-    leaf = variable(as_tensor(x).value)
-    output = as_tensor(function(leaf))
-    if not output.recorded:
-        return csr_matrix((output.size, leaf.size), dtype=bool)
-    graph = ScalarGraph([output], [leaf])
-    reached = [0] * len(graph.vertices.names)
-    for place, v in enumerate(graph.sources[0]):
-        reached[v] = 1 << place
-    # A head's number exceeds its tails', outputs' own vertices included.
-    for head, tails in enumerate(graph.vertices.before):
-        for tail in tails:
-            reached[head] |= reached[tail]
-    rows, columns = [], []
-    for row, v in enumerate(graph.sinks[0]):
-        mask = reached[v] if v >= 0 else 0
-        while mask:
-            low = mask & -mask
-            mask ^= low
-            rows.append(row)
-            columns.append(low.bit_length() - 1)
-    ones = np.ones(len(rows), dtype=bool)
-    return csr_matrix((ones, (rows, columns)), shape=(output.size, leaf.size))
-
-
-def _colours(pattern: Any) -> Any:
-    """Return a colour per column so that no row has two columns of one colour: greedily, the densest columns first."""
-    by_column = pattern.tocsc()
-    colour = np.full(pattern.shape[1], -1)
-    for column in np.argsort(-np.diff(by_column.indptr), kind="stable"):
-        rows = by_column.indices[by_column.indptr[column] : by_column.indptr[column + 1]]
-        taken = {
-            colour[other] for row in rows for other in pattern.indices[pattern.indptr[row] : pattern.indptr[row + 1]]
-        }
-        free = 0
-        while free in taken:
-            free += 1
-        colour[column] = free
-    return colour
-
-
-def sparse_jacobian(function: Callable[..., Any], pattern: Any = None) -> Callable[[Any], Any]:
-    """Return a function that gives the Jacobian as a SciPy CSR matrix, in as many tangents as there are colours.
-
-    Columns that share no row travel in one tangent (A. R. Curtis, M. J. D. Powell and J. K. Reid, IMA J. Appl. Math.
-    13, 1974).
-
-    Parameters
-    ----------
-    function : callable
-        Of one array, returning one tensor.
-    pattern : SciPy sparse matrix, optional
-        Which entries may differ from zero; by default found from the graph at the first point, so that a function
-        whose graph changes from point to point needs one that covers all.
-
-    Notes
-    -----
-    The function is compiled once per shape of its argument, unless it branches on values: what it closes over, other
-    than variables, is then as it was at the first call.
-
-    Examples
-    --------
-    >>> import numpy as np, graphdiff as gd
-    >>> gd.sparse_jacobian(lambda x: x[1:] * x[:-1])(np.array([1.0, 2.0, 3.0])).toarray().tolist()
-    [[2.0, 1.0, 0.0], [0.0, 3.0, 2.0]]
-    """
-    known: dict[Any, _Compressed] = {}
-
-    def evaluated(x: Any) -> Any:
-        given = x if isinstance(x, np.ndarray) else as_tensor(x)
-        key = given.shape, given.dtype
-        if key not in known:
-            point = as_tensor(given)
-            csr_matrix = _compressed_rows()
-            found = csr_matrix(pattern, dtype=bool) if pattern is not None else sparsity(function, point)
-            known[key] = _Compressed(function, point, found)
-        return known[key].at(given)
-
-    return evaluated
-
-
-class _Compressed:
-    """A Jacobian of known pattern, as the function that computes the entries which may differ from zero."""
-
-    def __init__(self, function: Callable[..., Any], point: Any, pattern: Any) -> None:
-        if pattern.shape[1] != point.size:
-            raise ShapeError(
-                f"the pattern has {pattern.shape[1]} columns, and {point.describe()} {point.size} elements"
-            )
-        colour = _colours(pattern)
-        seeds = np.zeros((int(colour.max(initial=-1)) + 1, point.size), dtype=point.dtype)
-        seeds[colour, np.arange(point.size)] = 1
-        seeds = seeds.reshape(-1, *point.shape)
-        rows = np.repeat(np.arange(pattern.shape[0]), np.diff(pattern.indptr))
-        places = colour[pattern.indices] * pattern.shape[0] + rows
-
-        def entries(x: Any) -> Any:
-            compressed = vmap(lambda seed: jvp(function, (x,), (seed,))[1])(seeds)
-            if compressed.size != len(seeds) * pattern.shape[0]:
-                outputs = compressed.size // max(len(seeds), 1)
-                raise ShapeError(f"the pattern has {pattern.shape[0]} rows, and the function {outputs} outputs")
-            return reshape(compressed, (-1,))[places]
-
-        self._empty = _compressed_rows()((np.zeros(pattern.nnz), pattern.indices, pattern.indptr), shape=pattern.shape)
-        self._eager = entries
-        self._entries: Callable[..., Any] = compiled(entries)
-
-    def at(self, given: Any) -> Any:
-        """Return the Jacobian at an array or Tensor as a SciPy matrix."""
-        try:
-            # An array takes the quick way into a compiled function.
-            values = self._entries(given.value if isinstance(given, Tensor) else given)
-        except (CompileError, NoValueError):
-            self._entries = self._eager
-            values = self._eager(as_tensor(given))
-        # A copy without data is made in half the time that SciPy takes to check what is the same every time. Structures
-        # are copied, too: SciPy's matrices change them in place, as eliminate_zeros does.
-        made = copy(self._empty)
-        made.data, made.indices, made.indptr = values.numpy(), self._empty.indices.copy(), self._empty.indptr.copy()
-        return made
-
-
-def sparse_hessian(function: Callable[..., Any], pattern: Any = None) -> Callable[[Any], Any]:
-    """Return a function that gives the Hessian of a scalar function as a SciPy CSR matrix; see `sparse_jacobian`.
-
-    Examples
-    --------
-    >>> import numpy as np, graphdiff as gd
-    >>> gd.sparse_hessian(lambda x: gd.sum(x[1:] * x[:-1] ** 2))(np.ones(3)).toarray().tolist()
-    [[2.0, 2.0, 0.0], [2.0, 2.0, 2.0], [0.0, 2.0, 0.0]]
-    """
-    return sparse_jacobian(grad(function), pattern)
 
 
 def hessian_eigenvalues(
