@@ -1,10 +1,13 @@
 """Derivatives at delicate points: right where they are defined, the convention at kinks, NaN where they are not."""
 
+import runpy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from delicate_cases import Case, cases
 
 import graphdiff as gd
 
@@ -23,6 +26,7 @@ SMOOTH: dict[str, tuple[Function, Any, Any]] = {
     "exp(-norm²)": (lambda x: gd.exp(-(gd.norm(x) ** 2)), np.zeros(2), -2 * np.eye(2)),
     "norm² of rows": (lambda x: gd.sum(gd.norm(x[None], axis=1) ** 2), np.zeros(2), 2 * np.eye(2)),
     "Frobenius norm²": (lambda x: gd.norm(x[None], "fro") ** 2, np.zeros(3), 2 * np.eye(3)),
+    "abs²": (lambda x: gd.sum(gd.abs(x) ** 2), np.zeros(2), 2 * np.eye(2)),
     "hypot²": (lambda x: gd.hypot(x[0], x[1]) ** 2, np.zeros(2), 2 * np.eye(2)),
     "std²": (lambda x: gd.std(x) ** 2, np.full(3, 0.1), CENTRED * 2 / 3),
     "std², corrected": (lambda x: gd.std(x, correction=1) ** 2, np.full(3, 0.1), CENTRED),
@@ -140,3 +144,49 @@ def test_derivatives_by_and_of_nothing_are_empty(name: str, mode: str) -> None:
         assert derive(gd.jacobian(function, mode=mode))(np.ones(given)).shape == expected
         hessian = derive(gd.hessian(lambda x: gd.sum(function(x) ** 3), mode=mode))(np.ones(given))
         assert hessian.shape == given + given
+
+
+# Every op, in every mode -------------------------------------------------------------------------------------------
+
+CASES = list(cases())
+
+
+def weighted(case: Case) -> Function:
+    """Return a scalar function to which every element of the result contributes otherwise."""
+
+    def scalar(x: Any) -> Any:
+        result = case.function(x)
+        return gd.sum(result * np.arange(1.0, 1 + result.size).reshape(result.shape))
+
+    return scalar
+
+
+def assert_alike(found: Any, expected: Any, label: str) -> None:
+    """Compare what is finite, and where it is; ∞ in one mode may be NaN in another, which adds other terms."""
+    one, other = np.asarray(found), np.asarray(expected)
+    finite = np.isfinite(other)
+    np.testing.assert_array_equal(np.isfinite(one), finite, err_msg=label)
+    np.testing.assert_allclose(one[finite], other[finite], rtol=1e-9, atol=1e-12, err_msg=label)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("case", CASES, ids=[case.label for case in CASES])
+def test_modes_agree_at_delicate_points(case: Case) -> None:
+    x = case.point
+    jacobian = gd.jacobian(case.function, mode="reverse")(x)
+    hessian = gd.hessian(weighted(case), mode="reverse")(x)
+    for mode in ("forward", "elimination", "auto"):
+        assert_alike(gd.jacobian(case.function, mode=mode)(x), jacobian, f"first, {mode}")
+        assert_alike(gd.hessian(weighted(case), mode=mode)(x), hessian, f"second, {mode}")
+    gradient = gd.grad(weighted(case))
+    assert_alike(gd.vmap(gradient)(np.stack([x, x]))[1], gradient(x), "batched")
+    if np.isfinite(x).all():
+        assert_alike(gd.compile(gd.jacobian(case.function))(x), jacobian, "first, compiled")
+        assert_alike(gd.compile(gd.hessian(weighted(case)))(x), hessian, "second, compiled")
+
+
+def test_the_page_of_delicate_points_is_up_to_date() -> None:
+    docs = Path(__file__).parent.parent / "docs"
+    page = runpy.run_path(str(docs / "make_delicate_points.py"))["page"]()
+    expected = (docs / "delicate_points.md").read_text(encoding="utf-8")
+    assert page == expected, "docs/delicate_points.md is not what is computed: run python docs/make_delicate_points.py"

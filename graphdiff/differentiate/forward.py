@@ -10,6 +10,7 @@ from graphdiff.backend import working_on
 from graphdiff.differentiate.seeds import starting_tangent
 from graphdiff.differentiate.ties import untied
 from graphdiff.differentiate.zeros import (
+    REDUCTIONS,
     along_rows,
     chosen,
     exposed,
@@ -114,10 +115,8 @@ def _push_carefully(
 
     if op.__class__ is Elementwise or isinstance(op, Multilinear):
         return _sum_of_terms(F, node, moved, masks, values, at_risk)
-    if op.name in ("max", "min"):
-        taken = chosen(F, lambda v: op.adjoint(F, v, 0, out, values, attributes), out, None, op, attributes, ())
-        live_too = taken if masks[0] is None else F.logical_and(taken, masks[0])
-        moved, masks = [kept(F, live_too, moved[0])], [live_too]
+    if op.name in REDUCTIONS and (masks[0] is not None or op.chooses):
+        return _reduced(F, node, moved[0], masks[0], op.adjoint(F, F.ones_like(out), 0, out, values, attributes))
     result = pushed(moved)
     if result is None:
         return None, None
@@ -131,6 +130,17 @@ def _push_carefully(
     rows = [along_rows(F, mask, op, attributes, node.shape) for mask in met]
     mask = reduce(partial(joined, F), rows)
     return kept(F, mask, result), mask
+
+
+def _reduced(F: Any, node: Tensor, vector: Any, mask: Any, slope: Any) -> tuple[Any, Any]:
+    """Return the tangent of a reduction from its slope by each element, and where it is live."""
+    assert node.op is not None
+    reached = some(F, slope) if node.op.chooses else mask
+    if node.op.chooses and mask is not None:
+        reached = F.logical_and(reached, mask)
+    axis, keepdims = node.attributes["axis"], node.attributes.get("keepdims", False)
+    result = F.sum(kept(F, reached, vector * slope), axis=axis, keepdims=keepdims)
+    return result, along_rows(F, reached, node.op, node.attributes, node.shape)
 
 
 def _weights(F: Any, vector: Any, mask: Any) -> Any:

@@ -97,7 +97,7 @@ def _eliminated(
             return _reverse_rows(outputs, leaves)
         table = accumulate(outputs, leaves, blocks)
         met = any(block.has_value and bool(GRAPH.any(GRAPH.isnan(block))) for row in table for block in row)
-        return _reverse_rows(outputs, leaves) if met and exposed(reached) else table
+        return _reverse_rows(outputs, leaves) if met and exposed(reached, looking=True) else table
     return eliminate(outputs, leaves, order, stands_alone(reached, sources))
 
 

@@ -17,6 +17,7 @@ from graphdiff.op import GRAPH, OPS, Composite, Elementwise, Op
 from graphdiff.tensor import NO_ATTRIBUTES, Tensor
 
 __all__ = [
+    "REDUCTIONS",
     "Masked",
     "along_rows",
     "chosen",
@@ -43,6 +44,8 @@ _KEEPING_SIGNS = frozenset(
 )
 _ROW_BY_ROW = frozenset({"max", "min", "norm", "std", "logsumexp", "softmax", "log_softmax"})
 """Ops that work along their `axis`, each row on its own."""
+REDUCTIONS = frozenset({"max", "min", "norm", "std", "logsumexp"})
+"""Of these, ops that make one number of a row: their tangent is the sum of the elements', each by its own slope."""
 _WITHOUT_SIGN = frozenset(
     {"sum", "mean", "sum_wide", "cumsum", "scatter_add", "pad", "tril", "triu", "barrier", "matmul", "einsum_op"}
 )

@@ -582,7 +582,10 @@ bitwise_or = elementwise("bitwise_or", None, None, symbol="|", work="comparison"
 bitwise_xor = elementwise("bitwise_xor", None, None, symbol="^", work="comparison", doc="Bitwise exclusive or.")
 
 
-SQUARED: dict[str, Callable[..., Tensor]] = {"hypot": lambda x, y: square(x) + square(y)}
+SQUARED: dict[str, Callable[..., Tensor]] = {
+    "abs": lambda x: square(x),
+    "hypot": lambda x, y: square(x) + square(y),
+}
 """The squares of lengths by op, without the root between: they have all derivatives at 0."""
 
 
