@@ -227,6 +227,12 @@ def get_backend(name: str | Backend) -> Backend:
     return _instances[name]
 
 
+def forget(name: str, *namespaces: Any) -> None:
+    """Let namespaces, those of all backends too, look a function's name up anew: it stands for another one now."""
+    for namespace in (*namespaces, *(backend.numbers for backend in _instances.values())):
+        namespace.__dict__.pop(name, None)
+
+
 def current_backend() -> Backend:
     """Return the backend on which this thread or asyncio task makes new leaves.
 

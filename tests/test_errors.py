@@ -238,7 +238,7 @@ def test_integers_and_booleans_carry_no_gradient(differentiate: Callable[[], Any
         (lambda: gd.jacobian(lambda x: ())(1.0), errors.GraphError, "returned nothing"),
         (lambda: gd.jvp(lambda x: [], (1.0,), (1.0,)), errors.GraphError, "returned nothing"),
         (lambda: gd.constant(1.0).backward(), errors.DTypeError, "depends on no variable"),
-        (lambda: gd.op.elementwise("tanh", 1), errors.OpError, r"already is an op 'tanh'.*OPS\.pop\('tanh'\)"),
+        (lambda: gd.op.elementwise("tanh", 1), errors.OpError, "already is an op 'tanh' of graphdiff"),
         (lambda: gd.op.elementwise("nothing"), errors.OpError, "'nothing' declares no argument"),
         (lambda: gd.placeholder((2, -1)), errors.ShapeError, "-1"),
     ],

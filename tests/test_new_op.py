@@ -149,3 +149,58 @@ def test_an_op_that_its_evaluation_needs_is_not_opened() -> None:
     f = gd.compile(lambda x: gd.linalg.eigh(x)[0])
     np.testing.assert_allclose(f(matrix).numpy(), np.linalg.eigvalsh(matrix), rtol=1e-13)
     assert "open      nothing to do" in f.plans[0].explain()
+
+
+# A name that is declared again, and options by position --------------------------------------------------------------
+
+
+def test_an_op_of_ones_own_is_replaced_where_it_is_declared_again() -> None:
+    def cell(factor: float):
+        return gd.op.elementwise(
+            "mended_cell", lambda F, out, x: factor * F.ones_like(x), evaluate=lambda F, x: factor * x
+        )
+
+    first = cell(2.0)
+    kept = gd.variable(1.0)
+    graph = first(kept)
+    around = gd.op.composite("around_the_mended_cell", lambda F, x: F.mended_cell(x) + 1.0)
+    assert around(3.0).item() == 7.0
+    second = cell(5.0)
+    assert (second(3.0).item(), gd.mended_cell(3.0).item(), around(3.0).item()) == (15.0, 15.0, 16.0)
+    assert gd.grad(around)(3.0).item() == 5.0
+    graph.backward()  # what was built with the earlier one stays what it was
+    assert kept.grad == 2.0
+    assert OPS["mended_cell"] is second.op
+
+
+@pytest.mark.parametrize("name", ["tanh", "median", "sum", "concat"])
+def test_graphdiffs_own_functions_are_not_replaced(name: str) -> None:
+    before = FUNCTIONS[name]
+    with pytest.raises(gd.errors.OpError, match=f"already is an op '{name}' of graphdiff"):
+        gd.op.elementwise(name, 1, evaluate=lambda F, x: x)
+    assert FUNCTIONS[name] is before
+
+
+def test_options_stand_in_signatures_and_may_be_given_by_position() -> None:
+    import inspect
+
+    x = np.array([-1.0, 2.0])
+    np.testing.assert_array_equal(gd.elu(x, 2.0).numpy(), gd.elu(x, alpha=2.0).numpy())
+    np.testing.assert_array_equal(gd.leaky_relu(x, 0.5).numpy(), [-0.5, 2.0])
+    assert gd.grad(lambda x: gd.leaky_relu(x, 0.5))(-1.0).item() == 0.5
+    assert str(inspect.signature(gd.elu)) == "(x, /, *, alpha=1.0)"
+    scaled = gd.op.custom(
+        "scaled_by_option",
+        evaluate=lambda F, x, *, by: by * x,
+        adjoint=lambda F, v, position, out, x, *, by: by * v,
+    )
+    assert scaled(2.0, 3.0).item() == scaled(2.0, by=3.0).item() == 6.0
+    for call, said in (
+        (lambda: gd.elu(x, 2.0, 3.0), "3 arguments by position"),
+        (lambda: gd.elu(x, 2.0, alpha=3.0), "2 arguments by position"),
+        (lambda: gd.elu(x, beta=2.0), r"elu\(x, /, \*, alpha=1\.0\) was called with beta"),
+        (lambda: gd.elu(), "0 arguments by position"),
+        (lambda: scaled(2.0, 3.0, 4.0), "3 arguments by position"),
+    ):
+        with pytest.raises(gd.errors.OpError, match=said):
+            call()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -135,7 +136,7 @@ def elementwise(
     if not partials:
         raise OpError(f"op {name!r} declares no argument")
     op = Elementwise(name, partials, dtype=dtype, **declared)
-    takes_attributes = op.evaluate is not None and bool(_keyword_only(op.evaluate))
+    takes_attributes = bool(_options(_signature(op.evaluate)))
     if len(partials) == 1 and not takes_attributes:
         return _register_function(op, _unary(op), doc)
     if len(partials) == 2 and not takes_attributes:
@@ -143,15 +144,55 @@ def elementwise(
     return _register_general(op, doc)
 
 
-def _keyword_only(rule: Rule) -> list[str]:
-    code = getattr(rule, "__code__", None)
-    if code is None:
-        return []
-    start = code.co_argcount
-    return list(code.co_varnames[start : start + code.co_kwonlyargcount])
+def _signature(rule: Rule | None) -> inspect.Signature | None:
+    """Return what an op's function is called with, from its rule ``evaluate(F, *inputs, **attributes)``."""
+    if rule is None:
+        return None
+    try:
+        given = inspect.signature(rule)
+    except (TypeError, ValueError):  # of a function written in C
+        return None
+    either, only = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.POSITIONAL_ONLY
+    parameters = list(given.parameters.values())[1:]
+    return inspect.Signature([each.replace(kind=only if each.kind is either else each.kind) for each in parameters])
+
+
+def _options(signature: inspect.Signature | None) -> list[str]:
+    parameters = signature.parameters.values() if signature is not None else ()
+    return [each.name for each in parameters if each.kind is inspect.Parameter.KEYWORD_ONLY]
 
 
 def _register_general(op: Op, doc: str | None) -> Callable[..., Any]:
+    signature = None if op.built_in and not isinstance(op, Elementwise) else _signature(op.evaluate)
+    variable = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
+    if signature is None or any(each.kind in variable for each in signature.parameters.values()):
+        return _register_function(op, _any_call(op), doc)
+    return _register_function(op, _checked_call(op, signature), doc)
+
+
+def _checked_call(op: Op, signature: inspect.Signature) -> Callable[..., Any]:
+    """Return a function that takes what the op's rule takes, its options by position too, and says so of others."""
+    options = _options(signature)
+    count, plain = len(signature.parameters) - len(options), _any_call(op)
+    known = frozenset(options)
+
+    def call(*given: Any, **attributes: Any) -> Tensor:
+        if len(given) > count:
+            named = dict(zip(options, given[count:]))
+            if len(given) > count + len(options) or named.keys() & attributes.keys():
+                raise OpError(f"{op.name}{signature} was called with {len(given)} arguments by position")
+            given, attributes = given[:count], {**named, **attributes}
+        if len(given) < count or not known.issuperset(attributes):
+            unknown = [f"{key}=…" for key in attributes if key not in known]
+            asked = ", ".join(unknown) or f"{len(given)} arguments by position"
+            raise OpError(f"{op.name}{signature} was called with {asked}")
+        return plain(*given, **attributes)  # type: ignore[no-any-return]
+
+    call.__signature__ = signature  # type: ignore[attr-defined]
+    return call
+
+
+def _any_call(op: Op) -> Callable[..., Any]:
     def call(*operands: Any, **attributes: Any) -> Tensor:
         for operand in operands:
             kind = operand.__class__
@@ -159,7 +200,7 @@ def _register_general(op: Op, doc: str | None) -> Callable[..., Any]:
                 return op.node(as_tensors(operands), attributes)
         return op.node(operands, attributes)
 
-    return _register_function(op, call, doc)
+    return call
 
 
 def linear(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, NoReturn
 
 from graphdiff import host
-from graphdiff.backend import Backend, Numbers, current_backend
+from graphdiff.backend import Backend, Numbers, current_backend, forget
 from graphdiff.errors import (
     BackendError,
     DTypeError,
@@ -19,7 +20,7 @@ from graphdiff.errors import (
     ShapeError,
 )
 from graphdiff.graph import topological_order
-from graphdiff.op.functions import GRAPH
+from graphdiff.op.functions import FUNCTIONS, GRAPH
 from graphdiff.op.operands import as_tensors, entered
 from graphdiff.op.work import SORTS, Sort, Work
 from graphdiff.tensor import NO_ATTRIBUTES, TRACES, WATCHES, Tensor
@@ -77,6 +78,22 @@ def _with_mend(error: Exception) -> str:
     return f"{error}{mend}"
 
 
+def _is_declared_here() -> bool:
+    """Whether the op that is being made is one of graphdiff's own, not a user's."""
+    frame = sys._getframe(2)
+    while frame.f_globals.get("__name__", "").startswith("graphdiff.op.") and frame.f_back is not None:
+        frame = frame.f_back
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0] == "graphdiff"
+
+
+def _require_free(name: str, built_in: bool) -> None:
+    """Refuse the name of a function that graphdiff has. One's own op is replaced: a notebook's cell runs again."""
+    own = OPS.get(name) or getattr(FUNCTIONS.get(name), "op", None)
+    taken = name in FUNCTIONS if own is None else own.built_in
+    if (built_in and name in OPS) or (taken and not built_in):
+        raise OpError(f"there already is an op {name!r} of graphdiff: give yours another name")
+
+
 class Op:
     """What every kind of op has. Made by `elementwise`, `linear`, `multilinear`, `composite` and `custom`.
 
@@ -130,11 +147,8 @@ class Op:
         chooses: bool = False,
         symbol: str | None = None,
     ) -> None:
-        if name in OPS:
-            raise OpError(
-                f"there already is an op {name!r}: give yours another name. Where a notebook's cell runs again, "
-                f"gd.op.OPS.pop({name!r}) forgets its earlier one"
-            )
+        self.built_in = _is_declared_here()
+        _require_free(name, self.built_in)
         if work is not None and not callable(work) and work not in SORTS:
             raise OpError(f"the work of op {name!r} is a function or one of {', '.join(SORTS)}, not {work!r}")
         if keeps not in (None, "places", "elements"):
@@ -155,6 +169,8 @@ class Op:
         self.symbol = symbol or name
         self._kernels: dict[Backend, Callable[..., Any]] = {}
         self._is_written: dict[Any, bool] = {}  # by kinds of operands, whether the evaluation is graph of other ops
+        if OPS.pop(name, None) is not None:
+            forget(name, GRAPH)
         OPS[name] = self
 
     def __repr__(self) -> str:
