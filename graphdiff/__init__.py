@@ -28,7 +28,7 @@ from graphdiff.tensor import Tensor, Variable, constant, name_scope, placeholder
 
 _links.attach()
 # Every array function by its name: declaring an op is all it takes to be found here.
-globals().update(op.FUNCTIONS)
+globals().update({name: op.public(body) for name, body in op.FUNCTIONS.items()})
 trace = _links.trace  # the diagonal's sum of a matrix, the trace table of an expression
 
 # Imported when first asked for: what they need is heavy, and most programs need only some.
@@ -59,7 +59,7 @@ _LAZY = {
 
 def __getattr__(name: str) -> _Any:
     if name in op.FUNCTIONS:  # declared since
-        return op.FUNCTIONS[name]
+        return op.public(op.FUNCTIONS[name])
     if name not in _LAZY:
         raise AttributeError(f"module 'graphdiff' has no attribute {name!r}")
     module = _importlib.import_module(f"graphdiff.{_LAZY[name] or name}")

@@ -14,7 +14,7 @@ from graphdiff.differentiate.transpose import adjoint_by_tangent, tangent_by_adj
 from graphdiff.graph import Graph
 from graphdiff.host import PYTHON_SCALARS
 from graphdiff.numpy_protocols import array_function, array_ufunc
-from graphdiff.op import FUNCTIONS, Custom, Number
+from graphdiff.op import FUNCTIONS, Custom, Number, public
 from graphdiff.ops.index import getitem
 from graphdiff.serialize import copy_tensor, deepcopy_tensor, reduce_graph, reduce_tensor
 from graphdiff.tensor import Tensor
@@ -94,7 +94,7 @@ def _of_numbers(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 def _shape_method(name: str) -> Callable[..., Tensor]:
     """Return a method that takes a shape or axes as one sequence or as several integers."""
-    function = FUNCTIONS[name]
+    function = public(FUNCTIONS[name])
 
     def method(self: Tensor, *lengths: Any) -> Tensor:
         whole = lengths[0] if len(lengths) == 1 and not isinstance(lengths[0], int) else lengths
@@ -142,7 +142,7 @@ def attach() -> None:
     for special in (*(f"__{r}{short}__" for short in OPERATORS for r in ("", "r")), "__neg__", "__pos__", "__abs__"):
         setattr(Number, special, _of_numbers(getattr(Tensor, special)))
     for name in METHODS:
-        setattr(Tensor, name, FUNCTIONS[name])
+        setattr(Tensor, name, public(FUNCTIONS[name]))
     for name in ("reshape", "transpose"):
         setattr(Tensor, name, _shape_method(name))
     Tensor.__getitem__ = getitem  # type: ignore[method-assign]
@@ -186,7 +186,7 @@ def trace(x: Any, /, *positions: Any, **options: Any) -> Any:
         from graphdiff.draw import trace as table
 
         return table(x, *positions, **options)
-    return FUNCTIONS["trace"](x, *positions, **options)
+    return public(FUNCTIONS["trace"])(x, *positions, **options)
 
 
 class _AtProperty:

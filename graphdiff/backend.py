@@ -14,6 +14,7 @@ from typing import Any
 
 from graphdiff import host
 from graphdiff.errors import BackendError, BackendNotInstalledError
+from graphdiff.guard import guarded
 
 __all__ = [
     "ARRAY",
@@ -199,6 +200,7 @@ def _find_class(name: str) -> type[Backend]:
     return points[name].load()  # type: ignore[no-any-return]
 
 
+@guarded
 def get_backend(name: str | Backend) -> Backend:
     """Return the backend of that name, made once.
 

@@ -11,6 +11,7 @@ import numpy as np
 from graphdiff.differentiate.functions import grad, jvp, vjp
 from graphdiff.errors import GradientCheckError
 from graphdiff.graph import Graph
+from graphdiff.guard import guarded
 from graphdiff.op import FUNCTIONS, as_tensor
 from graphdiff.structure import flatten, unflatten
 from graphdiff.tensor import Tensor, variable
@@ -82,6 +83,7 @@ class CheckReport:
         return "\n".join(rows)
 
 
+@guarded
 def check_grads(
     function: Callable[..., Any],
     *arguments: Any,

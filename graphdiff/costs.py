@@ -9,6 +9,7 @@ from typing import Any
 
 from graphdiff.errors import GraphError
 from graphdiff.graph import Graph, topological_order
+from graphdiff.guard import guarded
 from graphdiff.host import is_real_floating
 from graphdiff.memory import Step, peak
 from graphdiff.node_costs import Cost, nbytes, node_cost, opened
@@ -368,6 +369,7 @@ def graph_cost(graph: Graph, mode: str = "value") -> Cost:
     return _Counted(graph.outputs, graph.inputs).of(mode)
 
 
+@guarded
 def cost(function: Callable[..., Any] | Graph | Tensor, *arguments: Any, mode: str = "value") -> Cost:
     """Return what a function costs at these arguments, or its whole Jacobian by them; see `Graph.cost`.
 

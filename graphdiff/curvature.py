@@ -11,6 +11,7 @@ import numpy as np
 from graphdiff.differentiate.functions import grad, hvp
 from graphdiff.differentiate.jacobians import hessian
 from graphdiff.errors import GraphError
+from graphdiff.guard import guarded
 from graphdiff.op import as_tensor
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
 ]
 
 
+@guarded
 def hessian_eigenvalues(
     function: Callable[..., Any], x: Any, count: int = 1, *, steps: int | None = None, seed: int = 0
 ) -> tuple[Any, Any]:
@@ -110,6 +112,7 @@ class CriticalPoint:
     optimal_rate: float
 
 
+@guarded
 def critical_point(function: Callable[..., Any], x: Any, tolerance: float = 1e-8) -> CriticalPoint:
     """Classify a point by gradient and Hessian.
 

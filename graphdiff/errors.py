@@ -6,6 +6,7 @@ so that ``except ValueError`` keeps working.
 
 __all__ = [
     "AnomalyError",
+    "ArgumentError",
     "BackendError",
     "BackendNotInstalledError",
     "CompileError",
@@ -31,6 +32,13 @@ __all__ = [
 
 class GraphDiffError(Exception):
     """The base of every error that graphdiff raises on purpose."""
+
+
+class ArgumentError(GraphDiffError, TypeError, ValueError):
+    """An argument of a kind or value that a function cannot work with."""
+
+    raw: Exception
+    """What was raised of it."""
 
 
 class ShapeError(GraphDiffError, ValueError):

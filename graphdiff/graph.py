@@ -10,6 +10,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 from graphdiff.errors import GraphError, NoValueError, StaleError
+from graphdiff.guard import guarded
 from graphdiff.structure import flatten, unflatten
 from graphdiff.tensor import Tensor, Variable, value_for
 
@@ -121,6 +122,7 @@ class Graph:
     ['a', 'b', 'add', 'add', 'multiply']
     """
 
+    @guarded
     def __init__(self, outputs: Any, inputs: Tensor | Sequence[Tensor] | None = None) -> None:
         self.outputs, self._structure = flatten(outputs)
         for output in self.outputs:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from graphdiff.errors import DTypeError
+from graphdiff.errors import ArgumentError, DTypeError, GraphDiffError
 
 DType = np.dtype[Any]
 Shape = tuple[int, ...]
@@ -47,7 +47,7 @@ def dtype(spec: Any) -> DType:
         named = getattr(spec, "name", None) or str(spec).rsplit(".", 1)[-1]
     try:
         found = np.dtype(named)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, SyntaxError) as error:
         raise DTypeError(f"{spec!r} is no dtype that tensors can have: {error}") from None
     require_numeric(found)
     return found
@@ -156,7 +156,12 @@ def _axes_of(shape: Shape, index: tuple[Any, ...]) -> list[tuple[int, bool]]:
 
 def as_host(value: Any) -> np.ndarray[Any, Any]:
     """Return `value` (nested sequences, numbers, arrays) as a NumPy array."""
-    return np.asarray(value)
+    try:
+        return np.asarray(value)
+    except (ValueError, TypeError, ArithmeticError) as error:
+        if isinstance(error, GraphDiffError):
+            raise
+        raise ArgumentError(f"cannot make an array of this: {error}") from error
 
 
 class _Departed:

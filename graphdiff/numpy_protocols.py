@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from graphdiff import host
 from graphdiff.errors import GraphDiffError, OpError
-from graphdiff.op import FUNCTIONS, as_tensor
+from graphdiff.op import FUNCTIONS, as_tensor, public
 from graphdiff.tensor import Tensor, departure_of
 
 __all__ = ["array_function", "array_ufunc"]
@@ -140,7 +140,7 @@ def _moves_edges(x: Any, bins: Any = 10, range: Any = None, density: Any = None,
 
 
 def _called(name: str, arguments: Any, options: dict[str, Any]) -> Any:
-    function = FUNCTIONS[name]
+    function = public(FUNCTIONS[name])
     try:
         return function(*arguments, **options)
     except TypeError as error:

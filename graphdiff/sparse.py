@@ -16,6 +16,7 @@ from graphdiff.differentiate.batch import batch
 from graphdiff.differentiate.functions import Differentiated, grad, pushed_forward
 from graphdiff.errors import CompileError, GraphDiffError, GraphError, NoValueError, ShapeError
 from graphdiff.graph import topological_order
+from graphdiff.guard import guarded
 from graphdiff.op import FUNCTIONS, GRAPH, as_tensor
 from graphdiff.plan import compile as compiled
 from graphdiff.plan.passes import attribute_key
@@ -29,6 +30,7 @@ _KEPT = 8
 """Graphs of one function for which plans are kept."""
 
 
+@guarded
 def sparsity(function: Callable[..., Any], x: Any) -> Any:
     """Return which outputs may depend on which inputs, whatever their values, as a boolean SciPy CSR matrix.
 
@@ -100,6 +102,7 @@ def _colours(pattern: Any) -> Any:
     return np.array(colour, np.int64)
 
 
+@guarded
 def sparse_jacobian(function: Callable[..., Any], pattern: Any = None) -> Callable[[Any], Any]:
     """Return a function that gives the Jacobian as a SciPy CSR matrix, in as many tangents as there are colours.
 
@@ -128,6 +131,7 @@ def sparse_jacobian(function: Callable[..., Any], pattern: Any = None) -> Callab
     return _Derivative(function, pattern, "sparse_jacobian", _reads_nothing(function))
 
 
+@guarded
 def sparse_hessian(function: Callable[..., Any], pattern: Any = None) -> Callable[[Any], Any]:
     """Return a function that gives the Hessian of a scalar function as a SciPy CSR matrix; see `sparse_jacobian`.
 

@@ -1,5 +1,6 @@
 """What `fit` takes as data, and what it refuses before it trains."""
 
+import inspect
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,7 @@ def test_labels_that_the_loss_refuses_are_refused_before_training(
     refused(labels, message, validation=(X, bad))
     refused(bad, message, compiled=False)
     if outputs < 3 and not np.isnan(wrong):  # classes and NaN are looked for in the whole
-        monkeypatch.setitem(gd.train.fit.__globals__, "BLOCK_ROWS", 10)
+        monkeypatch.setitem(inspect.unwrap(gd.train.fit).__globals__, "BLOCK_ROWS", 10)
         refused(bad, "counting from row 10 of the targets: .* row 7 of")
 
 

@@ -10,6 +10,7 @@ from graphdiff import host
 from graphdiff.differentiate.zeros import traits
 from graphdiff.errors import GraphError
 from graphdiff.graph import topological_order
+from graphdiff.guard import guarded
 from graphdiff.op import Composite, as_tensor, linear
 from graphdiff.structure import flatten, unflatten
 from graphdiff.tensor import Tensor, constant, current_trace, next_serial
@@ -72,6 +73,7 @@ def _replayed(traced: _Traced, operands: Sequence[Tensor]) -> Tensor:
     return new[output]
 
 
+@guarded
 def checkpoint(function: Callable[..., Any]) -> Callable[..., Tensor]:
     """Return `function` with less memory for more time: its inner values are computed again in the backward pass.
 

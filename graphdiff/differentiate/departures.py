@@ -14,6 +14,7 @@ from typing import Any
 
 from graphdiff import host
 from graphdiff.differentiate.dataflow import flows_into, is_smooth
+from graphdiff.errors import ArgumentError
 from graphdiff.structure import flatten
 from graphdiff.tensor import DEPARTURES, MARK, MARKED, PLACES, Departure, Places, Tensor, lets_through
 
@@ -44,6 +45,8 @@ def called_attentively(
     titles : callable
         Returns how a warning speaks of them.
     """
+    if not callable(function):
+        raise ArgumentError(f"functions are differentiated, not {function!r}")
     departed: list[tuple[Tensor, Departure]] = []
     DEPARTURES.open(departed)
     try:

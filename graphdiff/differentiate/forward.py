@@ -22,6 +22,7 @@ from graphdiff.differentiate.zeros import (
 )
 from graphdiff.errors import GraphError
 from graphdiff.graph import collector_paused, topological_order
+from graphdiff.guard import guarded
 from graphdiff.host import is_real_floating
 from graphdiff.op import GRAPH, Composite, Elementwise, Multilinear, raise_complex
 from graphdiff.tensor import WATCHES, Tensor
@@ -192,6 +193,7 @@ def _term(
     return (kept(F, mask, term) if at_risk and term is not None else term), mask
 
 
+@guarded
 def tangents(outputs: Tensor | Collection[Tensor], seeds: Mapping[Tensor, Any]) -> Mapping[Tensor, Tensor]:
     """Return the tangent of every node between the seeded ones and the outputs, as differentiable Tensors.
 

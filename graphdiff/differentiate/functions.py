@@ -18,6 +18,7 @@ from graphdiff.differentiate.ties import untied
 from graphdiff.differentiate.zeros import still
 from graphdiff.errors import DTypeError, GraphError, ShapeError
 from graphdiff.graph import topological_order
+from graphdiff.guard import guarded
 from graphdiff.op import FUNCTIONS, GRAPH, as_tensor
 from graphdiff.structure import Structure, flatten, leaf_paths, leaves_like, map_leaves, unflatten
 from graphdiff.tensor import NO_ATTRIBUTES, Tensor, placeholder
@@ -198,6 +199,7 @@ def _pulled_back(
     return results, numeric
 
 
+@guarded
 def value_and_grad(function: Callable[..., Any], argnums: ArgNums = 0, *, has_aux: bool = False) -> Callable[..., Any]:
     """Return a function that gives (value, gradient) of a scalar function.
 
@@ -249,6 +251,7 @@ def value_and_grad(function: Callable[..., Any], argnums: ArgNums = 0, *, has_au
     return evaluated
 
 
+@guarded
 def grad(function: Callable[..., Any], argnums: ArgNums = 0, *, has_aux: bool = False) -> Callable[..., Any]:
     """Return a function that gives the gradient of a scalar function, with `has_aux` (gradient, rest).
 
@@ -270,6 +273,7 @@ def grad(function: Callable[..., Any], argnums: ArgNums = 0, *, has_aux: bool = 
     return gradient
 
 
+@guarded
 def vjp(function: Callable[..., Any], *arguments: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
     """Return the function's value and the map from output adjoints to argument adjoints.
 
@@ -317,6 +321,7 @@ def vjp(function: Callable[..., Any], *arguments: Any) -> tuple[Any, Callable[[A
     return unflatten(structure, settled(outputs, call.leaves)), pull
 
 
+@guarded
 def jvp(function: Callable[..., Any], arguments: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
     """Return the function's value and its derivative along a direction.
 
@@ -374,6 +379,7 @@ def pushed_forward(
     return [found[output] if output in found else GRAPH.zeros_like(output) for output in outputs]
 
 
+@guarded
 def hvp(function: Callable[..., Any], argument: Any, vector: Any) -> Any:
     """Return the Hessian of a scalar function times a vector, without forming the Hessian.
 
@@ -404,6 +410,7 @@ def hvp(function: Callable[..., Any], argument: Any, vector: Any) -> Any:
     return jvp(grad(function), (argument,), (vector,))[1]
 
 
+@guarded
 def vmap(function: Callable[..., Any], in_axes: Any = 0, out_axes: int = 0) -> Callable[..., Any]:
     """Return a function that maps over an axis of its arguments, in one pass instead of a loop.
 
@@ -428,6 +435,7 @@ def vmap(function: Callable[..., Any], in_axes: Any = 0, out_axes: int = 0) -> C
     [5.0, 25.0]
     """
 
+    @guarded
     @wraps(function)
     def mapped(*arguments: Any) -> Any:
         axes = tuple(in_axes) if isinstance(in_axes, (tuple, list)) else (in_axes,) * len(arguments)

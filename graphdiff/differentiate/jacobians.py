@@ -24,6 +24,7 @@ from graphdiff.differentiate.ties import untied
 from graphdiff.differentiate.zeros import exposed, is_guarded
 from graphdiff.errors import DTypeError, GraphError
 from graphdiff.graph import topological_order
+from graphdiff.guard import guarded
 from graphdiff.op import GRAPH, raise_complex
 from graphdiff.structure import Structure, unflatten
 from graphdiff.tensor import Tensor, placeholder
@@ -101,6 +102,7 @@ def _eliminated(
     return eliminate(outputs, leaves, order, stands_alone(reached, sources))
 
 
+@guarded
 def jacobian(function: Callable[..., Any], argnums: ArgNums = 0, mode: Any = "auto") -> Callable[..., Any]:
     """Return a function that gives the whole Jacobian in one batched pass.
 
@@ -191,6 +193,7 @@ def jacobian(function: Callable[..., Any], argnums: ArgNums = 0, mode: Any = "au
     return evaluated
 
 
+@guarded
 def hessian(function: Callable[..., Any], argnums: ArgNums = 0, mode: Any = "auto") -> Callable[..., Any]:
     """Return a function that gives the Hessian of a scalar function: the Jacobian of its gradient.
 

@@ -24,6 +24,7 @@ from graphdiff.differentiate.zeros import (
 )
 from graphdiff.errors import DTypeError, OpError
 from graphdiff.graph import collector_paused, topological_order
+from graphdiff.guard import guarded
 from graphdiff.host import broadcasts_to, is_real_floating
 from graphdiff.op import (
     GRAPH,
@@ -259,6 +260,7 @@ def _widen(F: Any, live: dict[Tensor, Any], operand: Tensor, reached: Any, fresh
 # The public functions --------------------------------------------------------------------------------------------
 
 
+@guarded
 def backward(output: Tensor, seed: Any = None, *, accumulate: bool = False) -> None:
     """Compute the gradient of `output` with respect to every variable below it, and set each one's `.grad`.
 
@@ -381,6 +383,7 @@ def _memory(array: Any) -> int:
     return id(array)
 
 
+@guarded
 def adjoints(
     output: Tensor, seed: Any = None, wrt: Tensor | Collection[Tensor] | None = None
 ) -> Mapping[Tensor, Tensor]:

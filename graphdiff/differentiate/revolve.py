@@ -12,6 +12,7 @@ from typing import Any
 
 from graphdiff.differentiate.checkpoint import checkpoint
 from graphdiff.errors import GraphError
+from graphdiff.guard import guarded
 from graphdiff.tensor import Tensor
 
 __all__ = ["checkpoint_chain", "longest_chain", "recomputed_steps", "repetitions"]
@@ -91,6 +92,7 @@ def first_part(length: int, snapshots: int) -> int:
     return min(range(1, length), key=recomputed)
 
 
+@guarded
 def checkpoint_chain(steps: Sequence[Callable[[Any], Tensor]], snapshots: int) -> Callable[[Any], Tensor]:
     """Return the composition of steps, whose backward pass holds few states and computes the others again.
 

@@ -12,6 +12,7 @@ from graphdiff.draw.names import names_of
 from graphdiff.draw.symbols import number
 from graphdiff.errors import GraphError
 from graphdiff.graph import Graph, topological_order
+from graphdiff.guard import guarded
 from graphdiff.quoting import html_text
 from graphdiff.tensor import Tensor
 
@@ -181,6 +182,7 @@ class Paths:
         return f"<pre>{html_text(str(self))}</pre>"
 
 
+@guarded
 def paths(y: Tensor, x: Tensor) -> Paths:
     """Return all paths from `x` to `y` with the products of their edges' derivatives.
 

@@ -8,6 +8,7 @@ from functools import partial, wraps
 from typing import Any, overload
 
 from graphdiff.errors import GraphError, ShapeError
+from graphdiff.guard import guarded
 from graphdiff.nn.init import Initialiser, constant, find
 from graphdiff.nn.layers import Activation, Linear
 from graphdiff.nn.module import Module
@@ -52,6 +53,7 @@ class Sequential(Module):
     (3, 3, (5, 8))
     """
 
+    @guarded
     def __init__(self, *layers: Module) -> None:
         for layer in layers:
             if not isinstance(layer, Module):
@@ -116,6 +118,7 @@ class Residual(Module):
     [[1.0, 2.0]]
     """
 
+    @guarded
     def __init__(self, *layers: Module, shortcut: Module | None = None) -> None:
         self.inner = Sequential(*layers)
         self.shortcut = shortcut
@@ -164,6 +167,7 @@ class Highway(Module):
 
     fixed = ("width",)
 
+    @guarded
     def __init__(
         self,
         width: int | None = None,
@@ -234,6 +238,7 @@ class MLP(Sequential):
     [(4, 16), (16,), (16, 3), (3,)]
     """
 
+    @guarded
     def __init__(
         self,
         sizes: Sequence[int],

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from graphdiff.errors import DataError, DTypeError, GraphError, OpError, ShapeError
+from graphdiff.guard import guarded
 from graphdiff.nn.init import Initialiser, find, normal
 from graphdiff.nn.module import Module, require_room
 from graphdiff.op import FUNCTIONS, as_tensor
@@ -80,6 +81,7 @@ class Linear(Module):
     weight: Variable
     bias: Variable
 
+    @guarded
     def __init__(
         self,
         out_features: int,
@@ -168,6 +170,7 @@ class Activation(Module):
 
     fixed = ("name",)
 
+    @guarded
     def __init__(self, name: str, **options: Any) -> None:
         if name not in ACTIVATIONS:
             raise OpError(f"there is no activation {name!r}; there are {', '.join(ACTIVATIONS)}")
@@ -212,6 +215,7 @@ class PReLU(Module):
 
     fixed = ("features",)
 
+    @guarded
     def __init__(self, features: int | None = None, *, alpha: float = 0.25, dtype: Any = "float32") -> None:
         if features is not None and features < 1:
             raise ShapeError(f"PReLU has at least one feature, not {features}")
@@ -255,6 +259,7 @@ class Maxout(Module):
 
     fixed = ("out_features", "pieces")
 
+    @guarded
     def __init__(
         self,
         out_features: int,
@@ -327,6 +332,7 @@ class Embedding(Module):
 
     fixed = ("count", "width")
 
+    @guarded
     def __init__(
         self,
         count: int,

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from graphdiff.errors import DataError, DTypeError, GraphError, OpError, ShapeError
+from graphdiff.guard import guarded
 from graphdiff.nn.module import Module
 from graphdiff.op import FUNCTIONS, as_tensor, composite, custom
 from graphdiff.tensor import Tensor
@@ -153,6 +154,7 @@ _cross_entropy: Any = custom(
 )
 
 
+@guarded
 def softmax_cross_entropy(
     logits: Any, labels: Any, *, weights: Any = None, class_weights: Any = None, label_smoothing: float = 0.0
 ) -> Tensor:
@@ -298,6 +300,7 @@ def _weighted_mean(losses: Tensor, weights: Any) -> Tensor:
 # Regression ------------------------------------------------------------------------------------------------------
 
 
+@guarded
 def squared_error(prediction: Any, target: Any, *, weights: Any = None) -> Tensor:
     """Mean squared difference.
 
@@ -323,6 +326,7 @@ def squared_error(prediction: Any, target: Any, *, weights: Any = None) -> Tenso
     return _weighted_mean(FUNCTIONS["square"](prediction - target), weights)
 
 
+@guarded
 def absolute_error(prediction: Any, target: Any, *, weights: Any = None) -> Tensor:
     """Mean absolute difference; its derivative is 0 where they are equal. Arguments are those of `squared_error`.
 
@@ -336,6 +340,7 @@ def absolute_error(prediction: Any, target: Any, *, weights: Any = None) -> Tens
     return _weighted_mean(FUNCTIONS["abs"](prediction - target), weights)
 
 
+@guarded
 def huber(prediction: Any, target: Any, *, delta: float = 1.0, weights: Any = None) -> Tensor:
     """Mean of d²/2 where the difference d is at most delta, and of delta·(|d| - delta/2) beyond.
 
@@ -358,6 +363,7 @@ def huber(prediction: Any, target: Any, *, delta: float = 1.0, weights: Any = No
 # Classification --------------------------------------------------------------------------------------------------
 
 
+@guarded
 def binary_cross_entropy(logits: Any, labels: Any, *, positive_weight: float = 1.0, weights: Any = None) -> Tensor:
     """Mean of -y·log(p) - (1 - y)·log(1 - p) with p = sigmoid(logits), without overflow and accurate in both tails.
 
@@ -406,6 +412,7 @@ def _counted(share: Tensor, loss: Tensor) -> Tensor:
     return share * FUNCTIONS["where"]((share == 0) & (loss == math.inf), 0.0, loss)  # type: ignore[no-any-return]
 
 
+@guarded
 def hinge(scores: Any, labels: Any, *, margin: float = 1.0, weights: Any = None) -> Tensor:
     """Mean hinge loss, of two classes or of several.
 
@@ -454,6 +461,7 @@ def hinge(scores: Any, labels: Any, *, margin: float = 1.0, weights: Any = None)
     return _weighted_mean(FUNCTIONS["relu"](margin - labels.astype(scores.dtype) * scores), weights)
 
 
+@guarded
 def kl_divergence(log_probabilities: Any, target: Any, *, weights: Any = None) -> Tensor:
     """Mean over examples of Σ t·(log t - log p), the Kullback–Leibler divergence of the target t from p.
 
@@ -502,6 +510,7 @@ def _penalty(of: Module | Iterable[Any], name: str) -> Tensor:
     return sum(parts[1:], parts[0])  # type: ignore[no-any-return]
 
 
+@guarded
 def l1_penalty(of: Module | Iterable[Any], strength: float = 1.0) -> Tensor:
     """Strength · Σ |w|, to be added to a loss: it makes weights exactly 0.
 
@@ -520,6 +529,7 @@ def l1_penalty(of: Module | Iterable[Any], strength: float = 1.0) -> Tensor:
     return strength * _penalty(of, "abs")
 
 
+@guarded
 def l2_penalty(of: Module | Iterable[Any], strength: float = 1.0) -> Tensor:
     """Strength / 2 · Σ w², to be added to a loss: its gradient is strength · w, that of weight decay.
 
@@ -538,6 +548,7 @@ def l2_penalty(of: Module | Iterable[Any], strength: float = 1.0) -> Tensor:
     return (0.5 * strength) * _penalty(of, "square")
 
 
+@guarded
 def accuracy(logits: Any, labels: Any, *, weights: Any = None) -> float:
     """Return the share of examples whose greatest logit is their label's.
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, TypeVar
 
 from graphdiff import host
 from graphdiff.errors import GraphError, ShapeError
+from graphdiff.guard import guarded
 from graphdiff.tensor import OBSERVERS, TRACES, Configured, Tensor, Variable, value_for
 
 __all__ = ["Module", "parameters_within", "require_room"]
@@ -183,6 +184,7 @@ class Module(Configured):
         """Return a copy of the value of every parameter and running statistic as a NumPy array, by path."""
         return {path: leaf.numpy().copy() for path, leaf in self._variables().items()}
 
+    @guarded
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Assign every parameter and running statistic from what `state` returned.
 

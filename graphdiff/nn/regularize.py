@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from graphdiff import host
 from graphdiff.backend import use_backend
 from graphdiff.errors import DTypeError, GraphError, OpError, ShapeError
+from graphdiff.guard import guarded
 from graphdiff.nn.module import Module, require_room
 from graphdiff.op import FUNCTIONS, as_tensor
 from graphdiff.ops import random
@@ -58,6 +59,7 @@ class Dropout(Module):
     [1.0, 1.0, 1.0]
     """
 
+    @guarded
     def __init__(self, p: float = 0.5, *, seed: Any = None) -> None:
         self.p = p
         self.stream = random.generator(seed)
@@ -90,6 +92,7 @@ class _Normalising(Module):
     gamma: Variable
     beta: Variable
 
+    @guarded
     def __init__(self, features: int | None, eps: float, affine: bool, dtype: Any) -> None:
         if features is not None and features < 1:
             raise ShapeError(f"{self.name} has at least one feature, not {features}")
@@ -176,6 +179,7 @@ class BatchNorm(_Normalising):
     running_mean: Variable
     running_variance: Variable
 
+    @guarded
     def __init__(
         self,
         features: int | None = None,

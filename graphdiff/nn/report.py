@@ -10,6 +10,7 @@ from typing import Any
 
 from graphdiff.differentiate import adjoints
 from graphdiff.errors import GraphError, ShapeError
+from graphdiff.guard import guarded
 from graphdiff.nn.containers import Sequential
 from graphdiff.nn.layers import Activation
 from graphdiff.nn.module import Module
@@ -133,6 +134,7 @@ def _own_flops(given: Tensor, output: Tensor, counted: set[Tensor]) -> int:
     return flops
 
 
+@guarded
 def summary(model: Module, input_shape: int | Sequence[int], *, dtype: Any = "float32") -> Table:
     """Return a table of a model's layers: output shapes, parameters and flops of one example in evaluation.
 
@@ -238,6 +240,7 @@ def differentiated(
     return error, adjoints(error), layers
 
 
+@guarded
 def statistics(model: Module, x: Any, y: Any, loss: Callable[[Any, Any], Tensor]) -> Table:
     """Return a table of each layer's activations and of the loss's gradients by them, to see them vanish or explode.
 

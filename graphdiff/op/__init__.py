@@ -14,7 +14,7 @@ namespace they compute numbers; handed graphdiff's functions they build graph.
 
 from graphdiff.op.arguments import axis_of, lengths, listed, real_floating, require_real, whole, wholes
 from graphdiff.op.declare import composite, custom, elementwise, linear, multilinear
-from graphdiff.op.functions import FUNCTIONS, GRAPH, GraphFunctions, function, sum_to
+from graphdiff.op.functions import FUNCTIONS, GRAPH, GraphFunctions, function, public, sum_to
 from graphdiff.op.kinds import OPS, Composite, Custom, Elementwise, Linear, Multilinear, Op, raise_complex
 from graphdiff.op.operands import Number, as_tensor, as_tensors, literal
 from graphdiff.op.work import Work, summing
@@ -44,6 +44,7 @@ __all__ = [
     "listed",
     "literal",
     "multilinear",
+    "public",
     "raise_complex",
     "real_floating",
     "require_real",

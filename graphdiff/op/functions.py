@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from graphdiff import host
+from graphdiff.guard import guarded
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 """Every public array function by name: the ops', and those written in terms of ops."""
@@ -36,6 +37,22 @@ def function(*aliases: str, name: str | None = None) -> Callable[[Callable[..., 
         return body
 
     return register
+
+
+_guards: dict[Any, Callable[..., Any]] = {}
+
+
+def public(body: Callable[..., Any]) -> Callable[..., Any]:
+    """Return an array function as users call it, with errors that name function and arguments.
+
+    Functions among themselves call what is in `FUNCTIONS`. An op's own call explains its errors already.
+    """
+    if not callable(body) or body.__module__ == "graphdiff":
+        return body
+    if body not in _guards:
+        _guards[body] = guarded(body)
+        _guards[body].__module__ = "graphdiff"  # where pickle finds it
+    return _guards[body]
 
 
 def sum_to(F: Any, array: Any, shape: host.Shape) -> Any:

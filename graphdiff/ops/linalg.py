@@ -13,7 +13,8 @@ from typing import Any
 
 from graphdiff import host
 from graphdiff.errors import OpError, ShapeError
-from graphdiff.op import FUNCTIONS, as_tensor, axis_of, custom, function, real_floating, sum_to, wholes
+from graphdiff.guard import guarded
+from graphdiff.op import FUNCTIONS, as_tensor, axis_of, custom, function, public, real_floating, sum_to, wholes
 from graphdiff.ops.decompositions import svdvals
 from graphdiff.ops.elementwise import SQUARED
 from graphdiff.ops.matrices import CUBIC, over_stacks, rectangular, require_square, same, scaled_columns, square
@@ -460,5 +461,9 @@ def _linalg_trace(x: Any, /, *, offset: int = 0, dtype: Any = None) -> Tensor:
     return FUNCTIONS["sum"](_linalg_diagonal(x, offset=offset), axis=-1, dtype=dtype)  # type: ignore[no-any-return]
 
 
-linalg = SimpleNamespace(**{name: FUNCTIONS[name] for name in _NAMES}, diagonal=_linalg_diagonal, trace=_linalg_trace)
+linalg = SimpleNamespace(
+    **{name: public(FUNCTIONS[name]) for name in _NAMES},
+    diagonal=guarded(_linalg_diagonal),
+    trace=guarded(_linalg_trace),
+)
 FUNCTIONS["linalg"] = linalg  # type: ignore[assignment]

@@ -11,9 +11,12 @@ from typing import Any
 from graphdiff import host
 from graphdiff.backend import current_backend
 from graphdiff.errors import CompileError, GraphDiffError
+from graphdiff.guard import guarded
 from graphdiff.op import FUNCTIONS, lengths, linear, whole
 from graphdiff.ops.create import Lengths
 from graphdiff.tensor import Tensor, constant, current_trace, numbered_streams, seed_streams
+
+__all__ = ["bernoulli", "generator", "normal", "permutation", "seed", "uniform"]
 
 Seed = Any
 """A non-negative integer, or what `generator` returned."""
@@ -29,6 +32,7 @@ def _generator(seed: Seed) -> Any:
     return seed if host.is_random_generator(seed) else host.random_generator(_require_integer(seed))
 
 
+@guarded
 def generator(seed: Seed | None = None) -> Any:
     """Return a stream of random numbers, to give as `seed` to several calls that must differ.
 
@@ -57,6 +61,7 @@ def generator(seed: Seed | None = None) -> Any:
     return made
 
 
+@guarded
 def seed(number: int = 0) -> None:
     """Begin anew with the streams that are made without a seed, such as those of layers that are given none.
 
@@ -110,6 +115,7 @@ def _drawn(seed: Seed, method: str, options: tuple[Any, ...], shape: host.Shape,
     return constant(getattr(_generator(seed if own is None else own), method)(*options, shape), dtype=dtype)
 
 
+@guarded
 def normal(shape: Lengths = (), *, seed: Seed, mean: float = 0.0, std: float = 1.0, dtype: Any = "float64") -> Tensor:
     """Draw from the normal distribution.
 
@@ -122,11 +128,13 @@ def normal(shape: Lengths = (), *, seed: Seed, mean: float = 0.0, std: float = 1
     return _drawn(seed, "normal", (mean, std), lengths(shape, "random numbers"), dtype)
 
 
+@guarded
 def uniform(shape: Lengths = (), *, seed: Seed, low: float = 0.0, high: float = 1.0, dtype: Any = "float64") -> Tensor:
     """Draw from the uniform distribution on [low, high)."""
     return _drawn(seed, "uniform", (low, high), lengths(shape, "random numbers"), dtype)
 
 
+@guarded
 def bernoulli(shape: Lengths = (), *, seed: Seed, p: float = 0.5, dtype: Any = "bool") -> Tensor:
     """Draw True with probability p."""
     if not 0 <= p <= 1:
@@ -134,6 +142,7 @@ def bernoulli(shape: Lengths = (), *, seed: Seed, p: float = 0.5, dtype: Any = "
     return (_drawn(seed, "uniform", (0.0, 1.0), lengths(shape, "random numbers"), "float64") < p).astype(dtype)  # type: ignore[no-any-return]
 
 
+@guarded
 def permutation(count: int, *, seed: Seed) -> Tensor:
     """Return 0 … count - 1 in random order."""
     shape = (whole(count, "permutation: the count", 0),)

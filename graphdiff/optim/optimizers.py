@@ -13,6 +13,7 @@ from typing import Any
 from graphdiff.backend import use_backend
 from graphdiff.differentiate.reverse import gradients_of
 from graphdiff.errors import OpError
+from graphdiff.guard import guarded
 from graphdiff.op import GRAPH, as_tensor
 from graphdiff.optim.groups import (
     ArenaGroup,
@@ -103,6 +104,7 @@ class Optimizer(Configured):
     places: list[slice]
     """Inside a rule: where each parameter lies in the flat arrays."""
 
+    @guarded
     def __init__(
         self,
         parameters: Parameters,
@@ -231,6 +233,7 @@ class Optimizer(Configured):
         """
         return {name: kept.numpy() for name, kept in self._kept().items()}
 
+    @guarded
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` returned; if it does not fit, nothing is changed."""
         kept = self._kept()
@@ -335,6 +338,7 @@ class Optimizer(Configured):
         """Return a flat array with every parameter's part times that parameter's number."""
         return F.concat([numbers[index] * whole[place] for index, place in enumerate(self.places)], axis=0)
 
+    @guarded
     def scale_loss(
         self, start: float = 2.0**16, *, growth: float = 2.0, backoff: float = 0.5, interval: int = 2000
     ) -> None:
@@ -385,6 +389,7 @@ class Optimizer(Configured):
         """Return the loss times `loss_scale`: what `backward` is to be called on where `step` is used."""
         return loss if self._scaling is None else self._scaling.scaled(loss)
 
+    @guarded
     def minimize(self, loss: Tensor) -> None:
         """Compute the gradients of `loss` and make a step. The parameters' `.grad` is left alone.
 

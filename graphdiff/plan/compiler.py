@@ -335,6 +335,7 @@ def _entry(leaf: Any, backend: Backend) -> tuple[Any, tuple[Any, ...]]:
     if isinstance(leaf, Static):
         return leaf, ("static", leaf)
     if isinstance(leaf, host.PYTHON_SCALARS) and not host.is_host_array(leaf):  # NumPy's float64 is a Python float, too
+        host.require_numeric(host.as_host(leaf).dtype)  # which an integer beyond 64 bits has not
         array = backend.normalize(backend.from_host(leaf))
         return array, ("number", (), backend.host_dtype(array))
     if isinstance(leaf, Tensor):
@@ -346,7 +347,11 @@ def _entry(leaf: Any, backend: Backend) -> tuple[Any, tuple[Any, ...]]:
         if adopted is None and not host.is_host_array(leaf):
             static = Static(leaf)
             return static, ("static", static)
-        leaf = backend.from_host(leaf) if adopted is None else adopted
+        if adopted is None:
+            host.require_numeric(leaf.dtype)
+            leaf = backend.from_host(leaf)
+        else:
+            leaf = adopted
     dtype = backend.host_dtype(leaf)
     if dtype.kind not in "biufc":
         raise CompileError(f"an argument of {dtype} data cannot be traced: numbers and booleans only")

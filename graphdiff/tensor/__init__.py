@@ -4,6 +4,11 @@ A node has a value as soon as its inputs have values. Nodes carry a serial numbe
 ones, so that sorting by serial is a topological order. Operators and methods are attached in `graphdiff._links`.
 """
 
+import sys
+from types import ModuleType
+from typing import Any, NoReturn
+
+from graphdiff.errors import OpError
 from graphdiff.tensor.context import (
     DEPARTURES,
     MOVES,
@@ -59,3 +64,13 @@ __all__ = [
     "value_for",
     "variable",
 ]
+
+
+class _Module(ModuleType):
+    """A module that tells who takes it for a function what to call."""
+
+    def __call__(self, *arguments: Any, **named: Any) -> NoReturn:
+        raise OpError("graphdiff.tensor is a module: gd.constant(value) or gd.variable(value) makes a Tensor")
+
+
+sys.modules[__name__].__class__ = _Module

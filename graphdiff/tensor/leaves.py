@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 from graphdiff import host
 from graphdiff.backend import Backend, current_backend
 from graphdiff.errors import BackendError, DTypeError, ImmutableError, NoValueError, ShapeError
+from graphdiff.guard import guarded
 from graphdiff.tensor.context import DEPARTURES, NO_ATTRIBUTES, TRACES, current_trace, next_serial
 from graphdiff.tensor.departures import MARK, MARKED, Departure, departure_of
 from graphdiff.tensor.node import Tensor
@@ -205,7 +206,10 @@ def _own_value(value: Any, dtype: Any, backend: Backend) -> Any:
             raise ShapeError(f"cannot make a tensor of this: {error}") from error
         if adopted is None:
             host.require_numeric(value.dtype)
-    array = backend.from_host(value, wanted)
+    try:
+        array = backend.from_host(value, wanted)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise DTypeError(f"cannot make a tensor of dtype {wanted} of this: {error}") from error
     return backend.normalize(backend.copy(array) if array is value and not mine else array)
 
 
@@ -290,6 +294,7 @@ def constant(value: Any, *, name: str | None = None, dtype: Any = None) -> Tenso
     return leaf
 
 
+@guarded
 def placeholder(shape: int | tuple[int, ...] = (), dtype: Any = "float64", *, name: str | None = None) -> Tensor:
     """Make a leaf without a value: expressions over it are pure graph, evaluated by feeding it.
 

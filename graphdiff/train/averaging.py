@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from graphdiff.errors import DataError, GraphError
+from graphdiff.guard import guarded
 from graphdiff.tensor import Variable
 from graphdiff.train.callbacks import Callback, Run
 
@@ -45,6 +46,7 @@ class AveragedWeights(Callback):
     3.0
     """
 
+    @guarded
     def __init__(self, decay: float | None = 0.999, start: int = 0) -> None:
         if decay is not None and not 0 <= decay < 1:
             raise DataError(f"an average keeps a share of itself in [0, 1), not {decay}")

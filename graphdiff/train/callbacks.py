@@ -8,6 +8,7 @@ from collections.abc import Collection
 from typing import Any
 
 from graphdiff.errors import DataError
+from graphdiff.guard import guarded
 from graphdiff.nn.module import Module
 from graphdiff.optim.optimizers import Optimizer
 from graphdiff.train.history import History, Record
@@ -125,6 +126,7 @@ class EarlyStopping:
         Give the model the weights of the best epoch at the end.
     """
 
+    @guarded
     def __init__(
         self,
         patience: int = 10,

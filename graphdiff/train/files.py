@@ -12,6 +12,7 @@ import numpy as np
 
 from graphdiff.atomic import write_atomically
 from graphdiff.errors import DataError, GraphDiffError
+from graphdiff.guard import guarded
 from graphdiff.nn.module import Module, parameters_within
 from graphdiff.train.measures import rows_at_once
 from graphdiff.train.minibatches import array_of
@@ -79,6 +80,7 @@ class Saved:
         return output if self.target_scaler is None else self.target_scaler.inverse(output)
 
 
+@guarded
 def save(
     model: Module,
     path: str | os.PathLike[str],
@@ -136,6 +138,7 @@ def save(
     return write_atomically(path, pack(_KIND, model.state(), facts))
 
 
+@guarded
 def load(path: str | os.PathLike[str]) -> Saved:
     """Return what `save` wrote, its parameters on the current backend and the model in evaluation mode.
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from graphdiff.errors import CompileError, DataError, GraphDiffError, GraphError, NoValueError, OpError
+from graphdiff.guard import guarded
 from graphdiff.nn.losses import check_labels
 from graphdiff.nn.module import Module
 from graphdiff.op import as_tensor
@@ -29,6 +30,7 @@ from graphdiff.train.minibatches import BatchSize, batch_size_at
 __all__ = ["fit"]
 
 
+@guarded
 def fit(
     model: Module,
     loss: Callable[..., Tensor],

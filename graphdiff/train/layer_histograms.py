@@ -14,6 +14,7 @@ import numpy as np
 from graphdiff.atomic import write_atomically
 from graphdiff.errors import DataError
 from graphdiff.figures import figure_for, rendered
+from graphdiff.guard import guarded
 from graphdiff.nn.report import differentiated
 from graphdiff.tensor import Tensor
 from graphdiff.train.callbacks import Callback, Run
@@ -71,6 +72,7 @@ class LayerHistograms(Callback):
     ([0, 1, 2, 3], ['layers.0 Linear', 'layers.1 Activation relu', 'layers.2 Linear'])
     """
 
+    @guarded
     def __init__(self, batch: tuple[Any, Any], loss: Callable[[Any, Any], Tensor], every: int = 1) -> None:
         if every < 1:
             raise DataError(f"there is at least one epoch between two looks, not {every}")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from graphdiff.errors import DataError
+from graphdiff.guard import guarded
 from graphdiff.host import with_rows
 from graphdiff.train.augment import Augmentation
 from graphdiff.train.prefetch import prefetched
@@ -166,6 +167,7 @@ def _rows(array: Any, rows: Any) -> Any:
     return array.take(rows, 0) if type(array) is np.ndarray else array[rows]
 
 
+@guarded
 def minibatches(
     arrays: Sequence[Any],
     batch_size: BatchSize,

@@ -16,6 +16,7 @@ from graphdiff.atomic import write_atomically
 from graphdiff.backend import current_backend, use_backend
 from graphdiff.errors import GraphError, OpError, ShapeError
 from graphdiff.graph import Graph
+from graphdiff.guard import guarded
 from graphdiff.nn.inputs import input_width, layers_of
 from graphdiff.nn.layers import Embedding, Flatten
 from graphdiff.nn.module import Module
@@ -179,6 +180,7 @@ _SPECIAL: dict[str, Callable[..., str]] = {
 """Ops that are written otherwise in ONNX: functions of writer, node and the operands' names."""
 
 
+@guarded
 def export_onnx(
     model: Module | Saved,
     path: str | os.PathLike[str],

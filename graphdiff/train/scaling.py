@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from graphdiff.errors import DataError, ShapeError
+from graphdiff.guard import guarded
 
 __all__ = ["MinMax", "Scaler", "Standardise", "scaler_from_config"]
 
@@ -37,6 +38,7 @@ class Scaler:
 
     kind: ClassVar[str] = ""
 
+    @guarded
     def __init__(self, columns: Sequence[int] | None = None) -> None:
         self.columns = None if columns is None else [int(column) for column in columns]
         self.shift: Any = None

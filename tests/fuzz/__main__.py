@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # tests' helpers, which the suite finds there
 
-from fuzz import engines, expressions, programs, training
+from fuzz import engines, expressions, misuse, programs, training
 from fuzz.cases import flush, run
 
-KINDS = {"programs": programs.make, "training": training.make, "expressions": expressions.make}
+KINDS = {"programs": programs.make, "training": training.make, "misuse": misuse.make, "expressions": expressions.make}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -34,7 +35,16 @@ def main(arguments: list[str] | None = None) -> int:
             continue
         numbers = range(count) if options.only is None else range(options.only, options.only + 1)
         started = time.perf_counter()
-        tally = run(make, options.seed, numbers, seconds=options.shrink, tell=flush, name=kind, ignore=options.ignore)
+        tally = run(
+            make,
+            options.seed,
+            numbers,
+            seconds=options.shrink,
+            tell=flush,
+            name=kind,
+            ignore=options.ignore,
+            once=kind == "misuse",
+        )
         found += len(tally.found)
         refused = sum(tally.refused.values())
         flush(
@@ -43,6 +53,9 @@ def main(arguments: list[str] | None = None) -> int:
         )
         for reason, times in sorted(tally.refused.items(), key=lambda each: -each[1]):
             flush(f"  {times} {reason}")
+        if kind == "misuse":
+            for sort, times in Counter(difference.kind for _, _, difference in tally.found).most_common():
+                flush(f"  {times} {sort}")
     return 1 if found else 0
 
 

@@ -116,6 +116,7 @@ def run(
     tell: Callable[[str], None] | None = None,
     name: str = "",
     ignore: Collection[str] = (),
+    once: bool = False,
 ) -> Tally:
     """Make and check the cases of these numbers, and shrink those that show a difference.
 
@@ -129,6 +130,8 @@ def run(
         Is given the text of every difference as it is found.
     ignore : collection of str
         Kinds of differences that are only counted.
+    once : bool
+        Whether of each kind only the first is shrunk and told.
     """
     tally = Tally()
     for number in numbers:
@@ -145,9 +148,11 @@ def run(
             tally.refused[reason] = tally.refused.get(reason, 0) + 1
             continue
         if difference is not None:
-            case, difference = shrunk(case, difference, seconds)
+            known = once and any(earlier.kind == difference.kind for _, _, earlier in tally.found)
+            if not known:
+                case, difference = shrunk(case, difference, seconds)
             tally.found.append((number, case, difference))
-            if tell is not None:
+            if tell is not None and not known:
                 tell(report(name, seed, number, case, difference))
     return tally
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphdiff.errors import OpError
+from graphdiff.guard import guarded
 from graphdiff.op import GRAPH as F
 from graphdiff.optim.schedules.curves import constant
 from graphdiff.optim.schedules.schedule import Schedule, require_number
@@ -100,6 +101,7 @@ class sequence(Schedule):
     schedules: Any
     boundaries: Any
 
+    @guarded
     def __post_init__(self) -> None:
         object.__setattr__(self, "schedules", tuple(as_schedule(part) for part in self.schedules))
         object.__setattr__(self, "boundaries", tuple(self.boundaries))
