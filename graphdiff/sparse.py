@@ -177,6 +177,7 @@ class _Derivative:
         self._known: dict[Any, _Compressed] = {}
         self._quick: dict[Any, Callable[[Any], Any]] = {}
 
+    @guarded
     def __call__(self, x: Any) -> Any:
         quick = self._quick.get((x.shape, x.dtype)) if self._quick and isinstance(x, np.ndarray) else None
         if quick is not None and current_trace() is None:
