@@ -37,9 +37,6 @@ class GraphDiffError(Exception):
 class ArgumentError(GraphDiffError, TypeError, ValueError):
     """An argument of a kind or value that a function cannot work with."""
 
-    raw: Exception
-    """What was raised of it."""
-
 
 class ShapeError(GraphDiffError, ValueError):
     """Shapes, axes or indices that do not fit together."""

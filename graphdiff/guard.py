@@ -66,9 +66,9 @@ def _misused(
     while _package(frame.f_globals) in _OWN and frame.f_back is not None:
         frame = frame.f_back
     place = f"{frame.f_code.co_filename}:{frame.f_lineno}"
-    kind = IndexOutsideError if isinstance(error, IndexError) else ArgumentError
+    kind: type[GraphDiffError] = IndexOutsideError if isinstance(error, IndexError) else ArgumentError
     made = kind(f"{name}({', '.join(given)}), called at {place}: {type(error).__name__}: {error}")
-    made.raw = error
+    made.raw = error  # type: ignore[attr-defined]
     return made
 
 
