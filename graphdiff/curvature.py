@@ -35,22 +35,29 @@ def hessian_eigenvalues(
     count : int
         How many at either end.
     steps : int, optional
-        Lanczos steps, each a Hessian-vector product; by default enough for well separated ends.
+        The most Hessian-vector products that are taken, each with a vector that is kept; by default as many as two
+        gigabytes hold, and no more than there are eigenvalues.
     seed : int
         For the start.
 
     Returns
     -------
     (smallest, largest) : tuple of ndarray
-        Each ascending.
+        Each ascending; NaN where the Hessian is not finite.
+
+    Raises
+    ------
+    GraphError
+        There are not so many eigenvalues, or the steps do not suffice to find them to a relative residual of 1e-8.
 
     Notes
     -----
-    Lanczos with full reorthogonalisation: Golub and Van Loan, Matrix Computations, 4th ed. 2013, section 10.3.
+    Block Lanczos with full reorthogonalisation, in blocks of `count`, so that an eigenvalue is found as often as it
+    occurs: Golub and Van Loan, Matrix Computations, 4th ed. 2013, section 10.3.
 
     Examples
     --------
-    >>> import numpy as np, graphdiff as gd
+    >>> import graphdiff as gd
     >>> low, high = gd.hessian_eigenvalues(lambda x: gd.sum(x * x * gd.constant([1.0, 2.0, 3.0])), np.ones(3))
     >>> float(low.round(9)[0]), float(high.round(9)[0])
     (2.0, 6.0)
@@ -59,35 +66,77 @@ def hessian_eigenvalues(
     size = point.size
     if not 1 <= count <= size:
         raise GraphError(f"a Hessian of {size} × {size} has no {count} eigenvalues at either end")
-    steps = min(size, steps or max(40, 4 * count))
-    if steps < count:
+    if steps is not None and steps < count:
         raise GraphError(f"{count} eigenvalues take at least as many steps, not {steps}")
+    most = min(size, steps or max(_KEPT_NUMBERS // size, 2 * count))
+
+    def product(vector: Any) -> Any:
+        return np.asarray(hvp(function, point, vector.reshape(point.shape)), dtype=np.float64).ravel()
+
+    return _lanczos(product, size, count, most, max(_RESIDUAL, 100 * float(np.finfo(point.dtype).eps)), seed)
+
+
+_KEPT_NUMBERS = 1 << 27
+"""Numbers in the vectors of a Krylov space, and as many in their products."""
+_RESIDUAL = 1e-8
+"""What a residual is at most, in terms of the largest eigenvalue in size."""
+
+
+def _lanczos(
+    product: Callable[[Any], Any], size: int, count: int, most: int, tolerance: float, seed: int
+) -> tuple[Any, Any]:
+    """Return the `count` smallest and largest eigenvalues of a symmetric matrix, given by its products."""
     generator = np.random.default_rng(seed)
-    start = generator.normal(size=size)
-    basis = [start / np.linalg.norm(start)]
-    diagonal: list[float] = []
-    beside: list[float] = []
-    for _ in range(steps):
-        product = np.asarray(hvp(function, point, basis[-1].reshape(point.shape)), dtype=np.float64).ravel()
-        diagonal.append(float(basis[-1] @ product))
-        known = np.array(basis)
+    room = np.empty((2, min(most, 4 * count + 28), size))  # of the basis and of its products
+    block, made, tested = generator.normal(size=(count, size)), 0, 0
+    while True:
+        block = _orthonormal(block, room[0, :made], generator, min(len(block), most - made))
+        if made + len(block) > room.shape[1]:
+            room = np.concatenate([room, np.empty((2, min(most, 2 * made) - room.shape[1], size))], axis=1)
+        ends = slice(made, made + len(block))
+        room[0, ends] = block
+        room[1, ends] = block = np.array([product(vector) for vector in block])
+        made = ends.stop
+        if not np.isfinite(block).all():
+            return np.full(count, np.nan), np.full(count, np.nan)
+        if made < min(most, max(2 * count, 1.2 * tested)):
+            continue
+        tested = made
+        found, residual = _ritz(room[0, :made], room[1, :made], count)
+        if made == size or residual <= tolerance:
+            return found[:count], found[-count:]
+        if made == most:
+            raise GraphError(
+                f"{most} Hessian-vector products find the {count} outer eigenvalues of {size} to a residual of "
+                f"{residual:.0e} only: give more steps, up to {size}"
+            )
+
+
+def _orthonormal(block: Any, basis: Any, generator: Any, wanted: int) -> Any:
+    """Return so many orthonormal vectors orthogonal to a basis: of the block, and random ones for what it lacks."""
+    made: list[Any] = []
+    candidates = list(block)
+    while len(made) < wanted:
+        vector = candidates.pop(0) if candidates else generator.normal(size=basis.shape[1])
+        before = np.linalg.norm(vector)
+        others = np.array(made).reshape(-1, basis.shape[1])
         for _ in range(2):
-            product = product - known.T @ (known @ product)
-        norm = float(np.linalg.norm(product))
-        if len(basis) == steps:
-            break
-        if norm <= 1e-12 * max(map(abs, diagonal), default=1.0) or norm == 0:
-            # An invariant subspace: go on in what is orthogonal to it, as repeated eigenvalues need.
-            product, norm = generator.normal(size=size), 0.0
-            for _ in range(2):
-                product = product - known.T @ (known @ product)
-            beside.append(0.0)
-        else:
-            beside.append(norm)
-        basis.append(product / np.linalg.norm(product))
-    matrix = np.diag(diagonal) + np.diag(beside, 1) + np.diag(beside, -1)
-    values = np.linalg.eigvalsh(matrix)
-    return values[:count], values[-count:]
+            vector = vector - basis.T @ (basis @ vector)
+            vector = vector - others.T @ (others @ vector)
+        length = np.linalg.norm(vector)
+        if length > 1e-10 * before:  # else the space is invariant: go on in what is orthogonal to it
+            made.append(vector / length)
+    return np.array(made)
+
+
+def _ritz(basis: Any, images: Any, count: int) -> tuple[Any, float]:
+    """Return the eigenvalues within a subspace, and the largest residual of the outer ones in terms of the largest."""
+    projected = basis @ images.T
+    values, vectors = np.linalg.eigh((projected + projected.T) / 2)
+    outer = [*range(min(count, len(values))), *range(max(len(values) - count, 0), len(values))]
+    residuals = images.T @ vectors[:, outer] - (basis.T @ vectors[:, outer]) * values[outer]
+    scale = float(np.abs(values).max())
+    return values, float(np.linalg.norm(residuals, axis=0).max()) / scale if scale else 0.0
 
 
 @dataclass(frozen=True)

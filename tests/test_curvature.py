@@ -60,6 +60,56 @@ def test_repeated_eigenvalues():
         gd.hessian_eigenvalues(lambda x: gd.sum(x * x), np.ones(2), 3)
 
 
+def quadratic(matrix):
+    fixed = gd.constant(matrix)
+    return lambda x: x @ (fixed @ x) / 2
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_eigenvalues_of_a_large_matrix_converge(count):
+    matrix = RNG.normal(size=(400, 400))
+    matrix = (matrix + matrix.T) / 2
+    exact = np.linalg.eigvalsh(matrix)
+    low, high = gd.hessian_eigenvalues(quadratic(matrix), np.ones(400), count)
+    np.testing.assert_allclose(low, exact[:count], rtol=1e-10)
+    np.testing.assert_allclose(high, exact[-count:], rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    "spectrum",
+    [
+        [5.0] * 3 + [1.0] * 40 + [-2.0] * 3,
+        [1.0] * 45 + [1.0 + 1e-9],
+        list(np.geomspace(1e-6, 1.0, 46)),
+        [0.0] * 46,
+        [0.0] * 40 + [1.0] * 6,
+        list(np.linspace(-1e-3, 1e-3, 45)) + [1e6],
+    ],
+)
+def test_eigenvalues_as_often_as_they_occur(spectrum):
+    turn = np.linalg.qr(RNG.normal(size=(46, 46)))[0]
+    low, high = gd.hessian_eigenvalues(quadratic(turn @ np.diag(spectrum) @ turn.T), np.ones(46), 3)
+    scale = np.abs(spectrum).max()
+    np.testing.assert_allclose(low, sorted(spectrum)[:3], atol=1e-8 * scale)
+    np.testing.assert_allclose(high, sorted(spectrum)[-3:], atol=1e-8 * scale)
+
+
+def test_too_few_steps_are_told():
+    matrix = np.diag(np.arange(400.0))
+    with pytest.raises(gd.errors.GraphError, match=r"residual of .* only: give more steps, up to 400"):
+        gd.hessian_eigenvalues(quadratic(matrix), np.ones(400), steps=20)
+    with pytest.raises(gd.errors.GraphError, match="at least as many steps"):
+        gd.hessian_eigenvalues(quadratic(matrix), np.ones(400), 3, steps=2)
+
+
+def test_eigenvalues_of_single_precision_and_of_nan():
+    matrix = np.diag(np.linspace(-1, 3, 50)).astype("float32")
+    low, high = gd.hessian_eigenvalues(quadratic(matrix), np.ones(50, "float32"), 2)
+    np.testing.assert_allclose([*low, *high], [-1, -1 + 4 / 49, 3 - 4 / 49, 3], rtol=1e-4)
+    low, high = gd.hessian_eigenvalues(lambda x: gd.sum(x * x) * np.nan, np.ones(3))
+    assert np.isnan([*low, *high]).all()
+
+
 @pytest.mark.parametrize(
     ("function", "kind"),
     [
