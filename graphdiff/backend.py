@@ -220,6 +220,8 @@ def get_backend(name: str | Backend) -> Backend:
     if isinstance(name, Backend):
         _instances.setdefault(name.name, name)
         return name
+    if not isinstance(name, str):
+        raise BackendError(f"a backend is given by its name, not as {name!r}")
     if name not in _instances:
         found = _find_class(name)
         reason = found.why_unavailable()

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from graphdiff.arguments import require_function
 from graphdiff.differentiate.functions import grad, jvp, vjp
 from graphdiff.errors import GradientCheckError
 from graphdiff.graph import Graph
@@ -123,6 +124,7 @@ def check_grads(
     >>> gd.check_grads(lambda x: gd.sum(gd.sin(x) * x), [0.5, 1.5]).passed
     True
     """
+    require_function(function, "check_grads")
     leaves, structure = flatten(list(arguments))
     arrays = [np.array(as_tensor(leaf).numpy(), dtype=np.float64) for leaf in leaves]
     names = [_name(leaf, index) for index, leaf in enumerate(leaves)]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from graphdiff.arguments import require_function
 from graphdiff.errors import GraphError
 from graphdiff.graph import Graph, topological_order
 from graphdiff.guard import guarded
@@ -388,6 +389,7 @@ def cost(function: Callable[..., Any] | Graph | Tensor, *arguments: Any, mode: s
     """
     if isinstance(function, (Graph, Tensor)):
         return graph_cost(function if isinstance(function, Graph) else Graph(function), mode)
+    require_function(function, "cost")
     from graphdiff.op import as_tensor
     from graphdiff.structure import map_leaves
     from graphdiff.tensor import variable

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from graphdiff.arguments import whole
 from graphdiff.differentiate.functions import grad, hvp
 from graphdiff.differentiate.jacobians import hessian
 from graphdiff.errors import GraphError
@@ -63,7 +64,7 @@ def hessian_eigenvalues(
     (2.0, 6.0)
     """
     point = as_tensor(x)
-    size = point.size
+    size, count = point.size, whole(count, "hessian_eigenvalues: the count", 1)
     if not 1 <= count <= size:
         raise GraphError(f"a Hessian of {size} × {size} has no {count} eigenvalues at either end")
     if steps is not None and steps < count:

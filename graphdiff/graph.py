@@ -9,6 +9,7 @@ from functools import wraps
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
+from graphdiff.arguments import require_tensor
 from graphdiff.errors import GraphError, NoValueError, StaleError
 from graphdiff.guard import guarded
 from graphdiff.structure import flatten, unflatten
@@ -129,6 +130,8 @@ class Graph:
             if not isinstance(output, Tensor):
                 raise GraphError(f"the outputs of a graph are Tensors, not {type(output).__name__}")
         given = None if inputs is None else flatten(inputs)[0]
+        for leaf in given or ():
+            require_tensor(leaf, "an input of a graph")
         self.nodes: list[Tensor] = self._collect(frozenset(given or ()))
         leaves = [node for node in self.nodes if node.recorded and node.op is None]
         self.inputs: list[Tensor] = leaves if given is None else given

@@ -238,3 +238,83 @@ def test_traces_of_stacks_are_the_standards_in_linalg_and_numpys_elsewhere(offse
     same(x.trace(offset), X.trace(offset))
     same(gd.diagonal(x, offset), np.diagonal(X, offset))
     same(gd.linalg.trace(X > 0, dtype="int8"), np.linalg.trace(X > 0, dtype="int8"))
+
+
+# Functions that take functions, and layers ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: gd.vmap([]), "vmap takes a function"),
+        (lambda: gd.check_grads(1.0, 2.0), "check_grads takes a function"),
+        (lambda: gd.cost("f", 1.0), "cost takes a function"),
+        (lambda: gd.checkpoint_chain([1.0], 2), "checkpoint_chain takes a function"),
+        (lambda: gd.checkpoint_chain([gd.sin], 1.5), "snapshots is an integer"),
+        (lambda: gd.jacobian(gd.sin, [])(1.0), "argnums names no argument"),
+        (lambda: gd.adjoints("x"), "the output of adjoints is a Tensor, not 'x'"),
+        (lambda: gd.adjoints(gd.variable(1.0) * 2, wrt=3), "wrt takes a sequence of tensors"),
+        (lambda: gd.adjoints(gd.variable(1.0) * 2, wrt=[3]), "what is in wrt is a Tensor, not 3"),
+        (lambda: gd.tangents(gd.variable(1.0), {"x": 1.0}), "a Tensor, not 'x'"),
+        (lambda: gd.tangents([1.0], {}), "an output of tangents is a Tensor"),
+        (lambda: gd.Graph(gd.variable(1.0), "x"), "an input of a graph is a Tensor, not 'x'"),
+        (lambda: gd.paths("x", "y"), "the end of a path is a Tensor"),
+        (lambda: gd.get_backend([]), "a backend is given by its name"),
+        (lambda: gd.placeholder(2.5), "a length of a shape"),
+        (lambda: gd.percentile(X, "a"), "numbers and booleans only"),
+        (lambda: gd.full_like(X, "a"), "numbers and booleans only"),
+        (lambda: gd.nn.Linear(2.5), "out_features is an integer that is at least 1, not 2.5"),
+        (lambda: gd.nn.Linear(2, "a"), "in_features is an integer"),
+        (lambda: gd.nn.Linear(2, init=[]), r"no initialiser \[\]"),
+        (lambda: gd.nn.MLP("a"), "the width of a layer is an integer that is at least 1, not 'a'"),
+        (lambda: gd.nn.MLP([3, 2], []), r"no activation \[\]"),
+        (lambda: gd.nn.Dropout("0.5"), "p is a probability, not '0.5'"),
+        (lambda: gd.nn.BatchNorm("a"), "features is an integer"),
+        (lambda: gd.nn.LayerNorm(1.5), "features is an integer"),
+        (lambda: gd.nn.PReLU("a"), "features is an integer"),
+        (lambda: gd.nn.Embedding(2.0, 3), "count is an integer"),
+        (lambda: gd.nn.Maxout(3, "a"), "pieces"),
+        (lambda: gd.nn.Highway("a"), "width is an integer"),
+        (lambda: gd.nn.Highway(3, gate_bias="a"), "gate_bias is a number"),
+        (lambda: gd.nn.Activation([]), "no activation"),
+        (lambda: gd.nn.huber([1.0], [1.0], delta="a"), "delta is a number"),
+        (lambda: gd.nn.l1_penalty(3), "a penalty takes a sequence"),
+        (lambda: gd.nn.l2_penalty([X], "a"), "strength of a penalty is a number"),
+        (lambda: gd.nn.softmax_cross_entropy(X[0], [0, 1, 1], label_smoothing="a"), "label_smoothing is a number"),
+        (lambda: gd.nn.summary(3, 2), "a summary is of a gd.nn.Module"),
+    ],
+)
+def test_clear_errors_where_python_would_say_something(call: Any, said: str) -> None:
+    with pytest.raises(GraphDiffError, match=said):
+        call()
+
+
+def test_numpys_integers_make_layers() -> None:
+    model = gd.nn.MLP(np.array([4, 3]), in_features=np.int64(2))
+    assert model(np.ones((5, 2))).shape == (5, 3)
+    assert type(model[0].out_features) is int
+
+
+def test_weights_of_classes_by_their_numbers() -> None:
+    logits, labels = X[0], [0, 1, 3]
+    loss = gd.nn.softmax_cross_entropy(logits, labels, class_weights={0: 2.0, 3: 0.5})
+    assert loss.item() == gd.nn.softmax_cross_entropy(logits, labels, class_weights=[2.0, 1.0, 1.0, 0.5]).item()
+    for wrong in ({4: 1.0}, {"0": 1.0}, {-1: 1.0}):
+        with pytest.raises(GraphDiffError, match="the classes are 0 … 3"):
+            gd.nn.softmax_cross_entropy(logits, labels, class_weights=wrong)
+    with pytest.raises(GraphDiffError, match="the weight of class 0 is a number"):
+        gd.nn.softmax_cross_entropy(logits, labels, class_weights={0: "a"})
+
+
+def test_axes_of_the_parts_of_an_argument() -> None:
+    rows, columns = X[0], X[1].T
+    add = lambda p, y: p["a"] * y + p["b"][0] + p["b"][1]  # noqa: E731
+    mapped = gd.vmap(add, in_axes=({"a": 0, "b": (1, None)}, None))
+    expected = [rows[i] * 2.0 + columns[:, i] + 1.0 for i in range(3)]
+    np.testing.assert_allclose(mapped({"a": rows, "b": (columns, 1.0)}, 2.0).numpy(), expected)
+    np.testing.assert_allclose(gd.vmap(gd.sin, in_axes=np.int64(1))(rows).numpy(), np.sin(rows.T))
+    for axes in (({"a": 0},), ({"c": 0},), ((0, 0),), ([0],), ("a",), (1.5,)):
+        with pytest.raises(ShapeError, match="vmap"):
+            gd.vmap(lambda p: p["b"], in_axes=axes)({"b": rows, "c": rows})
+    with pytest.raises(ShapeError, match="the axis of the outputs"):
+        gd.vmap(gd.sin, out_axes="a")

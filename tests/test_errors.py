@@ -545,7 +545,7 @@ def test_labels_that_do_not_fit(logits: Any, labels: Any, error: type[Exception]
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: gd.nn.Linear(0), errors.ShapeError, "at least one"),
+        (lambda: gd.nn.Linear(0), errors.ShapeError, "out_features is an integer that is at least 1, not 0"),
         (lambda: gd.nn.MLP([]), errors.ShapeError, "at least one layer"),
         (lambda: gd.nn.MLP([2, 3], activation="swoosh"), errors.OpError, "'swoosh'.*relu"),
         (lambda: gd.nn.Linear(2, in_features=3)(np.ones((1, 4))), errors.ShapeError, r"3 inputs.*float64\[1, 4\]"),

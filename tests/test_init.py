@@ -99,7 +99,7 @@ def test_constants() -> None:
     [
         (lambda: init.he_normal(3, seed=0), ShapeError, r"he_normal .* not \[3\]"),
         (lambda: init.orthogonal((0, 3), seed=0), ShapeError, "orthogonal"),
-        (lambda: init.zeros((-1,)), ShapeError, "non-negative"),
+        (lambda: init.zeros((-1,)), ShapeError, "at least 0, not -1"),
         (lambda: init.normal(3, seed=0, std=-1), OpError, "std"),
         (lambda: init.uniform(3, seed=0, low=2, high=1), OpError, "low"),
         (lambda: init.truncated_normal(3, seed=0, bound=0), OpError, "bound"),

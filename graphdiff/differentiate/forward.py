@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import partial, reduce
 from typing import Any
 
+from graphdiff.arguments import listed, require_tensor
 from graphdiff.backend import working_on
 from graphdiff.differentiate.seeds import starting_tangent
 from graphdiff.differentiate.ties import untied
@@ -224,11 +225,15 @@ def tangents(outputs: Tensor | Collection[Tensor], seeds: Mapping[Tensor, Any]) 
     >>> gd.tangents(e, {b: 1.0})[e].item()
     5.0
     """
-    ends = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    ends = [outputs] if isinstance(outputs, Tensor) else listed(outputs, "tangents")
+    for node in ends:
+        require_tensor(node, "an output of tangents")
     if not ends:
         raise GraphError("tangents needs at least one output to stop at")
     if not isinstance(seeds, Mapping):
         raise GraphError(f"seeds map nodes to their tangents, such as {{x: 1.0}}, and are no {type(seeds).__name__}")
+    for node in seeds:
+        require_tensor(node, "what a seed is given for")
     found: dict[Tensor, Any] = {node: starting_tangent(node, seed) for node, seed in seeds.items()}
     with working_on(ends[0].backend):
         push_forward(topological_order(ends), found, GRAPH)

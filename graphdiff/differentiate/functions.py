@@ -8,6 +8,7 @@ from functools import wraps
 from typing import Any
 
 from graphdiff import host
+from graphdiff.arguments import require_function, whole
 from graphdiff.backend import use_backend, working_on
 from graphdiff.differentiate.batch import batch
 from graphdiff.differentiate.departures import called_attentively
@@ -78,6 +79,8 @@ def _argument_numbers(argnums: ArgNums, count: int) -> tuple[int, ...]:
     for number in given:
         if not -count <= number < count:
             raise GraphError(f"argnums names argument {number}, and the function was called with {count}")
+    if not given:
+        raise GraphError("argnums names no argument to differentiate by")
     numbers = tuple(number % count for number in given)
     if len(set(numbers)) < len(numbers):
         raise GraphError(f"argnums {argnums!r} names an argument twice")
@@ -419,7 +422,8 @@ def vmap(function: Callable[..., Any], in_axes: Any = 0, out_axes: int = 0) -> C
     function : callable
         Of arguments without that axis. It is traced without values, so Python's `if` cannot look at them.
     in_axes : int, None, or a sequence with one of these per argument
-        None gives the same argument to every call.
+        None gives the same argument to every call. For an argument that is a tuple, list or dict an axis may be such a
+        structure of axes, too.
     out_axes : int
         Where the axis goes in the outputs.
 
@@ -434,6 +438,8 @@ def vmap(function: Callable[..., Any], in_axes: Any = 0, out_axes: int = 0) -> C
     >>> gd.vmap(lambda row: gd.sum(row * row))(gd.constant([[1.0, 2.0], [3.0, 4.0]])).tolist()
     [5.0, 25.0]
     """
+    require_function(function, "vmap")
+    out_axes = whole(out_axes, "vmap: the axis of the outputs")
 
     @guarded
     @wraps(function)
@@ -455,10 +461,13 @@ def vmap(function: Callable[..., Any], in_axes: Any = 0, out_axes: int = 0) -> C
     return mapped
 
 
-def _slot(argument: Any, axis: int | None, wide: dict[Tensor, Tensor]) -> Any:
+def _slot(argument: Any, axis: Any, wide: dict[Tensor, Tensor]) -> Any:
     """Return an argument as placeholders without the mapped axis, remembered in `wide`."""
     if axis is None:
         return argument
+    if isinstance(axis, (dict, tuple, list)):
+        return _slots(argument, axis, wide)
+    axis = whole(axis, "vmap: an axis of in_axes")
 
     def leaf_slot(leaf: Any) -> Tensor:
         tensor = as_tensor(leaf)
@@ -471,3 +480,14 @@ def _slot(argument: Any, axis: int | None, wide: dict[Tensor, Tensor]) -> Any:
         return slot
 
     return map_leaves(leaf_slot, argument)
+
+
+def _slots(argument: Any, axes: Any, wide: dict[Tensor, Tensor]) -> Any:
+    """Do so by the axes of a structure's parts."""
+    fits = isinstance(argument, dict if isinstance(axes, dict) else (tuple, list)) and len(argument) == len(axes)
+    if not fits or (isinstance(axes, dict) and axes.keys() != argument.keys()):
+        raise ShapeError(f"vmap: in_axes has {axes!r} for an argument of another structure, {argument!r}")
+    if isinstance(axes, dict):
+        return {key: _slot(part, axes[key], wide) for key, part in argument.items()}
+    parts = [_slot(part, axis, wide) for part, axis in zip(argument, axes, strict=True)]
+    return argument._make(parts) if hasattr(argument, "_make") else type(argument)(parts)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from graphdiff.arguments import listed, require_tensor
 from graphdiff.backend import working_on
 from graphdiff.differentiate.departures import tell_of_returns
 from graphdiff.differentiate.seeds import seed_for
@@ -416,9 +417,13 @@ def adjoints(
     >>> gd.adjoints(e)[c].item()
     2.0
     """
+    require_tensor(output, "the output of adjoints")
+    wrt = [wrt] if isinstance(wrt, Tensor) else None if wrt is None else listed(wrt, "adjoints: wrt")
+    for node in wrt or ():
+        require_tensor(node, "what is in wrt")
     order = topological_order([output])
     tell_of_returns(order)
-    needed = set(order) if wrt is None else below(order, [wrt] if isinstance(wrt, Tensor) else wrt)
+    needed = set(order) if wrt is None else below(order, wrt)
     found: dict[Tensor, Any] = {output: seed_for(output, seed)}
     with working_on(output.backend):
         pull_back(order, found, GRAPH, needed, keep=True)

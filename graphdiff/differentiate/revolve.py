@@ -10,6 +10,7 @@ from functools import lru_cache
 from math import comb
 from typing import Any
 
+from graphdiff.arguments import listed, require_function, whole
 from graphdiff.differentiate.checkpoint import checkpoint
 from graphdiff.errors import GraphError
 from graphdiff.guard import guarded
@@ -127,7 +128,9 @@ def checkpoint_chain(steps: Sequence[Callable[[Any], Tensor]], snapshots: int) -
     >>> abs(x.grad - gd.grad(lambda t: gd.checkpoint_chain([gd.sin] * 20, 20)(t))(0.5).item()) < 1e-15
     np.True_
     """
-    steps = tuple(steps)
+    steps, snapshots = tuple(listed(steps, "checkpoint_chain")), whole(snapshots, "checkpoint_chain: snapshots")
+    for step in steps:
+        require_function(step, "checkpoint_chain")
     if repetitions(len(steps), snapshots) == 0:
         return steps[0]
 

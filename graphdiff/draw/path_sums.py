@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from graphdiff.arguments import require_tensor
 from graphdiff.differentiate.reverse import below
 from graphdiff.draw.columns import clean, fit
 from graphdiff.draw.local import local_derivatives
@@ -214,4 +215,6 @@ def paths(y: Tensor, x: Tensor) -> Paths:
     sum of products: 5 (2 multiplications)
     factored: 3·1 + 2·1 (2 multiplications)
     """
+    require_tensor(y, "the end of a path")
+    require_tensor(x, "the beginning of a path")
     return Paths(y, x)

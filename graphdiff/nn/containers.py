@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial, wraps
 from typing import Any, overload
 
+from graphdiff.arguments import chosen, number, whole, wholes
 from graphdiff.errors import GraphError, ShapeError
 from graphdiff.guard import guarded
 from graphdiff.nn.init import Initialiser, constant, find
-from graphdiff.nn.layers import Activation, Linear
+from graphdiff.nn.layers import ACTIVATIONS, Activation, Linear
 from graphdiff.nn.module import Module
 from graphdiff.op import FUNCTIONS, as_tensor
 from graphdiff.ops import random
@@ -178,7 +179,8 @@ class Highway(Module):
         init: str | Initialiser = "he_uniform",
         dtype: Any = "float32",
     ) -> None:
-        self.width = width
+        self.width = width = None if width is None else whole(width, "Highway: width", 1)
+        gate_bias = number(gate_bias, "Highway: gate_bias")
         self.activation = Activation(activation)
         stream = random.generator(seed)
         self._options: Any = {"seed": stream, "init": find(init), "dtype": dtype, "gate_bias": gate_bias}
@@ -249,8 +251,10 @@ class MLP(Sequential):
         init: str | Initialiser | None = None,
         dtype: Any = "float32",
     ) -> None:
+        sizes = wholes(sizes, "MLP: the width of a layer", 1)
         if not sizes:
             raise ShapeError("an MLP has at least one layer")
+        chosen(activation, ACTIVATIONS, "activation")
         stream = random.generator(seed)
         # Saturating activations want Glorot's smaller weights; half of He's variance is theirs for equal widths.
         gain = 1.0 if activation not in ("tanh", "sigmoid", "hard_tanh") else math.sqrt(0.5)
@@ -259,7 +263,8 @@ class MLP(Sequential):
         for index, size in enumerate(sizes):
             last = index == len(sizes) - 1
             factor = 1.0 if init is not None else math.sqrt(0.5) if last else gain
-            layers.append(Linear(size, width, seed=stream, gain=factor, init=init or "he_uniform", dtype=dtype))
+            drawn = "he_uniform" if init is None else init
+            layers.append(Linear(size, width, seed=stream, gain=factor, init=drawn, dtype=dtype))
             if not last:
                 layers.append(Activation(activation))
             width = size

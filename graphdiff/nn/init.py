@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from graphdiff import host
+from graphdiff.arguments import chosen
+from graphdiff.arguments import lengths as lengths_of
 from graphdiff.errors import OpError, ShapeError
 from graphdiff.op import FUNCTIONS, as_tensor
 from graphdiff.ops import random
@@ -44,10 +46,7 @@ Initialiser = Callable[..., Any]
 
 
 def _shape_of(shape: Shape) -> tuple[int, ...]:
-    lengths: tuple[Any, ...] = tuple(shape) if isinstance(shape, Sequence) else (shape,)
-    if any(not host.is_integer(length) or length < 0 for length in lengths):
-        raise ShapeError(f"a shape is non-negative integers, not {shape!r}")
-    return tuple(int(length) for length in lengths)
+    return lengths_of(shape, "an initialiser")
 
 
 def _fans(shape: Shape, name: str) -> tuple[tuple[int, ...], int, int]:
@@ -346,6 +345,4 @@ def find(init: str | Initialiser) -> Initialiser:
     """
     if callable(init):
         return init
-    if init not in INITIALISERS:
-        raise OpError(f"there is no initialiser {init!r}; there are {', '.join(INITIALISERS)}")
-    return INITIALISERS[init]
+    return INITIALISERS[chosen(init, INITIALISERS, "initialiser")]

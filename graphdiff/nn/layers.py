@@ -8,6 +8,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
+from graphdiff.arguments import chosen, whole
 from graphdiff.errors import DataError, DTypeError, GraphError, OpError, ShapeError
 from graphdiff.guard import guarded
 from graphdiff.nn.init import Initialiser, find, normal
@@ -94,10 +95,8 @@ class Linear(Module):
         bias_init: str | Initialiser = "zeros",
         dtype: Any = "float32",
     ) -> None:
-        if out_features < 1 or (in_features is not None and in_features < 1):
-            raise ShapeError(f"a linear layer has at least one input and output, not {in_features} and {out_features}")
-        self.out_features = out_features
-        self.in_features = in_features
+        self.out_features = whole(out_features, "Linear: out_features", 1)
+        self.in_features = in_features = None if in_features is None else whole(in_features, "Linear: in_features", 1)
         self._has_bias, self._gain, self._dtype = bias, gain, dtype
         self._stream = random.generator(seed)
         self._init: Any = (find(init), find(bias_init))
@@ -172,8 +171,7 @@ class Activation(Module):
 
     @guarded
     def __init__(self, name: str, **options: Any) -> None:
-        if name not in ACTIVATIONS:
-            raise OpError(f"there is no activation {name!r}; there are {', '.join(ACTIVATIONS)}")
+        chosen(name, ACTIVATIONS, "activation")
         if not options.keys() <= set(ACTIVATIONS[name]):
             known = ", ".join(ACTIVATIONS[name]) or "no options"
             raise OpError(f"the activation {name} takes {known}, not {', '.join(sorted(options))}")
@@ -217,10 +215,8 @@ class PReLU(Module):
 
     @guarded
     def __init__(self, features: int | None = None, *, alpha: float = 0.25, dtype: Any = "float32") -> None:
-        if features is not None and features < 1:
-            raise ShapeError(f"PReLU has at least one feature, not {features}")
-        self.features = features
-        shape = () if features is None else (features,)
+        self.features = None if features is None else whole(features, "PReLU: features", 1)
+        shape = () if self.features is None else (self.features,)
         require_room(shape)
         self.alpha = variable(FUNCTIONS["full"](shape, alpha), dtype=dtype, name="alpha")
 
@@ -270,10 +266,11 @@ class Maxout(Module):
         init: str | Initialiser = "he_uniform",
         dtype: Any = "float32",
     ) -> None:
-        if out_features < 1 or pieces < 1:
-            raise ShapeError(f"maxout has at least one output and piece, not {out_features} and {pieces}")
-        self.out_features, self.pieces = out_features, pieces
-        self.linear = Linear(out_features * pieces, in_features, seed=seed, init=init, dtype=dtype)
+        self.out_features, self.pieces = (
+            whole(out_features, "Maxout: out_features", 1),
+            whole(pieces, "Maxout: pieces", 1),
+        )
+        self.linear = Linear(self.out_features * self.pieces, in_features, seed=seed, init=init, dtype=dtype)
 
     def forward(self, x: Any) -> Tensor:
         drawn = self.linear(x)
@@ -342,10 +339,8 @@ class Embedding(Module):
         init: str | Initialiser = _STANDARD_NORMAL,
         dtype: Any = "float32",
     ) -> None:
-        if count < 1 or width < 1:
-            raise ShapeError(f"an embedding has at least one row and column, not {count} and {width}")
-        self.count, self.width = count, width
-        self.weight = _initial(find(init), (count, width), random.generator(seed), 1.0, dtype, "W")
+        self.count, self.width = whole(count, "Embedding: count", 1), whole(width, "Embedding: width", 1)
+        self.weight = _initial(find(init), (self.count, self.width), random.generator(seed), 1.0, dtype, "W")
 
     def forward(self, x: Any) -> Tensor:
         x = as_tensor(x)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from graphdiff import host
+from graphdiff.arguments import listed, number
 from graphdiff.errors import DataError, DTypeError, GraphError, OpError, ShapeError
 from graphdiff.guard import guarded
 from graphdiff.nn.module import Module
@@ -166,9 +168,10 @@ def softmax_cross_entropy(
     labels : integers of shape (examples,), or probabilities of the logits' shape
     weights : array of shape (examples,), optional
         The mean becomes the weighted mean; where all are 0, it is 0.
-    class_weights : array of shape (classes,), optional
-        Each class's share of the loss is multiplied by its weight. With integer labels the mean over examples is then
-        weighted by their labels' weights, as PyTorch has it.
+    class_weights : array of shape (classes,), or dict, optional
+        Each class's share of the loss is multiplied by its weight; a dict has those of some classes by their numbers,
+        the others' are 1. With integer labels the mean over examples is then weighted by their labels' weights, as
+        PyTorch has it.
     label_smoothing : float
         The share ε of the labels that is spread evenly over all classes: (1 - ε)·label + ε / classes.
         Szegedy et al., Rethinking the Inception architecture, 2016, section 7.
@@ -229,8 +232,7 @@ def _general_cross_entropy(
 ) -> Tensor:
     if logits.ndim != 2:
         raise ShapeError(f"logits are (examples, classes), not {logits.describe()}")
-    if not 0 <= label_smoothing <= 1:
-        raise OpError(f"label_smoothing is in [0, 1], not {label_smoothing!r}")
+    number(label_smoothing, "label_smoothing", 0, 1)
     classes, dtype = logits.shape[1], logits.dtype
     chosen = labels.dtype.kind != "f"
     if chosen:
@@ -240,7 +242,7 @@ def _general_cross_entropy(
     importance = None if weights is None else _importance(weights, logits, logits.shape[:1], "weights")
     targets = labels if not label_smoothing else labels * (1 - label_smoothing) + label_smoothing / classes
     if class_weights is not None:
-        by_class = _importance(class_weights, logits, (classes,), "class_weights")
+        by_class = _importance(_in_order(class_weights, classes), logits, (classes,), "class_weights")
         targets = targets * by_class
     losses = _entropies(logits, targets)
     if class_weights is None or not chosen:
@@ -264,6 +266,16 @@ def _pair(prediction: Any, target: Any) -> tuple[Tensor, Tensor]:
 
 def _floating(x: Tensor) -> Tensor:
     return x if x.dtype.kind == "f" else x.astype("float64")  # type: ignore[no-any-return]
+
+
+def _in_order(class_weights: Any, classes: int) -> Any:
+    """Return the weights of classes as a sequence, where they are given by the classes' numbers."""
+    if not isinstance(class_weights, Mapping):
+        return class_weights
+    strange = [key for key in class_weights if not host.is_integer(key) or not 0 <= key < classes]
+    if strange:
+        raise DataError(f"class_weights has a weight for {strange[0]!r}, and the classes are 0 … {classes - 1}")
+    return [number(class_weights.get(label, 1.0), f"the weight of class {label}") for label in range(classes)]
 
 
 def _importance(weights: Any, like: Tensor, shape: tuple[int, ...], name: str) -> Tensor:
@@ -352,7 +364,7 @@ def huber(prediction: Any, target: Any, *, delta: float = 1.0, weights: Any = No
     >>> gd.nn.huber([0.5, 3.0], [0.0, 0.0]).item()
     1.3125
     """
-    if not delta > 0 or not math.isfinite(delta):
+    if not number(delta, "huber's delta") > 0 or not math.isfinite(delta):
         raise OpError(f"huber's delta is a positive number, not {delta!r}")
     prediction, target = _pair(prediction, target)
     size = FUNCTIONS["abs"](_floating(prediction - target))
@@ -393,7 +405,7 @@ def binary_cross_entropy(logits: Any, labels: Any, *, positive_weight: float = 1
     logits, labels = _pair(logits, labels)
     if labels.dtype.kind not in "biuf":
         raise DTypeError(f"labels are 0, 1 or probabilities, not {labels.describe()}")
-    if not positive_weight >= 0 or not math.isfinite(positive_weight):
+    if not number(positive_weight, "positive_weight") >= 0 or not math.isfinite(positive_weight):
         raise OpError(f"positive_weight is a number that is not negative, not {positive_weight!r}")
     if labels.has_value and labels.size:
         _require_all((labels >= 0) & (labels <= 1), labels, "labels are in [0, 1]")
@@ -503,7 +515,7 @@ def kl_divergence(log_probabilities: Any, target: Any, *, weights: Any = None) -
 
 def _penalty(of: Module | Iterable[Any], name: str) -> Tensor:
     """Return the sum of a function of all weights."""
-    given = [leaf for leaf in of.parameters() if leaf.ndim > 1] if isinstance(of, Module) else list(of)
+    given = [leaf for leaf in of.parameters() if leaf.ndim > 1] if isinstance(of, Module) else listed(of, "a penalty")
     if not given:
         raise GraphError("there are no weights to penalise")
     parts = [FUNCTIONS["sum"](FUNCTIONS[name](as_tensor(leaf))) for leaf in given]
@@ -526,7 +538,7 @@ def l1_penalty(of: Module | Iterable[Any], strength: float = 1.0) -> Tensor:
     >>> gd.nn.l1_penalty([gd.variable([3.0, -4.0])], 0.5).item()
     3.5
     """
-    return strength * _penalty(of, "abs")
+    return number(strength, "the strength of a penalty") * _penalty(of, "abs")
 
 
 @guarded
@@ -545,7 +557,7 @@ def l2_penalty(of: Module | Iterable[Any], strength: float = 1.0) -> Tensor:
     >>> gd.nn.l2_penalty([gd.variable([3.0, -4.0])], 0.5).item()
     6.25
     """
-    return (0.5 * strength) * _penalty(of, "square")
+    return (0.5 * number(strength, "the strength of a penalty")) * _penalty(of, "square")
 
 
 @guarded

@@ -8,6 +8,7 @@ from numbers import Real
 from typing import Any, ClassVar
 
 from graphdiff import host
+from graphdiff.arguments import whole
 from graphdiff.backend import use_backend
 from graphdiff.errors import DTypeError, GraphError, OpError, ShapeError
 from graphdiff.guard import guarded
@@ -94,8 +95,8 @@ class _Normalising(Module):
 
     @guarded
     def __init__(self, features: int | None, eps: float, affine: bool, dtype: Any) -> None:
-        if features is not None and features < 1:
-            raise ShapeError(f"{self.name} has at least one feature, not {features}")
+        if features is not None:
+            features = whole(features, f"{type(self).__name__}: features", 1)
         self.features, self.eps, self.affine, self._dtype = None, eps, affine, host.dtype(dtype)
         if features is not None:
             self._make(features)

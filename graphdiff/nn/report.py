@@ -177,6 +177,8 @@ def summary(model: Module, input_shape: int | Sequence[int], *, dtype: Any = "fl
     lengths = tuple(input_shape) if isinstance(input_shape, Sequence) else (input_shape,)
     if any(not isinstance(length, int) or length < 0 for length in lengths):
         raise ShapeError(f"the shape of an example is non-negative integers, not {input_shape!r}")
+    if not isinstance(model, Module):
+        raise GraphError(f"a summary is of a gd.nn.Module, not of a {type(model).__name__}")
     model = copy.deepcopy(model).eval()
     _, turns = observed(model, placeholder((1, *lengths), dtype, name="x"))
     shapes: dict[Module, tuple[int, ...]] = {}

@@ -12,7 +12,6 @@ Rules are called as ``rule(F, ...)``, where `F` has the names of the Python arra
 namespace they compute numbers; handed graphdiff's functions they build graph.
 """
 
-from graphdiff.op.arguments import axis_of, lengths, listed, real_floating, require_real, whole, wholes
 from graphdiff.op.declare import composite, custom, elementwise, linear, multilinear
 from graphdiff.op.functions import FUNCTIONS, GRAPH, GraphFunctions, function, public, sum_to
 from graphdiff.op.kinds import OPS, Composite, Custom, Elementwise, Linear, Multilinear, Op, raise_complex
@@ -34,22 +33,15 @@ __all__ = [
     "Work",
     "as_tensor",
     "as_tensors",
-    "axis_of",
     "composite",
     "custom",
     "elementwise",
     "function",
-    "lengths",
     "linear",
-    "listed",
     "literal",
     "multilinear",
     "public",
     "raise_complex",
-    "real_floating",
-    "require_real",
     "sum_to",
     "summing",
-    "whole",
-    "wholes",
 ]

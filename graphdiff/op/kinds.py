@@ -81,7 +81,10 @@ def _with_mend(error: Exception) -> str:
 def _is_declared_here() -> bool:
     """Whether the op that is being made is one of graphdiff's own, not a user's."""
     frame = sys._getframe(2)
-    while frame.f_globals.get("__name__", "").startswith("graphdiff.op.") and frame.f_back is not None:
+    while (
+        frame.f_globals.get("__name__", "").startswith(("graphdiff.op.", "graphdiff.guard"))
+        and frame.f_back is not None
+    ):
         frame = frame.f_back
     return str(frame.f_globals.get("__name__", "")).partition(".")[0] == "graphdiff"
 

@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from graphdiff import host
+from graphdiff.arguments import lengths, require_real, whole
 from graphdiff.backend import current_backend, use_backend
 from graphdiff.errors import OpError
-from graphdiff.op import FUNCTIONS, as_tensor, function, lengths, require_real, whole
+from graphdiff.op import FUNCTIONS, as_tensor, function
 from graphdiff.tensor import Tensor, constant
 
 Lengths = int | Sequence[int]
@@ -67,6 +68,10 @@ def ones_like(x: Any, /, *, dtype: Any = None) -> Tensor:
 @function()
 def full_like(x: Any, /, fill_value: Any, *, dtype: Any = None) -> Tensor:
     """Return `fill_value` in the shape and dtype of x."""
+    x, filled = as_tensor(x), as_tensor(fill_value)
+    if filled.ndim or filled.recorded:
+        made = FUNCTIONS["broadcast_to"](filled, x.shape)
+        return made.astype(x.dtype if dtype is None else dtype)  # type: ignore[no-any-return]
     return _like(x, full, fill_value, dtype=dtype)
 
 

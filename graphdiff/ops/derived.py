@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from graphdiff import host
+from graphdiff.arguments import axis_of, listed, require_real, whole
 from graphdiff.errors import OpError, ShapeError
-from graphdiff.op import FUNCTIONS, GRAPH, as_tensor, as_tensors, axis_of, function, listed, require_real, whole
+from graphdiff.op import FUNCTIONS, GRAPH, as_tensor, as_tensors, function
 from graphdiff.ops.elementwise import round as _nearest
 from graphdiff.tensor import Tensor
 

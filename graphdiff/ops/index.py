@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from graphdiff import host
+from graphdiff.arguments import axis_of, whole
 from graphdiff.backend import ARRAY, fill_index
 from graphdiff.errors import BackendError, DTypeError, IndexOutsideError, NoValueError, ShapeError
-from graphdiff.op import FUNCTIONS, as_tensor, axis_of, custom, function, linear, sum_to, summing, whole
+from graphdiff.op import FUNCTIONS, as_tensor, custom, function, linear, sum_to, summing
 from graphdiff.ops.shape import broadcast_to, moveaxis, reshape
 from graphdiff.tensor import Tensor
 

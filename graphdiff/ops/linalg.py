@@ -12,9 +12,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from graphdiff import host
+from graphdiff.arguments import axis_of, real_floating, wholes
 from graphdiff.errors import OpError, ShapeError
 from graphdiff.guard import guarded
-from graphdiff.op import FUNCTIONS, as_tensor, axis_of, custom, function, public, real_floating, sum_to, wholes
+from graphdiff.op import FUNCTIONS, as_tensor, custom, function, public, sum_to
 from graphdiff.ops.decompositions import svdvals
 from graphdiff.ops.elementwise import SQUARED
 from graphdiff.ops.matrices import CUBIC, over_stacks, rectangular, require_square, same, scaled_columns, square

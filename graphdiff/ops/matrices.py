@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from graphdiff import host
+from graphdiff.arguments import real_floating
 from graphdiff.errors import ShapeError
-from graphdiff.op import FUNCTIONS, as_tensor, real_floating
+from graphdiff.op import FUNCTIONS, as_tensor
 from graphdiff.tensor import Tensor
 
 # NumPy's functions around LAPACK check and convert for as long as eight calls take.

@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from graphdiff import host
+from graphdiff.arguments import axis_of, real_floating
 from graphdiff.errors import OpError, ShapeError
-from graphdiff.op import GRAPH, as_tensor, axis_of, function, linear, real_floating
+from graphdiff.op import GRAPH, as_tensor, function, linear
 from graphdiff.ops.elementwise import ceil, floor, isnan, where
 from graphdiff.ops.elementwise import round as nearest
 from graphdiff.ops.index import take, take_along_axis
@@ -165,7 +166,7 @@ def quantile(x: Any, q: Any, /, axis: Axis = None, *, method: str = "linear", ke
 def percentile(x: Any, q: Any, /, axis: Axis = None, *, method: str = "linear", keepdims: bool = False) -> Tensor:
     """`quantile` of q per cent."""
     x = real_floating(as_tensor(x), "percentile")
-    fractions = q / 100 if isinstance(q, Tensor) else host.as_host(q) / 100
+    fractions = q / 100 if isinstance(q, Tensor) else as_tensor(q).numpy() / 100
     return quantile(x, fractions, axis, method=method, keepdims=keepdims)
 
 

@@ -6,19 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from graphdiff import host
+from graphdiff.arguments import axis_of, require_real, whole, wholes
 from graphdiff.errors import OpError, ShapeError
-from graphdiff.op import (
-    FUNCTIONS,
-    Work,
-    as_tensors,
-    axis_of,
-    function,
-    multilinear,
-    require_real,
-    sum_to,
-    whole,
-    wholes,
-)
+from graphdiff.op import FUNCTIONS, Work, as_tensors, function, multilinear, sum_to
 from graphdiff.ops.index import diagonal
 from graphdiff.ops.shape import moveaxis, reshape
 from graphdiff.tensor import Tensor

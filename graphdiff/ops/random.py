@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from graphdiff import host
+from graphdiff.arguments import lengths, whole
 from graphdiff.backend import current_backend
 from graphdiff.errors import CompileError, GraphDiffError
 from graphdiff.guard import guarded
-from graphdiff.op import FUNCTIONS, lengths, linear, whole
+from graphdiff.op import FUNCTIONS, linear
 from graphdiff.ops.create import Lengths
 from graphdiff.tensor import Tensor, constant, current_trace, numbered_streams, seed_streams
 

@@ -11,8 +11,9 @@ from numbers import Real
 from typing import Any
 
 from graphdiff import host
+from graphdiff.arguments import real_floating, require_real
 from graphdiff.errors import OpError, ShapeError
-from graphdiff.op import Work, as_tensor, composite, custom, function, linear, real_floating, require_real, summing
+from graphdiff.op import Work, as_tensor, composite, custom, function, linear, summing
 from graphdiff.ops.elementwise import SQUARED
 from graphdiff.tensor import Tensor
 

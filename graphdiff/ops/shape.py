@@ -6,21 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from graphdiff import host
+from graphdiff.arguments import axis_of, lengths, listed, whole, wholes
 from graphdiff.errors import DTypeError, ShapeError
-from graphdiff.op import (
-    FUNCTIONS,
-    as_tensor,
-    as_tensors,
-    axis_of,
-    function,
-    lengths,
-    linear,
-    listed,
-    raise_complex,
-    sum_to,
-    whole,
-    wholes,
-)
+from graphdiff.op import FUNCTIONS, as_tensor, as_tensors, function, linear, raise_complex, sum_to
 from graphdiff.tensor import Tensor
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 from graphdiff import host
+from graphdiff.arguments import lengths
 from graphdiff.backend import Backend, current_backend
 from graphdiff.errors import BackendError, DTypeError, ImmutableError, NoValueError, ShapeError
 from graphdiff.guard import guarded
@@ -305,9 +306,7 @@ def placeholder(shape: int | tuple[int, ...] = (), dtype: Any = "float64", *, na
     >>> gd.Graph(x * x).evaluate({x: 3.0}).item()
     9.0
     """
-    lengths = (shape,) if isinstance(shape, int) else tuple(shape)
-    if any(not host.is_integer(length) or length < 0 for length in lengths):
-        raise ShapeError(f"a shape is non-negative integers, not {shape!r}")
-    leaf = Tensor(None, (), NO_ATTRIBUTES, None, current_backend(), True, (lengths, host.dtype(dtype)))
+    signature = lengths(shape, "placeholder"), host.dtype(dtype)
+    leaf = Tensor(None, (), NO_ATTRIBUTES, None, current_backend(), True, signature)
     leaf.name = name
     return leaf

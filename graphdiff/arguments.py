@@ -1,16 +1,31 @@
-"""What ops take besides tensors: counts, shapes, axes, given as Python's integers or NumPy's."""
+"""What functions take besides tensors: counts, shapes, axes, numbers, names, functions; what will not do is told."""
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Iterable
-from typing import Any
+from numbers import Real
+from typing import TYPE_CHECKING, Any
 
 from graphdiff import host
-from graphdiff.errors import DTypeError, ShapeError
-from graphdiff.tensor import Tensor
+from graphdiff.errors import DTypeError, GraphError, OpError, ShapeError
 
-__all__ = ["axis_of", "lengths", "listed", "real_floating", "require_real", "whole", "wholes"]
+if TYPE_CHECKING:
+    from graphdiff.tensor import Tensor
+
+__all__ = [
+    "axis_of",
+    "chosen",
+    "lengths",
+    "listed",
+    "number",
+    "real_floating",
+    "require_function",
+    "require_real",
+    "require_tensor",
+    "whole",
+    "wholes",
+]
 
 
 def whole(value: Any, asked: str, least: int | None = None) -> int:
@@ -54,6 +69,34 @@ def wholes(value: Any, asked: str, least: int | None = None) -> tuple[int, ...]:
 def lengths(shape: Any, name: str) -> host.Shape:
     """Return a shape, given as one length or a sequence of lengths."""
     return wholes(shape, f"{name}: a length of a shape", 0)
+
+
+def number(value: Any, asked: str, least: float | None = None, most: float | None = None) -> float:
+    """Return a real number that is not NaN, Python's or NumPy's, between two others where they are given."""
+    fits = isinstance(value, Real) and not isinstance(value, bool) and value == value
+    if not fits or (least is not None and value < least) or (most is not None and value > most):
+        bounds = [f"{word} {bound}" for word, bound in (("at least", least), ("at most", most)) if bound is not None]
+        raise OpError(f"{asked} is a number{' that is ' if bounds else ''}{' and '.join(bounds)}, not {value!r}")
+    return value  # type: ignore[no-any-return]
+
+
+def chosen(value: Any, known: Iterable[str], asked: str) -> str:
+    """Return one of some names."""
+    if not isinstance(value, str) or value not in known:
+        raise OpError(f"there is no {asked} {value!r}; there are {', '.join(known)}")
+    return value
+
+
+def require_function(function: Any, name: str) -> None:
+    """Refuse what cannot be called where a function is asked."""
+    if not callable(function):
+        raise GraphError(f"{name} takes a function, not {function!r}")
+
+
+def require_tensor(value: Any, asked: str) -> None:
+    """Refuse what is no node of a graph where one is asked: an array has no place in it."""
+    if not hasattr(value, "recorded"):
+        raise GraphError(f"{asked} is a Tensor, not {value!r}")
 
 
 def axis_of(x: Tensor, axis: Any, name: str) -> int:
