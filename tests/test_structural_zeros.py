@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from test_ops import CASES as CASES_OF_OPS
 
 import graphdiff as gd
 
@@ -150,3 +151,36 @@ def test_batch_normalisation_has_no_pole_below_its_relu() -> None:
     loss = gd.mean(layers(gd.variable(np.random.default_rng(0).normal(size=(5, 3)).astype("float32"))) ** 2)
     slopes = gd.adjoints(loss)
     assert "where" not in {node.op.name for slope in slopes.values() for node in gd.Graph(slope) if node.op}
+
+
+# Masks lose nothing ------------------------------------------------------------------------------------------------
+
+
+def halves(shape: tuple[int, ...], start: int) -> Any:
+    """Every other element."""
+    return ((np.arange(int(np.prod(shape))) + start) % 2 == 0).reshape(shape)
+
+
+@pytest.mark.parametrize("case", CASES_OF_OPS, ids=[case[0] for case in CASES_OF_OPS])
+def test_what_is_chosen_contributes_all_that_it_does(case: Any) -> None:
+    """Half of the elements of every argument stand still and half of the result's are not chosen: the rest is there."""
+    _, function, arguments = case
+    every = tuple(range(len(arguments)))
+    moving = [halves(np.shape(argument), 0) for argument in arguments]
+    chosen = halves(function(*arguments).shape, len(arguments))
+    plain = gd.jacobian(function, every, mode="reverse")(*arguments)
+
+    def half(*tensors: Any) -> Any:
+        given = [gd.where(m, x, a) for m, x, a in zip(moving, tensors, arguments, strict=True)]
+        return gd.where(chosen, function(*given), 0.0)
+
+    expected = [
+        np.where(np.logical_and.outer(chosen, m), whole.numpy(), 0.0) for whole, m in zip(plain, moving, strict=True)
+    ]
+    for mode in ("forward", "reverse"):
+        for found, whole in zip(gd.jacobian(half, every, mode=mode)(*arguments), expected, strict=True):
+            np.testing.assert_allclose(found.numpy(), whole, rtol=1e-9, atol=1e-12)
+    weights = np.arange(1.0, 1 + chosen.size).reshape(chosen.shape)
+    gradient = gd.grad(lambda *tensors: gd.sum(half(*tensors) * weights), every)(*arguments)
+    for found, whole in zip(gradient, expected, strict=True):
+        np.testing.assert_allclose(found.numpy(), np.tensordot(weights, whole, weights.ndim), rtol=1e-9, atol=1e-9)
