@@ -107,6 +107,12 @@ ACROSS: dict[str, tuple[Function, list[float], Any]] = {
         [0.0, 0.0, 4.0],
         [[np.inf, np.inf, 0], [0, 0.25, 0.25]],
     ),
+    "running sums": (lambda x: gd.cumsum(gd.log(x)), [1.0, 0.0, 2.0], [[1, 0, 0], [1, np.inf, 0], [1, np.inf, 0.5]]),
+    "rows": (
+        lambda x: (gd.sqrt(gd.reshape(x, (2, 1))) @ np.array([[1.0, 2.0]]))[:, 1],
+        [0.0, 1.0],
+        [[np.inf, 0.0], [0.0, 1.0]],
+    ),
     "power": (lambda v: v[0] ** v[1], [-2.0, 2.0], [-4.0, np.nan]),
 }
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from graphdiff.errors import NoValueError
 from graphdiff.graph import topological_order
-from graphdiff.op import GRAPH, OPS, Composite, Elementwise, Op
+from graphdiff.op import GRAPH, OPS, Composite, Elementwise, Multilinear, Op
 from graphdiff.tensor import NO_ATTRIBUTES, Tensor
 
 __all__ = [
@@ -87,8 +87,12 @@ def is_guarded(order: Sequence[Tensor]) -> bool:
 
 
 def _moves(node: Tensor) -> bool:
-    """Whether an op leaves elements out or puts zeros beside them, and does nothing else."""
-    return node.op.name in ("getitem", "scatter_add", "concatenate", "pad")  # type: ignore[union-attr]
+    """Whether zeros stand among the entries of an op's own matrix: of what it leaves out, or keeps apart by rows."""
+    op = node.op
+    assert op is not None
+    if isinstance(op, Multilinear) or op.name in _ROW_BY_ROW:
+        return any(operand.recorded and operand.ndim > 1 for operand in node.inputs)
+    return op.name in ("getitem", "scatter_add", "concatenate", "pad", "cumsum")
 
 
 def _may_choose(node: Tensor) -> bool:
@@ -114,10 +118,8 @@ def inside(node: Tensor) -> tuple[bool, bool]:
 
 def traits(order: Sequence[Tensor]) -> tuple[bool, bool]:
     """Whether there are poles in a graph, and ops that choose."""
-    poles = any(_has_pole(node) for node in order if node.op is not None)
-    return poles, any(
-        inside(node)[1] if isinstance(node.op, Composite) else node.op.chooses for node in order if node.op
-    )
+    computed = [node for node in order if node.op is not None]
+    return any(map(_has_pole, computed)), any(map(_may_choose, computed))
 
 
 def _has_pole(node: Tensor) -> bool:
