@@ -388,6 +388,18 @@ def test_a_trained_model_is_exported() -> None:
     got = onnxruntime.InferenceSession("model.onnx").run(None, {"input": areas})[0]
     predicted = run("predict", "model.safetensors", "houses.csv").output.splitlines()[1:]
     np.testing.assert_allclose(got[:, 0], [float(value) for value in predicted], rtol=1e-5)
+    rows = [[1_700_000_000 + k, k * 0.5 + k * k % 7] for k in range(60)]
+    write("times.csv", "t,y", rows)
+    options = ["--target", "y", "--epochs", "40", "--hidden", "8", "--lr", "0.03", "--out", "times"]
+    assert run("train", "times.csv", *options).exit_code == 0
+    told = run("export", "times/model.safetensors", "times.onnx").output
+    assert told == "wrote times.onnx: input of shape batch × 1, float64\n"
+    got = onnxruntime.InferenceSession("times.onnx").run(None, {"input": np.array(rows)[:, :1]})[0]
+    predicted = run("predict", "times/model.safetensors", "times.csv").output.splitlines()[1:]
+    np.testing.assert_allclose(got[:, 0], [float(value) for value in predicted], rtol=1e-5)
+    refused = run("export", "times/model.safetensors", "times.onnx", "--dtype", "float32")
+    assert "float32 would blur column 't'" in refused.output
+    assert "float64" in run("export", "model.safetensors", "model.onnx", "--dtype", "float64").output
     gd.train.save(gd.nn.Linear(1, 6), "bare.safetensors")
     assert run("export", "bare.safetensors", "b.onnx", "--input-shape", "2,6").exit_code == 0
     assert "input of shape batch × 6" in run("export", "bare.safetensors", "b.onnx").output

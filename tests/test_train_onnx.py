@@ -152,6 +152,121 @@ def test_scalers_are_part_of_the_file(tmp_path: Path) -> None:
         gd.train.export_onnx(saved, tmp_path / "m.onnx", 4)
 
 
+def saved_of(offset: float, *, target: bool) -> Any:
+    """Return a model of a column, or of a target, of large numbers that differ little, and its inputs."""
+    large = offset + np.arange(60.0)
+    small = np.random.default_rng(0).normal(size=60)
+    rows = np.stack([small, small if target else large], axis=1)
+    scaled = gd.train.Standardise().fit(rows)
+    predicted = gd.train.Standardise().fit((large if target else small)[:, None])
+    model = nn.MLP([8, 1], "tanh", in_features=2, seed=0)
+    return gd.train.Saved(model, scaled, ["a", "t"], None, predicted), rows
+
+
+def test_columns_of_large_numbers_are_taken_as_double(tmp_path: Path) -> None:
+    saved, rows = saved_of(1_700_000_000, target=False)
+    path = gd.train.export_onnx(saved, tmp_path / "m.onnx")
+    got = ran(path, rows)
+    np.testing.assert_allclose(got, saved(rows), rtol=1e-6, atol=1e-6)
+    assert len(np.unique(got)) == 60
+    with pytest.raises(gd.errors.DTypeError, match=r"float32 would blur column 't'.*give dtype='float64'"):
+        gd.train.export_onnx(saved, tmp_path / "m.onnx", dtype="float32")
+    nameless = gd.train.Saved(saved.model, saved.scaler)
+    with pytest.raises(gd.errors.DTypeError, match=r"float32 would blur column 1,"):
+        gd.train.export_onnx(nameless, tmp_path / "m.onnx", dtype="float32")
+    scaler = gd.train.MinMax().fit(rows)
+    path = gd.train.export_onnx(gd.train.Saved(saved.model, scaler), tmp_path / "m.onnx")
+    np.testing.assert_allclose(ran(path, rows), saved.model(scaler.transform(rows)).numpy(), rtol=1e-6, atol=1e-6)
+    few, rows = saved_of(1000, target=False)  # which float32 tells apart
+    path = gd.train.export_onnx(few, tmp_path / "m.onnx")
+    np.testing.assert_allclose(ran(path, rows.astype("float32")), few(rows), rtol=1e-4, atol=1e-4)
+
+
+def test_targets_of_large_numbers_are_double(tmp_path: Path) -> None:
+    saved, rows = saved_of(1_700_000_000, target=True)
+    inputs = rows.astype("float32")
+    scaler = saved.target_scaler
+    exact = saved.model(saved.scaler.transform(inputs)).numpy().astype("float64") * scaler.scale + scaler.shift
+    np.testing.assert_allclose(saved(inputs), exact, rtol=1e-15)
+    path = gd.train.export_onnx(saved, tmp_path / "m.onnx")
+    np.testing.assert_allclose(ran(path, inputs) - 1_700_000_000, exact - 1_700_000_000, rtol=1e-4, atol=1e-4)
+
+
+class Sized(nn.Module):
+    """Makes something of the size of the batch."""
+
+    def __init__(self, make: Any) -> None:
+        self.make = make
+
+    def forward(self, x: Any) -> Any:
+        return self.make(x, x.shape[0])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda x, n: x / n,
+        lambda x, n: x * np.log(n),
+        lambda x, n: x + 1 / n,
+        lambda x, n: gd.sum(x, axis=0, keepdims=True) / float(n) + x,
+        lambda x, n: x if n > 2 else x + 1,
+        lambda x, n: x if n > 5 else gd.exp(x),
+        lambda x, n: gd.sin(x) if n == 1 else x * 1,
+        lambda x, n: x * 2 if n >= 1000 else x * 3,
+        lambda x, n: x * min(n, 64),
+        lambda x, n: x * max(n, 70),
+        lambda x, n: x**n,
+        lambda x, n: gd.clip(x, -n, n),
+        lambda x, n: gd.concatenate([x, gd.full((n, 1), float(n), dtype="float32")], axis=1),
+        lambda x, n: gd.reshape(x, (n, 5)) if n < 100 else gd.reshape(x, (n, 5, 1)),
+        lambda x, n: x + np.arange(n, dtype="float32")[:, None],
+        lambda x, n: gd.reshape(gd.sum(x, axis=0), (1, 5) if n < 50 else (5, 1)),
+    ],
+)
+def test_numbers_made_of_the_size_of_the_batch_are_refused(make: Any, tmp_path: Path) -> None:
+    with pytest.raises(gd.errors.OpError, match=r"batch|rows"):
+        gd.train.export_onnx(Sized(make), tmp_path / "m.onnx", 5)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda x, n: gd.reshape(x, (n, 5, 1)) * 2,
+        lambda x, n: gd.reshape(x, (5 * n,)) + 1,
+        lambda x, n: x - gd.mean(x, axis=0, keepdims=True),
+        lambda x, n: gd.mean(x * 2, axis=1) if n else x,
+    ],
+)
+def test_what_any_size_of_batch_has_alike_is_written(make: Any, tmp_path: Path) -> None:
+    path = gd.train.export_onnx(Sized(make), tmp_path / "m.onnx", 5)
+    for rows in (1, 2, 7):
+        np.testing.assert_allclose(ran(path, X[:rows]), Sized(make)(X[:rows]).numpy(), rtol=1e-5, atol=1e-6)
+
+
+class Two(nn.Module):
+    def __init__(self) -> None:
+        self.first, self.last = nn.Linear(4, 5), nn.Linear(2, 7)
+
+    def forward(self, images: Any, facts: Any) -> Any:
+        return self.last(gd.concatenate([gd.tanh(self.first(images)), facts], axis=1))
+
+
+@pytest.mark.parametrize("shapes", [((5,), (3,)), [5, (3,)], {"facts": 3, "images": 5}])
+def test_models_of_several_inputs(shapes: Any, tmp_path: Path) -> None:
+    model, facts = Two(), X[:, :3] * 0.5
+    path = gd.train.export_onnx(model, tmp_path / "m.onnx", shapes)
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    got = session.run(["output"], {"images": X, "facts": facts})[0]
+    np.testing.assert_allclose(got, model(X, facts).numpy(), rtol=1e-6, atol=1e-6)
+    for given in (None, 5, ((5,), (3,), (1,)), {"images": 5, "words": 3}):
+        with pytest.raises(gd.errors.OpError, match=r"X is .* array.*, and Two is called as Two\(images"):
+            gd.train.export_onnx(model, tmp_path / "m.onnx", given)
+    scaler = gd.train.Standardise().fit(X)
+    with pytest.raises(gd.errors.ShapeError, match="scaler is of one input, not of 2"):
+        gd.train.export_onnx(gd.train.Saved(model, scaler), tmp_path / "m.onnx", ((5,), (3,)))
+
+
 class Unknown(nn.Module):
     def forward(self, x: Any) -> Any:
         return gd.cumsum(x, axis=1)

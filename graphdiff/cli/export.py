@@ -8,7 +8,7 @@ import click
 
 from graphdiff.cli.common import errors_told
 from graphdiff.train import export_onnx, load
-from graphdiff.train.onnx import example_shape
+from graphdiff.train.onnx import example_shape, input_dtype
 
 __all__ = ["export"]
 
@@ -33,7 +33,14 @@ def _shape(context: click.Context, parameter: click.Parameter, value: str | None
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("output", type=click.Path(path_type=Path))
 @click.option("--input-shape", callback=_shape, help="Of one example, where the layers do not tell.")
-def export(model: Path, output: Path, input_shape: tuple[int, ...] | None) -> None:
+@click.option(
+    "--dtype",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "float32", "float64", "int64"]),
+    help="Of the input; auto is float32, or float64 where that would blur a column of large numbers.",
+)
+def export(model: Path, output: Path, input_shape: tuple[int, ...] | None, dtype: str) -> None:
     """Write MODEL, which `graphdiff train` or gd.train.save wrote, as an ONNX file.
 
     Its input is what `train` made of the columns: numbers before scaling, and 0 or 1 for each category. Its output is
@@ -41,6 +48,7 @@ def export(model: Path, output: Path, input_shape: tuple[int, ...] | None) -> No
     """
     with errors_told():
         saved = load(model)
-        path = export_onnx(saved, output, input_shape)
+        given = input_dtype(saved, None if dtype == "auto" else dtype)
+        path = export_onnx(saved, output, input_shape, dtype=given)
         shape = example_shape(saved, input_shape)
-    click.echo(f"wrote {path}: input of shape batch × {' × '.join(map(str, shape))}, float32")
+    click.echo(f"wrote {path}: input of shape batch × {' × '.join(map(str, shape))}, {given}")

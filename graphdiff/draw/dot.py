@@ -6,7 +6,7 @@ import contextlib
 import io
 import os
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -124,7 +124,7 @@ def draw(
     digits: int = 4,
     rankdir: str = "LR",
     simplify: bool = False,
-    input_shape: int | Sequence[int] | None = None,
+    input_shape: int | Sequence[Any] | Mapping[str, Any] | None = None,
     inputs: Any = None,
     loss: Callable[[Tensor], Tensor] | None = None,
 ) -> Drawing:
@@ -171,9 +171,11 @@ def draw(
         Draw a simpler graph that computes the same, as planning does: the graph of a derivative without what the chain
         rule writes as 1·x and x + 0, and what is written twice once.
     input_shape : int or sequence of int, optional
-        Of one example: what a model is drawn for, where its first layer does not tell.
-    inputs : array-like, optional
-        Examples that a model is drawn for: what its layers make of them is known then, on the page too.
+        Of one example: what a model is drawn for, where its first layer does not tell; of a model of several inputs the
+        shape of each, ``((3,), (4, 4))``, or a dict of them by the arguments' names.
+    inputs : array-like, tuple or dict of arrays, optional
+        Examples that a model is drawn for: what its layers make of them is known then, on the page too. A model of
+        several inputs takes a tuple of arrays, or a dict of them by the arguments' names.
     loss : callable, optional
         With `inputs`: what is computed of the model's output and drawn behind it, for adjoints to start from.
 

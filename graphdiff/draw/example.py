@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +19,9 @@ class Example:
 
     Attributes
     ----------
-    input_shape : int or sequence of int, optional
-        Of one example, whose values are not known.
-    inputs : array-like, optional
+    input_shape : int, sequence of int, or a sequence or dict of them, optional
+        Of one example, whose values are not known; of several inputs the shape of each.
+    inputs : array-like, tuple or dict of arrays, optional
         Examples, with their values.
     loss : callable, optional
         Called with the model's output for the inputs; what it returns is drawn too.
@@ -32,7 +32,7 @@ class Example:
         Two that exclude each other, or a loss of an output that has no value.
     """
 
-    input_shape: int | Sequence[int] | None = None
+    input_shape: int | Sequence[Any] | Mapping[str, Any] | None = None
     inputs: Any = None
     loss: Callable[[Tensor], Tensor] | None = None
 

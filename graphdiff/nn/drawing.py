@@ -12,14 +12,24 @@ from graphdiff.draw.dot import Drawing, draw_graph
 from graphdiff.draw.example import Example
 from graphdiff.draw.options import Options
 from graphdiff.draw.picture import Scope
-from graphdiff.errors import GraphError, ShapeError
+from graphdiff.errors import GraphError
 from graphdiff.nn.containers import Sequential
-from graphdiff.nn.inputs import input_dtype, input_width, layers_of
+from graphdiff.nn.inputs import (
+    Names,
+    Shapes,
+    input_dtype,
+    input_width,
+    layers_of,
+    placeholders,
+    require_callable,
+    shapes_of,
+    split_inputs,
+)
 from graphdiff.nn.layers import Activation
 from graphdiff.nn.module import Module
 from graphdiff.nn.report import observed
 from graphdiff.op import as_tensor
-from graphdiff.tensor import Tensor, Variable, placeholder, variable
+from graphdiff.tensor import Tensor, Variable, variable
 
 __all__ = ["draw_layers"]
 
@@ -50,14 +60,9 @@ def draw_layers(model: Module, options: Options, example: Example) -> Drawing:
         if getattr(options, name) is not False:
             raise GraphError(f"{name} is for a graph: draw the model's output instead of the model")
     model = copy.deepcopy(model)
-    batch = None
-    if example.inputs is None:
-        batch = _EXAMPLES
-        shape, dtype = _input(model, example.input_shape)
-        x: Tensor = placeholder((batch, *shape), dtype, name="x")
-    else:
-        x = _examples(model, example.inputs)
-    output, turns = observed(model, x)
+    batch = _EXAMPLES if example.inputs is None else None
+    inputs, names = _unknown(model, example.input_shape) if batch else _examples(model, example.inputs)
+    output, turns = observed(model, inputs, names)
     paths = _paths(model)
     scopes: dict[Tensor, Scope] = {}
     calls: dict[Module, int] = {}
@@ -73,13 +78,20 @@ def draw_layers(model: Module, options: Options, example: Example) -> Drawing:
     return draw_graph(drawn, options, Layers(scopes, batch))
 
 
-def _examples(model: Module, inputs: Any) -> Variable:
-    """Return inputs as a variable: what is made of a constant before the first weight would not be recorded."""
+def _examples(model: Module, given: Any) -> tuple[list[Any], Names]:
+    """Return inputs as variables: what is made of a constant before the first weight would not be recorded."""
+    inputs, names = split_inputs(given)
+    require_callable(model, len(inputs), names, "; several arrays are given as a tuple or, by name, a dict")
+    called = names or (["x"] if len(inputs) == 1 else [f"x{place}" for place in range(len(inputs))])
+    return [_example(model, array, name) for array, name in zip(inputs, called, strict=True)], names
+
+
+def _example(model: Module, array: Any, name: str) -> Variable:
     dtype = input_dtype(layers_of(model))
-    wanted = as_tensor(inputs)
+    wanted = as_tensor(array)
     if wanted.dtype.kind in "iub" and dtype != "int64":
         wanted = wanted.astype(dtype)
-    return variable(wanted, dtype=dtype if wanted.dtype.kind == "f" else None, name=wanted.name or "x")
+    return variable(wanted, dtype=dtype if wanted.dtype.kind == "f" else None, name=wanted.name or name)
 
 
 def _lost(loss: Callable[[Tensor], Tensor], output: Tensor) -> Tensor:
@@ -89,21 +101,22 @@ def _lost(loss: Callable[[Tensor], Tensor], output: Tensor) -> Tensor:
     return made if made.name or made is output else made.named("loss")
 
 
-def _input(model: Module, given: int | Sequence[int] | None) -> tuple[tuple[int, ...], Any]:
-    """Return shape and dtype of one example."""
+def _unknown(model: Module, given: Shapes | None) -> tuple[list[Tensor], Names]:
+    """Return placeholders for the inputs."""
     layers = layers_of(model)
     dtype = input_dtype(layers)
+    several = "; give a shape or an array for each, as input_shape=((3,), (4,)) or inputs=(a, b)"
     if given is None:
+        require_callable(model, 1, None, several)
         width = 1 if dtype == "int64" else input_width(layers)
         if width is None:
             raise GraphError(
                 f"{type(model).__name__} does not tell the shape of its input: give input_shape=…, of one example"
             )
-        return (width,), dtype
-    shape = tuple(given) if isinstance(given, Sequence) else (given,)
-    if any(not isinstance(length, int) or length < 0 for length in shape):
-        raise ShapeError(f"input_shape is non-negative integers, not {given!r}")
-    return shape, dtype
+        given = width
+    shapes, names = shapes_of(given)
+    require_callable(model, len(shapes), names, several)
+    return placeholders(shapes, names, _EXAMPLES, dtype), names
 
 
 def _paths(model: Module) -> dict[Module, list[Scope]]:
@@ -130,9 +143,9 @@ def _holds_modules(module: Module) -> bool:
     return len(module.modules()) > 1
 
 
-def _between(given: Tensor, made: Tensor) -> list[Tensor]:
+def _between(given: Sequence[Tensor], made: Tensor) -> list[Tensor]:
     """Return the nodes that a layer makes of its input, with the variables and constants that it reads."""
-    seen, pending, found = {given}, [made], []
+    seen, pending, found = set(given), [made], []
     while pending:
         node = pending.pop()
         if node not in seen:

@@ -1,15 +1,104 @@
-"""What a model tells of its input before it is called."""
+"""What a model tells of its inputs before it is called, and how it is called with several."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+from graphdiff import host
+from graphdiff.errors import OpError, ShapeError
 from graphdiff.nn.containers import Sequential
 from graphdiff.nn.layers import Embedding
 from graphdiff.nn.module import Module
-from graphdiff.tensor import Variable
+from graphdiff.tensor import Tensor, Variable, placeholder
 
-__all__ = ["input_dtype", "input_width", "layers_of"]
+__all__ = [
+    "Names",
+    "Shapes",
+    "call_with",
+    "input_dtype",
+    "input_width",
+    "layers_of",
+    "placeholders",
+    "require_callable",
+    "shapes_of",
+    "signature_of",
+    "split_inputs",
+]
+
+Names = tuple[str, ...] | None
+"""By which names a model is given its inputs; None: by place."""
+Shapes = int | Sequence[Any] | Mapping[str, Any]
+"""The shape of one example, or of each of several inputs: a sequence of shapes, or a dict of them by name."""
+
+
+def split_inputs(given: Any) -> tuple[tuple[Any, ...], Names]:
+    """Return the arrays that a model is called with: one, those of a tuple, or those of a dict by name."""
+    if isinstance(given, Mapping):
+        return tuple(given.values()), tuple(map(str, given))
+    several = isinstance(given, tuple) and given and all(hasattr(array, "shape") for array in given)
+    return (given if several else (given,)), None
+
+
+def call_with(model: Callable[..., Any], inputs: Sequence[Any], names: Names) -> Any:
+    """Return what a model makes of inputs."""
+    return model(*inputs) if names is None else model(**dict(zip(names, inputs, strict=True)))
+
+
+def signature_of(function: Any) -> inspect.Signature | None:
+    """Return how a function is called, or None: one of C tells nothing of its arguments."""
+    try:
+        return inspect.signature(function)
+    except (TypeError, ValueError):
+        return None
+
+
+def require_callable(model: Any, count: int, names: Names, mend: str = "") -> None:
+    """Refuse a model that takes other inputs than so many, of these names."""
+    signature = signature_of(getattr(model, "forward", model))
+    if signature is None:
+        return
+    try:
+        call_with(signature.bind, [None] * count, names)
+    except TypeError as error:
+        told = "one array" if count == 1 else f"{count} arrays"
+        if names is not None:
+            told += f" named {', '.join(names)}"
+        kind = type(model).__name__
+        raise OpError(f"X is {told}, and {kind} is called as {kind}{signature}: {error}{mend}") from error
+
+
+def shapes_of(given: Shapes) -> tuple[list[tuple[int, ...]], Names]:
+    """Return the shapes of one example of each input, and the inputs' names where they have any."""
+    if isinstance(given, Mapping):
+        return [_shape(shape) for shape in given.values()], tuple(map(str, given))
+    if isinstance(given, Sequence) and any(isinstance(shape, Sequence) for shape in given):
+        return [_shape(shape) for shape in given], None
+    return [_shape(given)], None
+
+
+def _shape(given: Any) -> tuple[int, ...]:
+    lengths = tuple(given) if isinstance(given, Sequence) and not isinstance(given, str) else (given,)
+    if any(not host.is_integer(length) or length < 0 for length in lengths):
+        raise ShapeError(f"the shape of an example is non-negative integers, not {given!r}")
+    return tuple(map(int, lengths))
+
+
+def placeholders(
+    shapes: Sequence[tuple[int, ...]], names: Names, rows: int, dtype: Any, single: str = "x"
+) -> list[Tensor]:
+    """Return a placeholder for each input, of so many rows; `dtype` is of all of them, or a sequence with one for each.
+
+    One input alone is called `single`.
+    """
+    each = list(dtype) if isinstance(dtype, (list, tuple)) else [dtype] * len(shapes)
+    if len(each) != len(shapes):
+        raise ShapeError(f"there are {len(shapes)} inputs, and {len(each)} dtypes for them")
+    called = names or ([single] if len(shapes) == 1 else [f"{single}{place}" for place in range(len(shapes))])
+    return [
+        placeholder((rows, *shape), kind, name=name) for shape, kind, name in zip(shapes, each, called, strict=True)
+    ]
 
 
 def layers_of(model: Module) -> list[Module]:

@@ -93,7 +93,7 @@ class Module(Configured):
             self.use_settings()
         output = self.forward(*inputs, **named)
         for observer in OBSERVERS and OBSERVERS.here():
-            observer(self, next(iter((*inputs, *named.values()))), output)
+            observer(self, (*inputs, *named.values()), output)
         return output
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from graphdiff.differentiate import adjoints
-from graphdiff.errors import GraphError, ShapeError
+from graphdiff.errors import GraphError
 from graphdiff.guard import guarded
 from graphdiff.nn.containers import Sequential
+from graphdiff.nn.inputs import Names, Shapes, call_with, placeholders, require_callable, shapes_of, split_inputs
 from graphdiff.nn.layers import Activation
 from graphdiff.nn.module import Module
 from graphdiff.op import as_tensor
-from graphdiff.tensor import OBSERVERS, Tensor, Variable, placeholder
+from graphdiff.tensor import OBSERVERS, Tensor, Variable
 
 __all__ = ["Table", "differentiated", "observed", "statistics", "summary"]
 
@@ -88,16 +89,20 @@ def _shown(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.3g}"
 
 
-def observed(model: Module, x: Any) -> tuple[Tensor, list[tuple[Module, Tensor, Tensor]]]:
-    """Return a model's output for x, and module, input and output of each turn, inner modules first."""
-    turns: list[tuple[Module, Tensor, Tensor]] = []
+Turn = tuple[Module, tuple[Tensor, ...], Tensor]
+"""A module that was called, what it was given, and what it made of that."""
 
-    def observe(module: Module, given: Any, output: Tensor) -> None:
-        turns.append((module, as_tensor(given), output))
+
+def observed(model: Module, inputs: Sequence[Any], names: Names = None) -> tuple[Tensor, list[Turn]]:
+    """Return a model's output for its inputs, and the turns of all modules, inner ones first."""
+    turns: list[Turn] = []
+
+    def observe(module: Module, given: tuple[Any, ...], output: Tensor) -> None:
+        turns.append((module, tuple(item for item in given if isinstance(item, Tensor)), output))
 
     OBSERVERS.open(observe)
     try:
-        output = model(x)
+        output = call_with(model, inputs, names)
     finally:
         OBSERVERS.close(observe)
     return output, turns
@@ -119,9 +124,9 @@ def _title(path: str, module: Module) -> str:
 # Summary ---------------------------------------------------------------------------------------------------------
 
 
-def _own_flops(given: Tensor, output: Tensor, counted: set[Tensor]) -> int:
+def _own_flops(given: Sequence[Tensor], output: Tensor, counted: set[Tensor]) -> int:
     """Return the flops of what lies between input and output and is not counted yet; it is from then on."""
-    flops, pending, seen = 0, [output], {given}
+    flops, pending, seen = 0, [output], set(given)
     while pending:
         node = pending.pop()
         if node in seen:
@@ -135,7 +140,7 @@ def _own_flops(given: Tensor, output: Tensor, counted: set[Tensor]) -> int:
 
 
 @guarded
-def summary(model: Module, input_shape: int | Sequence[int], *, dtype: Any = "float32") -> Table:
+def summary(model: Module, input_shape: Shapes, *, dtype: Any = "float32") -> Table:
     """Return a table of a model's layers: output shapes, parameters and flops of one example in evaluation.
 
     The model stays as it is; one that infers its input's size need not have been called.
@@ -143,10 +148,11 @@ def summary(model: Module, input_shape: int | Sequence[int], *, dtype: Any = "fl
     Parameters
     ----------
     model : Module
-    input_shape : int or sequence of int
-        Of one example, without the batch's axis.
-    dtype : dtype-like
-        Of the input.
+    input_shape : int or sequence of int, or a sequence or dict of them
+        Of one example, without the batch's axis; of a model of several inputs the shape of each, ``((3,), (4, 4))``, or
+        a dict of them by the arguments' names.
+    dtype : dtype-like, or a sequence of them
+        Of the inputs.
 
     Returns
     -------
@@ -174,13 +180,12 @@ def summary(model: Module, input_shape: int | Sequence[int], *, dtype: Any = "fl
     ────────────────────────────────────────────────────────────────
     total                                    131           0    240
     """
-    lengths = tuple(input_shape) if isinstance(input_shape, Sequence) else (input_shape,)
-    if any(not isinstance(length, int) or length < 0 for length in lengths):
-        raise ShapeError(f"the shape of an example is non-negative integers, not {input_shape!r}")
+    lengths, names = shapes_of(input_shape)
     if not isinstance(model, Module):
         raise GraphError(f"a summary is of a gd.nn.Module, not of a {type(model).__name__}")
     model = copy.deepcopy(model).eval()
-    _, turns = observed(model, placeholder((1, *lengths), dtype, name="x"))
+    require_callable(model, len(lengths), names, "; several inputs have a shape each, as ((3,), (4,))")
+    _, turns = observed(model, placeholders(lengths, names, 1, dtype), names)
     shapes: dict[Module, tuple[int, ...]] = {}
     flops: dict[Module, int] = {}
     counted: set[Tensor] = set()
@@ -204,7 +209,8 @@ def summary(model: Module, input_shape: int | Sequence[int], *, dtype: Any = "fl
         )
     totals = {name: sum(row[name] for row in rows) for name in ("parameters", "statistics")}
     totals["flops"] = sum(flops.values())
-    return Table(f"{type(model).__name__} for inputs of {_shown(lengths)}", rows, totals)
+    told = ", ".join(map(_shown, lengths))
+    return Table(f"{type(model).__name__} for inputs of {told}", rows, totals)
 
 
 def _variables_of(module: Module) -> list[Variable]:
@@ -233,7 +239,9 @@ def differentiated(
     GraphError
         The loss depends on no parameter of the model.
     """
-    output, turns = observed(model, as_tensor(x))
+    inputs, names = split_inputs(x)
+    require_callable(model, len(inputs), names, "; several arrays are given as a tuple or, by name, a dict")
+    output, turns = observed(model, list(map(as_tensor, inputs)), names)
     error = loss(output, y)
     if not isinstance(error, Tensor) or not error.recorded:
         raise GraphError("the loss depends on no parameter of the model")
@@ -251,8 +259,10 @@ def statistics(model: Module, x: Any, y: Any, loss: Callable[[Any, Any], Tensor]
     Parameters
     ----------
     model : Module
-    x, y : array
-        A batch and its targets.
+    x : array, tuple or dict of arrays
+        A batch; of a model of several inputs a tuple of arrays, or a dict of them by the arguments' names.
+    y : array
+        Its targets.
     loss : callable
         Of the model's output and y.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from graphdiff.atomic import write_atomically
 from graphdiff.errors import CompileError, DataError, NoValueError, OpError
 from graphdiff.figures import FIRST, SECOND, figure_for, rendered, styled
 from graphdiff.host import with_rows
+from graphdiff.nn.inputs import call_with, require_callable, split_inputs
 from graphdiff.nn.module import Module
 from graphdiff.optim.groups import require, require_whole
 from graphdiff.optim.optimizers import Optimizer
@@ -91,7 +92,7 @@ def lr_range_test(
     loss : callable
         Of the model's output and the targets of a batch.
     data : (X, y)
-        Arrays with one row per example.
+        Arrays with one row per example; X may be a tuple of arrays, or a dict of them by the arguments' names.
     optimizer : Optimizer
         With a number as learning rate. Groups with rates of their own keep them in proportion.
     start, stop : float
@@ -136,10 +137,13 @@ def lr_range_test(
     >>> optimizer.lr, optimizer.steps
     (0.1, 0)
     """
-    X, y = map(with_rows, data)
-    rows = len(X)
-    if rows == 0 or len(y) != rows:
-        raise DataError(f"X has {rows} rows and y has {len(y)}; there must be as many, and at least one")
+    given, names = split_inputs(data[0])
+    *inputs, y = arrays = [with_rows(array) for array in (*given, data[1])]
+    rows = len(y)
+    for array in inputs:
+        if rows == 0 or len(array) != rows:
+            raise DataError(f"X has {len(array)} rows and y has {rows}; there must be as many, and at least one")
+    require_callable(model, len(inputs), names)
     require("start", start, above=0)
     require("stop", stop, above=start)
     require_whole("steps", steps)
@@ -152,8 +156,8 @@ def lr_range_test(
     if base == 0:
         raise OpError("the range test takes an optimiser whose lr is not 0")
 
-    def step(inputs: Any, targets: Any) -> Tensor:
-        value = loss(model(inputs), targets)
+    def step(*batch: Any) -> Tensor:
+        value = loss(call_with(model, batch[:-1], names), batch[-1])
         optimizer.minimize(value)
         return value
 
@@ -163,12 +167,12 @@ def lr_range_test(
     smoothed: list[float] = []
     mean, lowest = 0.0, math.inf
     with _put_back(model, optimizer):
-        run = _runner(step, X, y, size) if compiled else step
+        run = _runner(step, arrays, size) if compiled else step
         for number, picked in zip(range(steps), _batches(rows, size, seed)):
             rate = start * (stop / start) ** (number / (steps - 1))
             for variable, usual in own.items():
                 variable.assign(rate * usual / base)
-            found = float(run(X[picked], y[picked]))
+            found = float(run(*(array[picked] for array in arrays)))
             mean = smoothing * mean + (1 - smoothing) * found
             current = mean / (1 - smoothing ** (number + 1))
             if not math.isfinite(current):
@@ -222,11 +226,11 @@ def _batches(rows: int, size: int, seed: int) -> Iterator[list[int]]:
             yield order[begin : begin + size]
 
 
-def _runner(step: Callable[..., Tensor], X: Any, y: Any, size: int) -> Callable[..., Tensor]:
+def _runner(step: Callable[..., Tensor], arrays: Sequence[Any], size: int) -> Callable[..., Tensor]:
     """Return the step as a plan, or as it is where it cannot be traced."""
     planned = compile(step)
     try:
-        planned.plan(X[:size], y[:size])
+        planned.plan(*(array[:size] for array in arrays))
     except (CompileError, NoValueError):
         return step
     return planned

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from graphdiff.errors import DataError, OpError
+from graphdiff.nn.inputs import call_with, require_callable, signature_of, split_inputs
 from graphdiff.tensor import Tensor
 from graphdiff.train.augment import Augmentation
 from graphdiff.train.minibatches import Change, check_data, require_pair
@@ -68,9 +68,7 @@ class Examples:
 
     def call(self, model: Callable[..., Tensor], inputs: Sequence[Any]) -> Tensor:
         """Return what a model makes of a batch's inputs."""
-        if self.names is None:
-            return model(*inputs)
-        return model(**dict(zip(self.names, inputs, strict=True)))
+        return call_with(model, inputs, self.names)  # type: ignore[no-any-return]
 
     def changed_by(self, augment: Augmentation) -> Change:
         """Return what an augmentation does to a batch: it is given the inputs in the form in which `fit` was."""
@@ -93,17 +91,7 @@ class Examples:
 
     def require_callable(self, model: Any) -> None:
         """Refuse a model that takes other inputs."""
-        signature = _signature(getattr(model, "forward", model))
-        if signature is None:
-            return
-        try:
-            self.call(signature.bind, self.inputs)  # type: ignore[arg-type]
-        except TypeError as error:
-            told = "one array" if len(self.inputs) == 1 else f"{len(self.inputs)} arrays"
-            if self.names is not None:
-                told += f" named {', '.join(self.names)}"
-            kind = type(model).__name__
-            raise OpError(f"X is {told}, and {kind} is called as {kind}{signature}: {error}") from error
+        require_callable(model, len(self.inputs), self.names)
 
 
 def _labels(count: int, names: Sequence[str] | None) -> list[str]:
@@ -123,14 +111,7 @@ def examples_of(data: Any, weights: Any = None, prefix: str = "") -> Examples:
     prefix : str
     """
     given, targets = require_pair(data, (f"{prefix}X", f"{prefix}y"))
-    names = None
-    if isinstance(given, Mapping):
-        names = tuple(map(str, given))
-        inputs = tuple(given.values())
-    elif isinstance(given, tuple) and all(hasattr(array, "shape") for array in given):
-        inputs = given
-    else:
-        inputs = (given,)
+    inputs, names = split_inputs(given)
     if not inputs:
         raise DataError(f"{prefix}X is an empty {type(given).__name__}: a model is called with one array at least")
     told = [prefix + label for label in [*_labels(len(inputs), names), "y"]]
@@ -157,17 +138,9 @@ def require_weighted(examples: Examples, rows: Any, loss: Any, purpose: str) -> 
         return
     if not (weights if rows is None else weights[rows]).any():
         raise DataError(f"the sample_weight of every row {purpose} is 0")
-    signature = _signature(loss)
+    signature = signature_of(loss)
     parameters = {} if signature is None else signature.parameters
     takes = "weights" in parameters or any(each.kind == each.VAR_KEYWORD for each in parameters.values())
     if signature is not None and not takes:
         name = getattr(loss, "__name__", type(loss).__name__)
         raise OpError(f"sample_weight needs a loss that takes weights=, as those of gd.nn do, and {name} does not")
-
-
-def _signature(function: Any) -> inspect.Signature | None:
-    """Return how a function is called, or None: one of C tells nothing of its arguments."""
-    try:
-        return inspect.signature(function)
-    except (TypeError, ValueError):
-        return None

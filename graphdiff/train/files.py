@@ -19,7 +19,7 @@ from graphdiff.train.minibatches import array_of
 from graphdiff.train.scaling import Scaler, scaler_from_config
 from graphdiff.train.tensorfile import pack, unpack
 
-__all__ = ["Saved", "load", "module_config", "module_from_config", "save"]
+__all__ = ["Saved", "input_names", "load", "module_config", "module_from_config", "save", "target_dtype"]
 
 _KIND = "model"
 
@@ -62,7 +62,7 @@ class Saved:
 
     def _require_columns(self, X: Any) -> None:
         """Refuse a table, such as a DataFrame, whose columns are not those of the model."""
-        given, own = getattr(X, "column_names", getattr(X, "columns", None)), _input_names(self.columns)
+        given, own = getattr(X, "column_names", getattr(X, "columns", None)), input_names(self.columns)
         if given is None or own is None:
             return
         given = list(given)
@@ -77,7 +77,9 @@ class Saved:
 
     def _outputs(self, X: Any) -> Any:
         output = self.model(X if self.scaler is None else self.scaler.transform(X)).numpy()
-        return output if self.target_scaler is None else self.target_scaler.inverse(output)
+        if self.target_scaler is None:
+            return output
+        return self.target_scaler.inverse(output.astype(target_dtype(self.target_scaler, output.dtype), copy=False))
 
 
 @guarded
@@ -167,7 +169,12 @@ def load(path: str | os.PathLike[str]) -> Saved:
         raise DataError(f"{path} is no model that can be read: {told}") from error
 
 
-def _input_names(columns: Sequence[Any] | None) -> list[tuple[str, bool]] | None:
+def target_dtype(scaler: Scaler, dtype: Any) -> Any:
+    """Return the dtype of predictions that are scaled back: a model's own, or float64 where that would blur them."""
+    return np.dtype("float64") if dtype.kind != "f" or scaler.too_fine_for(dtype) else dtype
+
+
+def input_names(columns: Sequence[Any] | None) -> list[tuple[str, bool]] | None:
     """Return which column each input is of, and whether it is of one of its categories; None where that is not told."""
     names = []
     for column in columns or ():

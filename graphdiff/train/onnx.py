@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import itertools
 import json
 import os
@@ -14,23 +15,36 @@ import numpy as np
 
 from graphdiff.atomic import write_atomically
 from graphdiff.backend import current_backend, use_backend
-from graphdiff.errors import GraphError, OpError, ShapeError
+from graphdiff.errors import DTypeError, GraphError, OpError, ShapeError
 from graphdiff.graph import Graph
 from graphdiff.guard import guarded
-from graphdiff.nn.inputs import input_width, layers_of
+from graphdiff.nn.inputs import (
+    Names,
+    Shapes,
+    call_with,
+    input_width,
+    layers_of,
+    placeholders,
+    require_callable,
+    shapes_of,
+    signature_of,
+)
 from graphdiff.nn.layers import Embedding, Flatten
 from graphdiff.nn.module import Module
-from graphdiff.tensor import Tensor, placeholder
-from graphdiff.train.files import Saved
+from graphdiff.tensor import Tensor
+from graphdiff.train.files import Saved, input_names, target_dtype
 from graphdiff.train.scaling import Scaler
 
-__all__ = ["OPSET", "example_shape", "export_onnx"]
+__all__ = ["OPSET", "example_shape", "export_onnx", "input_dtype"]
 
 OPSET = 20
 """The version of ONNX's operators that files are written for: the first with Gelu; onnxruntime runs it from 1.17 on."""
 
 _ROWS = (2, 3)
 """Two sizes of batch: what differs between the graphs of a model for them is the size of the batch."""
+_NEAR = (5, 10, 20, 50, 100, 200, 500, 1000, 10**4, 10**5, 10**6, *(2**power for power in range(17)))
+_OTHER_ROWS = sorted({size + step for size in _NEAR for step in (-1, 0, 1)} - {0, *_ROWS})
+"""Sizes for which the model has to build the same graph: code that branches on the size does so near such numbers."""
 
 _SAME: dict[str, str] = {
     "abs": "Abs",
@@ -184,15 +198,19 @@ _SPECIAL: dict[str, Callable[..., str]] = {
 def export_onnx(
     model: Module | Saved,
     path: str | os.PathLike[str],
-    input_shape: int | Sequence[int] | None = None,
+    input_shape: Shapes | None = None,
     *,
-    dtype: Any = "float32",
+    dtype: Any = None,
 ) -> Path:
     """Write a model as an ONNX file, to be run by onnxruntime and other programs.
 
     What is written is the graph of the model in evaluation mode: running statistics instead of a batch's, no dropout.
-    The file has one input, "input", and one output, "output"; the first axis of both is the batch, of any size. The
-    operator set is version 20. Classifiers put out what `model` does, which for an `MLP` is logits.
+    The file has one input, "input", and one output, "output"; the first axis of both is the batch, of any size. A model
+    of several inputs has one for each, named as the arguments of its `forward`. The operator set is version 20.
+    Classifiers put out what `model` does, which for an `MLP` is logits.
+
+    The graph is built for some eighty sizes of batch, from 1 to a million: where it is not the same for all of them, or
+    holds a number made of the size, the model is refused.
 
     Parameters
     ----------
@@ -201,11 +219,12 @@ def export_onnx(
         were before scaling; names of columns and classes are kept as metadata.
     path : path
         Written atomically.
-    input_shape : int or sequence of int, optional
-        Of one example, without the batch. By default as many numbers as the scaler of a `Saved` has columns, or as the
-        first layer takes.
-    dtype : dtype-like
-        Of the input.
+    input_shape : int or sequence of int, or a sequence or dict of them, optional
+        Of one example, without the batch; of a model of several inputs the shape of each. By default as many numbers as
+        the scaler of a `Saved` has columns, or as the first layer takes.
+    dtype : dtype-like, or a sequence of them, optional
+        Of the inputs. By default float32, or float64 where that would blur a column of the scaler of a `Saved`: one of
+        large numbers that differ little, such as times.
 
     Returns
     -------
@@ -214,7 +233,10 @@ def export_onnx(
     Raises
     ------
     OpError
-        An op of the model, named with its layer, has no counterpart in ONNX, or depends on the size of the batch.
+        An op of the model, named with its layer, has no counterpart in ONNX, or depends on the size of the batch, or
+        the model takes other inputs.
+    DTypeError
+        The dtype blurs a column of the scaler.
     GraphError
         The model has no parameters yet, or its layers do not tell the shape of its input, as after a `Flatten`.
     ImportError
@@ -237,19 +259,66 @@ def export_onnx(
     except ImportError as error:
         raise ImportError("ONNX export needs onnx: pip install 'graphdiff[onnx]'", name="onnx") from error
     saved = model if isinstance(model, Saved) else Saved(model)
-    shape = example_shape(saved, input_shape)
+    shapes, given = shapes_of(example_shape(saved, input_shape) if input_shape is None else input_shape)
+    if given is None and len(shapes) == 1:
+        shapes = [example_shape(saved, shapes[0])]
+    elif saved.scaler is not None:
+        raise ShapeError(f"the model's scaler is of one input, not of {len(shapes)}")
+    require_callable(saved.model, len(shapes), given, "; give input_shape for each, such as ((3,), (4,))")
+    dtype = input_dtype(saved, dtype)
     # A copy can be put into evaluation mode, and be called, with nothing to undo.
     twin = Saved(copy.deepcopy(saved.model).eval(), saved.scaler, target_scaler=saved.target_scaler)
     names: dict[Tensor, str] = {
         leaf: name for name, leaf in (*twin.model.named_parameters(), *twin.model.named_buffers())
     }
+    called = ("input",) if given is None and len(shapes) == 1 else _argument_names(saved.model, len(shapes), given)
+
+    def graph_for(rows: int) -> Graph:
+        return _graph(twin, placeholders(shapes, called, rows, dtype), given)
+
     with use_backend(next((leaf.backend for leaf in names), current_backend())):
-        graph, other = (_graph(twin, (rows, *shape), dtype) for rows in _ROWS)
-    made = _written(graph, other, names)
+        graph, other = map(graph_for, _ROWS)
+        made = _written(graph, other, names)
+        shapes_made = _shapes_made(graph, other)
+        for rows in _OTHER_ROWS:
+            if _shapes_made(graph, graph_for(rows)) != shapes_made:
+                raise OpError(f"{type(saved.model).__name__} makes other shapes of {rows} rows than of {_ROWS[0]}")
     facts = {"columns": saved.columns, "classes": saved.classes, "notes": saved.notes or None}
     onnx.helper.set_model_props(made, {name: json.dumps(fact) for name, fact in facts.items() if fact is not None})
     onnx.checker.check_model(made, full_check=True)
     return write_atomically(path, made.SerializeToString())
+
+
+def input_dtype(saved: Saved, given: Any) -> Any:
+    """Return the dtype of a model's input: as given, or float32 unless that would blur a column."""
+    if given is not None and (saved.scaler is None or np.dtype(given).kind != "f"):
+        return given
+    dtype = np.dtype("float32" if given is None else given)
+    fine = [] if saved.scaler is None else saved.scaler.too_fine_for(dtype)
+    if not fine:
+        return dtype
+    if given is None:
+        return np.dtype("float64")
+    labels = _input_labels(saved)
+    told = ", ".join(labels[place] for place in fine)
+    raise DTypeError(f"{dtype} would blur {told}, whose values differ little for their size: give dtype='float64'")
+
+
+def _input_labels(saved: Saved) -> list[str]:
+    """Return what errors call the inputs that a scaler is of."""
+    count = len(saved.scaler.shift) if saved.scaler is not None else 0
+    names = input_names(saved.columns) or []
+    return [f"column {name!r}" for name, _ in names] if len(names) == count else [f"column {k}" for k in range(count)]
+
+
+def _argument_names(model: Module, count: int, given: Names) -> tuple[str, ...]:
+    """Return what the file calls several inputs: as they were given, or as the model does."""
+    if given is not None:
+        return given
+    signature = signature_of(model.forward)
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    found = [name for name, each in signature.parameters.items() if each.kind in kinds] if signature else []
+    return tuple(found[:count]) if len(found) >= count else tuple(f"input{place}" for place in range(count))
 
 
 def example_shape(saved: Saved, given: int | Sequence[int] | None) -> tuple[int, ...]:
@@ -275,14 +344,13 @@ def _first_width(model: Module) -> int:
     return width
 
 
-def _graph(saved: Saved, shape: tuple[int, ...], dtype: Any) -> Graph:
+def _graph(saved: Saved, inputs: Sequence[Tensor], names: Names) -> Graph:
     """Return the graph from inputs to outputs, scaling included."""
-    x = placeholder(shape, dtype, name="input")
-    output: Any = saved.model(_scaled(x, saved.scaler))
+    output: Any = call_with(saved.model, [_scaled(x, saved.scaler) for x in inputs], names)
     if saved.target_scaler is not None:
         scaler = saved.target_scaler
-        output = (output * scaler.scale + scaler.shift).astype(output.dtype)
-    return Graph(output, x)
+        output = (output * scaler.scale + scaler.shift).astype(str(target_dtype(scaler, output.dtype)))
+    return Graph(output, inputs)
 
 
 def _scaled(x: Tensor, scaler: Scaler | None) -> Tensor:
@@ -293,14 +361,57 @@ def _scaled(x: Tensor, scaler: Scaler | None) -> Tensor:
 
 
 def _pairs(graph: Graph, other: Graph) -> dict[Tensor, Tensor]:
-    """Return which node of the graph for another size of batch does what each node of a graph does."""
+    """Return which node of the graph for another size of batch does what each node of a graph does.
+
+    What would have to be written otherwise for that size, numbers made of it included, is refused.
+    """
     pairs = dict(zip(graph.outputs, other.outputs, strict=True))
     for node in reversed(graph.nodes):
         twin = pairs[node]
         if node.op is not twin.op or len(node.inputs) != len(twin.inputs):
             raise OpError(f"{_place(node)} computes something else for another size of batch: ONNX cannot say that")
+        if node.op is None:
+            _require_same(node, twin)
+        elif node.op.name == "reshape":
+            _free_shape(node, twin)
+        elif node.attributes != twin.attributes:
+            raise OpError(
+                f"the op {node.op.name} in {_place(node)} depends on the size of the batch, which ONNX leaves open"
+            )
         pairs |= zip(node.inputs, twin.inputs, strict=True)
     return pairs
+
+
+def _shapes_made(graph: Graph, other: Graph) -> list[list[int]]:
+    """Return the shapes that reshapes make, with -1 for the length that is the batch's."""
+    pairs = _pairs(graph, other)
+    return [
+        _free_shape(node, twin) for node, twin in pairs.items() if node.op is not None and node.op.name == "reshape"
+    ]
+
+
+def _require_same(leaf: Tensor, twin: Tensor) -> None:
+    """Refuse a constant that is another for another size of batch."""
+    if leaf is twin or not leaf.has_value:
+        return
+    if leaf.shape != twin.shape:
+        raise OpError(f"{leaf.describe()} in {_place(leaf)} is of a size that depends on the batch's")
+    value, other = leaf.numpy(), twin.numpy()
+    if not np.array_equal(value, other, equal_nan=value.dtype.kind in "fc"):
+        raise OpError(
+            f"{leaf.describe()} in {_place(leaf)} is made of the size of the batch, which ONNX leaves open: a mean is "
+            "gd.mean, and other sizes can be had as a sum of ones"
+        )
+
+
+def _free_shape(node: Tensor, twin: Tensor) -> list[int]:
+    """Return the shape that a reshape makes, with -1 for the length that is the batch's."""
+    if len(node.shape) != len(twin.shape):
+        raise OpError(f"the reshape in {_place(node)} depends on the size of the batch, which ONNX leaves open")
+    shape = _with_free_axis(node.attributes["shape"], twin.attributes["shape"], -1)
+    if shape.count(-1) > 1:
+        raise OpError(f"the reshape in {_place(node)} spreads the batch over several axes, which ONNX cannot say")
+    return shape
 
 
 def _written(graph: Graph, other: Graph, names: Mapping[Tensor, str]) -> Any:
@@ -309,24 +420,22 @@ def _written(graph: Graph, other: Graph, names: Mapping[Tensor, str]) -> Any:
 
     writer = _Writer()
     pairs = _pairs(graph, other)
-    (source,), (output,) = graph.inputs, graph.outputs
-    written = {source: writer.name("input")}
-    writer.name("output")
+    sources, (output,) = graph.inputs, graph.outputs
+    written = {source: writer.name(str(source.name)) for source in sources}
+    result = writer.name("output")
     for node in graph.nodes:
         if node.op is not None:
             written[node] = _write(writer, node, pairs[node], [written[operand] for operand in node.inputs])
-        elif node is not source:
-            if node.shape != pairs[node].shape:
-                raise OpError(f"{node.describe()} in {_place(node)} is of a size that depends on the batch's")
+        elif node not in written:
             written[node] = writer.constant(node.numpy(), names.get(node, "constant"))
-    writer.nodes.append(helper.make_node("Identity", [written[output]], ["output"], name="output"))
+    writer.nodes.append(helper.make_node("Identity", [written[output]], [result], name=result))
     infos = [
         helper.make_tensor_value_info(
             name, helper.np_dtype_to_tensor_dtype(leaf.dtype), _with_free_axis(leaf.shape, pairs[leaf].shape, "batch")
         )
-        for name, leaf in [("input", source), ("output", output)]
+        for name, leaf in [*((written[source], source) for source in sources), (result, output)]
     ]
-    made = helper.make_graph(writer.nodes, "graphdiff", infos[:1], infos[1:], writer.constants)
+    made = helper.make_graph(writer.nodes, "graphdiff", infos[:-1], infos[-1:], writer.constants)
     opset = helper.make_opsetid("", OPSET)
     return helper.make_model(
         made, opset_imports=[opset], ir_version=helper.find_min_ir_version_for([opset]), producer_name="graphdiff"
@@ -347,12 +456,8 @@ def _write(writer: _Writer, node: Tensor, twin: Tensor, operands: list[str]) -> 
     assert node.op is not None
     kind, attributes = node.op.name, node.attributes
     if kind == "reshape":
-        shape = _with_free_axis(attributes["shape"], twin.attributes["shape"], -1)
-        if shape.count(-1) > 1:
-            raise OpError(f"the reshape in {_place(node)} spreads the batch over several axes, which ONNX cannot say")
-        return writer.node("Reshape", [*operands, writer.constant(np.array(shape, dtype="int64"))])
-    if attributes != twin.attributes:
-        raise OpError(f"the op {kind} in {_place(node)} depends on the size of the batch, which ONNX leaves open")
+        shape = np.array(_free_shape(node, twin), dtype="int64")
+        return writer.node("Reshape", [*operands, writer.constant(shape)])
     if kind in _SPECIAL:
         return _SPECIAL[kind](writer, node, *operands)
     if kind in _REDUCTIONS and node.inputs[0].dtype != bool:

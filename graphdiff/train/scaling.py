@@ -15,6 +15,9 @@ __all__ = ["MinMax", "Scaler", "Standardise", "scaler_from_config"]
 _BLOCK = 1 << 20
 """How many numbers of an array, which may be a map of a file, are looked at together."""
 
+_BLUR = 1e-3
+"""By this share of a column's spread its values may be rounded."""
+
 
 def blocks_of(array: Any) -> Iterator[Any]:
     """Yield an array's rows in blocks of a few MB."""
@@ -82,6 +85,16 @@ class Scaler:
         """Return what `transform` would have made these rows of."""
         X = self._checked(X)
         return (X * self.scale + self.shift).astype(X.dtype if X.dtype.kind == "f" else "float64", copy=False)
+
+    def too_fine_for(self, dtype: Any) -> list[int]:
+        """Return the columns whose values lie so close together, for their size, that a dtype blurs them.
+
+        Of a time in seconds since 1970, neighbours in float32 are two minutes apart.
+        """
+        if self.shift is None:
+            raise DataError("the scaler has not been fitted")
+        largest = np.maximum(np.abs(self.shift), np.abs(self.shift + self.scale))
+        return np.flatnonzero(np.finfo(dtype).eps * largest > _BLUR * self.scale).tolist()  # type: ignore[no-any-return]
 
     def _checked(self, X: Any) -> Any:
         X = np.asarray(X)
