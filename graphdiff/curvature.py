@@ -24,7 +24,13 @@ __all__ = [
 
 @guarded
 def hessian_eigenvalues(
-    function: Callable[..., Any], x: Any, count: int = 1, *, steps: int | None = None, seed: int = 0
+    function: Callable[..., Any],
+    x: Any,
+    count: int = 1,
+    *,
+    steps: int | None = None,
+    tolerance: float = 1e-8,
+    seed: int = 0,
 ) -> tuple[Any, Any]:
     """Return the smallest and the largest eigenvalues of a scalar function's Hessian, from Hessian-vector products.
 
@@ -38,6 +44,10 @@ def hessian_eigenvalues(
     steps : int, optional
         The most Hessian-vector products that are taken, each with a vector that is kept; by default as many as two
         gigabytes hold, and no more than there are eigenvalues.
+    tolerance : float
+        What the residual |H v - λ v| of each is at most, in terms of the largest eigenvalue in size, for vectors v of
+        length 1: an eigenvalue is no further away, and most often much closer. Not below 100 times the rounding of
+        x's dtype.
     seed : int
         For the start.
 
@@ -49,7 +59,7 @@ def hessian_eigenvalues(
     Raises
     ------
     GraphError
-        There are not so many eigenvalues, or the steps do not suffice to find them to a relative residual of 1e-8.
+        There are not so many eigenvalues, or the steps do not suffice to find them.
 
     Notes
     -----
@@ -74,13 +84,11 @@ def hessian_eigenvalues(
     def product(vector: Any) -> Any:
         return np.asarray(hvp(function, point, vector.reshape(point.shape)), dtype=np.float64).ravel()
 
-    return _lanczos(product, size, count, most, max(_RESIDUAL, 100 * float(np.finfo(point.dtype).eps)), seed)
+    return _lanczos(product, size, count, most, max(tolerance, 100 * float(np.finfo(point.dtype).eps)), seed)
 
 
 _KEPT_NUMBERS = 1 << 27
 """Numbers in the vectors of a Krylov space, and as many in their products."""
-_RESIDUAL = 1e-8
-"""What a residual is at most, in terms of the largest eigenvalue in size."""
 
 
 def _lanczos(
@@ -109,7 +117,7 @@ def _lanczos(
         if made == most:
             raise GraphError(
                 f"{most} Hessian-vector products find the {count} outer eigenvalues of {size} to a residual of "
-                f"{residual:.0e} only: give more steps, up to {size}"
+                f"{residual:.0e} only: give more steps, up to {size}, or a larger tolerance than {tolerance:.0e}"
             )
 
 

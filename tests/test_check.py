@@ -149,3 +149,130 @@ def test_the_error_is_an_assertion_and_nothing_is_changed() -> None:
     with pytest.raises(AssertionError):
         gd.check_grads(wrong, x)
     assert (x.tolist(), x.grad, x.version) == (X.tolist(), None, 0)
+
+
+# Points where differences are delicate ---------------------------------------------------------------------------
+
+HARD: dict[str, tuple[Callable[..., Any], list[Any]]] = {
+    "log near 0": (gd.log, [np.array([1e-3])]),
+    "log at 1e-30": (gd.log, [np.array([1e-30, 1.0])]),
+    "sqrt near 0": (gd.sqrt, [1e-6]),
+    "sqrt at 1e-300": (gd.sqrt, [1e-300]),
+    "beside a large entry": (lambda x: gd.sum(x**3), [np.array([1e3, 1e-3])]),
+    "beside a huge entry": (lambda x: gd.sum(x**2), [np.array([1e8, 1e-8, 0.0])]),
+    "reciprocal near 0": (lambda x: 1 / x, [np.array([1e-8, -1e-5])]),
+    "large": (gd.log, [np.array([1e200, 1e10])]),
+    "oscillating": (lambda x: gd.sin(300 * x), [np.array([1.0, 2.0])]),
+    "oscillating, no complex step": (lambda x: gd.gelu(30 * gd.sin(300 * x)), [np.array([1.0, 2.0])]),
+    "steep": (lambda x: gd.exp(-1e4 * x * x), [np.array([0.01, 1e-3, 0.0])]),
+    "large offset": (lambda x: gd.sum(gd.erf(x)) + 1e6, [np.array([0.1, 1.0])]),
+    "atanh near 1": (gd.atanh, [np.array([1 - 1e-6])]),
+    "acosh near 1": (gd.acosh, [np.array([1 + 1e-6])]),
+    "asin near 1": (gd.asin, [np.array([1 - 1e-9])]),
+    "tan near its pole": (gd.tan, [1.5707]),
+    "power": (lambda x, y: x**y, [np.array([1e-4, 50.0]), np.array([0.5, 3.0])]),
+    "division by little": (lambda x, y: x / y, [1.0, 1e-5]),
+    "zero": (lambda x: gd.erf(x) * x, [np.zeros(3)]),
+    "tiny derivatives": (lambda x: 1e-12 * gd.gelu(x), [X]),
+    "far in the tail": (gd.erf, [np.array([5.0, -6.0])]),
+    "softplus in the tail": (gd.softplus, [np.array([-30.0, 40.0])]),
+    "norm of little": (gd.norm, [np.array([1e-7, 2e-7])]),
+    "hypot": (gd.hypot, [1e-6, 1.0]),
+    "atan2": (gd.atan2, [1e-6, -1.0]),
+    "nothing": (lambda x: 0 * gd.erf(x) + 2.0, [X]),
+    "beside a kink": (lambda x: gd.relu(gd.erf(x)), [np.array([1e-3, -1e-3])]),
+    "beside a jump": (lambda x: gd.floor(x) + gd.erf(x), [np.array([1.001, 0.999])]),
+    "determinant": (gd.det, [np.array([[1e-3, 2.0], [3.0, 1e3]])]),
+    "cancelling": (lambda x: gd.erf(x + 1.0) - gd.erf(x - 1.0), [np.array([1e-3, 0.0])]),
+}
+
+
+@pytest.mark.parametrize("name", HARD)
+def test_right_functions_pass_at_hard_points(name: str) -> None:
+    function, arguments = HARD[name]
+    assert gd.check_grads(function, *arguments).passed
+
+
+SECOND = sorted(set(HARD) - {"sqrt at 1e-300", "log at 1e-30", "norm of little", "beside a huge entry"})
+
+
+@pytest.mark.parametrize("name", SECOND)
+def test_right_functions_pass_at_hard_points_at_second_order(name: str) -> None:
+    function, arguments = HARD[name]
+    assert gd.check_grads(function, *arguments, order=2).passed
+
+
+@pytest.mark.parametrize("factor", [1 + 1e-4, 1 - 1e-4, -1.0, 0.0, 2.0])
+@pytest.mark.parametrize("place", [1e-3, 0.7, 30.0, 1e3])
+@pytest.mark.parametrize("scale", [1e-9, 1.0, 1e9])
+def test_wrong_rules_are_found_however_small_they_are(factor: float, place: float, scale: float) -> None:
+    wrong = elementwise(
+        "wrong_log", lambda F, out, x: factor * scale / x, evaluate=lambda F, x: scale * F.log(x), dtype="float"
+    )
+    assert "wrong_log" in message_of(wrong, np.array([place]))
+    assert "wrong_log" in message_of(lambda x: gd.sum(wrong(x)), np.array([place, 2.0]))
+
+
+@pytest.mark.parametrize("entry", [0, 1, 2])
+def test_one_wrong_entry_among_others(entry: int) -> None:
+    right = np.ones(3)
+    right[entry] += 1e-4
+    wrong = elementwise("wrong_square", lambda F, out, x: 2 * x * right, evaluate=lambda F, x: x * x)
+    for function in (
+        lambda x: gd.concatenate([wrong(x), x * 1e3]),
+        lambda x: gd.sum(wrong(gd.erf(x))),
+        lambda x: gd.stack([gd.sum(wrong(x)), gd.sum(x) * 1e4]),
+    ):
+        message = message_of(function, np.array([0.3, 0.7, 0.9]))
+        assert "wrong_square" in message
+        assert f"at index ({entry},)" in message
+
+
+def test_numbers_are_derivatives() -> None:
+    report = gd.check_grads(gd.sin, [0.5])
+    for comparison in report.comparisons:
+        if comparison.argument != "all":
+            assert comparison.computed == pytest.approx(np.cos(0.5), rel=1e-15)
+            assert comparison.expected == pytest.approx(np.cos(0.5), rel=1e-9)
+    several = gd.check_grads(lambda x: gd.stack([gd.sin(x[0]), x[0] * x[1]]), np.array([0.5, 2.0]), order=2)
+    found = {(c.output, c.index): c.computed for c in several.comparisons if c.mode.startswith("reverse")}
+    assert found == pytest.approx({(0, (0,)): np.cos(0.5), (0, (1,)): 0, (1, (0,)): 2.0, (1, (1,)): 0.5}, rel=1e-14)
+    curve = gd.check_grads(lambda x: x**3, 2.0, order=2)
+    assert {c.computed for c in curve.comparisons if c.mode.startswith("second")} == {12.0}
+
+
+def test_many_outputs_are_compared_together() -> None:
+    x = np.linspace(0.1, 1, 50)
+    assert gd.check_grads(lambda x: gd.sin(x) * 2, x, order=2).passed
+    wrong = elementwise("wrong_many", lambda F, out, x: F.cos(x) * (x < 0.99), evaluate=lambda F, x: F.sin(x))
+    assert "wrong_many" in message_of(wrong, x)
+
+
+def test_a_kink_is_no_rounding() -> None:
+    with pytest.raises(GradientCheckError):
+        gd.check_grads(lambda x: gd.relu(gd.erf(x)), np.array([0.0, 1.0]))
+
+
+def test_strict_refuses_adjoints_that_leave_the_sum_to_the_engine() -> None:
+    def scaled(adjoint: Any, name: str) -> Any:
+        return custom(
+            name,
+            tangent=lambda F, tangents, out, x, y: sum(
+                t * other for t, other in zip(tangents, (y, x), strict=True) if t is not None
+            ),
+            adjoint=adjoint,
+            evaluate=lambda F, x, y: x * y,
+            infer=lambda x, y: (np.broadcast_shapes(x.shape, y.shape), x.dtype),
+        )
+
+    careless = scaled(lambda F, c, position, out, x, y: c * (y, x)[position], "careless_example")
+    careful = scaled(
+        lambda F, c, position, out, x, y: c * y if position == 0 else F.sum(c * x, axis=0), "careful_example"
+    )
+    x, y = np.arange(6.0).reshape(2, 3) + 1, np.array([1.0, 2.0, 3.0])
+    assert gd.check_grads(careless, x, y).passed
+    assert gd.check_grads(careful, x, y, strict=True).passed
+    assert gd.check_grads(lambda x, y: gd.sum(careful(x, y) * y + x @ y[:, None]), x, y, strict=True, order=2).passed
+    with pytest.raises(GradientCheckError, match=r"careless_example by argument 1.*\[3\].*shape \[2, 3\]: sum over"):
+        gd.check_grads(careless, x, y, strict=True)
+    assert gd.check_grads(careless, x, x, strict=True).passed
