@@ -444,3 +444,25 @@ def test_the_factor_is_part_of_an_optimisers_state() -> None:
     other.load_state(optimizer.state())
     assert other.loss_scale == optimizer.loss_scale == 16.0
     assert pickle.loads(pickle.dumps(optimizer)).loss_scale == 16.0
+
+
+@pytest.mark.parametrize(
+    ("states", "rule", "said"),
+    [
+        (0, lambda F, value, gradient, state: (value, state[0] + gradient), r"reads state\[0\].*`states = 1`"),
+        (1, lambda F, value, gradient, state: (value, state[1] + gradient), r"reads state\[1\], and 1 arrays"),
+        (1, lambda F, value, gradient, state: (value,), "2 in a tuple, not 1"),
+        (0, lambda F, value, gradient, state: (value, gradient), "1 in a tuple, not 2"),
+        (0, lambda F, value, gradient, state: value, "1 in a tuple, not Tensor"),
+    ],
+)
+def test_a_rule_that_keeps_more_or_less_than_it_says(states: int, rule: Any, said: str) -> None:
+    class Own(gd.optim.Optimizer):
+        def rule(self, F: Any, value: Any, gradient: Any, state: Any, steps: Any, lr: Any) -> Any:
+            return rule(F, value, gradient, state)
+
+    Own.states = states
+    w = gd.variable([1.0, 2.0])
+    with pytest.raises(gd.errors.OpError, match=said):
+        Own([w], lr=0.1).minimize(gd.sum(w * w))
+    assert w.tolist() == [1.0, 2.0]

@@ -594,7 +594,8 @@ def power(x: Any, y: Any, /) -> Tensor:
     """Return x to the power y; the derivative of x**0 is 0 at 0 too. An exponent of literally 2 becomes `square`."""
     if y.__class__ in (int, float) and y == 2:
         length = getattr(x, "op", None)
-        if length is not None and length.name in SQUARED:
+        # Not of complex numbers, whose square is no square of a length, nor of integers, whose square may not fit.
+        if length is not None and length.name in SQUARED and all(part.dtype == x.dtype for part in x.inputs):
             return SQUARED[length.name](*x.inputs, **x.attributes)
         if y.__class__ is int:
             return square(x)

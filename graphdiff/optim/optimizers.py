@@ -441,7 +441,7 @@ class Optimizer(Configured):
             before = as_tensor(flat)
             if view.weight_decay and not view.decays_itself:
                 gradient = gradient + view.weight_decay * before
-            value, *new = view.rule(GRAPH, before, gradient, tuple(map(as_tensor, states)), steps, lr)
+            value, *new = _applied(view, before, gradient, tuple(map(as_tensor, states)), steps, lr)
             for changing, changed in zip([flat, *states], [value, *new], strict=True):
                 _assign_if(sound, changing, changed)
         _assign_if(sound, self._steps, steps)
@@ -453,6 +453,35 @@ class Optimizer(Configured):
         if self.clip_value is not None:
             found = [GRAPH.clip(gradient, -self.clip_value, self.clip_value) for gradient in found]
         return found if self.clip_norm is None else _within_norm(found, self.clip_norm)
+
+
+class _Kept(tuple[Tensor, ...]):
+    """What a rule keeps between steps; a place beyond says how more is asked for."""
+
+    __slots__ = ()
+
+    def __getitem__(self, place: Any) -> Any:
+        try:
+            return super().__getitem__(place)
+        except IndexError:
+            raise OpError(
+                f"the rule reads state[{place!r}], and {len(self)} arrays and numbers are kept between steps: say how "
+                "many it needs in the class, as in `states = 1`"
+            ) from None
+
+
+def _applied(
+    view: Any, value: Tensor, gradient: Any, state: tuple[Tensor, ...], steps: Tensor, lr: Tensor
+) -> tuple[Any, ...]:
+    """Return what a rule makes of the parameters and of what it keeps: as many as it was given."""
+    made = view.rule(GRAPH, value, gradient, _Kept(state), steps, lr)
+    if not isinstance(made, (tuple, list)) or len(made) != 1 + len(state):
+        count = len(made) if isinstance(made, (tuple, list)) else type(made).__name__
+        raise OpError(
+            f"the rule of {type(view).__name__} returns the new value and each new state, {1 + len(state)} in a tuple, "
+            f"not {count}: `states` and `numbers` of the class say how many it keeps"
+        )
+    return tuple(made)
 
 
 def _within_norm(gradients: list[Any], limit: Any) -> list[Any]:
