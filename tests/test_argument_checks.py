@@ -318,3 +318,15 @@ def test_axes_of_the_parts_of_an_argument() -> None:
             gd.vmap(lambda p: p["b"], in_axes=axes)({"b": rows, "c": rows})
     with pytest.raises(ShapeError, match="the axis of the outputs"):
         gd.vmap(gd.sin, out_axes="a")
+
+
+def test_squares_of_lengths_are_numpys() -> None:
+    v = gd.variable(1.5)
+    turning = gd.exp(1j * v)
+    same(gd.abs(turning) ** 2, np.float64(1.0))
+    for dtype in ("int8", "int64", "uint8"):
+        x, y = np.array([3, 100]).astype(dtype), np.array([4, 100]).astype(dtype)
+        compiled = gd.compile(lambda x, y: (gd.abs(x) ** 2, gd.hypot(x, y) ** 2))(x, y)
+        for found, expected in zip(compiled, (np.abs(x) ** 2, np.hypot(x, y) ** 2), strict=True):
+            assert found.dtype == expected.dtype
+            np.testing.assert_allclose(found.numpy(), expected, rtol=1e-3)

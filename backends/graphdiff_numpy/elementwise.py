@@ -44,7 +44,7 @@ def number(plan: Planner, node: Tensor) -> bool:
         return False  # a negative base would give a complex number
     plain = all(isinstance(each, str) or (isinstance(each, Local) and each.plain) for each in texts)
     assigned = Local(plan.fresh(), (), node.dtype, plain=plain)
-    plan.calls.append(Call(_TEXT[name], tuple(texts), assigns=assigned, node=node, flops=1))
+    plan.calls.append(Call(_TEXT[name], tuple(texts), assigns=assigned, node=node))
     plan.value[node] = assigned
     return True
 
@@ -95,12 +95,9 @@ def elementwise(plan: Planner, node: Tensor) -> bool:
         for place, operand in enumerate(operands)
         if isinstance(operand, View) and operand.dtype == node.dtype and operand.shape == node.shape
     )
-    flops = node.op.flops if isinstance(node.op.flops, int) else 1
     if node not in plan.targets and node not in plan.placed and by_column(plan, node, ufunc, operands, out):
         return True
-    plan.calls.append(
-        Call(ufunc, tuple(operands), out, keyword, node=node, over=over, elementwise=True, flops=flops * node.size)
-    )
+    plan.calls.append(Call(ufunc, tuple(operands), out, keyword, node=node, over=over, elementwise=True))
     plan.value[node] = out
     return True
 
@@ -118,7 +115,7 @@ def by_column(plan: Planner, node: Tensor, ufunc: Any, given: list[Operand], out
             out = operand
     for place in (0, 1):
         parts = [view.indexed((slice(None), place if view.shape[1] > 1 else 0)) for view in operands]
-        plan.calls.append(Call(ufunc, tuple(parts), out.indexed((slice(None), place)), node=node, flops=node.shape[0]))
+        plan.calls.append(Call(ufunc, tuple(parts), out.indexed((slice(None), place)), node=node))
     plan.value[node] = out
     return True
 
@@ -151,7 +148,7 @@ def multiplied(plan: Planner, node: Tensor) -> bool:
     plan.calls.append(Call(np.fmin, (mask.retyped(integer), ones), bits, node=node, over=(0,), elementwise=True))
     out = plan.out(node, adjoint.turned)
     call = Call(np.multiply, (adjoint.retyped(integer), bits), out.retyped(integer), node=node, over=(0, 1))
-    call.elementwise, call.flops = True, node.size
+    call.elementwise = True
     plan.calls.append(call)
     plan.value[node] = out
     return True
@@ -176,6 +173,6 @@ def chosen(plan: Planner, node: Tensor) -> bool:
     views = [operand for operand in (x, y) if isinstance(operand, View) and operand.shape == node.shape]
     out = plan.out(node, len(node.shape) == 2 and any(v.turned for v in views))
     plan.calls.append(Call(np.copyto, (out, y, "unsafe"), out, "-", node=node))
-    plan.calls.append(Call(np.copyto, (out, x, "unsafe", condition), out, "-", node=node, flops=node.size))
+    plan.calls.append(Call(np.copyto, (out, x, "unsafe", condition), out, "-", node=node))
     plan.value[node] = out
     return True

@@ -146,7 +146,7 @@ def scattered(plan: Planner, node: Tensor) -> bool:
         out = plan.out(node)
         plan.calls.append(Call((out, "fill"), (0,), out, "-", node=node))
         # An index array may name an element twice; only `add.at` counts both.
-        plan.calls.append(Call(np.add.at, (out, places, values), out, "-", node=node, flops=node.inputs[0].size))
+        plan.calls.append(Call(np.add.at, (out, places, values), out, "-", node=node))
         plan.value[node] = out
         return True
     if len(node.inputs) != 1:

@@ -24,7 +24,7 @@ import numpy as np
 
 from graphdiff.op import Op
 from graphdiff.plan.calls import Call, Local, Operand
-from graphdiff.plan.program import Program, Tensor, Variable, counted_flops
+from graphdiff.plan.program import Program, Tensor, Variable
 from graphdiff.plan.schedule import Schedule
 from graphdiff.plan.views import Storage, View, dense_strides
 from graphdiff_numpy import moving, reductions  # noqa: F401 - they register their lowerings
@@ -299,7 +299,7 @@ class Planner:
         for operand in operands if node.shape else ():
             roots |= {operand.storage} if isinstance(operand, View) else operand.roots
         assigned = Local(self.fresh(), node.shape, node.dtype, frozenset(roots))
-        self.calls.append(Call(kernel, operands, assigns=assigned, node=node, flops=counted_flops(node)))
+        self.calls.append(Call(kernel, operands, assigns=assigned, node=node))
         self.value[node] = assigned
 
     # The end of a step --------------------------------------------------------------------------------------------

@@ -90,8 +90,7 @@ def product(plan: Planner, node: Tensor) -> bool:
         return inner(plan, node, x, y)
     if max(ranks) > 2:
         out = plan.out(node)
-        flops = 2 * node.size * x.shape[-1]
-        plan.calls.append(Call(np.matmul, (x, y), out, node=node, flops=flops))
+        plan.calls.append(Call(np.matmul, (x, y), out, node=node))
         plan.value[node] = out
         return True
     if node in plan.with_bias and product_with_bias(plan, node):
@@ -112,11 +111,10 @@ def product(plan: Planner, node: Tensor) -> bool:
 def dot(plan: Planner, x: Operand, y: Operand, out: View, node: Tensor) -> None:
     """Append a product, by the method of an array that is there beforehand where there is one."""
     x, y = laid_alike(plan, x, y)
-    flops = 2 * out.size * x.shape[-1]
     if isinstance(x, View):
-        plan.calls.append(Call((x, "dot"), (y,), out, node=node, flops=flops))
+        plan.calls.append(Call((x, "dot"), (y,), out, node=node))
     else:
-        plan.calls.append(Call("{0}.dot({1}, {2})", (x, y, out), out, "-", node=node, flops=flops))
+        plan.calls.append(Call("{0}.dot({1}, {2})", (x, y, out), out, "-", node=node))
 
 
 def laid_alike(plan: Planner, x: Operand, y: Operand) -> tuple[Operand, Operand]:
@@ -160,7 +158,7 @@ def inner(plan: Planner, node: Tensor, x: Operand, y: Operand) -> bool:
     """Append an inner product, which gives a number."""
     assigned = Local(plan.fresh(), (), node.dtype)
     if isinstance(x, View):
-        call = Call((x, "dot"), (y,), assigns=assigned, node=node, flops=2 * x.size)
+        call = Call((x, "dot"), (y,), assigns=assigned, node=node)
     else:
         call = Call(np.dot, (x, y), assigns=assigned, node=node)
     plan.calls.append(call)

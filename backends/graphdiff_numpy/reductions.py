@@ -66,12 +66,10 @@ def reduced(plan: Planner, node: Tensor, weight: float) -> bool:
     if len(x.shape) == 2 and x.shape[axes[0]] <= EXACT:
         return summed_matrix(plan, node, x, axes[0], weight)
     out, reduced = reduction_out(plan, node, axes)
-    plan.calls.append(
-        Call(np.add.reduce, (x, axes if len(axes) > 1 else axes[0], None), reduced, node=node, flops=x_node.size)
-    )
+    plan.calls.append(Call(np.add.reduce, (x, axes if len(axes) > 1 else axes[0], None), reduced, node=node))
     if weight != 1.0:
         factor = plan.constant(np.asarray(weight, node.dtype))
-        plan.calls.append(Call(np.multiply, (out, factor), out, node=node, elementwise=True, flops=out.size))
+        plan.calls.append(Call(np.multiply, (out, factor), out, node=node, elementwise=True))
     plan.value[node] = out
     return True
 
@@ -93,7 +91,7 @@ def weighted_total(plan: Planner, node: Tensor) -> bool:
     if pair is None or node.shape or node.dtype.itemsize == 2:
         return False
     assigned = plan.value[node] = Local(plan.fresh(), (), node.dtype)
-    plan.calls.append(Call(weighted_dot, pair, assigns=assigned, node=node, flops=2 * pair[0].size))
+    plan.calls.append(Call(weighted_dot, pair, assigns=assigned, node=node))
     return True
 
 
@@ -114,7 +112,7 @@ def contracted(plan: Planner, node: Tensor, product: Tensor, weight: float) -> b
         return False
     left, right = pair
     assigned = Local(plan.fresh(), (), node.dtype)
-    plan.calls.append(Call((left, "dot"), (right,), assigns=assigned, node=node, flops=2 * left.size))
+    plan.calls.append(Call((left, "dot"), (right,), assigns=assigned, node=node))
     plan.value[node] = weighted(plan, assigned, weight, node)
     return True
 
@@ -124,7 +122,7 @@ def weighted(plan: Planner, number: Local, weight: float, node: Tensor) -> Local
     if weight == 1.0:
         return number
     assigned = Local(plan.fresh(), (), node.dtype)
-    plan.calls.append(Call("{0} * {1}", (number, repr(weight)), assigns=assigned, node=node, flops=1))
+    plan.calls.append(Call("{0} * {1}", (number, repr(weight)), assigns=assigned, node=node))
     return assigned
 
 
@@ -136,10 +134,10 @@ def total(plan: Planner, node: Tensor, x: View | Local, weight: float) -> bool:
     if isinstance(x, View) and x.size <= EXACT and (x.by_rows or x.by_columns):
         flat = x.flat()
         weights = plan.full(weight, flat)
-        plan.calls.append(Call((flat, "dot"), (weights,), assigns=assigned, node=node, flops=x.size))
+        plan.calls.append(Call((flat, "dot"), (weights,), assigns=assigned, node=node))
         plan.value[node] = assigned
     else:
-        plan.calls.append(Call(np.add.reduce, (x, None), assigns=assigned, node=node, flops=node.inputs[0].size))
+        plan.calls.append(Call(np.add.reduce, (x, None), assigns=assigned, node=node))
         plan.value[node] = weighted(plan, assigned, weight, node)
     return True
 
@@ -180,9 +178,9 @@ def extreme(plan: Planner, node: Tensor, ufunc: Any) -> bool:
     out, reduced = reduction_out(plan, node, axes)
     if isinstance(x, View) and len(x.shape) == 2 and x.shape[axes[0]] == 2:
         first, second = (x.indexed((slice(None),) * axes[0] + (place,)) for place in (0, 1))
-        plan.calls.append(Call(ufunc, (first, second), reduced, "out", node=node, flops=size))
+        plan.calls.append(Call(ufunc, (first, second), reduced, "out", node=node))
     else:
-        call = Call(ufunc.reduce, (x, axes if len(axes) > 1 else axes[0], None), reduced, node=node, flops=size)
+        call = Call(ufunc.reduce, (x, axes if len(axes) > 1 else axes[0], None), reduced, node=node)
         plan.calls.append(call)
     plan.value[node] = out
     return True

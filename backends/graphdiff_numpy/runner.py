@@ -19,7 +19,7 @@ import numpy as np
 
 from graphdiff.plan.calls import Call, Instruction, Local, Operand
 from graphdiff.plan.plan import RetraceError
-from graphdiff.plan.program import MOVES, Program, Tensor, Variable, next_serial
+from graphdiff.plan.program import MOVES, Program, Tensor, Variable, counted_flops, next_serial
 from graphdiff.plan.schedule import ALIGNMENT
 from graphdiff.plan.streams import Streams
 from graphdiff.plan.views import Storage, View, dense_strides
@@ -458,11 +458,28 @@ class NumpyRunner:
                 op=call.node.op.name if call.node is not None and call.node.op is not None else "copy",
                 shape=tuple((call.out or call.assigns or call.operands[0]).shape),
                 where=_where(call),
-                flops=call.flops,
+                flops=flops,
                 nbytes=call.nbytes,
             )
-            for call in self.calls
+            for call, flops in zip(self.calls, self._flops(), strict=True)
         ]
+
+    def _flops(self) -> list[int]:
+        """Return the operations of every call: of the nodes that it computes, and of what they take with them."""
+        first: dict[Tensor, int] = {}
+        for place, call in enumerate(self.calls):
+            for node in call.computed():
+                first.setdefault(node, place)
+        found, carried = [0] * len(self.calls), dict[Tensor, int]()
+        for node in self._program.nodes():
+            flops = counted_flops(node) + sum(carried.pop(operand, 0) for operand in node.inputs)
+            if node in first:
+                found[first[node]] += flops
+            else:
+                carried[node] = flops
+        if found:
+            found[-1] += sum(carried.values())
+        return found
 
     def timed(self, *arrays: Any) -> tuple[list[int], int]:
         """Run once; return the nanoseconds of every call, and those of the whole run."""

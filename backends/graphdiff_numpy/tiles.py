@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graphdiff.plan.calls import Call
+from graphdiff.plan.program import Tensor
 from graphdiff.plan.views import View
 
 __all__ = ["LARGE", "TILE", "Tiled", "tiled"]
@@ -31,6 +32,10 @@ class Tiled(Call):
     def count(self) -> int:
         """How many tiles."""
         return -(-self.size // TILE)
+
+    def computed(self) -> list[Tensor]:
+        """Return the nodes of all parts."""
+        return [node for part in self.parts for node in part.computed()]
 
     @property
     def nbytes(self) -> int:
@@ -65,9 +70,8 @@ def tiled(calls: list[Call]) -> list[Call]:
         elif isinstance(last, Tiled) and call.out is not None and last.size == call.out.size and _together(last, call):
             last.parts.append(call)
             last.out, last.node = call.out, call.node
-            last.flops += call.flops
         else:
-            joined.append(Tiled(call.function, (), call.out, node=call.node, flops=call.flops, parts=[call]))
+            joined.append(Tiled(call.function, (), call.out, node=call.node, parts=[call]))
     return [call.parts[0] if isinstance(call, Tiled) and len(call.parts) == 1 else call for call in joined]
 
 

@@ -15,6 +15,7 @@ from graphdiff.nn.containers import Sequential
 from graphdiff.nn.inputs import Names, Shapes, call_with, placeholders, require_callable, shapes_of, split_inputs
 from graphdiff.nn.layers import Activation
 from graphdiff.nn.module import Module
+from graphdiff.node_costs import node_cost
 from graphdiff.op import as_tensor
 from graphdiff.tensor import OBSERVERS, Tensor, Variable
 
@@ -134,7 +135,7 @@ def _own_flops(given: Sequence[Tensor], output: Tensor, counted: set[Tensor]) ->
         seen.add(node)
         if node not in counted:
             counted.add(node)
-            flops += node.op.flops_of(node) if node.op is not None else 0
+            flops += node_cost(node).flops
         pending.extend(node.inputs)
     return flops
 
@@ -158,8 +159,8 @@ def summary(model: Module, input_shape: Shapes, *, dtype: Any = "float32") -> Ta
     -------
     Table
         Rows with "layer", "output_shape" (of one example; None for a layer that was not called), "parameters",
-        "statistics" (numbers that are kept but not trained) and "flops", each without those of layers within; their
-        sums are in `Table.totals`.
+        "statistics" (numbers that are kept but not trained) and "flops" (those that `gd.cost` counts), each without
+        those of layers within; their sums are in `Table.totals`.
 
     Raises
     ------
@@ -175,10 +176,10 @@ def summary(model: Module, input_shape: Shapes, *, dtype: Any = "float32") -> Ta
     layer                     shape   parameters  statistics  flops
     ────────────────────────────────────────────────────────────────
     layers.0 Linear           16              80           0    128
-    layers.1 Activation relu  16               0           0     16
+    layers.1 Activation relu  16               0           0      0
     layers.2 Linear           3               51           0     96
     ────────────────────────────────────────────────────────────────
-    total                                    131           0    240
+    total                                    131           0    224
     """
     lengths, names = shapes_of(input_shape)
     if not isinstance(model, Module):

@@ -58,7 +58,6 @@ class Call:
         Operands that the result may be written over.
     elementwise : bool
         Whether it can run tile by tile.
-    flops : int
     """
 
     function: Any
@@ -69,7 +68,10 @@ class Call:
     node: Tensor | None = None
     over: tuple[int, ...] = ()
     elementwise: bool = False
-    flops: int = 0
+
+    def computed(self) -> list[Tensor]:
+        """Return the nodes that it computes, but for those that only it reads and that have no call of their own."""
+        return [] if self.node is None else [self.node]
 
     def touched(self) -> Iterable[Storage]:
         """Return the root storages that the call reads or writes."""
