@@ -30,6 +30,8 @@ COMPILER = shutil.which("g++")
 ARCHITECTURES = ("sm_80", "sm_90")
 WHY_NOT = "there is no C++ compiler (g++) to run generated kernels on the CPU"
 _ALIGNMENT = 64
+OPTIONS = ["-O0", "-ffp-contract=off"]
+"""What kernels are compiled with besides."""
 
 _FUNCTIONS = (
     "acos acosh asin asinh atan atanh ceil cos cosh erf exp expm1 fabs floor log log10 log1p log2 rint sin sinh "
@@ -109,6 +111,8 @@ template <class T> static inline T __shfl_down_sync(unsigned, T x, int distance)
     meet();
     return x;
 }
+static inline double __dmul_rn(double x, double y) { volatile double rounded = x * y; return rounded; }
+static inline double __dadd_rn(double x, double y) { volatile double rounded = x + y; return rounded; }
 static inline float __int_as_float(int x) { return same_bits<float>(x); }
 static inline double __longlong_as_double(long long x) { return same_bits<double>(x); }
 static inline unsigned int __float_as_uint(float x) { return same_bits<unsigned int>(x); }
@@ -155,7 +159,7 @@ def _loaded(text: str, mode: int) -> ctypes.CDLL:
     with tempfile.TemporaryDirectory() as folder:
         file, library = Path(folder) / "kernels.cpp", Path(folder) / "kernels.so"
         file.write_text(text)
-        options = ["-std=c++20", "-O0", "-ffp-contract=off", "-w", "-shared", "-fPIC", "-pthread"]
+        options = ["-std=c++20", *OPTIONS, "-w", "-shared", "-fPIC", "-pthread"]
         command = [str(COMPILER), *options, str(file), "-o", str(library)]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:

@@ -20,6 +20,8 @@ ABSENT = {"vecdot", "matvec", "vecmat", "unstack", "cumulative_prod", "isdtype",
 ON_ARRAYS = {"all", "any", "broadcast_to", "expand_dims", "max", "mean", "min", "prod", "reshape", "sum"}
 """Functions that CuPy has for its own arrays alone."""
 FROM_HOST = {"array", "asarray"}
+GUARDS: list[Callable[[str], None]] = []
+"""Called with what is about to be done that CUDA forbids while a stream records."""
 OF_TWO = "add sub mul truediv floordiv mod pow matmul and or xor eq ne lt le gt ge"
 
 
@@ -103,8 +105,16 @@ _define_operators()
 def lent(value: Any) -> Any:
     """Return a result as CuPy returns it: no numbers, arrays without axes."""
     if isinstance(value, np.ndarray | np.generic):
-        return DeviceArray.holding(np.asarray(value))
+        array = np.asarray(value)
+        if array.base is None:
+            _guard("reserving memory for a result")
+        return DeviceArray.holding(array)
     return tuple(map(lent, value)) if isinstance(value, tuple) and any(map(_is_array, value)) else value
+
+
+def _guard(what: str) -> None:
+    for guard in GUARDS:
+        guard(what)
 
 
 def _is_array(value: Any) -> bool:
@@ -139,6 +149,8 @@ class Function:
         if self.name == "linalg.solve" and given[1].ndim > 1 and given[0].shape[:-1] != given[1].shape[:-1]:
             raise ValueError("a must have (..., M, M) shape and b must have (..., M, K)")
         host = self.name in FROM_HOST
+        if self.name.startswith("linalg."):
+            _guard("cuSOLVER")
         return lent(self.ours(*taken(given, host), **taken(options, host)))
 
     def _check_dtypes(self, dtypes: list[Any]) -> None:

@@ -1,14 +1,18 @@
 """Plans of the CuPy backend, run on the CPU: generated kernels as C++, products by NumPy. What they must mean."""
 
 import ctypes
+import tempfile
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
+import cuda_emulator
 import numpy as np
 import pytest
 from cuda_emulator import COMPILER, WHY_NOT, Functions, widened
 from cupy_stand_in import Emulated
+from graphdiff_cupy import nvrtc
 from graphdiff_cupy.preamble import PREAMBLE
 from graphdiff_cupy.units import Fallback, Product
 from test_ops import CASES, every
@@ -645,6 +649,56 @@ def test_indices_are_wide_enough_for_what_lies_nowhere_in_memory(emulated: Any) 
     assert "typedef long long Count;" in emulated.device.sources[-1]
     gd.compile(lambda x: gd.sum(x * x)).plan(x)
     assert "typedef int Count;" in emulated.device.sources[-1]
+
+
+def test_places_beyond_32_bits_of_what_is_only_looked_into(emulated: Any) -> None:
+    x, places = np.arange(60000.0), np.array([3_000_000_000, 5, 3_599_999_999, 2**31, 2**31 - 1])
+    by_rows = gd.compile(lambda x, i: gd.reshape(gd.broadcast_to(x[:, None], (60000, 60000)), (-1,))[i])
+    np.testing.assert_array_equal(by_rows(x, places).numpy(), places // 60000)
+    by_columns = gd.compile(lambda x, i: gd.reshape(gd.broadcast_to(x, (60000, 60000)), (-1,))[i])
+    np.testing.assert_array_equal(by_columns(x, places).numpy(), places % 60000)
+    behind = gd.compile(lambda x, i: gd.concatenate([gd.broadcast_to(x[:1], (2**31,)), x + 1])[i])
+    np.testing.assert_array_equal(behind(x, np.array([2**31 + 7, 5, 2**31])).numpy(), [8, 0, 1])
+
+
+@pytest.mark.parametrize("bounds", [(-0.3, 0.4), (0.1, 0.7), (-1.0, 1e-3)])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_drawn_numbers_are_rounded_as_the_hosts(bounds: Any, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever else may be one operation with one rounding: a scaled and moved number is rounded twice."""
+    fused = ["-O2", "-mfma", "-ffp-contract=fast"] if _has_fused() else cuda_emulator.OPTIONS
+    monkeypatch.setattr(cuda_emulator, "OPTIONS", fused)
+    low, high = bounds
+    there, here = gd.random.generator(3), gd.random.generator(3)
+    with gd.use_backend(Emulated()):
+        draw = gd.compile(lambda: gd.random.uniform((4000,), seed=here, low=low, high=high, dtype=dtype))
+        found = draw().numpy()
+    np.testing.assert_array_equal(found, there.uniform(low, high, 4000).astype(dtype))
+    assert "__dadd_rn" in draw.plans[0].source
+
+
+def _has_fused() -> bool:
+    try:
+        return " fma " in Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("place", ["no folder", "below a file", "read-only"])
+def test_a_cache_that_cannot_be_written_ends_no_plan(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    monkeypatch.setattr(nvrtc, "compile_source", lambda source, architecture: calls.append(source) or b"code")
+    wanted = {"no folder": tmp_path / "new", "below a file": tmp_path / "file", "read-only": tmp_path / "only"}[place]
+    (tmp_path / "file").write_text("")
+    if place == "read-only":
+        monkeypatch.setattr(tempfile, "TemporaryFile", lambda dir: (_ for _ in ()).throw(PermissionError(dir)))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(wanted))
+    files = [nvrtc.compiled(source, "sm_90") for source in ("one", "two", "one")]
+    assert [file.read_bytes() for file in files] == [b"code"] * 3
+    assert files[0] == files[2] != files[1]
+    assert calls == ["one", "two"]
+    assert (wanted in files[0].parents) is (place == "no folder")
 
 
 def test_an_unknown_pass_is_refused(emulated: Any) -> None:

@@ -325,7 +325,9 @@ def _random(body: Body, node: Tensor, index: Index) -> str:
     import numpy as np
 
     double = np.dtype("float64")
-    return f"({TYPES[node.dtype.name]})({number(low, double)} + {number(high - low, double)} * {drawn})"
+    # Rounded twice, as NumPy does: one fused operation would round once.
+    scaled = f"__dmul_rn({number(high - low, double)}, {drawn})"
+    return f"({TYPES[node.dtype.name]})__dadd_rn({number(low, double)}, {scaled})"
 
 
 _EMITTERS: Mapping[str, Callable[[Body, Tensor, Index], str]] = {

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import os
 import tempfile
+from functools import cache
 from pathlib import Path
 
 from graphdiff.errors import BackendError
@@ -49,8 +51,7 @@ def compile_source(source: str, architecture: str) -> bytes:
 def compiled(source: str, architecture: str) -> Path:
     """Return the file of the cubin for a source, made if there is none yet."""
     key = hashlib.sha256("\0".join([source, architecture, _compiler()]).encode()).hexdigest()[:32]
-    folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "graphdiff" / "cubins"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = _writable(Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "graphdiff" / "cubins")
     file = folder / f"{key}.cubin"
     if not file.exists():
         code = compile_source(source, architecture)
@@ -58,6 +59,19 @@ def compiled(source: str, architecture: str) -> Path:
             made.write(code)
         Path(made.name).replace(file)
     return file
+
+
+@cache
+def _writable(folder: Path) -> Path:
+    """Return a folder, made if it is not there; one of this process where that cannot be made or written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError:
+        own = tempfile.TemporaryDirectory(prefix="graphdiff-cubins-")
+        atexit.register(own.cleanup)
+        return Path(own.name)
 
 
 def _compiler() -> str:

@@ -71,12 +71,14 @@ class Runner:
         }
         self.kernels = [part for part in self.parts if isinstance(part, Kernel)]
         self.source = "\n".join(
-            [_count_type(groups), PREAMBLE, *(kernel.text for kernel in self.kernels), *self._turns()]
+            [_count_type(program, groups), PREAMBLE, *(kernel.text for kernel in self.kernels), *self._turns()]
         )
         self._schedule = schedule
         self._touches = [_touched(part) for part in self.parts]
         self._lanes = lanes(waits(self._touches))
         self._capture = "capture" not in disable
+        # What CuPy computes by itself allocates memory, draws numbers and may wait: only once a step, and unrecorded.
+        self._is_recorded = not any(isinstance(part, Fallback) for part in self.parts)
         self.notes = self._noted(disable, precision, schedule)
         self._functions = device.module(self.source, [*[kernel.name for kernel in self.kernels], *self._turn_names()])
         self._workspace: Any = None
@@ -274,7 +276,7 @@ class Runner:
     def _step(self, count: int) -> None:
         """Run several steps on what lies in the plan's memory."""
         turns = count
-        if len(self._segments) == 1 and count >= TOGETHER and self._capture:
+        if self._segments and self._is_recorded and count >= TOGETHER and self._capture:
             if self._together is None:
                 self._together = self._graph([*self._launches, *self._turn_launches()] * TOGETHER)
             for _ in range(count // TOGETHER):
@@ -365,11 +367,12 @@ def _name(place: int, group: Group) -> str:
     return f"k{place}_{node.op.name if node.op is not None else 'fill'}"
 
 
-def _count_type(groups: list[Any]) -> str:
+def _count_type(program: Program, groups: list[Any]) -> str:
     """Return the type of indices: 32 bits wherever they are enough, since divisions are quicker."""
     views = [view for each in groups for view in (*each.reads, *each.writes)]
-    # What is put together need not lie in memory, and can be more than anything that does.
+    # What is put together, or is only looked into, need not lie in memory, and can be more than anything that does.
     counts = [unit.work for each in groups if isinstance(each, Group) for unit in each.units]
+    counts += [node.size for node in program.nodes()]
     large = any(count >= 1 << 30 for count in [*counts, *(view.place()[0].size for view in views)])
     return f"typedef {'long long' if large else 'int'} Count;"
 
