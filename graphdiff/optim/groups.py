@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMappin
 from typing import Any
 
 from graphdiff.errors import BackendError, DTypeError, GraphError, OpError, ShapeError
+from graphdiff.guard import guarded
 from graphdiff.host import broadcasts_to, is_integer, is_real_floating
 from graphdiff.op import GRAPH, as_tensor
 from graphdiff.optim.arena import Arena, arena_of
@@ -94,6 +95,7 @@ class ParameterGroup(Configured):
 
     fixed = ("parameters", "rate", "settings")
 
+    @guarded
     def __init__(self, parameters: Sequence[Variable], rate: Variable | Schedule, settings: Settings) -> None:
         self.parameters = tuple(parameters)
         self.settings = settings

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from graphdiff.errors import OpError
+from graphdiff.guard import guarded
 from graphdiff.optim.closures import Closure, FlatParameters
 from graphdiff.optim.groups import require, require_whole
 from graphdiff.optim.line_search import Point, search
@@ -63,6 +64,7 @@ class LBFGS:
     [1.0, 1.0]
     """
 
+    @guarded
     def __init__(
         self,
         parameters: Iterable[Variable],

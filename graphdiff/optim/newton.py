@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from graphdiff.backend import working_on
 from graphdiff.differentiate.jacobians import hessian_of
 from graphdiff.errors import MatrixError, OpError
+from graphdiff.guard import guarded
 from graphdiff.op import FUNCTIONS
 from graphdiff.optim.closures import Closure, FlatParameters, require_no_trace
 from graphdiff.optim.groups import require
@@ -44,6 +45,7 @@ class Newton:
     [1.0, 1.0]
     """
 
+    @guarded
     def __init__(self, parameters: Iterable[Variable], lr: float = 1.0, damping: float = 0.0) -> None:
         require("lr", lr)
         require("damping", damping)

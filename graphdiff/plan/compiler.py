@@ -17,6 +17,7 @@ from weakref import WeakSet
 from graphdiff import host
 from graphdiff.backend import Backend, current_backend
 from graphdiff.errors import CompileError
+from graphdiff.guard import guarded
 from graphdiff.plan.failures import ARRAY_ERRORS
 from graphdiff.plan.plan import Plan, RetraceError
 from graphdiff.plan.static import Static, static_key
@@ -46,6 +47,7 @@ class Compiled:
         One per signature met so far, the most recently used last.
     """
 
+    @guarded
     def __init__(
         self,
         function: Callable[..., Any],

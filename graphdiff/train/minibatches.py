@@ -62,6 +62,7 @@ class Growing:
     every: int = 1
     limit: int | None = None
 
+    @guarded
     def __post_init__(self) -> None:
         if self.start < 1 or self.factor < 1 or self.every < 1 or (self.limit is not None and self.limit < self.start):
             raise DataError(f"no growing batch size: {self}")

@@ -185,8 +185,20 @@ def array_of(leaf: Any) -> np.ndarray:
     return leaf.numpy() if isinstance(leaf, gd.Tensor) else np.asarray(leaf)
 
 
-def unlike(expected: Any, found: Any, dtypes: bool = True) -> Difference | None:
-    """Return how two results differ, if they do: in structure, shape, dtype, NaN and infinities, or value."""
+def unlike(
+    expected: Any, found: Any, *, dtypes: bool = True, least: str = "float64", floor: float = 0.0
+) -> Difference | None:
+    """Return how two results differ, if they do: in structure, shape, dtype, NaN and infinities, or value.
+
+    Parameters
+    ----------
+    dtypes : bool
+        Whether their dtypes are compared.
+    least : str
+        The dtype of the least precision that anything on the way had.
+    floor : float
+        The size of numbers beside which the elements are small, if they are.
+    """
     left, right = list(leaves_of(expected)), list(leaves_of(found))
     if [path for path, _ in left] != [path for path, _ in right]:
         return Difference("structure", f"{[path for path, _ in left]} and {[path for path, _ in right]}")
@@ -195,13 +207,14 @@ def unlike(expected: Any, found: Any, dtypes: bool = True) -> Difference | None:
             if one is not other:
                 return Difference("structure", f"result{path} is {one!r} and {other!r}")
             continue
-        difference = unlike_arrays(array_of(one), array_of(other), dtypes)
+        difference = unlike_arrays(array_of(one), array_of(other), dtypes, least, floor)
         if difference is not None:
             return Difference(difference.kind, f"result{path}: {difference.told}")
     return None
 
 
-def unlike_arrays(expected: np.ndarray, found: np.ndarray, dtypes: bool = True) -> Difference | None:
+def unlike_arrays(expected: np.ndarray, found: np.ndarray, dtypes: bool, least: str, floor: float) -> Difference | None:
+    """Return how two arrays differ, if they do."""
     if expected.shape != found.shape:
         return Difference("shape", f"expected {expected.shape}, found {found.shape}")
     if dtypes and expected.dtype != found.dtype:
@@ -211,9 +224,9 @@ def unlike_arrays(expected: np.ndarray, found: np.ndarray, dtypes: bool = True) 
             return Difference("value", f"expected {expected.tolist()}, found {found.tolist()}")
         return None
     with np.errstate(all="ignore"):
-        relative, absolute = TOLERANCES.get(str(expected.dtype), TOLERANCES["float64"])
+        relative, absolute = max(TOLERANCES[least], TOLERANCES.get(str(expected.dtype), TOLERANCES["float64"]))
         finite = np.isfinite(expected)
-        largest = np.abs(expected[finite]).max(initial=0)
+        largest = np.abs(expected[finite]).max(initial=floor)
         close = np.abs(expected - found) <= relative * np.abs(expected) + absolute * largest
         same = (expected == found) | (np.isnan(expected) & np.isnan(found)) | (finite & np.isfinite(found) & close)
     if same.all():

@@ -117,12 +117,12 @@ class Program:
     def check_plan(self, compiled: Any, expected: Any, expected_again: Any) -> Difference | None:
         first, second = list(self.given(0).values()), list(self.given(1).values())
         found, kept = called(compiled, first), [array.copy() for array in first if isinstance(array, np.ndarray)]
-        difference = self.unless_delicate(unlike(expected, found), 0, expected)
+        difference = self.unless_delicate(self.unlike(expected, found), 0, expected)
         if difference is not None:
             return difference
         copies = arrays_of(found, copy=True)
         again = called(compiled, [strange(array) for array in second])
-        difference = self.unless_delicate(unlike(expected_again, again), 1, expected_again)
+        difference = self.unless_delicate(self.unlike(expected_again, again), 1, expected_again)
         difference = difference or handed_out(found, first, "compiled")
         if difference is not None:
             return difference
@@ -148,14 +148,14 @@ class Program:
                 raise Refused(f"jacobian, {mode}: {type(error).__name__}") from error
             except Exception as error:
                 raise Raised(f"{mode} mode", error) from error
-        difference = unlike(*results, dtypes=False)
+        difference = self.unlike(*results, dtypes=False)
         if difference is None or self.exact:
             return difference
         perturbed = executed(self.definitions("P({})"))
         for seed in range(3):
             perturbed["P"] = Perturbation(seed)
             jacobian = gd.jacobian(perturbed["body"], every, mode="reverse")(*given)
-            if unlike(results[1], jacobian, dtypes=False):
+            if self.unlike(results[1], jacobian, dtypes=False):
                 raise Refused("delicate")
         return difference
 
@@ -170,10 +170,16 @@ class Program:
             raise Raised("vmap", error) from error
         for place in (0, 1):
             expected = eagerly(body, self.given(place))
-            difference = self.unless_delicate(unlike(expected, mapped[place]), place, expected, "body")
+            difference = self.unless_delicate(self.unlike(expected, mapped[place]), place, expected, "body")
             if difference is not None:
                 return difference
         return None
+
+    def unlike(self, expected: Any, found: Any, dtypes: bool = True) -> Difference | None:
+        """Return how two results differ, beyond what the least precise dtype in the program accounts for."""
+        text = self.source()
+        least = "float16" if "float16" in text else "float32" if "float32" in text else "float64"
+        return unlike(expected, found, dtypes=dtypes, least=least)
 
     def given(self, call: int) -> dict[str, Any]:
         return {
@@ -190,7 +196,7 @@ class Program:
         for seed in range(3):
             names = executed(self.definitions("P({})"))
             names["P"] = Perturbation(seed, "tan2" in self.definitions() or "/" in self.definitions())
-            if unlike(expected, eagerly(names[function], self.given(call))) is not None:
+            if self.unlike(expected, eagerly(names[function], self.given(call))) is not None:
                 raise Refused("delicate")
         return difference
 
@@ -392,7 +398,7 @@ class Author:
             value = eval(text, self.names)
         except Exception:
             return None
-        if not isinstance(value, (gd.Tensor, np.generic)) or value.size > 3000:
+        if not isinstance(value, gd.Tensor) or value.size > 3000:  # of numbers alone NumPy makes what it likes
             return None
         if value.dtype.kind == "f" and not np.all(np.abs(array_of(value)) < 1e6) and self.chance(0.9):
             return None

@@ -218,18 +218,22 @@ class Training:
             told = f"{how}, after event {place}, `{event}`: "
             if one["raised"] != other["raised"]:
                 return self.of_errors(one["raised"], other, found[place - 1] if place else None, told)
-            if one["raised"]:  # what an eager function did before it failed stays done
+            difference = self.unlike(one, other)
+            if difference is not None and one["raised"]:  # what an eager function did before it failed stays done
                 raise Refused(f"event: {one['raised']}")
-            difference = unlike(one["state"], other["state"])
             if difference is not None:
                 self.require_steady(expected)
                 return Difference(f"training, {difference.kind}", told + difference.told)
         return None
 
+    def unlike(self, one: dict[str, Any], other: dict[str, Any]) -> Difference | None:
+        """Return how two moments differ; parameters are of the size of 1."""
+        return unlike(one["state"], other["state"], least=self.dtype, floor=1e-2)
+
     def of_errors(self, one: str, other: Any, before: Any, told: str) -> Difference:
         """Return the difference that one side raises an error; a plan may refuse, clearly, and change nothing."""
         if not one and isinstance(other["error"], (CompileError, NoValueError, OpError)):
-            if before is None or unlike(before["state"], other["state"]) is None:
+            if before is None or self.unlike(before, other) is None:
                 raise Refused(f"compile: {type(other['error']).__name__}")
             return Difference("training, half done", told + f"{other['raised']}, and state has changed")
         return Difference("training, errors", told + f"{one or 'no error'}, found {other['raised'] or 'no error'}")
@@ -239,7 +243,7 @@ class Training:
         for change in (3e-16, -3e-16, 1e-15):
             with unplanned_updates():
                 moved = self.history(eager, change if self.dtype == "float64" else change * 4e8)
-            if any(unlike(one["state"], other["state"]) for one, other in zip(expected, moved)):
+            if any(self.unlike(one, other) for one, other in zip(expected, moved)):
                 raise Refused("delicate")
 
     def history(self, wrap: Any, change: float = 0.0) -> list[dict[str, Any]]:
