@@ -12,6 +12,7 @@ from typing import Any
 from graphdiff.differentiate.reverse import backward
 from graphdiff.differentiate.transpose import adjoint_by_tangent, tangent_by_adjoint
 from graphdiff.graph import Graph
+from graphdiff.guard import guarded
 from graphdiff.host import PYTHON_SCALARS
 from graphdiff.numpy_protocols import array_function, array_ufunc
 from graphdiff.op import FUNCTIONS, Custom, Number, public
@@ -96,6 +97,7 @@ def _shape_method(name: str) -> Callable[..., Tensor]:
     """Return a method that takes a shape or axes as one sequence or as several integers."""
     function = public(FUNCTIONS[name])
 
+    @guarded
     def method(self: Tensor, *lengths: Any) -> Tensor:
         whole = lengths[0] if len(lengths) == 1 and not isinstance(lengths[0], int) else lengths
         return function(self, whole or None if name == "transpose" else whole)

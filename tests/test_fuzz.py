@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fuzz import expressions, programs, training
+from fuzz import expressions, misuse, programs, training
 from fuzz.__main__ import main
-from fuzz.cases import Tally, run
+from fuzz.cases import Tally, executed, run
 
 import graphdiff as gd
 from graphdiff.op import FUNCTIONS, OPS
@@ -29,8 +29,21 @@ def first(make: Any, kind: str, count: int = 400) -> tuple[Any, Any]:
     raise AssertionError("the fault was not found")
 
 
-def test_a_sample_of_expressions() -> None:
-    assert found(expressions.make, 2, 700) == []
+@pytest.mark.parametrize(
+    ("make", "count"), [(programs.make, 200), (training.make, 12), (expressions.make, 300), (misuse.make, 300)]
+)
+def test_a_fixed_sample_of_each_kind_finds_nothing(make: Any, count: int) -> None:
+    assert found(make, 1, count) == []
+
+
+def test_a_bare_error_of_a_public_function_is_found_and_shrunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = executed("def wrong(x, axis=None):\n    return len(None)", "graphdiff/planted.py")
+    monkeypatch.setattr(gd, "median", names["wrong"])
+    few = {name: names for name, names in misuse.callables().items() if name in (*misuse.APPLIED, "gd.median")}
+    monkeypatch.setattr(misuse, "callables", lambda: few)
+    case, difference = first(misuse.make, "gd.median: TypeError", 100)
+    assert case.text in ("gd.median(x)", "gd.median(2.0)")
+    assert "TypeError" in difference.told
 
 
 def test_a_wrong_kernel_in_plans_is_found_and_shrunk(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,3 +112,10 @@ def test_a_seed_that_is_none_leaves_the_streams_alone() -> None:
             gd.random.seed(wrong)
     gd.random.seed(3)
     assert gd.nn.Linear(2, in_features=2).weight.tolist() == first
+
+
+@pytest.mark.parametrize("wrong", [np.ones(3, "float16"), "ab", [0.5, 1]])
+def test_methods_that_take_several_integers_are_guarded(wrong: Any) -> None:
+    for method in (X.transpose, X.reshape):
+        with pytest.raises(gd.GraphDiffError):
+            method(wrong)

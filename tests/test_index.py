@@ -1,5 +1,7 @@
 """Indexing where NumPy has special cases, and places as `nonzero` and `where` name them."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -62,3 +64,25 @@ def test_a_single_truth_value_is_no_index(truth) -> None:
 def test_only_numbers_make_tensors(value) -> None:
     with pytest.raises(DTypeError, match="numbers and booleans only"):
         gd.variable(value)
+
+
+def test_slices_by_numpys_integers_of_what_a_plan_leaves_to_a_kernel() -> None:
+    empty, narrow = gd.variable(np.zeros((0, 3))), np.array([-1.5, 2.0], "float32")
+
+    def function(x: Any) -> Any:
+        gradient = gd.grad(lambda z, v: gd.sum(gd.norm(-z) * np.float64(1.0) * v), (0, 1))(narrow, empty)[1]
+        return gradient[None, np.int64(1) : np.int64(0)]
+
+    assert gd.compile(function)(np.ones(3)).shape == (1, 0, 3)
+
+
+@pytest.mark.parametrize("name", ["argmin", "argmax", "vdot", "any"])
+def test_a_number_seen_as_an_array_is_handed_out_twice_in_two_arrays(name: str) -> None:
+    def function(x: Any) -> Any:
+        number = gd.vdot(x, x) if name == "vdot" else getattr(gd, name)(x)
+        return number[None], number[None], gd.reshape(number, (1, 1))
+
+    for x in (np.ones(3), np.ones(3, "bool")):
+        results = gd.compile(function)(x)
+        for place, one in enumerate(results):
+            assert not any(np.shares_memory(one.value, other.value) for other in results[:place])

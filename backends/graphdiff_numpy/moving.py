@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,7 +67,7 @@ def _subscript(entry: Any) -> str:
     """Return one entry of an index as source."""
     if isinstance(entry, slice):
         parts = (entry.start, entry.stop, entry.step) if entry.step is not None else (entry.start, entry.stop)
-        return ":".join("" if part is None else repr(part) for part in parts)
+        return ":".join("" if part is None else str(operator.index(part)) for part in parts)  # NumPy's integers, too
     return repr(entry)
 
 

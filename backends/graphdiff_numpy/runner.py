@@ -425,7 +425,7 @@ class NumpyRunner:
         if isinstance(operand, Local):
             # A kernel may return a view of its operands' memory: an argument's, or what the next run overwrites.
             kept = [root for each in self._plan.kept if isinstance(each, Local) for root in each.roots]
-            if all(root.kind == "allocated" and kept.count(root) == 1 for root in operand.roots):
+            if operand.roots and all(root.kind == "allocated" and kept.count(root) == 1 for root in operand.roots):
                 return operand.text
             return f"{operand.text}.copy()" if operand.shape else f"{operand.text}[()]"
         if _is_fresh(operand):

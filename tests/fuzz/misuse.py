@@ -311,6 +311,7 @@ BY_NAME = {
 """What is given most often to parameters of these names."""
 SKIPPED = {"compare_modes", "Tensor", "Variable"}
 """What measures for long whatever it is given, and what is never made directly."""
+APPLIED = ("gd.grad", "gd.value_and_grad", "gd.jacobian", "gd.hessian", "gd.vmap", "gd.compile", "gd.sparse_jacobian")
 METHODS = ("item", "tolist", "numpy", "to", "named", "backward", "at", "describe")
 OPERATORS = ("+", "-", "*", "/", "//", "%", "**", "@", "<", ">=", "==", "&", "|", "^")
 
@@ -499,17 +500,7 @@ class Vandal:
         known = callables()
         called = self.pick(known)
         if form == "applied":
-            called = self.pick(
-                [
-                    "gd.grad",
-                    "gd.value_and_grad",
-                    "gd.jacobian",
-                    "gd.hessian",
-                    "gd.vmap",
-                    "gd.compile",
-                    "gd.sparse_jacobian",
-                ]
-            )
+            called = self.pick(APPLIED)
         if form == "compiled":
             called = self.pick([name for name in known if name.startswith("gd.") and name.count(".") == 1])
         names = known[called]
