@@ -199,6 +199,7 @@ CASES: dict[str, Case] = {
     "subtract": Case(lambda x, y: x - y, [lambda x, y: one, lambda x, y: -one]),
     "multiply": Case(lambda x, y: x * y, [lambda x, y: y, lambda x, y: x]),
     "divide": Case(lambda x, y: x / y, [lambda x, y: 1 / y, lambda x, y: -x / y**2], lambda x, y: y != 0),
+    "over_length": Case(lambda x, y: x / y, [lambda x, y: 1 / y, lambda x, y: -x / y**2], lambda x, y: y > 0),
     "power": Case(
         lambda x, y: x**y,
         [lambda x, y: y * x ** (y - 1), lambda x, y: x**y * mp.log(x)],
