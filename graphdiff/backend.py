@@ -142,6 +142,10 @@ class Backend:
         """Return a copy that shares no memory."""
         return self.namespace.asarray(array, copy=True)
 
+    def shown(self, array: Any) -> Any:
+        """Return what users may have of an array that graphs refer to: a copy, or a view that is not written into."""
+        return self.copy(array)
+
     def normalize(self, value: Any) -> Any:
         """Bring a result to the backend's one form for 0-d values; called once per computed value."""
         return value
@@ -246,7 +250,7 @@ def current_backend() -> Backend:
     >>> gd.current_backend().name
     'numpy'
     """
-    return _CHOSEN.get() or get_backend("numpy")
+    return _CHOSEN.get() or _instances.get("numpy") or get_backend("numpy")
 
 
 class use_backend:

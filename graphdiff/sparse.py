@@ -328,5 +328,6 @@ class _Compressed:
         # A copy without data is made in half the time that SciPy takes to check what is the same every time. Structures
         # are copied, too: SciPy's matrices change them in place, as eliminate_zeros does.
         made = copy(self._empty)
-        made.data, made.indices, made.indptr = values.numpy(), self._empty.indices.copy(), self._empty.indptr.copy()
+        made.data = values.numpy().copy()
+        made.indices, made.indptr = self._empty.indices.copy(), self._empty.indptr.copy()
         return made

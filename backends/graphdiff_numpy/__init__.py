@@ -220,7 +220,15 @@ class NumpyBackend(Backend):
 
     def copy(self, array: Any) -> Any:
         """Return a copy that shares no memory."""
-        return np.array(array)[()]
+        return np.array(array) if array.ndim else array[()]  # a view would be another object
+
+    def shown(self, array: Any) -> Any:
+        """Return a view that cannot be written into; array scalars cannot be anyway."""
+        if type(array) is not np.ndarray:
+            return array
+        view = array.view()
+        view.flags.writeable = False
+        return view
 
     def normalize(self, value: Any) -> Any:
         """Turn a 0-d array into an array scalar."""

@@ -39,7 +39,7 @@ class Checkpoint(Composite):
     ) -> None:
         self.name = self.symbol = self.function = name
         self.infer_rule = self.batch_rule = None
-        self.evaluate = lambda F, *arrays: rebuild([constant(array) for array in arrays[:given]]).value
+        self.evaluate = lambda F, *arrays: rebuild([constant(array) for array in arrays[:given]])._value
         self.flops = 0
         self._kernels = {}
         self._rebuild = rebuild

@@ -186,7 +186,7 @@ def _pulled_back(
     with working_on(backend):
         needed = below(order, sources)
         if numeric:
-            found[output] = seed.value
+            found[output] = seed._value
             pull_back(order, found, backend.numbers, needed, boundary=sources)
         else:
             masks = None if live is None else {output: live}

@@ -341,7 +341,7 @@ def gradients_of(output: Tensor, seed: Any = None) -> dict[Variable, Any]:
     leaves = smooth
     backend = output.backend
     F = GRAPH if trace is not None else backend.numbers
-    found: dict[Tensor, Any] = {output: start if trace is not None else start.value}
+    found: dict[Tensor, Any] = {output: start if trace is not None else start._value}
     with working_on(backend):
         if trace is not None:
             pull_back(order, found, F, below(order, leaves), boundary=leaves)

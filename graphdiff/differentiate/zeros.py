@@ -174,7 +174,7 @@ def still(node: Tensor) -> Tensor:
     """Return a node as a constant: its value and no graph."""
     if not node.has_value:
         raise NoValueError(f"{node.describe()}, made at {node.source}, decides the structure of the graph: feed it")
-    return Tensor(None, (), NO_ATTRIBUTES, node.value, node.backend, False)
+    return Tensor(None, (), NO_ATTRIBUTES, node._value, node.backend, False)
 
 
 # Masks -----------------------------------------------------------------------------------------------------------

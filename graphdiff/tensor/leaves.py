@@ -13,6 +13,9 @@ from graphdiff.tensor.context import DEPARTURES, NO_ATTRIBUTES, TRACES, current_
 from graphdiff.tensor.departures import MARK, MARKED, Departure, departure_of
 from graphdiff.tensor.node import Tensor
 
+_FRESH = (list, tuple, *host.PYTHON_SCALARS)
+"""What an array is made of that shares no memory with it."""
+
 
 class Variable(Tensor):
     """A leaf that can be assigned and receives a gradient; made by `variable`.
@@ -68,13 +71,13 @@ class Variable(Tensor):
 
     @property
     def value(self) -> Any:
-        """The present value, a copy where assignments write in place; assigning checks shape and dtype."""
+        """The present value, not to be written into, or a copy; assigning checks shape and dtype."""
         if TRACES and current_trace():
             raise NoValueError(
                 f"the value of {self.describe()} is not known while a function is traced by gd.compile; "
                 "compute with the variable itself, and choose between values with gd.where"
             )
-        return self.backend.normalize(self.backend.copy(self._value)) if self.pinned else self._value
+        return self.backend.normalize((self.backend.copy if self.pinned else self.backend.shown)(self._value))
 
     @value.setter
     def value(self, new: Any) -> None:
@@ -188,13 +191,16 @@ def value_for(node: Tensor, new: Any, verb: str) -> Any:
     return new if given == node.dtype else backend.numbers.astype(new, backend.native_dtype(node.dtype))
 
 
-def _own_value(value: Any, dtype: Any, backend: Backend) -> Any:
-    """Return an array of a leaf's own: the memory of what was given is the user's to write into."""
+def _own_value(value: Any, dtype: Any, backend: Backend, written: bool = False) -> Any:
+    """Return an array of a leaf's own: the memory of what was given is the user's to write into.
+
+    Other tensors' memory may be a constant's, too, but not that of variables, which are `written` into.
+    """
     if isinstance(value, Tensor):
-        mine = value.__class__ is not Variable  # whose values are written into; other tensors' never
+        mine = not written and value.__class__ is not Variable
         value = value.backend.to_host(value.value)
     else:
-        mine = isinstance(value, (list, tuple, *host.PYTHON_SCALARS))
+        mine = isinstance(value, _FRESH)
     wanted = None if dtype is None else host.dtype(dtype)
     host.refuse_masked(value)
     if backend.owns(value):
@@ -215,9 +221,7 @@ def _own_value(value: Any, dtype: Any, backend: Backend) -> Any:
 
 
 def _departed(value: Any, dtype: Any, backend: Backend) -> tuple[Any, Departure | None]:
-    """Return a leaf's value, and where it left the graph if it is a list that holds recorded tensors."""
-    if not isinstance(value, (list, tuple)):
-        return _own_value(value, dtype, backend), None
+    """Return the value of a leaf made of a list, and where it left the graph if recorded tensors are in that."""
     noted: list[tuple[Tensor, Departure]] = []
     DEPARTURES.open(noted)
     try:
@@ -226,10 +230,8 @@ def _departed(value: Any, dtype: Any, backend: Backend) -> tuple[Any, Departure 
         DEPARTURES.close(noted)
 
 
-def _marked(departure: Departure | None) -> dict[str, Any]:
+def _marked(departure: Departure) -> dict[str, Any]:
     """Return the attributes of a leaf whose value left the graph there."""
-    if departure is None:
-        return NO_ATTRIBUTES
     MARKED[0] += 1
     return {MARK: departure}
 
@@ -262,10 +264,14 @@ def variable(value: Any, *, name: str | None = None, dtype: Any = None) -> Varia
     trace = current_trace() if TRACES else None
     if trace is not None:
         trace.make("a variable")
-    array, departure = _departed(value, dtype, backend)
-    if isinstance(value, Tensor) and (value.op is not None or DEPARTURES):
-        departure = departure_of(value)  # another variable's value is copied without a word
-    leaf = Variable(None, (), _marked(departure), array, backend, True)
+    departure = None
+    if isinstance(value, (list, tuple)):
+        array, departure = _departed(value, dtype, backend)
+    else:
+        array = _own_value(value, dtype, backend, written=True)
+        if isinstance(value, Tensor) and (value.op is not None or DEPARTURES):
+            departure = departure_of(value)  # another variable's value is copied without a word
+    leaf = Variable(None, (), _marked(departure) if departure else NO_ATTRIBUTES, array, backend, True)
     leaf.name = name
     leaf._grad = None
     leaf.clock = [leaf.serial, 0]
@@ -284,13 +290,16 @@ def constant(value: Any, *, name: str | None = None, dtype: Any = None) -> Tenso
     dtype('int64')
     """
     backend = current_backend()
-    array, departure = _departed(value, dtype, backend)
-    if isinstance(value, Tensor):
-        if DEPARTURES:
+    departure = None
+    if isinstance(value, (list, tuple)):
+        array, departure = _departed(value, dtype, backend)
+    else:
+        array = _own_value(value, dtype, backend)
+        if not isinstance(value, Tensor):
+            departure = host.departure_in(value)
+        elif DEPARTURES:
             departure_of(value)
-    elif departure is None:
-        departure = host.departure_in(value)
-    leaf = Tensor(None, (), _marked(departure), array, backend, False)
+    leaf = Tensor(None, (), _marked(departure) if departure else NO_ATTRIBUTES, array, backend, False)
     leaf.name = name
     return leaf
 

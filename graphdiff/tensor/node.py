@@ -89,7 +89,7 @@ class Tensor:
 
     @property
     def value(self) -> Any:
-        """The value: an array of the backend.
+        """The value: an array of the backend, not to be written into, or a copy.
 
         Raises
         ------
@@ -98,7 +98,7 @@ class Tensor:
         """
         if self._value is None:
             self._raise_no_value()
-        return self._value
+        return self.backend.shown(self._value)
 
     @value.setter
     def value(self, new: Any) -> None:
@@ -174,7 +174,7 @@ class Tensor:
         return Tensor(None, (), NO_ATTRIBUTES, target.normalize(target.from_host(host_value)), target, False)
 
     def numpy(self) -> Any:
-        """Return the value as a NumPy array."""
+        """Return the value as a NumPy array, which cannot be written into: ``np.array(x)`` is a copy that can."""
         return host.as_host(self.backend.to_host(self.value))
 
     def item(self) -> Any:
@@ -201,7 +201,7 @@ class Tensor:
 
     def __dlpack__(self, **options: Any) -> Any:
         departure_of(self)
-        return self.value.__dlpack__(**options)
+        return self.backend.copy(self.value).__dlpack__(**options)
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return self.value.__dlpack_device__()  # type: ignore[no-any-return]
@@ -209,7 +209,8 @@ class Tensor:
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
         departure_of(self)
-        return self.value.__cuda_array_interface__  # type: ignore[no-any-return]
+        interface = self._value.__cuda_array_interface__
+        return {**interface, "data": (interface["data"][0], True)}  # not to be written into
 
     def __float__(self) -> float:
         return float(self._single("float"))

@@ -118,7 +118,7 @@ class _MLP(TrainedMLP):
             for start in range(0, X.shape[0], size):
                 rows = dense(X[start : start + size]).astype(dtype, copy=False)
                 found.append(forward(backend.from_host(rows), coefs, intercepts, self.activation).numpy())
-        return found[0] if len(found) == 1 else np.concatenate(found)
+        return np.concatenate(found)  # the caller's own, to write into
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

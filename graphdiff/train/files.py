@@ -76,7 +76,7 @@ class Saved:
             raise DataError(f"the model's inputs are {names}, in this order, and X has {', '.join(map(repr, given))}")
 
     def _outputs(self, X: Any) -> Any:
-        output = self.model(X if self.scaler is None else self.scaler.transform(X)).numpy()
+        output = self.model(X if self.scaler is None else self.scaler.transform(X)).numpy().copy()
         if self.target_scaler is None:
             return output
         return self.target_scaler.inverse(output.astype(target_dtype(self.target_scaler, output.dtype), copy=False))
