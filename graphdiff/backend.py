@@ -8,12 +8,13 @@ host, and, optionally, quicker kernels for single ops.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any
 
 from graphdiff import host
-from graphdiff.errors import BackendError, BackendNotInstalledError
+from graphdiff.errors import BackendError, BackendNotInstalledError, DataError
 from graphdiff.guard import guarded
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "current_backend",
     "fill_index",
     "get_backend",
+    "require_within",
     "use_backend",
     "working_on",
 ]
@@ -42,6 +44,15 @@ def fill_index(template: tuple[Any, ...], arrays: tuple[Any, ...]) -> tuple[Any,
     """
     remaining = iter(arrays)
     return tuple(next(remaining) if entry is ARRAY or entry == ARRAY else entry for entry in template)
+
+
+def require_within(values: Any, low: float, high: float, told: str) -> None:
+    """Raise DataError unless an array on the host, or whose like is, lies in [low, high]; it names the first row."""
+    if values.size and not (values.min() >= low and (high == math.inf or values.max() <= high)):
+        flat = values.reshape(-1)
+        place = int((~((flat >= low) & (flat <= high))).argmax())
+        row = place // math.prod(values.shape[1:])
+        raise DataError(f"{told}, but row {row} of {values.dtype}{list(values.shape)} has {flat[place]:g}")
 
 
 class Numbers:

@@ -231,6 +231,7 @@ def loss_cases() -> list[Case]:
     return [
         ("cross_entropy", lambda x: gd.nn.softmax_cross_entropy(x, labels), [normal(4, 3)]),
         ("weighted_total", lambda x, y: gd.weighted_total(x, y), [normal(4, 3), normal(4, 3)]),
+        ("within", lambda x: gd.within(x, x, low=-99.0, high=99.0, told="x is small"), [normal(4, 3)]),
     ]
 
 

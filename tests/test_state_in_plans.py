@@ -5,11 +5,14 @@ import enum
 import inspect
 import os
 import pickle
+import random
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -310,6 +313,236 @@ def test_whatever_is_no_array_is_static_by_type_and_value() -> None:
     assert [run(1.0, Settings(k)).item() for k in (1, 1.0, True, 1)] == [1.0, 2.0, 2.0, 1.0]
     keys = gd.compile(lambda tree: sum(tree.values()) * (1.0 if type(next(iter(tree))) is int else 2.0))
     assert [keys({key: 3.0}).item() for key in (1, True, 1.0, 1)] == [3.0, 6.0, 6.0, 3.0]
+
+
+# Every call that changes state ----------------------------------------------------------------------------------------
+
+X = np.random.default_rng(1).normal(size=(6, 3))
+
+
+class World:
+    """A model, variables, an optimiser of two groups, a schedule and streams: what state calls change."""
+
+    def __init__(self) -> None:
+        gd.random.seed(3)
+        self.w = gd.variable([0.5, -1.0, 2.0], name="w")
+        self.count = gd.variable(0.0, name="count")
+        self.drop, self.norm = gd.nn.Dropout(0.5, seed=4), gd.nn.BatchNorm(3, dtype="float64")
+        linear = gd.nn.Linear(3, 3, seed=5, dtype="float64")
+        self.model = gd.nn.Sequential(linear, self.norm, gd.nn.PReLU(dtype="float64"), self.drop)
+        self.rate = gd.optim.schedules.reduce_on_plateau(0.1, factor=0.5, patience=0)
+        groups = [{"params": self.model.parameters()}, {"params": [self.w], "lr": self.rate, "weight_decay": 0.1}]
+        self.optimizer = gd.optim.SGD(groups, lr=0.05, momentum=0.5, weight_decay=0.01)
+        self.other = gd.optim.Adam([self.count], lr=0.1)
+        self.stream = gd.random.generator(6)
+        self.averaged = gd.train.AveragedWeights(decay=0.5)
+        self.epoch = SimpleNamespace(model=self.model, epoch=0, batch=0)
+        self.averaged.on_start(self.epoch)  # type: ignore[arg-type]
+
+    def loss(self, x: Any = X) -> Any:
+        return gd.mean((self.model(x) * self.w - 1.0) ** 2)
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that calls may have changed."""
+        leaves = {"w": self.w, "count": self.count, **dict(self.model.named_parameters())}
+        found: dict[str, Any] = {f"value of {name}": leaf.numpy() for name, leaf in leaves.items()}
+        found |= {f"gradient of {name}": leaf.grad for name, leaf in leaves.items()}
+        found |= {f"buffer {name}": leaf.numpy() for name, leaf in self.model.named_buffers()}
+        for name in ("optimizer", "other"):
+            optimizer = getattr(self, name)
+            found |= {f"{name} {key}": array for key, array in optimizer.state().items()}
+            found |= {f"{name} settings {place}": dict(g.settings) for place, g in enumerate(optimizer.groups)}
+            found[name] = optimizer.lr, optimizer.steps, optimizer.loss_scale, optimizer.clip_norm, optimizer.clip_value
+        found["modes"] = [module.training for module in self.model.modules()]
+        found["settings"] = self.drop.p, self.norm.momentum, self.norm.eps, self.rate.factor, self.averaged.decay
+        streams = {"own": self.stream, "dropout": self.drop.stream}
+        found |= {f"stream {name}": stream.bit_generator.state for name, stream in streams.items()}
+        found["averages"] = self.averaged.state()["average"]
+        return found
+
+
+def put_into(name: str, value: Any) -> Callable[[World], Any]:
+    def call(world: World) -> None:
+        *path, last = name.split(".")
+        owner: Any = world
+        for part in path:
+            owner = getattr(owner, part)
+        setattr(owner, last, value(world) if callable(value) else value)
+
+    return call
+
+
+def in_place(world: World, how: str) -> None:
+    w = world.w
+    if how == "+":
+        w += 0.5
+    elif how == "-":
+        w -= 0.1 * w
+    elif how == "*":
+        w *= 1.5
+    else:
+        w /= 2.0
+    assert w is world.w
+
+
+CHANGES: dict[str, Callable[[World], Any]] = {
+    "assign": lambda s: s.w.assign([1.0, 2.0, 3.0]),
+    "assign an expression": lambda s: s.w.assign(s.w * 2.0 - 1.0),
+    "set value": put_into("w.value", np.array([3.0, 2.0, 1.0])),
+    "set value to an expression": put_into("count.value", lambda s: s.count + 1.0),
+    "add": lambda s: in_place(s, "+"),
+    "subtract": lambda s: in_place(s, "-"),
+    "multiply": lambda s: in_place(s, "*"),
+    "divide": lambda s: in_place(s, "/"),
+    "forget a gradient": put_into("w.grad", None),
+    "set a gradient": put_into("w.grad", np.array([0.5, 0.25, -0.5])),
+    "set a gradient to an expression": put_into("w.grad", lambda s: s.w * 0.5),
+    "move along a gradient": lambda s: None if s.w.grad is None else s.w.assign(s.w - 0.1 * s.w.grad),
+    "copy a gradient": put_into("w.grad", lambda s: s.model.layers[0].bias.grad),
+    "backward": lambda s: s.loss().backward(),
+    "backward of a part": lambda s: gd.sum(s.w**2).backward(),
+    "accumulate": lambda s: s.loss().backward(accumulate=True),
+    "step": lambda s: s.optimizer.step(),
+    "minimise": lambda s: s.optimizer.minimize(s.loss()),
+    "minimise another": lambda s: s.other.minimize((s.count - 1.0) ** 2),
+    "scaled": lambda s: s.optimizer.scaled_loss(gd.sum(s.w)).backward(),
+    "scale the loss": lambda s: s.optimizer.scale_loss(8.0, interval=2),
+    "zero": lambda s: s.optimizer.zero_grad(),
+    "rate": put_into("other.lr", 0.5),
+    "rate from the rate": put_into("other.lr", lambda s: s.other.lr * 0.5),
+    "rate of a group": lambda s: setattr(s.optimizer.groups[0], "lr", 0.25),
+    "rate of a schedule": lambda s: setattr(s.optimizer.groups[1], "lr", 0.25),
+    "decay": put_into("optimizer.weight_decay", 0.2),
+    "decay of a group": lambda s: s.optimizer.groups[1].settings.update(weight_decay=0.3),
+    "momentum": put_into("optimizer.momentum", 0.75),
+    "no momentum": put_into("optimizer.momentum", 0.0),
+    "nesterov": put_into("optimizer.nesterov", True),
+    "betas": put_into("other.betas", (0.5, 0.75)),
+    "norm": put_into("optimizer.clip_norm", 0.01),
+    "no norm": put_into("optimizer.clip_norm", None),
+    "limit": put_into("optimizer.clip_value", 0.05),
+    "load the optimiser": lambda s: s.other.load_state({name: 0.5 * a for name, a in s.other.state().items()}),
+    "count in steps": put_into("count.value", lambda s: s.count + 1.0 * s.optimizer.steps),
+    "count in rates": put_into("count.value", lambda s: s.count + s.other.lr),
+    "train": lambda s: s.model.train(),
+    "evaluate": lambda s: s.model.eval(),
+    "turn one layer": lambda s: s.drop.train(not s.drop.training),
+    "dropout": put_into("drop.p", 0.25),
+    "running": put_into("norm.momentum", 0.5),
+    "epsilon": put_into("norm.eps", 0.25),
+    "run": lambda s: s.model(X * 2.0),
+    "load the model": lambda s: s.model.load_state({name: 0.5 * a for name, a in s.model.state().items()}),
+    "another stream": put_into("drop.stream", lambda s: gd.random.generator(8)),
+    "a stream of one's own": put_into("drop.stream", lambda s: s.stream),
+    "take out a layer": lambda s: s.model.layers.pop(),
+    "normal": lambda s: s.w.assign(gd.random.normal((3,), seed=s.stream)),
+    "uniform": lambda s: s.w.assign(s.w + gd.random.uniform((3,), seed=s.stream)),
+    "bernoulli": lambda s: s.w.assign(s.w * gd.random.bernoulli((3,), seed=s.stream, p=0.75, dtype="float64")),
+    "permutation": lambda s: s.w.assign(gd.take(s.w, gd.random.permutation(3, seed=s.stream))),
+    "seeded": lambda s: s.w.assign(gd.random.normal((3,), seed=11)),
+    "seed": lambda s: gd.random.seed(9),
+    "unseeded": put_into("drop.stream", lambda s: gd.random.seed(12) or gd.random.generator()),
+    "plateau": lambda s: s.rate.update(1.0),
+    "factor": put_into("rate.factor", 0.25),
+    "average": lambda s: s.averaged.on_batch(s.epoch),  # type: ignore[arg-type]
+    "keep": put_into("averaged.decay", 0.75),
+    "version": put_into("count.value", lambda s: s.count + float(s.w.version)),
+}
+
+
+def made(name: str, world: World) -> None:
+    CHANGES[name](world)
+
+
+def same(found: Any, expected: Any, where: str) -> None:
+    """Compare states to rounding, and everything that is no number exactly."""
+    if isinstance(expected, dict):
+        assert found.keys() == expected.keys(), where
+        for name in expected:
+            same(found[name], expected[name], f"{where}: {name}")
+    elif isinstance(expected, (list, tuple)):
+        assert len(found) == len(expected), where
+        for place in range(len(expected)):
+            same(found[place], expected[place], f"{where}[{place}]")
+    elif isinstance(expected, (str, type(None), bool)):
+        assert found == expected, where
+    else:
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12, err_msg=where)
+
+
+def train_step(world: World) -> Callable[[Any], Any]:
+    def step(x: Any) -> Any:
+        loss = world.loss(x)
+        loss.backward()
+        world.optimizer.step()
+        return loss
+
+    return step
+
+
+def between(names: Sequence[str]) -> None:
+    """Make state calls between the calls of a step, eager and compiled."""
+    worlds = [World(), World()]
+    steps = [train_step(worlds[0]), gd.compile(train_step(worlds[1]))]
+    for name in (None, *names, None):
+        if name is not None:
+            told = [outcome(partial(made, name, world)) for world in worlds]
+            assert told[0] == told[1], names
+        losses = [step(X).item() for step in steps]
+        same(losses[1], losses[0], f"loss after {name} of {names}")
+        same(worlds[1].state(), worlds[0].state(), f"after {name} of {names}")
+
+
+def inside(names: Sequence[str]) -> None:
+    """Make state calls within a compiled function: they do what they do eagerly, or are refused and change nothing."""
+    worlds = [World(), World()]
+
+    def program(world: World) -> Callable[[Any], Any]:
+        def run(x: Any) -> Any:
+            for name in names:
+                CHANGES[name](world)
+            return gd.sum(world.w * x) + gd.sum(world.model(x)) + world.count
+
+        return run
+
+    runs = [program(worlds[0]), gd.compile(program(worlds[1]))]
+    for call in range(3):
+        before = worlds[1].state()
+        try:
+            found = runs[1](X).item()
+        except REFUSALS:
+            same(worlds[1].state(), before, f"call {call} of {names}, refused")
+            return
+        same(found, runs[0](X).item(), f"value at call {call} of {names}")
+        same(worlds[1].state(), worlds[0].state(), f"after call {call} of {names}")
+
+
+REFUSALS = gd.errors.CompileError, gd.errors.NoValueError, gd.errors.OpError
+ALONE_REFUSED = {
+    "rate of a schedule", "nesterov", "no momentum", "load the optimiser", "load the model", "seed", "unseeded",
+    "plateau", "average", "version", "scale the loss", "another stream", "take out a layer",
+}  # fmt: skip
+"""What cannot be compiled, since it looks at values or would be made at every call, or cannot be at all."""
+COMPILED = [name for name in CHANGES if name not in {*ALONE_REFUSED, "keep"}]
+"""The others, without attributes of what is no module, optimiser or schedule: these are set while tracing."""
+
+
+@pytest.mark.filterwarnings("ignore::graphdiff.plan.compiler.RetraceWarning")
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_state_call_alone(name: str) -> None:
+    between([name])
+    inside([name])
+    world = World()
+    refused = outcome(gd.compile(partial(made, name, world)))
+    assert (refused is not None) <= (name in ALONE_REFUSED), refused
+
+
+@pytest.mark.filterwarnings("ignore::graphdiff.plan.compiler.RetraceWarning")
+@pytest.mark.parametrize("seed", range(120))
+def test_state_calls_in_sequences_of_three(seed: int) -> None:
+    chance = random.Random(seed)
+    between([chance.choice([*CHANGES]) for _ in range(3)])
+    inside([chance.choice(COMPILED if seed % 3 else [*COMPILED, *sorted(ALONE_REFUSED)]) for _ in range(3)])
 
 
 # Processes ------------------------------------------------------------------------------------------------------------
@@ -816,3 +1049,125 @@ def test_lists_and_dicts_of_a_layer_of_ones_own_are_looked_at() -> None:
             assert run(x).numpy() == layer(x).numpy()
         change()
         assert run(x).numpy() == layer(x).numpy()
+
+
+# What eager code refuses ----------------------------------------------------------------------------------------------
+
+SCORES, LOGITS = np.array([0.3, -0.4, 0.2]), np.array([[0.1, 0.2, 0.3], [0.2, 0.1, -1.0]])
+ROWS = gd.nn.Embedding(5, 2, seed=1, dtype="float64")
+SURE, TORN = np.array([[1.0, 0.0, 0.0], [0.5, 0.5, 0.0]]), np.array([[1.0, 0.0, 0.0], [1.5, -0.5, 0.0]])
+REFUSED: dict[str, tuple[Callable[[Any], Any], Any, list[Any]]] = {
+    "binary": (lambda y: gd.nn.binary_cross_entropy(SCORES, y), [0.0, 1.0, 1.0], [[0.0, 2.0, 1.0], [0.0, 1.0, np.nan]]),
+    "binary, whole": (lambda y: gd.nn.binary_cross_entropy(SCORES, y), [0, 1, 1], [[0, -1, 1], [2, 0, 0]]),
+    "binary, weighted": (
+        lambda y: gd.nn.binary_cross_entropy(SCORES, y, positive_weight=2.0), [0, 1, 1], [[0, 2, 1], [0, -1, 1]],
+    ),
+    "hinge": (lambda y: gd.nn.hinge(SCORES, y), [-1, 1, 1], [[0, 1, 1], [-1, 1, 2]]),
+    "hinge of floats": (lambda y: gd.nn.hinge(SCORES, y), [-1.0, 1.0, 1.0], [[-1.0, 1.0, 0.5], [-1.0, np.nan, 1.0]]),
+    "hinge of classes": (lambda y: gd.nn.hinge(LOGITS, y), [1, 2], [[1, 3], [-1, 1]]),
+    "smoothed": (
+        lambda y: gd.nn.softmax_cross_entropy(LOGITS, y, label_smoothing=0.1), [1, 2], [[1, 3], [-1, 1]],
+    ),
+    "by class": (
+        lambda y: gd.nn.softmax_cross_entropy(LOGITS, y, class_weights=[1.0, 2.0, 3.0]), [1, 2], [[1, 3], [-1, 1]],
+    ),
+    "probabilities": (
+        lambda y: gd.nn.softmax_cross_entropy(LOGITS, y), SURE, [TORN, SURE * 1.1, SURE * np.nan],
+    ),
+    "divergence": (lambda y: gd.nn.kl_divergence(LOGITS, y), SURE, [TORN, SURE * np.nan]),
+    **{
+        f"weights of {loss.__name__}": (
+            lambda w, loss=loss: loss(SCORES, abs(SCORES), weights=w),
+            [1.0, 0.0, 2.0], [[1.0, 0.0, -1.0], [np.nan, 1.0, 1.0]],
+        )
+        for loss in (gd.nn.squared_error, gd.nn.absolute_error, gd.nn.huber, gd.nn.binary_cross_entropy)
+    },
+    "weights of classes": (
+        lambda w: gd.nn.softmax_cross_entropy(LOGITS, [1, 2], weights=w), [1.0, 2.0], [[1.0, -2.0]],
+    ),
+    "weights of a hinge": (lambda w: gd.nn.hinge(SCORES, [1, -1, 1], weights=w), [1.0, 2.0, 0.0], [[-1.0, 1.0, 1.0]]),
+    "weights of a divergence": (lambda w: gd.nn.kl_divergence(LOGITS, SURE, weights=w), [1.0, 2.0], [[1.0, -2.0]]),
+    "embedding": (lambda rows: gd.sum(ROWS(rows)), [0, 4], [[0, -1], [5, 0]]),
+    "one row": (lambda row: gd.sum(ROWS(row)), 3, [-1, 5]),
+    "quantile": (lambda q: gd.quantile(SCORES, q), 0.5, [1.5, -0.5]),
+    "an index": (lambda rows: gd.sum(gd.constant(SCORES)[rows]), [0, -1], [[0, 3], [-4, 0]]),
+    "take": (lambda rows: gd.sum(gd.take(SCORES, rows)), [0, -1], [[0, 3], [-4, 0]]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_plan_refuses_what_eager_code_refuses_and_changes_nothing(name: str) -> None:
+    function, good, bad = REFUSED[name]
+    w = gd.variable(1.0)
+    optimizer = gd.optim.SGD([w], lr=0.1, momentum=0.9)
+
+    @gd.compile
+    def step(given: Any) -> Any:
+        loss = function(given) * w
+        optimizer.minimize(loss)
+        return loss
+
+    expected = function(np.asarray(good)).numpy()
+    np.testing.assert_allclose(gd.compile(function)(np.asarray(good)).numpy(), expected, rtol=1e-12)
+    np.testing.assert_allclose(step(np.asarray(good)).numpy(), expected, rtol=1e-12)
+    before = w.item(), {path: array.tolist() for path, array in optimizer.state().items()}
+    for given in map(np.asarray, bad):
+        for call in (function, gd.compile(function), step):
+            with pytest.raises(gd.errors.GraphDiffError):
+                call(given)
+    assert (w.item(), {path: array.tolist() for path, array in optimizer.state().items()}) == before
+
+
+def test_what_is_demanded_of_values_names_the_row() -> None:
+    loss = gd.compile(lambda y: gd.nn.binary_cross_entropy(LOGITS, y))
+    with pytest.raises(gd.errors.DataError, match=r"labels are in \[0, 1\], but row 1 of float64\[2, 3\] has 1\.5"):
+        loss(TORN)
+
+
+def test_labels_that_depend_on_variables_may_leave_the_simplex() -> None:
+    """As eagerly, where they may be differentiated by."""
+    raw = gd.variable(SURE + 0.1)
+    loss = gd.compile(lambda: gd.nn.softmax_cross_entropy(LOGITS, raw))
+    np.testing.assert_allclose(loss().numpy(), gd.nn.softmax_cross_entropy(LOGITS, raw).numpy(), rtol=1e-12)
+
+
+def test_demands_are_differentiated_through_and_batched() -> None:
+    def loss(z: Any, y: Any) -> Any:
+        return gd.nn.binary_cross_entropy(z, y)
+
+    labels = np.array([[0.0, 1.0, 1.0], [1.0, 0.0, 0.5]])
+    both = gd.compile(lambda y: gd.vmap(lambda row: gd.grad(loss)(SCORES, row))(y))(labels).numpy()
+    np.testing.assert_allclose(both, (1 / (1 + np.exp(-SCORES)) - labels) / 3, rtol=1e-12)
+    slopes = gd.compile(lambda rows: gd.grad(lambda w: gd.sum(gd.take(w, rows, axis=0) ** 2))(ROWS.weight))
+    assert slopes(np.array([1, 1])).numpy()[1].tolist() == (4 * ROWS.weight.numpy()[1]).tolist()
+
+
+# Empty parameters -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", below(gd.optim, gd.optim.Optimizer), ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("shape", [(0,), (0, 3)])
+def test_empty_parameters_are_moved_by_nothing(kind: Any, shape: tuple[int, ...]) -> None:
+    for wrap in (lambda function: function, gd.compile):
+        alone, beside, w, same = (
+            gd.variable(np.zeros(shape)),
+            gd.variable(np.zeros(shape)),
+            *map(gd.variable, ([1.0, 2.0],) * 2),
+        )
+        only, both, plain = kind([alone], lr=0.1), kind([beside, w], lr=0.1), kind([same], lr=0.1)
+        step = wrap(lambda: only.minimize(gd.sum(alone * alone)))  # noqa: B023
+        joint = wrap(lambda: both.minimize(gd.sum(beside * beside) + gd.sum(w * w)))  # noqa: B023
+        for _ in range(2):
+            step()
+            joint()
+            plain.minimize(gd.sum(same * same))
+        assert (alone.shape, only.steps) == (shape, 2)
+        np.testing.assert_allclose(w.numpy(), same.numpy(), rtol=1e-12)
+
+
+def test_empty_parameters_of_methods_that_use_curvature() -> None:
+    for kind in (gd.optim.LBFGS, gd.optim.Newton):
+        empty, w = gd.variable(np.zeros(0)), gd.variable([1.0, 2.0])
+        kind([empty, w]).minimize(lambda empty=empty, w=w: gd.sum(w * w) + gd.sum(empty))
+        np.testing.assert_allclose(w.numpy(), 0.0, atol=1e-9)
+    assert gd.optim.LBFGS([empty]).minimize(lambda: gd.sum(empty)).item() == 0.0

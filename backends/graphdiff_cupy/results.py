@@ -74,6 +74,8 @@ def place_results(lowering: Lowering) -> None:
 
     lowering.outputs = [result(node) for node in lowering.program.outputs]
     lowering.gradients = [(variable, result(node)) for variable, node in lowering.program.gradients.items()]
+    for node in lowering.program.kept:
+        lowering.memory(node)
     news = []
     for variable, node in lowering.program.updates.items():
         value = lowering.memory(node)

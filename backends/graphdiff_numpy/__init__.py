@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from graphdiff.backend import Backend, fill_index
+from graphdiff.backend import Backend, fill_index, require_within
 
 __all__ = ["NumpyBackend", "label_table", "weighted_dot"]
 
@@ -159,6 +159,11 @@ def _weighted_total(x: Any, weights: Any) -> Any:
     return _sum(np.multiply(x, weights, out=np.zeros_like(x), where=weights != 0), (x.ndim - 2, x.ndim - 1))
 
 
+def _within(x: Any, values: Any, low: float, high: float, told: str) -> Any:
+    require_within(values, low, high, told)
+    return x
+
+
 class NumpyBackend(Backend):
     """NumPy arrays on the CPU. A 0-d value is always a NumPy array scalar (`np.float64(2.0)`), as NumPy's own are."""
 
@@ -191,6 +196,7 @@ class NumpyBackend(Backend):
         "scatter_add": _scatter_add,
         "index_set": _index_set,
         "label_weights": _label_weights,
+        "within": _within,
         "weighted_total": _weighted_total,
     }
 

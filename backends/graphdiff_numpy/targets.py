@@ -74,7 +74,8 @@ def in_place(plan: Planner, node: Tensor) -> bool:
         isinstance(plan.value.get(operand), View) or operand.op is not None or not operand.recorded
         for operand in node.inputs
     )
-    return bool(node.shape) and node.op.kind == "elementwise" and plan.ufunc(node.op) is not None and arrays
+    written = node.op.kind == "elementwise" and plan.ufunc(node.op) is not None
+    return bool(node.ndim and node.size) and written and arrays
 
 
 def late_nodes(plan: Planner, targets: dict[Tensor, View]) -> set[Tensor]:

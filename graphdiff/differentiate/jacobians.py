@@ -259,7 +259,9 @@ def hessian_of(output: Tensor, leaves: Sequence[Tensor]) -> Tensor:
         flat = [GRAPH.reshape(slope, (-1,)) for slope in slopes]
         rows = _forward_columns(flat, leaves)
         blocks = [
-            GRAPH.concat([GRAPH.reshape(block, (slope.size, -1)) for block in row], axis=1)
+            GRAPH.concat(
+                [GRAPH.reshape(block, (slope.size, leaf.size)) for block, leaf in zip(row, leaves, strict=True)], axis=1
+            )
             for slope, row in zip(flat, rows, strict=True)
         ]
         return GRAPH.concat(blocks, axis=0)  # type: ignore[no-any-return]

@@ -8,14 +8,14 @@ from functools import partial, wraps
 from typing import Any, overload
 
 from graphdiff.arguments import chosen, number, whole, wholes
-from graphdiff.errors import GraphError, ShapeError
+from graphdiff.errors import CompileError, GraphError, ShapeError
 from graphdiff.guard import guarded
 from graphdiff.nn.init import Initialiser, constant, find
 from graphdiff.nn.layers import ACTIVATIONS, Activation, Linear
 from graphdiff.nn.module import Module
 from graphdiff.op import FUNCTIONS, as_tensor
 from graphdiff.ops import random
-from graphdiff.tensor import SWITCHES, Tensor, name_scope, untraced
+from graphdiff.tensor import SWITCHES, Tensor, current_trace, name_scope, untraced
 
 __all__ = ["MLP", "Highway", "Residual", "Sequential"]
 
@@ -29,6 +29,8 @@ def _counted(name: str) -> Callable[..., Any]:
 
     @wraps(change)
     def changed(self: _Layers, *arguments: Any, **named: Any) -> Any:
+        if current_trace():
+            raise CompileError("layers cannot be put in or taken out in a compiled function: do so before it is called")
         SWITCHES[0] += 1
         return change(self, *arguments, **named)
 

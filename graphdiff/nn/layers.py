@@ -15,6 +15,7 @@ from graphdiff.nn.init import Initialiser, find, normal
 from graphdiff.nn.module import Module, require_room
 from graphdiff.op import FUNCTIONS, as_tensor
 from graphdiff.ops import random
+from graphdiff.ops.checks import demand
 from graphdiff.tensor import Tensor, Variable, untraced, variable
 
 __all__ = ["Activation", "Embedding", "Flatten", "Linear", "Maxout", "PReLU"]
@@ -348,7 +349,9 @@ class Embedding(Module):
             raise DTypeError(f"an embedding picks rows by integers, not by {x.describe()}")
         if x.has_value and x.size and not 0 <= int(FUNCTIONS["min"](x)) <= int(FUNCTIONS["max"](x)) < self.count:
             raise DataError(f"an embedding of {self.count} rows was given {x.describe()} with numbers outside them")
-        return FUNCTIONS["take"](self.weight, x, axis=0)  # type: ignore[no-any-return]
+        told = f"an embedding has {self.count} rows, from 0 on"
+        rows = demand(as_tensor(self.weight), x, 0, self.count - 1, told)
+        return FUNCTIONS["take"](rows, x, axis=0)  # type: ignore[no-any-return]
 
     def config(self) -> dict[str, Any]:
         return {"count": self.count, "width": self.width, "dtype": str(self.weight.dtype)}

@@ -9,10 +9,12 @@ from typing import Any
 from graphdiff import host
 from graphdiff.arguments import listed, number
 from graphdiff.errors import DataError, DTypeError, GraphError, OpError, ShapeError
+from graphdiff.graph import topological_order
 from graphdiff.guard import guarded
 from graphdiff.nn.module import Module
 from graphdiff.op import FUNCTIONS, as_tensor, composite, custom
-from graphdiff.tensor import Tensor
+from graphdiff.ops.checks import demand
+from graphdiff.tensor import Tensor, current_trace
 
 __all__ = [
     "absolute_error",
@@ -75,10 +77,16 @@ def _check_labels(logits: Tensor, labels: Tensor) -> None:
         check_labels(labels.numpy(), logits.shape[1])
 
 
-def _check_probabilities(labels: Tensor) -> None:
+def _chosen(labels: Tensor, classes: int, dtype: Any) -> Tensor:
+    """Return rows with a 1 at the labels."""
+    rows = FUNCTIONS["label_weights"](labels, classes=classes, value=1.0, dtype=dtype)
+    return demand(rows, labels, 0, classes - 1, f"labels are in 0 … {classes - 1}")
+
+
+def _check_probabilities(labels: Tensor) -> Tensor:
     """Refuse rows that are no distribution; labels that are differentiated by may leave the simplex."""
     if not labels.has_value or labels.recorded or not labels.ndim:
-        return
+        return _demand_probabilities(labels)
     _require_all(labels >= 0, labels, "probabilities are not negative")
     sums = FUNCTIONS["sum"](labels, axis=-1)
     wrong = ~(FUNCTIONS["abs"](sums - 1.0) <= _SUM_TOLERANCE)
@@ -87,6 +95,19 @@ def _check_probabilities(labels: Tensor) -> None:
         raise DataError(
             f"probabilities of a row sum to 1, but those of row {place} of {labels.describe()} to {value:g}"
         )
+    return labels
+
+
+def _demand_probabilities(labels: Tensor) -> Tensor:
+    """Demand the same of labels that a traced function is given; what is made of variables may be differentiated by."""
+    trace = current_trace()
+    if labels.has_value or trace is None or not labels.ndim:
+        return labels
+    if any(trace.stands(node) for node in topological_order([labels])):
+        return labels
+    seen = demand(labels, labels, 0, math.inf, "probabilities are not negative")
+    sums = FUNCTIONS["sum"](labels, axis=-1)
+    return demand(seen, sums, 1 - _SUM_TOLERANCE, 1 + _SUM_TOLERANCE, "probabilities of a row sum to 1")
 
 
 # The cross-entropy of classes, for logits (…, examples, classes) and labels (…, examples). The shift by the maximum
@@ -213,7 +234,7 @@ def softmax_cross_entropy(
         raise ShapeError(
             f"probabilities {labels.describe()} do not have the shape of the logits {logits.describe()}{mend}"
         )
-    _check_probabilities(labels)
+    labels = _check_probabilities(labels)
     if not plain:
         return _general_cross_entropy(logits, labels, weights, class_weights, label_smoothing)
     return FUNCTIONS["mean"](_entropies(logits, labels.astype(logits.dtype)))  # type: ignore[no-any-return]
@@ -237,7 +258,7 @@ def _general_cross_entropy(
     chosen = labels.dtype.kind != "f"
     if chosen:
         _check_labels(logits, labels)
-        labels = FUNCTIONS["label_weights"](labels, classes=classes, value=1.0, dtype=dtype)
+        labels = _chosen(labels, classes, dtype)
     labels = labels.astype(dtype)
     importance = None if weights is None else _importance(weights, logits, logits.shape[:1], "weights")
     targets = labels if not label_smoothing else labels * (1 - label_smoothing) + label_smoothing / classes
@@ -286,7 +307,7 @@ def _importance(weights: Any, like: Tensor, shape: tuple[int, ...], name: str) -
         raise DTypeError(f"{name} are real numbers, not {weights.describe()}")
     if weights.has_value and weights.size and not bool(FUNCTIONS["all"](weights >= 0)):
         raise DataError(f"{name} are not negative, but {weights.describe()} has a number that is negative or NaN")
-    return weights.astype(like.dtype)  # type: ignore[no-any-return]
+    return demand(weights.astype(like.dtype), weights, 0, math.inf, f"{name} are not negative")
 
 
 def _mean(losses: Tensor, importance: Tensor | None) -> Tensor:
@@ -411,7 +432,9 @@ def binary_cross_entropy(logits: Any, labels: Any, *, positive_weight: float = 1
         _require_all((labels >= 0) & (labels <= 1), labels, "labels are in [0, 1]")
     logits = _floating(logits)
     whole = labels.dtype.kind != "f"
-    labels = labels.astype(logits.dtype)
+    given, labels = labels, labels.astype(logits.dtype)
+    if given.dtype.kind != "b":
+        labels = demand(labels, given, 0, 1, "labels are in [0, 1]")
     if whole and positive_weight == 1:
         return _weighted_mean(FUNCTIONS["softplus"]((1 - 2 * labels) * logits), weights)
     positive = labels if positive_weight == 1 else labels * positive_weight
@@ -459,7 +482,7 @@ def hinge(scores: Any, labels: Any, *, margin: float = 1.0, weights: Any = None)
             raise DTypeError(f"labels of several classes are integers, not {labels.describe()}")
         _check_labels(scores, labels)
         scores = _floating(scores)
-        chosen = FUNCTIONS["label_weights"](labels, classes=scores.shape[1], value=1.0, dtype=scores.dtype)
+        chosen = _chosen(labels, scores.shape[1], scores.dtype)
         # A table with NaN, of labels outside the classes, gives NaN; else only one score is the label's own.
         own = FUNCTIONS["sum"](FUNCTIONS["where"](chosen == 0, 0.0, scores) * chosen, axis=-1, keepdims=True)
         losses = FUNCTIONS["where"](chosen == 1, 0.0, FUNCTIONS["relu"](scores - own + margin))
@@ -470,7 +493,8 @@ def hinge(scores: Any, labels: Any, *, margin: float = 1.0, weights: Any = None)
     if labels.has_value and labels.size:
         _require_all(FUNCTIONS["abs"](labels) == 1, labels, "labels of two classes are -1 and 1")
     scores = _floating(scores)
-    return _weighted_mean(FUNCTIONS["relu"](margin - labels.astype(scores.dtype) * scores), weights)
+    signs = demand(labels.astype(scores.dtype), FUNCTIONS["abs"](labels), 1, 1, "labels of two classes are -1 and 1")
+    return _weighted_mean(FUNCTIONS["relu"](margin - signs * scores), weights)
 
 
 @guarded
@@ -504,6 +528,7 @@ def kl_divergence(log_probabilities: Any, target: Any, *, weights: Any = None) -
         raise ShapeError(f"log-probabilities are (examples, classes), not {predicted.describe()}")
     if target.has_value and target.size:
         _require_all(target >= 0, target, "probabilities are not negative")
+    target = demand(target, target, 0, math.inf, "probabilities are not negative")
     present = target > 0
     safe = FUNCTIONS["where"](present, target, 1.0)
     terms = FUNCTIONS["where"](present, target * (FUNCTIONS["log"](safe) - predicted), 0.0)

@@ -1,6 +1,7 @@
 """The ops, a file per family. Importing this package registers them all."""
 
 from graphdiff.ops import (
+    checks,
     create,
     decompositions,
     derived,
@@ -15,6 +16,7 @@ from graphdiff.ops import (
 )
 
 __all__ = [
+    "checks",
     "create",
     "decompositions",
     "derived",

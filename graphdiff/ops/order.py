@@ -11,6 +11,7 @@ from graphdiff import host
 from graphdiff.arguments import axis_of, real_floating
 from graphdiff.errors import OpError, ShapeError
 from graphdiff.op import GRAPH, as_tensor, function, linear
+from graphdiff.ops.checks import demand
 from graphdiff.ops.elementwise import ceil, floor, isnan, where
 from graphdiff.ops.elementwise import round as nearest
 from graphdiff.ops.index import take, take_along_axis
@@ -150,6 +151,7 @@ def quantile(x: Any, q: Any, /, axis: Axis = None, *, method: str = "linear", ke
         raise ShapeError(f"quantile: {x.describe()} has no elements along {axis!r}")
     if q.has_value and not ((q >= 0) & (q <= 1)).numpy().all():
         raise OpError(f"quantile: fractions lie between 0 and 1, unlike {q.describe()}")
+    q = demand(q, q, 0, 1, "quantile: fractions lie between 0 and 1")
     ranked = sort(rows)
     below, above, part = _places(q * (count - 1), method)
     lower, upper = take(ranked, below, axis=-1), take(ranked, above, axis=-1)

@@ -112,7 +112,9 @@ def _drawn(seed: Seed, method: str, options: tuple[Any, ...], shape: host.Shape,
     if trace is not None and own is None and host.is_random_generator(seed):
         kind_of = host.dtype(dtype)
         attributes = {"generator": seed, "method": method, "options": options, "shape": shape, "dtype": kind_of}
-        return Tensor(random_draw.op, (), attributes, None, current_backend(), True, (shape, kind_of))
+        drawn = Tensor(random_draw.op, (), attributes, None, current_backend(), True, (shape, kind_of))
+        trace.draws.append(drawn)
+        return drawn
     return constant(getattr(_generator(seed if own is None else own), method)(*options, shape), dtype=dtype)
 
 

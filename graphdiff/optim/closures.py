@@ -86,7 +86,7 @@ class FlatParameters:
 
     def largest(self, a: Any) -> float:
         """Return the largest size of a component."""
-        return float(self.F.max(self.F.abs(a)))
+        return float(self.F.max(self.F.abs(a))) if a.shape[0] else 0.0
 
 
 def require_no_trace() -> None:

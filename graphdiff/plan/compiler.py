@@ -278,9 +278,12 @@ class Compiled:
             traced = trace(self.function, placeholders, rebuild)
         except RetraceError:  # an optimiser has laid its parameters out anew; now they stay where they are
             traced = trace(self.function, placeholders, rebuild)
+        first = traced
         if traced[3].makes_anew:
             traced = trace(self.function, placeholders, rebuild)
         if traced[3].made:
+            traced[3].undo()
+            first[3].undo()
             raise CompileError(
                 f"{self.__name__} makes {traced[3].made[0]}, anew at every call, which cannot be compiled: make it "
                 "outside of the function, or once"

@@ -30,6 +30,8 @@ class Program:
         The values that variables take when the whole step has succeeded.
     gradients : dict of Variable to Tensor
         What `.grad` of a variable becomes.
+    kept : list of Tensor
+        What is computed though nothing needs it: numbers drawn from streams, which go on by it.
     inherited : list of Variable
         Those whose `.grad` of before the step is read: the last of `arguments` stand for them.
     effects : list of callable
@@ -41,6 +43,7 @@ class Program:
     outputs: list[Tensor]
     updates: dict[Variable, Tensor] = field(default_factory=dict)
     gradients: dict[Variable, Tensor] = field(default_factory=dict)
+    kept: list[Tensor] = field(default_factory=list)
     inherited: list[Variable] = field(default_factory=list)
     effects: list[Callable[[], None]] = field(default_factory=list)
     _nodes: list[Tensor] | None = field(default=None, init=False, repr=False, compare=False)
@@ -48,7 +51,7 @@ class Program:
     @property
     def roots(self) -> list[Tensor]:
         """What must be computed."""
-        return [*self.outputs, *self.updates.values(), *self.gradients.values()]
+        return [*self.outputs, *self.updates.values(), *self.gradients.values(), *self.kept]
 
     def nodes(self) -> list[Tensor]:
         """Return everything the roots depend on, constants included, inputs before users."""
@@ -81,6 +84,7 @@ class Program:
             outputs=[new[node] for node in self.outputs],
             updates={variable: new[node] for variable, node in self.updates.items()},
             gradients={variable: new[node] for variable, node in self.gradients.items()},
+            kept=[new[node] for node in self.kept],
         )
 
 

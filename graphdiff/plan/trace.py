@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -35,6 +36,8 @@ class Trace:
         What the function has branched on, by an object's id and the name of what it was asked: return what it is now.
     probed : list of Variable
         Those whose gradient from before the call the function has asked for.
+    draws : list of Tensor
+        What the function has drawn from random streams.
     made : list of str
         What the function has made that would be made anew at each call, such as variables, and where.
     """
@@ -47,6 +50,7 @@ class Trace:
         self.inherited: dict[Variable, Tensor] = {}
         self.probes: dict[tuple[int, str], Callable[[], Any]] = {}
         self.probed: list[Variable] = []
+        self.draws: list[Tensor] = []
         self.made: list[str] = []
         self._put: dict[tuple[int, str], tuple[dict[str, Any], str, Any, Any]] = {}
         self._streams: dict[int, tuple[Any, Any]] = {}
@@ -138,6 +142,8 @@ class Trace:
 
     def put(self, mapping: dict[str, Any], name: str, value: Any) -> None:
         """Note that a setting is being set: what it was comes back when the trace ends."""
+        if id(value) in self._streams:
+            raise CompileError(f"{name} is set to a stream that is made at every call: make it outside of the function")
         before = self._put[id(mapping), name][3] if self.has_put(mapping, name) else mapping.get(name, _MISSING)
         self._put[id(mapping), name] = mapping, name, value, before
 
@@ -176,8 +182,11 @@ class Trace:
 
     def __exit__(self, *exception: object) -> None:
         TRACES.close(self)
-        if self.makes_anew:  # what it has made lasts, and so does what it has set to say so
-            return
+        if exception[0] is not None or not self.makes_anew:  # what it has made lasts, and so what it has set for that
+            self.undo()
+
+    def undo(self) -> None:
+        """Put settings back to what they were before the trace."""
         for mapping, name, _, before in self._put.values():
             if before is _MISSING:
                 mapping.pop(name, None)
@@ -225,9 +234,11 @@ def trace(
             outputs,
             tracing.updates,
             gradients,
-            list(tracing.inherited),
-            tracing.effects(),
+            inherited=list(tracing.inherited),
+            effects=tracing.effects(),
         )
+        needed = set(program.nodes())
+        program = replace(program, kept=[drawn for drawn in tracing.draws if drawn not in needed])
     _require_own_leaves(program, tracing.started)
     return program, structure, results, tracing
 

@@ -64,7 +64,7 @@ def put(mapping: dict[str, Any], name: str, value: Any) -> None:
 def put_traced(mapping: dict[str, Any], name: str, value: Any) -> None:
     """Set a setting: within a trace until it ends, and then whenever the plan has run."""
     trace = current_trace() if TRACES else None
-    if trace is not None and is_plain(value):
+    if trace is not None:
         trace.put(mapping, name, value)
     put(mapping, name, value)
 
@@ -87,7 +87,7 @@ class Configured:
                 )
         self.check_setting(name, value)
         trace = current_trace() if TRACES else None
-        if trace is not None and is_plain(value) and hasattr(self, name):
+        if trace is not None and hasattr(self, name) and not _is_result(value):
             trace.put(vars(self), name, value)
         object.__setattr__(self, name, value)
         if self._is_used:

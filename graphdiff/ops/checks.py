@@ -1,0 +1,50 @@
+"""What a graph demands of values that it is given when it runs: where they are not known while it is built."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from graphdiff.backend import require_within
+from graphdiff.op import FUNCTIONS, custom
+from graphdiff.tensor import Tensor
+
+__all__ = ["demand"]
+
+
+def _demanded(F: Any, x: Any, values: Any, *, low: float, high: float, told: str) -> Any:
+    inside = F.all(F.logical_and(values >= low, values <= high))
+    if F.is_graph:  # a device is not waited for: what cannot be refused there is NaN
+        return F.where(inside, x, F.full((), math.nan, dtype=x.dtype))
+    if not bool(inside):
+        require_within(F.backend.to_host(values), low, high, told)
+    return x
+
+
+def _batched(F: Any, operands: Any, flags: Any, size: int, **attributes: Any) -> Tensor:
+    x, values = operands
+    return _within(x if flags[0] else F.broadcast_to(x, (size, *x.shape)), values, **attributes)  # type: ignore[no-any-return]
+
+
+_within: Any = custom(
+    "within",
+    evaluate=_demanded,
+    tangent=lambda F, tangents, out, x, values, **attributes: tangents[0],
+    adjoint=lambda F, cotangent, position, out, x, values, **attributes: cotangent if position == 0 else None,
+    infer=lambda x, values, **attributes: (x.shape, x.dtype),
+    batch=_batched,
+    flops=0,
+    work="move",
+    doc="The first operand, once every element of the second has been seen to lie in [low, high].",
+)
+
+
+def demand(x: Tensor, values: Tensor, low: float, high: float, told: str) -> Tensor:
+    """Return x, real floating, demanding of values that are not known yet that they lie in [low, high].
+
+    A plan that meets others raises DataError, which begins with what is `told`, and changes nothing; on a device that
+    is not waited for x becomes NaN.
+    """
+    if values.has_value or not values.size:
+        return x
+    return FUNCTIONS["within"](x, values, low=low, high=high, told=told)  # type: ignore[no-any-return]
