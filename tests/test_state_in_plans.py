@@ -377,7 +377,7 @@ def in_place(world: World, how: str) -> None:
     if how == "+":
         w += 0.5
     elif how == "-":
-        w -= 0.1 * w
+        w -= np.array([0.25, 0.5, 0.75])
     elif how == "*":
         w *= 1.5
     else:
