@@ -1,5 +1,6 @@
 """Models in files."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,26 @@ def test_texts_are_refused(scaled: bool, tmp_path: Path) -> None:
         saved(np.array([["red", 2.0]], dtype=object))
     with pytest.raises(gd.errors.DataError, match="X is text, and a scaler takes real numbers"):
         gd.train.Standardise().fit(X).transform([["1", "2", "3"]])
+
+
+def test_files_without_a_checksum_are_read_and_others_checked(tmp_path: Path) -> None:
+    from safetensors import safe_open
+    from safetensors.numpy import save_file
+
+    path = gd.train.save(gd.nn.Linear(1, 2), tmp_path / "m", notes={"ü": [1e300, "\n"]})
+    with safe_open(path, "np") as opened:
+        facts = json.loads(opened.metadata()["graphdiff"])
+        arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    before = gd.train.load(path)
+    save_file(arrays, path, {"graphdiff": json.dumps(facts)})
+    np.testing.assert_array_equal(gd.train.load(path)([[1.0, 2.0]]), before([[1.0, 2.0]]))
+    arrays["weight"] = arrays["weight"] + 1e-6
+    save_file(arrays, path, {"graphdiff": json.dumps(facts)})
+    with pytest.raises(gd.errors.DataError, match="m is damaged: its checksum"):
+        gd.train.load(path)
+    del facts["checksum"]  # as files of earlier versions
+    save_file(arrays, path, {"graphdiff": json.dumps(facts)})
+    assert gd.train.load(path).notes == {"ü": [1e300, "\n"]}
 
 
 def test_an_embedding_comes_back(tmp_path: Path) -> None:

@@ -277,19 +277,22 @@ def describe_target(table: Table, target: str, task: str = "auto") -> tuple[list
     """Return the classes, or None for a regression, and why it is which."""
     table.require([target])
     _require_target(table, target)
-    texts = Counter(_as_text(table, target))
-    labels: dict[str, Any] = {text: _label(text) for text in texts}
+    texts = dict.fromkeys(_as_text(table, target))
     spelled = all(number_of(text) is not None for text in texts)  # codes as 007 too
-    text = None in labels.values()
+    most = max(2, min(_MOST_CLASSES, len(table) // 5))
+    if task == "auto" and spelled and (count := len({number_of(text) for text in texts})) > most:
+        _as_numbers(table, target)
+        return None, f"{count} different numbers"
     if task == "regression" or (task == "auto" and not spelled and _numbers(table, target, strict=False) is not None):
         numbers = _as_numbers(table, target)
         if len(np.unique(numbers)) < 2:
             raise DataError(f"{table.path}, column {target!r}: the target is {numbers[0]:g} in every row")
         return None, "asked for"
-    distinct: list[Any] = sorted(texts) if text else sorted(set(labels.values()))
+    labels: list[Any] = [_label(text) for text in texts]
+    text = None in labels
+    distinct: list[Any] = sorted(texts) if text else sorted(set(labels))
     whole = all(isinstance(label, int) for label in distinct) or text
-    most = max(2, min(_MOST_CLASSES, len(table) // 5))
-    if task == "auto" and spelled and not (whole and len(distinct) <= most) and len(distinct) > 1:
+    if task == "auto" and not whole and len(distinct) > 1:
         _as_numbers(table, target)
         return None, f"{len(distinct)} different numbers"
     if len(table) < 2:
