@@ -38,8 +38,8 @@ def test_a_fixed_sample_of_each_kind_finds_nothing(make: Any, count: int) -> Non
 
 def test_a_bare_error_of_a_public_function_is_found_and_shrunk(monkeypatch: pytest.MonkeyPatch) -> None:
     names = executed("def wrong(x, axis=None):\n    return len(None)", "graphdiff/planted.py")
+    few = {name: known for name, known in misuse.callables().items() if name in (*misuse.APPLIED, "gd.median")}
     monkeypatch.setattr(gd, "median", names["wrong"])
-    few = {name: names for name, names in misuse.callables().items() if name in (*misuse.APPLIED, "gd.median")}
     monkeypatch.setattr(misuse, "callables", lambda: few)
     case, difference = first(misuse.make, "gd.median: TypeError", 100)
     assert case.text in ("gd.median(x)", "gd.median(2.0)")
