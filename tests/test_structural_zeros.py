@@ -190,3 +190,13 @@ def test_what_is_chosen_contributes_all_that_it_does(case: Any) -> None:
     gradient = gd.grad(lambda *tensors: gd.sum(half(*tensors) * weights), every)(*arguments)
     for found, whole in zip(gradient, expected, strict=True):
         np.testing.assert_allclose(found.numpy(), np.tensordot(weights, whole, weights.ndim), rtol=1e-9, atol=1e-9)
+
+
+def test_below_the_last_pole_nothing_is_masked_but_choices() -> None:
+    """The logarithm above a network takes its layers' products no more care than they need."""
+    w, v = gd.variable(np.ones((3, 4))), gd.variable(np.ones((4, 2)))
+    x = np.ones((5, 3))
+    slopes = gd.adjoints(gd.mean(gd.log(gd.sigmoid(gd.relu(gd.relu(x @ w) @ v)))))
+    names = [node.op.name for node in gd.Graph([slopes[w], slopes[v]]) if node.op]
+    assert "isfinite" not in names
+    assert names.count("matmul") == 5

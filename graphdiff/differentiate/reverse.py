@@ -107,6 +107,7 @@ def pull_back(
     """
     as_graph = F.is_graph
     # Looked for at the first op that chooses: other graphs, and those without poles, pay one comparison per node.
+    floor: int | None = None
     if live is None:
         live = {}
     elif at_risk is None:
@@ -133,7 +134,9 @@ def pull_back(
         if at_risk is None and op.chooses:
             at_risk = exposed(order)
         if at_risk:
-            _pull_carefully(F, node, cotangent, needed, adjoint, live, node in at_risk)
+            if floor is None:
+                floor = min(each.serial for each in at_risk)
+            _pull_carefully(F, node, cotangent, needed, adjoint, live, node in at_risk, floor)
         elif op.__class__ is Elementwise:
             partials: Sequence[Any] = op.partials  # type: ignore[attr-defined]
             for operand, value, partial in zip(inputs, values, partials):
@@ -191,10 +194,12 @@ def _pull_carefully(
     adjoint: dict[Tensor, Any],
     live: dict[Tensor, Any],
     at_risk: bool,
+    floor: int,
 ) -> None:
     """Pull back one node where zeros that are structural may meet infinite partials: contributions are zero there.
 
-    `live[node]` tells where the node's adjoint may differ from zero; a node without an entry is live everywhere.
+    `live[node]` tells where the node's adjoint may differ from zero; a node without an entry is live everywhere, or
+    lies below the serial number `floor`, where no partial is infinite.
     """
     if isinstance(node.op, Composite):
         inner = {node: live.pop(node)} if node in live else {}
@@ -207,7 +212,8 @@ def _pull_carefully(
     for position, operand in enumerate(node.inputs):
         if operand not in needed:
             continue
-        contribution, reached = _careful_part(F, node, cotangent, mask, position, values, at_risk)
+        tracked = operand.serial >= floor
+        contribution, reached = _careful_part(F, node, cotangent, mask, position, values, at_risk, tracked)
         if contribution is None:
             continue
         value = values[position]
@@ -218,9 +224,9 @@ def _pull_carefully(
 
 
 def _careful_part(
-    F: Any, node: Tensor, cotangent: Any, mask: Any, position: int, values: Sequence[Any], at_risk: bool
+    F: Any, node: Tensor, cotangent: Any, mask: Any, position: int, values: Sequence[Any], at_risk: bool, tracked: bool
 ) -> tuple[Any, Any]:
-    """Return what a node adds to an operand's adjoint, and where that is live (None: everywhere)."""
+    """Return what a node adds to an operand's adjoint, and where that is live (None: everywhere, or not tracked)."""
     op, attributes = node.op, node.attributes
     assert op is not None
     out = node if F.is_graph else node._value
@@ -231,23 +237,26 @@ def _careful_part(
     if op.chooses:
         shape = tuple(values[position].shape)
         reached = chosen(F, lambda vector: pulled(vector, values), cotangent, mask, op, attributes, shape)
-        return (None, None) if reached is None else (kept(F, reached, pulled(cotangent, values)), reached)
+        if reached is None:
+            return None, None
+        return kept(F, reached, pulled(cotangent, values)), reached if tracked else None
     if mask is None:
         return pulled(cotangent, values), None
     if op.__class__ is Elementwise:
         contribution = pulled(cotangent, values)
-        return (kept(F, mask, contribution) if at_risk and contribution is not None else contribution), mask
+        kept_part = kept(F, mask, contribution) if at_risk and contribution is not None else contribution
+        return kept_part, mask if tracked else None
     if isinstance(op, Multilinear) and at_risk:
         contribution = finite_product(F, pulled, position, cotangent, mask, values)
     else:
         contribution = pulled(cotangent, values)
-    if contribution is None:
-        return None, None
+    if contribution is None or not (tracked or isinstance(op, Custom)):
+        return contribution, None
     if isinstance(op, (Linear, Multilinear)) and is_without_sign(op):
         ones = values if isinstance(op, Linear) else [F.ones_like(value) for value in values]
         return contribution, some(F, pulled(F.astype(mask, cotangent.dtype), ones))
     reached = along_rows(F, mask, op, attributes, tuple(values[position].shape))
-    return (kept(F, reached, contribution) if isinstance(op, Custom) else contribution), reached
+    return (kept(F, reached, contribution) if isinstance(op, Custom) else contribution), reached if tracked else None
 
 
 def _widen(F: Any, live: dict[Tensor, Any], operand: Tensor, reached: Any, fresh: bool) -> None:
