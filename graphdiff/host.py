@@ -129,6 +129,8 @@ def normalize_axes(axis: int | Sequence[int] | None, rank: int) -> tuple[int, ..
     """Return axes as a sorted tuple of non-negative integers; None means all."""
     if axis is None:
         return tuple(range(rank))
+    if axis.__class__ is int and -rank <= axis < rank:  # type: ignore[operator]
+        return (axis % rank,)  # type: ignore[operator]
     axes = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
     if any(each is True or each is False for each in axes):
         raise TypeError(f"an axis is an integer, not {axis!r}")
