@@ -60,6 +60,10 @@ _LAZY = {
 def __getattr__(name: str) -> _Any:
     if name in op.FUNCTIONS:  # declared since
         return op.public(op.FUNCTIONS[name])
+    if name not in _LAZY and not name.startswith("_"):
+        _importlib.import_module("graphdiff.nn")  # which declares functions, too, that pickles refer to
+        if name in op.FUNCTIONS:
+            return op.public(op.FUNCTIONS[name])
     if name not in _LAZY:
         raise AttributeError(f"module 'graphdiff' has no attribute {name!r}")
     module = _importlib.import_module(f"graphdiff.{_LAZY[name] or name}")

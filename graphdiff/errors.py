@@ -24,6 +24,7 @@ __all__ = [
     "NonScalarError",
     "NotDifferentiableError",
     "OpError",
+    "OutsideGraphError",
     "ScalarError",
     "ShapeError",
     "StaleError",
@@ -80,6 +81,12 @@ class StaleError(GraphDiffError, RuntimeError):
 
 class GraphError(GraphDiffError, ValueError):
     """Nodes that do not form the graph that was asked for."""
+
+
+class OutsideGraphError(GraphError, KeyError):
+    """A derivative was asked for by a node that does not lie in the graph."""
+
+    __str__ = Exception.__str__  # a KeyError shows its message as a key
 
 
 class OpError(GraphDiffError, ValueError):

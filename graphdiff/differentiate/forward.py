@@ -8,6 +8,7 @@ from typing import Any
 
 from graphdiff.arguments import listed, require_tensor
 from graphdiff.backend import working_on
+from graphdiff.differentiate.derivatives import Derivatives
 from graphdiff.differentiate.seeds import starting_tangent
 from graphdiff.differentiate.ties import untied
 from graphdiff.differentiate.zeros import (
@@ -241,4 +242,4 @@ def tangents(outputs: Tensor | Collection[Tensor], seeds: Mapping[Tensor, Any]) 
             if limit is not end:
                 push_forward(topological_order([limit]), found, GRAPH)
                 found[end] = found[limit]
-    return found
+    return Derivatives(found, "tangent")

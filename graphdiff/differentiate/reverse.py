@@ -12,6 +12,7 @@ from typing import Any
 from graphdiff.arguments import listed, require_tensor
 from graphdiff.backend import working_on
 from graphdiff.differentiate.departures import tell_of_returns
+from graphdiff.differentiate.derivatives import Derivatives
 from graphdiff.differentiate.seeds import seed_for
 from graphdiff.differentiate.zeros import (
     along_rows,
@@ -26,7 +27,7 @@ from graphdiff.differentiate.zeros import (
 from graphdiff.errors import DTypeError, OpError
 from graphdiff.graph import collector_paused, topological_order
 from graphdiff.guard import guarded
-from graphdiff.host import broadcasts_to, is_real_floating
+from graphdiff.host import PYTHON_SCALARS, broadcasts_to, is_real_floating
 from graphdiff.op import (
     GRAPH,
     Composite,
@@ -55,7 +56,12 @@ def below(order: Iterable[Tensor], sources: Collection[Tensor]) -> set[Tensor]:
 
 def fitted(F: Any, contribution: Any, operand: Any) -> Any:
     """Sum a contribution down to its operand's shape and cast it to its dtype: the one place where both happen."""
-    if contribution.shape != operand.shape:
+    try:
+        differs = contribution.shape != operand.shape
+    except AttributeError:
+        contribution = _as_array(F, contribution, operand)
+        differs = contribution.shape != operand.shape
+    if differs:
         try:
             contribution = sum_to(F, contribution, operand.shape)
         except (ValueError, IndexError, TypeError) as error:
@@ -71,6 +77,13 @@ def fitted(F: Any, contribution: Any, operand: Any) -> Any:
     if given.kind == "c":
         raise_complex()
     return F.astype(contribution, operand.dtype)
+
+
+def _as_array(F: Any, contribution: Any, operand: Any) -> Any:
+    """Return a number that an adjoint rule returned, such as a constant derivative, as an array."""
+    if not isinstance(contribution, PYTHON_SCALARS):
+        raise OpError(f"an adjoint rule returned {type(contribution).__name__}: it returns arrays, or None for zero")
+    return F.full((), contribution, dtype=operand.dtype)
 
 
 @collector_paused
@@ -442,4 +455,4 @@ def adjoints(
             limits: dict[Tensor, Any] = {limit: found[output]}
             pull_back(again, limits, GRAPH, below(again, needed.intersection(again)), keep=True)
             found.update((node, limits[node]) for node in needed.intersection(limits))
-    return found
+    return Derivatives(found, "adjoint")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, NoReturn
@@ -66,7 +67,16 @@ def explained(
     if _is_of_matrix(error):
         return MatrixError(f"{asked}: {_with_mend(error)} ({made})")
     kind = DTypeError if isinstance(error, TypeError) else ShapeError
-    return kind(f"{asked}: {error} ({made})")
+    return kind(f"{asked}: {_BITWISE.get(op.name, error)} ({made})")
+
+
+_BITWISE = {
+    "bitwise_xor": "^ is of integers and booleans, bit by bit; a power is written x ** y",
+    "bitwise_and": "& is of integers and booleans; conditions are compared first: (x > 0) & (y > 0)",
+    "bitwise_or": "| is of integers and booleans; conditions are compared first: (x > 0) | (y > 0)",
+    "bitwise_invert": "~ is of integers and booleans; a reciprocal is written 1 / x, a negative -x",
+}
+"""What is said of operators on floats, instead of the name of a function that the user has not written."""
 
 
 def _is_of_matrix(error: Exception) -> bool:
@@ -157,6 +167,7 @@ class Op:
         if keeps not in (None, "places", "elements"):
             raise OpError(f'op {name!r} keeps "places", "elements" or None, not {keeps!r}')
         self.name = name
+        self.module = _declaring_module()
         self.evaluate = evaluate
         self.function = function or name
         self.infer_rule = infer
@@ -180,7 +191,7 @@ class Op:
         return f"<{self.kind} op {self.name}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _op_named, (self.name,)
+        return _op_named, (self.name, self.module)
 
     def kernel(self, backend: Backend) -> Callable[..., Any]:
         """Return the function that computes this op on a backend, its result normalised.
@@ -497,8 +508,19 @@ class Custom(Op):
             raise MatrixError(f"derivative of {self.name}: {_with_mend(error)}") from error
 
 
-def _op_named(name: str) -> Op:
-    """Return the op of that name, for a pickle that uses it."""
+def _declaring_module() -> str:
+    """Return the name of the module that is declaring an op."""
+    frame: Any = sys._getframe(1)
+    while frame.f_back is not None and f"{frame.f_globals.get('__name__')}.".startswith("graphdiff.op."):
+        frame = frame.f_back
+    return str(frame.f_globals.get("__name__", ""))
+
+
+def _op_named(name: str, module: str = "graphdiff.nn") -> Op:
+    """Return the op of that name, for a pickle that uses it; `module` declares it."""
+    if name not in OPS:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(module)
     if name not in OPS:
         raise OpError(f"there is no op {name!r} here: import the module that declares it before loading what uses it")
     return OPS[name]
