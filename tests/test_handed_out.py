@@ -338,6 +338,27 @@ def test_what_would_lose_the_imaginary_part_is_refused(function: Any) -> None:
             run(np.array([1 + 2j]))
 
 
+REDUCTIONS = ["sum", "mean", "prod", "max", "min", "any", "all", "var", "std"]
+
+
+@pytest.mark.parametrize("name", REDUCTIONS)
+@pytest.mark.parametrize("axis", [0, -1])
+def test_a_number_is_reduced_over_its_only_axis(name: str, axis: int) -> None:
+    """NumPy and PyTorch allow it; programs that NumPy runs on its own numbers run as plans, too."""
+    function, number = getattr(gd, name), np.float64(3.0)
+    expected = getattr(np, name)(np.array([number]), axis=0)
+    for run in (
+        lambda x: function(x, axis=axis),
+        gd.compile(lambda x: function(x, axis=axis)),
+        gd.compile(lambda x: getattr(np, name)(x, axis=axis)),
+    ):
+        found = run(number)
+        assert found.shape == ()
+        np.testing.assert_array_equal(found.numpy(), expected)
+    with pytest.raises(gd.errors.ShapeError):
+        function(gd.constant(3.0), axis=1)
+
+
 def test_sums_of_integers_are_not_spread_in_floats() -> None:
     x = np.arange(9).reshape(3, 3)
     expected = x / (np.abs(x).sum(1, keepdims=True) + 1)

@@ -21,6 +21,8 @@ Axis = int | tuple[int, ...] | None
 
 
 def _axes(x: Tensor, axis: Axis, name: str) -> tuple[int, ...]:
+    if not x.ndim and host.is_integer(axis) and axis in (0, -1):
+        return ()  # as NumPy and PyTorch have it of a number
     try:
         return host.normalize_axes(axis, x.ndim)
     except (ValueError, TypeError) as error:
@@ -30,6 +32,8 @@ def _axes(x: Tensor, axis: Axis, name: str) -> tuple[int, ...]:
 def _one_axis(x: Tensor, axis: int, name: str) -> int:
     if not host.is_integer(axis):
         raise ShapeError(f"{name} takes a single axis, not {axis!r}")
+    if not x.ndim:
+        raise ShapeError(f"{name}({x.describe()}): a number has no axis")
     return _axes(x, axis, name)[0]
 
 
