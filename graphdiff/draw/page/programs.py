@@ -100,6 +100,8 @@ class _Writer:
         assert op is not None
         if op.name == "astype":
             return self._append("positive", registers, node)
+        if op.name == "bitwise_invert" and node.dtype.kind == "b":
+            return self._append("logical_not", registers, node)
         if op.name in known_functions():
             extra = [dict(node.attributes)] if node.attributes else []
             return self._append(op.name, registers, node, *extra)
