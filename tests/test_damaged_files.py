@@ -229,6 +229,18 @@ def test_archives_that_become_too_large(tmp_path: Path) -> None:
     assert seconds < 1
 
 
+def test_one_long_number_takes_no_more_than_itself(tmp_path: Path) -> None:
+    path = tmp_path / "d.csv"
+    path.write_text("a,y\n0." + "3" * 100_000 + ",1\n" + "1.5,2\n" * 8000)
+    tracemalloc.start()
+    try:
+        columns = read_table(path).columns
+        assert tracemalloc.get_traced_memory()[1] < 40 * path.stat().st_size  # as text of one width it took 3 GB
+    finally:
+        tracemalloc.stop()
+    assert columns["a"][:2].tolist() == [0.3333333333333333, 1.5]
+
+
 def test_parquet_that_becomes_too_large(tmp_path: Path) -> None:
     arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     path = tmp_path / "bomb.parquet"

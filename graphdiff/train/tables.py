@@ -37,6 +37,8 @@ _NAMELESS = re.compile(r"|__index_level_\d+__|Unnamed: \d+(_level_\d+)?")
 """What a column is called that has no name, such as the index of a pandas.DataFrame that was written along."""
 _BLOCK_ROWS, _BLOCK_CELLS = 8192, 1 << 18
 """So many rows or cells of a CSV are lists of Python's at any time."""
+_WIDEST = 64
+"""Cells of more characters are read as numbers one by one."""
 _HEAD_LINES, _HEAD_SIZE = 40, 1 << 20
 """So many lines or characters are looked at to see what separates the values."""
 _CELL_END = "\n"
@@ -267,6 +269,8 @@ def _cells(path: Path, reader: Any, count: int, skipped: int) -> tuple[list[_Cel
 class _Cells:
     """The text of a column, as one string for each block of rows: a string for each cell takes ten times the memory."""
 
+    __slots__ = ("_blocks",)
+
     def __init__(self) -> None:
         self._blocks: list[str | list[str]] = []
 
@@ -355,7 +359,10 @@ def _as_numbers(values: list[str], commas: bool) -> Any:
     plain = set("".join(texts)) <= _PLAIN
     if not plain and not all(map(_NUMBER.fullmatch, texts)):
         raise ValueError
-    numbers = np.array(texts).astype("float64")
+    if max(map(len, texts)) > _WIDEST:  # an array of text has the room of its longest for each
+        numbers = np.array([float(text) for text in texts])
+    else:
+        numbers = np.array(texts).astype("float64")
     if plain and np.isinf(numbers).any():
         raise ValueError
     return numbers
