@@ -243,6 +243,7 @@ class _Recipe:
                 self.pure = self.pure and node.op.pure
         self._output = self._number(output)
         self.key = (*self._key, self._output)
+        del self._numbers, self._key  # nodes hold values
 
     def _add(self, node: Tensor, step: tuple[Any, ...], told: tuple[Any, ...]) -> None:
         self._numbers[node] = len(self._steps)
@@ -293,6 +294,7 @@ class _Compressed:
         rows = np.repeat(np.arange(pattern.shape[0]), np.diff(pattern.indptr))
         self._places = colour[pattern.indices] * pattern.shape[0] + rows
         self._empty = compressed_rows()((np.zeros(pattern.nnz), pattern.indices, pattern.indptr), shape=pattern.shape)
+        recipe.arrays.clear()  # what is kept takes those of each call
         self._recipe, self._entries, self.is_planned = recipe, self._computed, False
 
     def _computed(self, x: Any, *arrays: Any) -> Any:
