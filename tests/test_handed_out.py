@@ -21,7 +21,8 @@ FUSED = ("fuse", "layout", "keep", "place", "reuse", "tile")
 
 
 def memory(tensors: Any) -> list[np.ndarray[Any, Any]]:
-    return [np.asarray(tensor.value) for tensor in flatten(tensors)[0] if isinstance(tensor, gd.Tensor)]
+    """Return the arrays themselves: `value` is a view of them that cannot be written."""
+    return [np.asarray(tensor._value) for tensor in flatten(tensors)[0] if isinstance(tensor, gd.Tensor)]
 
 
 def require_own(outputs: Any, *others: Any) -> None:
