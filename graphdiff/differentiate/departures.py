@@ -9,7 +9,7 @@ branched on or counted is no mistake.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from graphdiff import host
@@ -113,29 +113,47 @@ def tell_of_returns(order: Iterable[Tensor]) -> None:
     if not PLACES and not MARKED[0]:
         return
     told = set()
-    for node in order:
-        departure = _returned(node)
-        if departure is not None and departure.where not in told:
+    for node, departure in [*_marked(order), *_flowing(order)]:
+        if departure.where not in told and (node.op is None or _constants(node)):
             told.add(departure.where)
             _warn("a value that depends on variables", departure, " It is an operand of what is differentiated.")
 
 
-def _returned(node: Tensor) -> Departure | None:
-    """Return where a value left the graph that is a variable's value, or part of a constant operand."""
-    if node.op is None:
-        return node.attributes.get(MARK)
-    constants = [each for each in node.inputs if not each.recorded and host.is_real_floating(each.dtype)]
-    if not constants:
-        return None
-    for operand in constants:
-        if MARK in operand.attributes:
-            return operand.attributes[MARK]  # type: ignore[no-any-return]
-    places = PLACES.get(id(node._code))
-    if places is None:
-        return None
-    if node._instruction not in places.verdicts:
-        places.verdicts[node._instruction] = _flowing_in(places, node._instruction)
-    return places.verdicts[node._instruction]
+def _constants(node: Tensor) -> list[Tensor]:
+    """Return the operands of a node that carry no derivative though they could."""
+    return [each for each in node.inputs if not each.recorded and host.is_real_floating(each.dtype)]
+
+
+def _marked(order: Iterable[Tensor]) -> Iterator[tuple[Tensor, Departure]]:
+    """Yield variables, and users of constants, whose value is known to have left a graph, and where."""
+    if not MARKED[0]:
+        return
+    for node in order:
+        for leaf in (node,) if node.op is None else _constants(node):
+            departure = leaf.attributes.get(MARK)
+            if departure is not None:
+                yield node, departure
+
+
+def _flowing(order: Iterable[Tensor]) -> Iterator[tuple[Tensor, Departure]]:
+    """Yield nodes into whose expression a value flows that left a graph within it or before, and where it left."""
+    code: Any = None
+    instruction = -1
+    departure: Departure | None = None
+    for node in order:
+        if node._code is not code or node._instruction != instruction:  # nodes of one call come one after the other
+            code, instruction = node._code, node._instruction
+            places = PLACES.get(id(code))
+            departure = None if places is None else _verdict(places, instruction)
+        if departure is not None and node.op is not None:
+            yield node, departure
+
+
+def _verdict(places: Places, instruction: int) -> Departure | None:
+    """Return a departure whose value becomes an operand at an instruction, if there is one; known from then on."""
+    if instruction not in places.verdicts:
+        places.verdicts[instruction] = _flowing_in(places, instruction)
+    return places.verdicts[instruction]
 
 
 def _flowing_in(places: Places, instruction: int) -> Departure | None:

@@ -11,7 +11,7 @@ from graphdiff.arguments import lengths, require_real, whole
 from graphdiff.backend import current_backend, use_backend
 from graphdiff.errors import OpError
 from graphdiff.op import FUNCTIONS, as_tensor, function
-from graphdiff.tensor import Tensor, constant
+from graphdiff.tensor import Tensor, constant, departure_of
 
 Lengths = int | Sequence[int]
 
@@ -93,7 +93,10 @@ def _number(value: Any, name: str) -> Any:
     require_real(single, name)
     if single.size != 1:
         raise OpError(f"{name} takes single numbers, not {single.describe()}")
-    return value if isinstance(value, (int, float)) else single.item()
+    if isinstance(value, (int, float)):
+        return value
+    departure_of(single)
+    return single.item()
 
 
 @function()

@@ -62,6 +62,10 @@ class Opened(dict[Any, Any]):
     def close(self, item: Any) -> None:
         """Close what was opened last of `item`: in this context or, as generators may have it, in another."""
         seen = self._seen.get()
+        if seen and self.get(seen[-1]) is item:  # as blocks have it
+            del self[seen[-1]]
+            self._seen.set(seen[:-1])
+            return
         keys = [key for key in seen if self.get(key) is item] or [key for key in list(self) if self.get(key) is item]
         self.pop(keys[-1], None)
         self._seen.set(tuple(key for key in seen if key is not keys[-1]))
