@@ -158,6 +158,7 @@ def _axes_of(shape: Shape, index: tuple[Any, ...]) -> list[tuple[int, bool]]:
 
 def as_host(value: Any) -> np.ndarray[Any, Any]:
     """Return `value` (nested sequences, numbers, arrays) as a NumPy array."""
+    refuse_masked(value)
     try:
         return np.asarray(value)
     except (ValueError, TypeError, ArithmeticError) as error:
@@ -194,7 +195,8 @@ def departure_in(value: Any) -> Any:
 
 def refuse_masked(value: Any) -> None:
     """Raise DTypeError for a masked array: its mask would be lost, and what it hides be counted."""
-    if value.__class__ is not np.ndarray and isinstance(value, np.ma.MaskedArray):
+    inside = value.__class__ in (tuple, list) and len(value) and isinstance(value[0], np.ma.MaskedArray)
+    if inside or (value.__class__ is not np.ndarray and isinstance(value, np.ma.MaskedArray)):
         raise DTypeError(
             "a masked array has values that do not count, which a tensor has not: give what stands in their place, "
             "array.filled(0.0), or the values that count, array.compressed()"

@@ -330,3 +330,28 @@ def test_squares_of_lengths_are_numpys() -> None:
         for found, expected in zip(compiled, (np.abs(x) ** 2, np.hypot(x, y) ** 2), strict=True):
             assert found.dtype == expected.dtype
             np.testing.assert_allclose(found.numpy(), expected, rtol=1e-3)
+
+
+def test_masks_are_not_lost_anywhere() -> None:
+    masked = np.ma.masked_array(np.ones((6, 2)), mask=np.eye(6, 2, dtype=bool))
+    twice = gd.compile(lambda x: x * 2)
+    twice(np.ones((6, 2)))
+    twice(np.ones((6, 2)))
+    x = gd.placeholder((6, 2))
+
+    def fitted(inputs: Any, targets: Any) -> Any:
+        model = gd.nn.Linear(1, in_features=2)
+        optimizer = gd.optim.SGD(model.parameters(), lr=0.1)
+        return gd.train.fit(model, gd.nn.squared_error, (inputs, targets), optimizer, epochs=1, progress=False)
+
+    for call in (
+        lambda: twice(masked),
+        lambda: gd.Graph(x * 2).evaluate({x: masked}),
+        lambda: gd.constant([masked, masked]),
+        lambda: gd.ones(3)[np.ma.masked_array([0, 1], [0, 1])],
+        lambda: gd.take(gd.ones(3), np.ma.masked_array([0, 1], [0, 1])),
+        lambda: fitted(masked, np.ones((6, 1))),
+        lambda: fitted(np.ones((6, 2)), masked[:, :1]),
+    ):
+        with pytest.raises(GraphDiffError, match=r"array\.filled"):
+            call()

@@ -339,6 +339,7 @@ def _entry(leaf: Any, backend: Backend) -> tuple[Any, tuple[Any, ...]]:
     """Return an argument's array and its entry in the signature."""
     if isinstance(leaf, Static):
         return leaf, ("static", leaf)
+    host.refuse_masked(leaf)
     if isinstance(leaf, host.PYTHON_SCALARS) and not host.is_host_array(leaf):  # NumPy's float64 is a Python float, too
         host.require_numeric(host.as_host(leaf).dtype)  # which an integer beyond 64 bits has not
         array = backend.normalize(backend.from_host(leaf))

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from graphdiff import host
 from graphdiff.errors import DataError
 from graphdiff.guard import guarded
 from graphdiff.host import with_rows
@@ -126,7 +127,7 @@ def array_of(given: Any, name: str) -> Any:
     if hasattr(given, "toarray"):
         raise DataError(f"{name} is sparse, and layers take dense arrays: give {name}.toarray()")
     try:
-        array = np.asarray(given)
+        array = host.as_host(given)
     except ValueError as error:
         raise DataError(f"{name} is no array: its rows differ in length") from error
     if array.dtype.kind == "O":  # such as a table some columns of which are of Booleans, others of numbers
