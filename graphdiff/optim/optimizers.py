@@ -411,7 +411,9 @@ class Optimizer(Configured):
 
         After `scale_loss` they are taken to be those of `scaled_loss(loss)`.
         """
-        self._apply({p: p.grad for p in self.parameters if p.grad is not None})
+        traced = current_trace() is not None
+        held = [(p, p.grad if traced else p._grad) for p in self.parameters]
+        self._apply({p: gradient for p, gradient in held if gradient is not None})
 
     def _apply(self, gradients: dict[Variable, Any]) -> None:
         settled = [group.settle() for group in self._groups]

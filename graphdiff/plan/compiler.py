@@ -465,14 +465,15 @@ def compile(
 
     The body is ordinary eager code: it may call `backward`, optimisers, assign variables. Arguments become placeholders
     by shape and dtype; Python numbers are traced as values; anything else is part of the signature by its value.
-    Variables are read afresh at every call, and what is assigned to them takes effect when the whole call has
-    succeeded.
+    Variables and their gradients are read afresh at every call, and what is assigned to them takes effect when the whole
+    call has succeeded. Settings and modes of modules, optimisers and schedules are part of the signature: after one was
+    set there is another plan. Python numbers and arrays that the function closes over are constants of the plan.
 
     Parameters
     ----------
     function : callable
     static_argnames : iterable of str
-        Arguments that are part of the signature by their value, such as a flag that the body branches on.
+        Arguments that are part of the signature by type and value, such as a flag that the body branches on.
     memory_limit : int, optional
         Bytes; values are recomputed instead of kept so that the predicted peak stays below.
     precision : {"float32", "tf32", "bf16", "fp16"}
