@@ -465,9 +465,9 @@ def compile(
 
     The body is ordinary eager code: it may call `backward`, optimisers, assign variables. Arguments become placeholders
     by shape and dtype; Python numbers are traced as values; anything else is part of the signature by its value.
-    Variables and their gradients are read afresh at every call, and what is assigned to them takes effect when the whole
-    call has succeeded. Settings and modes of modules, optimisers and schedules are part of the signature: after one was
-    set there is another plan. Python numbers and arrays that the function closes over are constants of the plan.
+    Variables and their gradients are read afresh at every call, and what is assigned to them takes effect when the
+    whole call has succeeded. Settings and modes of modules, optimisers and schedules are part of the signature: after
+    one was set there is another plan. Python numbers and arrays that the function closes over are constants of it.
 
     Parameters
     ----------
