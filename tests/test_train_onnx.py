@@ -89,6 +89,7 @@ def test_examples_of_several_axes_and_integers(tmp_path: Path) -> None:
     model = nn.Sequential(nn.Embedding(5, 4), nn.Flatten(), nn.Linear(2, 12))
     path = gd.train.export_onnx(model, tmp_path / "words.onnx", 3, dtype="int64")
     np.testing.assert_allclose(ran(path, words), model(words).numpy(), rtol=1e-6, atol=1e-6)
+    assert np.isnan(ran(path, words - 1)).all()  # -1 is no row of an embedding, and no last one
 
 
 @pytest.mark.parametrize(

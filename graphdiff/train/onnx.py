@@ -6,6 +6,7 @@ import copy
 import inspect
 import itertools
 import json
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -173,6 +174,19 @@ def _gather(writer: _Writer, node: Tensor, x: str, *places: str) -> str:
     return writer.node("Gather", [x, *places], axis=0)
 
 
+def _within(writer: _Writer, node: Tensor, x: str, values: str) -> str:
+    """Write a demand as a device has it, which cannot refuse either: the result is NaN where it is not met."""
+    dtype = node.inputs[1].dtype
+    met = []
+    for kind, compare, bound in (("ReduceMin", "GreaterOrEqual", "low"), ("ReduceMax", "LessOrEqual", "high")):
+        if math.isfinite(limit := node.attributes[bound]):
+            extreme = writer.node(kind, [values], keepdims=0)
+            met.append(writer.node(compare, [extreme, writer.constant(np.array(limit, dtype=dtype))]))
+    for condition in met:
+        x = writer.node("Where", [condition, x, writer.constant(np.array(np.nan, dtype=node.dtype))])
+    return x
+
+
 _SPECIAL: dict[str, Callable[..., str]] = {
     "astype": lambda writer, node, x: writer.cast(x, node.dtype),
     "concatenate": lambda writer, node, *parts: writer.node(
@@ -190,6 +204,7 @@ _SPECIAL: dict[str, Callable[..., str]] = {
     "permute_dims": lambda writer, node, x: writer.node("Transpose", [x], perm=list(node.attributes["axes"])),
     "softmax": lambda writer, node, x: writer.node("Softmax", [x], axis=node.attributes["axis"]),
     "square": _square,
+    "within": _within,
 }
 """Ops that are written otherwise in ONNX: functions of writer, node and the operands' names."""
 
