@@ -288,12 +288,13 @@ def test_the_default_filter_shows_a_line_once() -> None:
     assert len([each for each in caught if LEFT in str(each.message)]) == 1
 
 
-def test_adjoints_tell_as_backward_does() -> None:
+def test_adjoints_and_tangents_tell_as_backward_does() -> None:
     a = gd.variable(2.0)
     y = a * math.sin(a)
-    with telling() as lines:
-        gd.adjoints(y)
-    assert len(lines) == 1
+    for walk in (lambda: gd.adjoints(y), lambda: gd.tangents(y, {a: 1.0})):
+        with telling() as lines:
+            walk()
+        assert len(lines) == 1
 
 
 def test_where_there_is_no_other_path_it_is_told_too() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from graphdiff.arguments import listed, require_tensor
 from graphdiff.backend import working_on
+from graphdiff.differentiate.departures import tell_of_returns
 from graphdiff.differentiate.derivatives import Derivatives
 from graphdiff.differentiate.seeds import starting_tangent
 from graphdiff.differentiate.ties import untied
@@ -236,8 +237,10 @@ def tangents(outputs: Tensor | Collection[Tensor], seeds: Mapping[Tensor, Any]) 
     for node in seeds:
         require_tensor(node, "what a seed is given for")
     found: dict[Tensor, Any] = {node: starting_tangent(node, seed) for node, seed in seeds.items()}
+    order = topological_order(ends)
+    tell_of_returns(order)
     with working_on(ends[0].backend):
-        push_forward(topological_order(ends), found, GRAPH)
+        push_forward(order, found, GRAPH)
         for end, limit in zip(ends, untied(ends), strict=True):
             if limit is not end:
                 push_forward(topological_order([limit]), found, GRAPH)
