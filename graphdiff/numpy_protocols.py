@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 from graphdiff import host
-from graphdiff.errors import GraphDiffError, OpError
+from graphdiff.errors import DTypeError, GraphDiffError, OpError
 from graphdiff.op import FUNCTIONS, as_tensor, public
 from graphdiff.tensor import Tensor, departure_of
 
@@ -100,7 +100,7 @@ def array_function(self: Tensor, numpy_function: Any, types: Any, arguments: Any
     renamed = _RENAMED.get(name, {})
     try:
         return _called(name, arguments, {renamed.get(key, key): option for key, option in options.items()})
-    except OpError:
+    except (OpError, DTypeError):  # of complex numbers too
         if recorded:
             raise
         return of_values()  # an option without a derivative, of which there is none to lose

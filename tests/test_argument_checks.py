@@ -213,6 +213,11 @@ def test_what_would_drop_the_imaginary_part_is_refused(name: str) -> None:
             function(Z.real, Z)
 
 
+@pytest.mark.parametrize("function", [np.linalg.det, np.linalg.inv, np.std, np.linalg.norm, np.linalg.svdvals])
+def test_numpys_own_functions_take_complex_constants(function: Any) -> None:
+    np.testing.assert_allclose(np.asarray(function(gd.constant(Z))), function(Z), rtol=1e-12)
+
+
 @pytest.mark.parametrize("power", [0, 1, 3])
 def test_powers_of_complex_matrices(power: int) -> None:
     np.testing.assert_allclose(gd.linalg.matrix_power(Z, power).numpy(), np.linalg.matrix_power(Z, power))
