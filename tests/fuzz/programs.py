@@ -436,10 +436,11 @@ class Author:
     def with_outputs(self, program: Program) -> Program:
         """Choose what is returned and compared."""
         aspect = self.pick(["compiled"] * 6 + ["modes", "vmap"])
+        large = any(np.size(first) > 30 for first, _ in program.arguments.values())
         arrays = all(isinstance(first, np.ndarray) for first, _ in program.arguments.values())
         if aspect == "vmap" and arrays:
             return replace(program, aspect="vmap").tidied()
-        if aspect == "modes":
+        if aspect == "modes" and not large:
             floats = [n for n, (first, _) in program.arguments.items() if str(getattr(first, "dtype", "")) == "float64"]
             # The others are captured: a Jacobian is taken by all arguments.
             others = {n: pair[0] for n, pair in program.arguments.items() if n not in floats}
@@ -449,7 +450,7 @@ class Author:
         made = [statement.target for statement in program.statements]
         count = int(self.stream.integers(1, 4))
         outputs = [made[-1], *(self.pick([*made, *program.arguments]) for _ in range(count - 1))]
-        if self.chance(0.5):
+        if self.chance(0.5) and not large:
             with_derivative = replace(program, outputs=(*outputs, self.derivative(program))).tidied()
             try:
                 eagerly(executed(with_derivative.definitions())["program"], with_derivative.given(0))
