@@ -97,13 +97,13 @@ def _shape_method(name: str) -> Callable[..., Tensor]:
     """Return a method that takes a shape or axes as one sequence or as several integers."""
     function = public(FUNCTIONS[name])
 
-    @guarded
     def method(self: Tensor, *lengths: Any) -> Tensor:
         whole = lengths[0] if len(lengths) == 1 and not isinstance(lengths[0], int) else lengths
         return function(self, whole or None if name == "transpose" else whole)
 
-    method.__name__, method.__doc__ = name, function.__doc__
-    return method
+    method.__name__ = method.__qualname__ = name
+    method.__doc__ = function.__doc__
+    return guarded(method)
 
 
 def _graph_cost(self: Graph, mode: str = "value") -> Any:

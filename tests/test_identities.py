@@ -45,3 +45,23 @@ def test_attributes_that_are_equal_but_not_the_same_are_told_apart() -> None:
     assert attribute_key({"value": 0.0}) != attribute_key({"value": -0.0})
     assert attribute_key({"value": float("nan")}) == attribute_key({"value": float("nan")})
     assert attribute_key({"axis": 1}) != attribute_key({"axis": True})
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: 1.0 - (-x),
+        lambda x: 1.0 + (-x),
+        lambda x: (-x) + 1.5,
+        lambda x: (-x) * 2.5,
+        lambda x: 2.0 * (-x),
+        lambda x: (x * 100) * 0.5,
+        lambda x: gd.astype(x, "float32") * 1e30 * 1e30 * np.ones(3),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "int16", "uint16"])
+def test_what_wraps_around_in_a_narrow_dtype_is_not_seen_through(function: Any, dtype: str) -> None:
+    x = np.array([2, np.iinfo(dtype).min, np.iinfo(dtype).max], dtype)
+    with np.errstate(all="ignore"):
+        np.testing.assert_array_equal(gd.compile(function)(x).numpy(), np.asarray(function(gd.constant(x))))
+        np.testing.assert_array_equal(gd.compile(function)(x).numpy(), np.asarray(function(x)))

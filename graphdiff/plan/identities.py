@@ -47,6 +47,14 @@ def _is(node: Tensor, name: str) -> bool:
     return node.op is not None and node.op.name == name
 
 
+def _within(node: Tensor, x: Tensor, name: str) -> bool:
+    """Whether an operand of `node` is a result of that op which was computed in the node's own dtype.
+
+    What wraps around or overflows in a narrower one is another number: 1.0 - (-x) is not 1.0 + x for x of uint8.
+    """
+    return _is(x, name) and x.dtype == node.dtype
+
+
 def _narrow(x: Tensor, shape: tuple[int, ...], others: tuple[Tensor, ...]) -> Tensor:
     """Return what `x` was broadcast from, where the other operands bring about the shape by themselves."""
     while _is(x, "broadcast_to") and any(other.shape == shape for other in others):
@@ -86,9 +94,9 @@ def _add(node: Tensor, x: Tensor, y: Tensor) -> Tensor | None:
     first, last = _constant_last(left, right)
     if scalar(last) == 0 and first.shape == node.shape:
         return first
-    if _is(right, "negative"):
+    if _within(node, right, "negative"):
         return FUNCTIONS["subtract"](left, right.inputs[0])  # type: ignore[no-any-return]
-    if _is(left, "negative"):
+    if _within(node, left, "negative"):
         return FUNCTIONS["subtract"](right, left.inputs[0])  # type: ignore[no-any-return]
     return _rebuilt(node, x, y, left, right)
 
@@ -97,7 +105,7 @@ def _subtract(node: Tensor, x: Tensor, y: Tensor) -> Tensor | None:
     left, right = _narrowed(node, x, y)
     if scalar(right) == 0 and left.shape == node.shape:
         return left
-    if _is(right, "negative"):
+    if _within(node, right, "negative"):
         return FUNCTIONS["add"](left, right.inputs[0])  # type: ignore[no-any-return]
     return _rebuilt(node, x, y, left, right)
 
@@ -107,7 +115,7 @@ def _multiply(node: Tensor, x: Tensor, y: Tensor) -> Tensor | None:
     first, last = _constant_last(left, right)
     factor = scalar(last)
     if factor is None:
-        quotient = _quotient(left, right)
+        quotient = _quotient(node, left, right)
         return _rebuilt(node, x, y, left, right) if quotient is None else quotient
     if factor == 1 and first.shape == node.shape:
         return first
@@ -115,7 +123,7 @@ def _multiply(node: Tensor, x: Tensor, y: Tensor) -> Tensor | None:
         return _rebuilt(node, x, y, left, right)
     if factor == -1:
         return FUNCTIONS["negative"](first)  # type: ignore[no-any-return]
-    if _is(first, "negative"):
+    if _within(node, first, "negative"):
         return FUNCTIONS["multiply"](first.inputs[0], _constant(-factor, node))  # type: ignore[no-any-return]
     joined = _joined(node, first, factor)
     return _rebuilt(node, x, y, left, right) if joined is None else joined
@@ -126,7 +134,7 @@ def _joined(node: Tensor, first: Tensor, factor: float) -> Tensor | None:
     if _is(first, "sum_wide"):
         scale = _product(factor, first.attributes["scale"], node)
         return None if scale is None else OPS["sum_wide"].node(first.inputs, {"scale": scale})
-    if not (_is(first, "multiply") or _is(first, "divide")):
+    if not (_within(node, first, "multiply") or _within(node, first, "divide")):
         return None
     x, y = first.inputs
     before, behind = (_product(factor, scalar(operand), node) for operand in (x, y))
@@ -137,10 +145,10 @@ def _joined(node: Tensor, first: Tensor, factor: float) -> Tensor | None:
     return None if before is None else FUNCTIONS["multiply"](y, _constant(before, node))  # type: ignore[no-any-return]
 
 
-def _quotient(left: Tensor, right: Tensor) -> Tensor | None:
+def _quotient(node: Tensor, left: Tensor, right: Tensor) -> Tensor | None:
     """Turn x · (1 / y) into x / y."""
     for factor, inverse in ((left, right), (right, left)):
-        if _is(inverse, "divide") and scalar(inverse.inputs[0]) == 1 and factor.recorded:
+        if _within(node, inverse, "divide") and scalar(inverse.inputs[0]) == 1 and factor.recorded:
             return FUNCTIONS["divide"](factor, inverse.inputs[1])  # type: ignore[no-any-return]
     return None
 
