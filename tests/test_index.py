@@ -86,3 +86,15 @@ def test_a_number_seen_as_an_array_is_handed_out_twice_in_two_arrays(name: str) 
         results = gd.compile(function)(x)
         for place, one in enumerate(results):
             assert not any(np.shares_memory(one.value, other.value) for other in results[:place])
+
+
+def test_a_compiled_function_within_a_trace_works_on_tensors_not_on_arrays() -> None:
+    kept = np.array([1.0, 2.0, 3.0])
+    inner = gd.compile(lambda z, n: z[1:] if n else z.mT, static_argnames="n")
+    outer = gd.compile(lambda x: (inner(kept, 1), inner(np.eye(2), n=0), x))
+    for _ in range(2):
+        part, turned, _ = outer(np.ones(2))
+        assert isinstance(part, gd.Tensor)
+        assert part.tolist() == [2.0, 3.0]
+        assert not np.shares_memory(part.value, kept)
+        assert turned.shape == (2, 2)

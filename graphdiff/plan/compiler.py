@@ -23,7 +23,7 @@ from graphdiff.plan.plan import Plan, RetraceError
 from graphdiff.plan.static import Static, static_key
 from graphdiff.plan.trace import gradient_kind, placeholder_like, trace
 from graphdiff.structure import Structure, flatten, unflatten
-from graphdiff.tensor import SWITCHES, TRACES, WATCHES, Tensor, contents, current_trace, is_held
+from graphdiff.tensor import SWITCHES, TRACES, WATCHES, Tensor, constant, contents, current_trace, is_held
 
 __all__ = ["Compiled", "RetraceWarning", "compile"]
 
@@ -145,11 +145,23 @@ class Compiled:
         if WATCHES.here() or current_trace() or _is_recorded(arguments, named):
             # Inside another trace, or under differentiation: what the function builds is part of that graph. Watched:
             # a plan has no nodes to tell of.
-            return self.function(*arguments, **named)
+            return self._inlined(arguments, named)
         count = SWITCHES[0]  # before the call, which may set switches
         result, plan, arrays = self._run(arguments, named, lambda plan, arrays: plan.run(*arrays))
         self._remember(plan, arguments, named, arrays, count)
         return result
+
+    def _inlined(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        """Call the function itself, on Tensors where a plan would have them: an array's methods are NumPy's."""
+        leaves, structure = flatten([list(arguments), named])
+        if any(map(host.is_host_array, leaves)):
+            marked, structure = flatten(list(self._marked(arguments, named)))
+            leaves = [
+                leaf.value if isinstance(leaf, Static) else constant(leaf) if host.is_host_array(leaf) else leaf
+                for leaf in marked
+            ]
+            arguments, named = unflatten(structure, leaves)
+        return self.function(*arguments, **named)
 
     def many(self, count: int, /, *arguments: Any, **named: Any) -> Any:
         """Call the function `count` times on the same arguments; return what the last call returned.
