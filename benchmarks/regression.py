@@ -156,7 +156,7 @@ def main() -> int:
     table = Table(
         f"This tree beside {revision}",
         ("measured", "before µs", "now µs", "ratio", "95 % interval", f"above {ALLOWED}"),
-        note=f"Medians over {arguments.rounds} processes each, in turns, of each one's quickest block; below 1 is quicker.",
+        note=f"Medians of the quickest blocks of {arguments.rounds} processes each, in turns; below 1 is quicker now.",
     )
     slower = 0
     for name, (before, after) in compare(arguments.base, arguments.rounds).items():

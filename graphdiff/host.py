@@ -29,6 +29,8 @@ inf = float("inf")
 nan = float("nan")
 newaxis = None
 
+ARRAY = np.ndarray
+"""The class of arrays on the host."""
 PYTHON_SCALARS = (bool, int, float, complex)
 
 _WEAK_RANK = {"b": 0, "u": 1, "i": 1, "f": 2, "c": 3}

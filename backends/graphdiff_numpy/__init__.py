@@ -154,8 +154,9 @@ def weighted_dot(x: Any, weights: Any) -> Any:
 
 def _weighted_total(x: Any, weights: Any) -> Any:
     if x.ndim == 2 and x.dtype.itemsize > 2:  # whose sums are kept in single
-        with np.errstate(invalid="ignore"):
-            return weighted_dot(x.ravel(), weights.ravel())
+        found = np.vdot(x, weights)  # says nothing of infinity times 0, as dot does
+        if found == found:
+            return found
     return _sum(np.multiply(x, weights, out=np.zeros_like(x), where=weights != 0), (x.ndim - 2, x.ndim - 1))
 
 

@@ -23,6 +23,7 @@ from graphdiff.differentiate.zeros import (
     joined,
     kept,
     some,
+    suspects,
 )
 from graphdiff.errors import DTypeError, OpError
 from graphdiff.graph import collector_paused, topological_order
@@ -119,10 +120,11 @@ def pull_back(
         Nodes whose partial derivatives may be infinite; by default they are looked for.
     """
     as_graph = F.is_graph
-    # Looked for at the first op that chooses: other graphs, and those without poles, pay one comparison per node.
+    # Looked for at the first op that chooses: graphs without poles pay one comparison per node.
     floor: int | None = None
     if live is None:
         live = {}
+        at_risk = None if suspects(order) else ()
     elif at_risk is None:
         at_risk = exposed(order, looking=True)
     watches = WATCHES and WATCHES.here()
@@ -344,7 +346,8 @@ def gradients_of(output: Tensor, seed: Any = None) -> dict[Variable, Any]:
         leaves = trace.leaves(output)
         order = topological_order([output], boundary=frozenset(leaves))
     else:
-        output.value  # noqa: B018 - raises if a placeholder is not fed
+        if not output.has_value:
+            output.value  # noqa: B018 - raises, and says which placeholder is not fed
         output = _untied(output)
         order = topological_order([output])
         tell_of_returns(order)

@@ -30,6 +30,7 @@ __all__ = [
     "kept",
     "some",
     "still",
+    "suspects",
     "traits",
 ]
 
@@ -55,6 +56,11 @@ _WITHOUT_SIGN = frozenset(
 # Where a zero may meet an infinite partial derivative -----------------------------------------------------------
 
 
+def suspects(order: Sequence[Tensor]) -> list[Op]:
+    """Return the ops of a graph on account of which it may have to be looked through; mostly there are none."""
+    return [node.op for node in order if node.op is not None and node.op.is_suspect]
+
+
 def exposed(order: Sequence[Tensor], *, looking: bool = False) -> Collection[Tensor]:
     """Return the nodes of a graph where a partial derivative may be infinite or NaN; none where no op has a pole.
 
@@ -62,10 +68,10 @@ def exposed(order: Sequence[Tensor], *, looking: bool = False) -> Collection[Ten
     graph with a `where` guards against whatever there is, infinite arguments too: all of its nodes. Otherwise arguments
     count as finite, unless `looking` at those whose value is known shows that one is not.
     """
-    ops = {node.op for node in order}
-    if OPS["where"] in ops or (looking and not all(_is_finite(node) for node in order if node.op is None)):
+    found_ops = suspects(order)
+    if OPS["where"] in found_ops or (looking and not all(_is_finite(node) for node in order if node.op is None)):
         return set(order)
-    if not any(op.poles or isinstance(op, Composite) for op in ops if op is not None):
+    if not found_ops:
         return ()
     found: set[Tensor] = set()
     for node in order:

@@ -180,6 +180,8 @@ class Op:
         self.chooses = chooses
         if poles is not None:
             self.poles = poles
+        # Whether a graph with this op has to be looked through for infinite partial derivatives.
+        self.is_suspect = bool(self.poles) or self.kind == "composite" or name == "where"
         self.symbol = symbol or name
         self._kernels: dict[Backend, Callable[..., Any]] = {}
         self._is_written: dict[Any, bool] = {}  # by kinds of operands, whether the evaluation is graph of other ops

@@ -21,11 +21,11 @@ Axis = int | tuple[int, ...] | None
 
 
 def _axes(x: Tensor, axis: Axis, name: str) -> tuple[int, ...]:
-    if not x.ndim and host.is_integer(axis) and axis in (0, -1):
-        return ()  # as NumPy and PyTorch have it of a number
     try:
         return host.normalize_axes(axis, x.ndim)
     except (ValueError, TypeError) as error:
+        if not x.ndim and host.is_integer(axis) and axis in (0, -1):
+            return ()  # as NumPy and PyTorch have it of a number
         raise ShapeError(f"{name}({x.describe()}): {error}") from error
 
 
@@ -149,7 +149,8 @@ def sum(x: Any, /, axis: Axis = None, *, dtype: Any = None, keepdims: bool = Fal
     [4.0, 6.0]
     """
     x = _cast(x, dtype)
-    return _cast(_sum(x, axis=_axes(x, axis, "sum"), keepdims=bool(keepdims)), dtype)
+    total = _sum(x, axis=_axes(x, axis, "sum"), keepdims=bool(keepdims))
+    return total if dtype is None else _cast(total, dtype)  # type: ignore[no-any-return]
 
 
 @function()
