@@ -25,6 +25,7 @@ __all__ = [
     "current_backend",
     "fill_index",
     "get_backend",
+    "require_labels",
     "require_within",
     "use_backend",
     "working_on",
@@ -53,6 +54,19 @@ def require_within(values: Any, low: float, high: float, told: str) -> None:
         place = int((~((flat >= low) & (flat <= high))).argmax())
         row = place // math.prod(values.shape[1:])
         raise DataError(f"{told}, but row {row} of {values.dtype}{list(values.shape)} has {flat[place]:g}")
+
+
+def require_labels(labels: Any, classes: int) -> None:
+    """Raise DataError unless all labels, an array of integers on the host, are 0 … classes - 1; it names the row."""
+    if not labels.size:
+        return
+    flat = labels.reshape(-1)
+    # The quickest way by far: the array's own methods `min` and `max` take three times as long on few elements.
+    if flat[flat.argmin()] >= 0 and flat[flat.argmax()] < classes:
+        return
+    place = int(((flat < 0) | (flat >= classes)).argmax())
+    row = place // math.prod(labels.shape[1:])
+    raise DataError(f"row {row}: label {flat[place]} is outside 0 … {classes - 1}")
 
 
 class Numbers:

@@ -11,14 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from graphdiff.backend import Backend, fill_index, require_within
+from graphdiff.backend import Backend, fill_index, require_labels, require_within
 
 __all__ = ["NumpyBackend", "label_table", "weighted_dot"]
 
 _SMALL = 1 << 16
 """Elements up to which a broadcast is written out."""
-_OUTSIDE = 128
-"""Rows of NaN behind a table of labels: as many labels beyond the classes, or below 0, fall on one of them."""
 _EXACT = 1 << 10
 """Elements up to which a sum along an axis is a product with ones."""
 _FLOATS = (np.dtype("float32"), np.dtype("float64"))
@@ -130,17 +128,15 @@ def _einsum(*operands: Any, subscripts: str) -> Any:
 
 @lru_cache(maxsize=64)
 def label_table(classes: int, value: float, dtype: Any) -> Any:
-    """Return the rows that labels 0 … classes - 1 stand for, and rows of NaN on which other labels wrap around."""
-    table = np.full((classes + _OUTSIDE, classes), math.nan, dtype)
+    """Return the rows that labels 0 … classes - 1 stand for, and a row of NaN for those beyond."""
+    table = np.full((classes + 1, classes), math.nan, dtype)
     table[:classes] = np.eye(classes, dtype=dtype) * value
     return table
 
 
 def _label_weights(labels: Any, classes: int, value: float, dtype: Any) -> Any:
-    table = label_table(classes, value, dtype)
-    if labels.size and (labels.min() < -_OUTSIDE or labels.max() >= classes + _OUTSIDE):
-        return table[np.where((labels < 0) | (labels >= classes), classes, labels)]
-    return table.take(labels, 0, mode="wrap")
+    require_labels(labels, classes)
+    return label_table(classes, value, dtype).take(labels, 0, mode="clip")
 
 
 def weighted_dot(x: Any, weights: Any) -> Any:

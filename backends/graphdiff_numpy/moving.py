@@ -12,7 +12,7 @@ from graphdiff.plan.identities import scalar
 from graphdiff.plan.program import Tensor
 from graphdiff.plan.views import View, dense_strides
 from graphdiff_numpy import label_table
-from graphdiff_numpy.common import lowers
+from graphdiff_numpy.common import SMALL, lowers
 from graphdiff_numpy.products import beside
 
 if TYPE_CHECKING:
@@ -75,17 +75,31 @@ def _subscript(entry: Any) -> str:
 def labels(plan: Planner, node: Tensor) -> bool:
     """Take rows, or columns, of a table."""
     labels, classes = plan.operand(node.inputs[0]), node.attributes["classes"]
-    if len(node.shape) != 2 or node.inputs[0].dtype != np.int64:
+    if len(node.shape) != 2 or node.inputs[0].dtype != np.int64 or not node.size:
         return False
-    # Labels outside the classes wrap around to NaN, so that they cannot go unnoticed.
+    plan.calls.append(Call(_label_check(plan, node), (labels,), node=node))
     table = label_table(classes, node.attributes["value"], node.dtype)
     columns = bool(beside(plan, node))
     out = plan.out(node, columns)
     rows = plan.constant(table.T if columns else table)
-    operands = (labels, 1, out.T, "wrap") if columns else (labels, 0, out, "wrap")
+    operands = (labels, 1, out.T, "clip") if columns else (labels, 0, out, "clip")
     plan.calls.append(Call((rows, "take"), operands, out, "-", node=node))
     plan.value[node] = out
     return True
+
+
+def _label_check(plan: Planner, node: Tensor) -> str:
+    """Return source that refuses labels outside the classes, at a fifth of what minimum and maximum cost.
+
+    Bytes below 128 are those of no negative number. Labels beyond the classes fall on the table's row of NaN, which the
+    loss tells of where it is computed.
+    """
+    labels, classes = node.inputs[0], node.attributes["classes"]
+    ascii_told = classes <= 128 and labels.size <= SMALL
+    tests = ["{0}.tobytes().isascii()"] if ascii_told else ["{0}.item({0}.argmin()) >= 0"]
+    if not any(user.op is not None and user.op.name == "weighted_total" for user in plan.users[node]):
+        tests.append(f"{{0}}.item({{0}}.argmax()) < {classes}")
+    return f"{' and '.join(tests)} or require_labels({{0}}, {classes})"
 
 
 @lowers("concatenate")

@@ -87,11 +87,19 @@ def reduction_out(plan: Planner, node: Tensor, axes: tuple[int, ...]) -> tuple[V
 @lowers("weighted_total")
 def weighted_total(plan: Planner, node: Tensor) -> bool:
     """Sum a product of two matrices, of which one may be infinite where the other is 0."""
-    pair = vectors(plan, node)
-    if pair is None or node.shape or node.dtype.itemsize == 2:
+    if node.shape:
         return False
-    assigned = plan.value[node] = Local(plan.fresh(), (), node.dtype)
-    plan.calls.append(Call(weighted_dot, pair, assigns=assigned, node=node))
+    pair = vectors(plan, node)
+    if pair is None or node.dtype.itemsize == 2:
+        plan.by_kernel(node)
+    else:
+        assigned = plan.value[node] = Local(plan.fresh(), (), node.dtype)
+        plan.calls.append(Call(weighted_dot, pair, assigns=assigned, node=node))
+    weights = node.inputs[1]
+    if weights.op is not None and weights.op.name == "label_weights":
+        check = f"{{0}} == {{0}} or require_labels({{1}}, {weights.attributes['classes']})"
+        operands = plan.operand(node), plan.operand(weights.inputs[0])
+        plan.calls.append(Call(check, operands, node=node))
     return True
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from graphdiff.backend import require_labels
 from graphdiff.plan.calls import Call, Instruction, Local, Operand
 from graphdiff.plan.plan import RetraceError
 from graphdiff.plan.program import MOVES, Program, Tensor, Variable, counted_flops, next_serial
@@ -54,6 +55,7 @@ _HELPERS: dict[str, Any] = {
     "outputs": None,
     "partial": partial,
     "rebind": None,
+    "require_labels": require_labels,
     "rewind": None,
     "root": np.sqrt,
     "run": None,

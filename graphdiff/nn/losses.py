@@ -8,6 +8,7 @@ from typing import Any
 
 from graphdiff import host
 from graphdiff.arguments import listed, number
+from graphdiff.backend import require_labels
 from graphdiff.errors import DataError, DTypeError, GraphError, OpError, ShapeError
 from graphdiff.graph import topological_order
 from graphdiff.guard import guarded
@@ -20,7 +21,6 @@ __all__ = [
     "absolute_error",
     "accuracy",
     "binary_cross_entropy",
-    "check_labels",
     "hinge",
     "huber",
     "kl_divergence",
@@ -33,14 +33,6 @@ __all__ = [
 
 _SUM_TOLERANCE = 1e-3
 """How far from 1 a row's probabilities may sum: as half precision rounds them."""
-
-
-def check_labels(labels: Any, classes: int) -> None:
-    """Refuse labels, an array on the host, that are outside 0 … classes - 1; DataError names the row."""
-    outside = (labels < 0) | (labels >= classes)
-    if outside.any():
-        row = int(outside.argmax())
-        raise DataError(f"row {row}: label {labels[row]} is outside 0 … {classes - 1}")
 
 
 def _require_all(allowed: Tensor, labels: Tensor, told: str) -> None:
@@ -73,14 +65,13 @@ def _require_pairs(logits: Tensor, labels: Tensor) -> None:
 
 def _check_labels(logits: Tensor, labels: Tensor) -> None:
     _require_pairs(logits, labels)
-    if labels.has_value and labels.size:
-        check_labels(labels.numpy(), logits.shape[1])
+    if labels.has_value:
+        require_labels(labels.numpy(), logits.shape[1])
 
 
 def _chosen(labels: Tensor, classes: int, dtype: Any) -> Tensor:
     """Return rows with a 1 at the labels."""
-    rows = FUNCTIONS["label_weights"](labels, classes=classes, value=1.0, dtype=dtype)
-    return demand(rows, labels, 0, classes - 1, f"labels are in 0 … {classes - 1}")
+    return FUNCTIONS["label_weights"](labels, classes=classes, value=1.0, dtype=dtype)  # type: ignore[no-any-return]
 
 
 def _check_probabilities(labels: Tensor) -> Tensor:
@@ -222,7 +213,7 @@ def softmax_cross_entropy(
         if not plain:
             return _general_cross_entropy(logits, labels, weights, class_weights, label_smoothing)
         loss = _cross_entropy(logits, labels)
-        if loss.has_value and not bool(loss._value == loss._value):  # a label outside the classes gives NaN
+        if not loss.has_value or not bool(loss._value == loss._value):  # a device gives NaN for what is no class
             _check_labels(logits, labels)
         return loss  # type: ignore[no-any-return]
     if labels.dtype.kind != "f":
@@ -483,7 +474,7 @@ def hinge(scores: Any, labels: Any, *, margin: float = 1.0, weights: Any = None)
         _check_labels(scores, labels)
         scores = _floating(scores)
         chosen = _chosen(labels, scores.shape[1], scores.dtype)
-        # A table with NaN, of labels outside the classes, gives NaN; else only one score is the label's own.
+        # A device's NaN, of labels outside the classes, stays NaN; else only one score is the label's own.
         own = FUNCTIONS["sum"](FUNCTIONS["where"](chosen == 0, 0.0, scores) * chosen, axis=-1, keepdims=True)
         losses = FUNCTIONS["where"](chosen == 1, 0.0, FUNCTIONS["relu"](scores - own + margin))
         return _weighted_mean(FUNCTIONS["sum"](losses, axis=-1), weights)

@@ -388,7 +388,7 @@ label_weights: Any = linear(
     infer=lambda labels, *, classes, value, dtype: ((*labels.shape, classes), dtype),
     batch=lambda F, operands, flags, size, **attributes: label_weights(operands[0], **attributes),
     work="move",
-    doc="A row per label: `value` at the label, 0 elsewhere; NaN for a label outside the classes.",
+    doc="A row per label: `value` at the label, 0 elsewhere; a label outside the classes is refused, on a device NaN.",
 )
 
 

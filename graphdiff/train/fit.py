@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from graphdiff.backend import require_labels
 from graphdiff.errors import CompileError, DataError, GraphDiffError, GraphError, NoValueError, OpError
 from graphdiff.guard import guarded
-from graphdiff.nn.losses import check_labels
 from graphdiff.nn.module import Module
 from graphdiff.op import as_tensor
 from graphdiff.optim.optimizers import Optimizer
@@ -352,7 +352,7 @@ def _check_targets(loss: Any, output: Tensor, y: Any, classified: bool) -> None:
     It is given one and the same output beside all of them, which is cheap.
     """
     if classified:
-        check_labels(y, output.shape[1])
+        require_labels(y, output.shape[1])
     if output.shape[:1] != (1,):
         return
     for start in range(0, len(y), BLOCK_ROWS):
