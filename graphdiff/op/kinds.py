@@ -142,6 +142,8 @@ class Op:
     pure = True
     poles: bool | tuple[int, ...] = False
     chooses = False
+    is_suspect = True
+    """Whether a graph with this op has to be looked through for infinite partial derivatives."""
 
     def __init__(
         self,
@@ -180,7 +182,6 @@ class Op:
         self.chooses = chooses
         if poles is not None:
             self.poles = poles
-        # Whether a graph with this op has to be looked through for infinite partial derivatives.
         self.is_suspect = bool(self.poles) or self.kind == "composite" or name == "where"
         self.symbol = symbol or name
         self._kernels: dict[Backend, Callable[..., Any]] = {}
