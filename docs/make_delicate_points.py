@@ -26,8 +26,8 @@ compiled, and says where they differ. The rule:
 
 What is not chosen contributes exactly zero, whatever its derivative: by `where`, `relu`, `maximum`, `minimum`, `clip`,
 `max`, `min`, `sort` or an index, of what is computed below them and above. A number that happens to be zero is another
-matter: 0 · ∞ is NaN. In a compiled function arguments count as finite: an infinite one may make NaN of derivatives by
-others, and of equal eigenvalues it cannot know.
+matter: 0 · ∞ is NaN. In reverse mode and in a compiled function arguments count as finite: an infinite one may make NaN
+of a zero that is exact in forward mode. Of equal eigenvalues a compiled function cannot know.
 
 At kinks between smooth pieces the convention is one piece, or their mean, with its derivatives of every order. The zero
 of a length is no such kink: its slope is 0 by convention, and its second derivative is NaN. The square of a length,

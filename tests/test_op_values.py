@@ -311,13 +311,10 @@ row("undefined_derivative", lambda x: gd.undefined_derivative(x, np.ones((2, 1))
 row(
     "label_weights",
     lambda x: gd.label_weights(gd.astype(x, "int64"), classes=3, value=-0.5, dtype=np.dtype("float32")),
-    lambda x: np.where(
-        ((x.astype("int64") >= 0) & (x.astype("int64") < 3))[..., None],
-        -0.5 * (x.astype("int64")[..., None] == np.arange(3)),
-        np.nan,
-    ).astype("float32"),
+    lambda x: (-0.5 * (x.astype("int64")[..., None] == np.arange(3))).astype("float32"),
     (5,),
     label="stop_gradient",
+    make=lambda stream, shape: stream.uniform(0, 3, shape),
 )
 row(
     "cross_entropy",
@@ -334,6 +331,7 @@ row(
     (4, 3),
     kinds=REAL,
 )
+row("within", lambda x: FUNCTIONS["within"](x, gd.abs(x), low=0, high=np.inf, told=""), lambda x: x, (2, 3), kinds=REAL)
 row("barrier", gd.barrier, lambda x: x, (2, 3), kinds=ALL)
 row("sum_wide", lambda x: gd.sum_wide(x, scale=2.0), lambda x: 0 * x + 2 * x.sum(-1, keepdims=True), (2, 3), kinds=REAL)
 row("one_hot", lambda x: gd.one_hot(gd.astype(x, "int64"), 3), lambda x: np.eye(9)[x.astype("int64")][..., :3], (5,),

@@ -200,3 +200,31 @@ def test_below_the_last_pole_nothing_is_masked_but_choices() -> None:
     names = [node.op.name for node in gd.Graph([slopes[w], slopes[v]]) if node.op]
     assert "isfinite" not in names
     assert names.count("matmul") == 5
+
+
+@pytest.mark.parametrize("exponent", [np.nan, np.inf])
+def test_a_power_that_is_no_number_has_a_tangent(exponent) -> None:
+    for run in (lambda f: f, gd.compile):
+        value, tangent = run(lambda x: gd.jvp(lambda x: x**exponent, (x,), (1.0,)))(2.0)
+        np.testing.assert_array_equal(value.numpy(), 2.0**exponent)
+        np.testing.assert_array_equal(tangent.numpy(), exponent * 2.0 ** (exponent - 1))
+
+
+def test_what_is_checkpointed_stands_beside_choices() -> None:
+    def f(x):
+        return gd.sum(gd.checkpoint(lambda z: gd.clip(z, -1, 1) * z)(gd.relu(x)))
+
+    x = np.array([-2.0, 0.5, 3.0])
+    for run in (lambda f: f, gd.compile):
+        np.testing.assert_array_equal(run(gd.grad(f))(x).numpy(), [0.0, 1.0, 1.0])
+        np.testing.assert_array_equal(run(lambda x: gd.jacobian(f, mode="forward")(x))(x).numpy(), [0.0, 1.0, 1.0])
+
+
+@pytest.mark.parametrize("factor", [np.inf, np.nan])
+@pytest.mark.parametrize("of", [gd.relu, lambda x: gd.maximum(x, 0), lambda x: gd.clip(x, 0, 1)])
+def test_tangents_know_of_infinite_constants_in_a_trace_and_outside(of, factor) -> None:
+    def tangent(x):
+        return gd.jvp(lambda x: of(x) * np.array([factor, factor]), (x,), (np.ones(2),))[1]
+
+    for run in (lambda f: f, gd.compile):
+        np.testing.assert_array_equal(run(tangent)(np.array([-2.0, 0.5])).numpy(), [0.0, factor])

@@ -34,6 +34,8 @@ barrier: Any = linear(
 class Checkpoint(Composite):
     """A function's whole body as one op, made per call: it stands in no registry and is not pickled by name."""
 
+    is_suspect = True
+
     def __init__(
         self, name: str, rebuild: Callable[[Sequence[Tensor]], Tensor], given: int, traced: _Traced | None
     ) -> None:

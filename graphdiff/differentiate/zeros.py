@@ -69,7 +69,7 @@ def exposed(order: Sequence[Tensor], *, looking: bool = False) -> Collection[Ten
     count as finite, unless `looking` at those whose value is known shows that one is not.
     """
     found_ops = suspects(order)
-    if OPS["where"] in found_ops or (looking and not all(_is_finite(node) for node in order if node.op is None)):
+    if OPS["where"] in found_ops or (looking and not all(map(_is_finite, _leaves(order)))):
         return set(order)
     if not found_ops:
         return ()
@@ -78,6 +78,11 @@ def exposed(order: Sequence[Tensor], *, looking: bool = False) -> Collection[Ten
         if node.op is not None and (_has_pole(node) or any(operand in found for operand in node.inputs)):
             found.add(node)
     return found
+
+
+def _leaves(order: Sequence[Tensor]) -> set[Tensor]:
+    """Return the leaves of a graph, constants too, which stand in no order."""
+    return {leaf for node in order for leaf in (node, *node.inputs) if leaf.op is None}
 
 
 def is_guarded(order: Sequence[Tensor]) -> bool:
@@ -147,8 +152,8 @@ def _is_apart_from_zero(x: Tensor) -> bool:
 def _is_number_of_factors(exponent: Tensor) -> bool:
     if exponent.recorded or exponent.size != 1:
         return False
-    number = exponent.item()
-    return number >= 0 and number == int(number)
+    number = float(exponent.item())
+    return number >= 0 and number.is_integer()
 
 
 def _is_positive(x: Tensor, depth: int = _DEEPEST) -> bool:

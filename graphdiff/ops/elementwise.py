@@ -461,7 +461,7 @@ def _power_of_number(F: Any, out: Any, x: Any, y: Any, number: float) -> Any:
     if number == 2:
         return y * x
     less = number - 1
-    return y * x ** (int(less) if less == int(less) else less)
+    return y * x ** (int(less) if float(less).is_integer() else less)
 
 
 def _power_exponent(F: Any, out: Any, x: Any, y: Any) -> Any:
