@@ -273,3 +273,29 @@ def test_one_matrix_as_every_operand(name: str) -> None:
     np.testing.assert_allclose(gd.grad(lambda x: gd.sum(function(x)))(x).numpy(), expected(x), atol=1e-13)
     forward = gd.jacobian(lambda x: gd.sum(function(x)), mode="forward")(x)
     np.testing.assert_allclose(forward.numpy(), expected(x), atol=1e-13)
+
+
+LENGTHS = {
+    "hypot": lambda x: gd.hypot(x[0], x[1]),
+    "norm": gd.norm,
+    "norm of rows": lambda x: gd.sum(gd.norm(gd.reshape(x, (1, 2)), axis=1)),
+    "norm of order 3": lambda x: gd.norm(x, 3),
+    "hypot beside": lambda x: gd.hypot(x[0], 3.0) + gd.hypot(x[1], x[0]),
+}
+
+
+@pytest.mark.parametrize("run", [lambda f: f, gd.compile], ids=["eager", "compiled"])
+@pytest.mark.parametrize("derivative", [gd.grad, lambda f: gd.jacobian(f, mode="forward")], ids=["reverse", "forward"])
+@pytest.mark.parametrize(("dtype", "size"), [("float64", 1.5e308), ("float32", 3e38), ("float16", 6e4)])
+@pytest.mark.parametrize("name", LENGTHS)
+def test_no_direction_is_told_of_a_length_that_overflows(name, dtype, size, derivative, run) -> None:
+    f = LENGTHS[name]
+    x = np.array([size, size], dtype)
+    with np.errstate(all="ignore"):
+        assert np.isinf(f(gd.constant(x)).numpy())
+        assert np.isnan(run(derivative(f))(x).numpy()).all()
+        # Half as long, the length is a number: the slope is the same there.
+        expected = derivative(f)(x.astype("float64") * (0.5 if dtype == "float64" else 1.0)).numpy()
+        np.testing.assert_allclose(
+            run(derivative(f))(x / 2).numpy(), expected, rtol=2e-3 if dtype == "float16" else 1e-6
+        )

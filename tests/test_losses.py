@@ -230,3 +230,21 @@ def test_penalties() -> None:
 def test_errors(call: Callable[[], Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize(("dtype", "tiny"), [("float64", 5e-324), ("float32", 1e-45), ("float16", 6e-8)])
+def test_the_slope_of_kl_divergence_by_subnormal_targets(dtype: str, tiny: float) -> None:
+    target, log_p = np.array([[tiny, 1.0, 0.0]], dtype), np.array([[-1.0, -2.0, -3.0]], dtype)
+    expected = [np.log(float(target[0, 0])) + 2, 3.0, 0.0]
+    for run in (lambda f: f, gd.compile):
+        for derivative in (gd.grad, lambda f: gd.jacobian(f, mode="forward")):
+            found = run(derivative(lambda t: nn.kl_divergence(log_p, t)))(target).numpy()[0]
+            np.testing.assert_allclose(found, expected, rtol=1e-3 if dtype == "float16" else 1e-6)
+
+
+def test_kl_divergence_over_a_batch_of_one_operand() -> None:
+    stacked = np.stack([LOG_P, LOG_P[::-1]])
+    found = gd.vmap(lambda p: nn.kl_divergence(p, SOFT))(stacked).numpy()
+    np.testing.assert_allclose(found, (SOFT * (np.log(SOFT) - stacked)).sum(2).mean(1), rtol=1e-12)
+    found = gd.vmap(lambda t: nn.kl_divergence(LOG_P, t))(np.stack([SOFT, SOFT[::-1]])).numpy()
+    np.testing.assert_allclose(found[0], (SOFT * (np.log(SOFT) - LOG_P)).sum(1).mean(), rtol=1e-12)

@@ -332,6 +332,14 @@ row(
     kinds=REAL,
 )
 row("within", lambda x: FUNCTIONS["within"](x, gd.abs(x), low=0, high=np.inf, told=""), lambda x: x, (2, 3), kinds=REAL)
+row(
+    "divergence",
+    lambda t, p: FUNCTIONS["divergence"](gd.abs(t) + 1, p),
+    lambda t, p: (abs(t) + 1) * (np.log(abs(t) + 1) - p),
+    (2, 3),
+    (2, 3),
+    kinds=REAL,
+)
 row("barrier", gd.barrier, lambda x: x, (2, 3), kinds=ALL)
 row("sum_wide", lambda x: gd.sum_wide(x, scale=2.0), lambda x: 0 * x + 2 * x.sum(-1, keepdims=True), (2, 3), kinds=REAL)
 row("one_hot", lambda x: gd.one_hot(gd.astype(x, "int64"), 3), lambda x: np.eye(9)[x.astype("int64")][..., :3], (5,),

@@ -230,6 +230,7 @@ def loss_cases() -> list[Case]:
     labels = np.array([2, 0, 1, 2])
     return [
         ("cross_entropy", lambda x: gd.nn.softmax_cross_entropy(x, labels), [normal(4, 3)]),
+        ("divergence", gd.divergence, [1 + inside(2, 3), inside(2, 3)]),
         ("weighted_total", lambda x, y: gd.weighted_total(x, y), [normal(4, 3), normal(4, 3)]),
         ("within", lambda x: gd.within(x, x, low=-99.0, high=99.0, told="x is small"), [normal(4, 3)]),
     ]

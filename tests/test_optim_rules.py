@@ -466,3 +466,31 @@ def test_a_rule_that_keeps_more_or_less_than_it_says(states: int, rule: Any, sai
     with pytest.raises(gd.errors.OpError, match=said):
         Own([w], lr=0.1).minimize(gd.sum(w * w))
     assert w.tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype", "unit"),
+    [
+        ("LARS", "float32", 1e25),
+        ("LARS", "float32", 1e-25),
+        ("LARS", "float64", 1e200),
+        ("LARS", "float64", 1e-200),
+        ("LAMB", "float32", 1e-25),
+        ("LAMB", "float64", 1e-200),
+    ],
+)
+def test_lengths_of_which_squares_are_no_numbers(kind: str, dtype: str, unit: float) -> None:
+    """LARS is the same in any unit of parameters and gradients, LAMB in any unit of parameters."""
+
+    def trained(unit: float) -> list[Any]:
+        weights = [gd.variable(np.arange(1.0, n).astype(dtype) * np.array(unit, dtype)) for n in (4, 6)]
+        optimizer = getattr(gd.optim, kind)(weights, 0.1, weight_decay=0.0)
+        slope = np.array(unit if kind == "LARS" else 1.0, dtype)
+        step = gd.compile(lambda: optimizer.minimize(sum(gd.sum(w * slope) for w in weights)))
+        step()
+        step()
+        return [w.numpy() / np.array(unit, dtype) for w in weights]
+
+    for found, expected in zip(trained(unit), trained(1.0), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+        assert (expected < [1.0, 2.0, 3.0, 4.0, 5.0][: len(expected)]).all()

@@ -231,6 +231,35 @@ def softmax_cross_entropy(
     return FUNCTIONS["mean"](_entropies(logits, labels.astype(logits.dtype)))  # type: ignore[no-any-return]
 
 
+# An op of its own, since its derivative by t as a product is t · 1/t, of which 1/t overflows where t is subnormal.
+
+
+def _divergence_part(F: Any, vector: Any, position: int, t: Any, logarithm: Any) -> Any:
+    """Return what a tangent of one operand, or the adjoint, becomes."""
+    return vector * (F.log(t) - logarithm + 1) if position == 0 else -(vector * t)
+
+
+def _divergence_tangent(F: Any, tangents: Any, out: Any, t: Any, logarithm: Any) -> Any:
+    given = [(place, vector) for place, vector in enumerate(tangents) if vector is not None]
+    parts = [_divergence_part(F, vector, place, t, logarithm) for place, vector in given]
+    return sum(parts[1:], parts[0])
+
+
+_divergence: Any = custom(
+    "divergence",
+    evaluate=lambda F, t, logarithm: t * (F.log(t) - logarithm),
+    tangent=_divergence_tangent,
+    adjoint=lambda F, cotangent, position, out, t, logarithm: _divergence_part(F, cotangent, position, t, logarithm),
+    infer=lambda t, logarithm: (t.shape, host.result_dtype(t.dtype, logarithm.dtype)),
+    batch=lambda F, operands, flags, size: F.divergence(
+        *(each if own else F.broadcast_to(each, (size, *each.shape)) for each, own in zip(operands, flags, strict=True))
+    ),
+    work="transcendental",
+    flops=3,
+    doc="t·(log t - log p), of t and log p of one shape.",
+)
+
+
 def _entropies(logits: Tensor, targets: Tensor) -> Tensor:
     """Return -Σ targets · log_softmax(logits) of each row; 0 · log 0 is 0, as for logits that are masked by -inf."""
     logarithms = FUNCTIONS["log_softmax"](logits, axis=-1)
@@ -522,7 +551,7 @@ def kl_divergence(log_probabilities: Any, target: Any, *, weights: Any = None) -
     target = demand(target, target, 0, math.inf, "probabilities are not negative")
     present = target > 0
     safe = FUNCTIONS["where"](present, target, 1.0)
-    terms = FUNCTIONS["where"](present, target * (FUNCTIONS["log"](safe) - predicted), 0.0)
+    terms = FUNCTIONS["where"](present, FUNCTIONS["divergence"](safe, predicted), 0.0)
     return _weighted_mean(FUNCTIONS["sum"](terms, axis=-1), weights)
 
 

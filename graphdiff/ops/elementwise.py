@@ -513,7 +513,9 @@ minimum = elementwise(
 
 
 def _over_length(F: Any, x: Any, length: Any) -> Any:
-    return F.where(length == 0, F.zeros_like(x), x / F.where(length == 0, F.ones_like(length), length))
+    above = F.where(length == 0, F.ones_like(length), length)
+    # Of a length that has overflowed nothing is known: NaN, where the quotient would be 0.
+    return F.where(length == 0, F.zeros_like(x), x / above * (above / above))
 
 
 over_length = elementwise(
@@ -524,7 +526,7 @@ over_length = elementwise(
     evaluate=_over_length,
     symbol="÷",
     work="multiplication",
-    doc="x / length, and 0 where the length is 0: a component of a direction.",
+    doc="x / length: a component of a direction. 0 where the length is 0, and NaN where it is infinite.",
 )
 
 

@@ -329,10 +329,13 @@ class Optimizer(Configured):
 
     def norms(self, F: Any, whole: Any) -> Any:
         """Return the Euclidean norms of the parameters' parts of a flat array, as one array."""
+        # Double precision has room for the squares of single precision; its own are kept from overflow by a factor.
+        top = 1.0 if whole.dtype.itemsize < 8 else _nonzero(F, F.max(F.abs(whole)))
+        wide = F.astype(whole, "float64") if whole.dtype.itemsize < 8 else whole / top
         # As products of a row and a column, whose matrices plans write without leaving NumPy.
-        parts = [F.reshape(whole[place], (1, place.stop - place.start)) for place in self.places]
+        parts = [F.reshape(wide[place], (1, place.stop - place.start)) for place in self.places]
         squares = [F.matmul(part, F.matrix_transpose(part)) for part in parts]
-        return F.sqrt(F.reshape(F.concat(squares, axis=0), (-1,)))
+        return F.astype(top * F.sqrt(F.reshape(F.concat(squares, axis=0), (-1,))), whole.dtype)
 
     def scaled(self, F: Any, numbers: Any, whole: Any) -> Any:
         """Return a flat array with every parameter's part times that parameter's number."""
@@ -486,14 +489,18 @@ def _applied(
     return tuple(made)
 
 
+def _nonzero(F: Any, number: Any) -> Any:
+    """Return a number, and 1 for 0."""
+    return F.where(number == 0, F.ones_like(number), number)
+
+
 def _within_norm(gradients: list[Any], limit: Any) -> list[Any]:
     """Scale gradients together so that the Euclidean norm of all of them is at most the limit.
 
     They are divided by their largest entry first: squares overflow, and vanish, where the norm does not.
     """
     tops = [GRAPH.astype(GRAPH.max(GRAPH.abs(gradient)), "float64") for gradient in gradients if gradient.size]
-    top = reduce(GRAPH.maximum, tops, as_tensor(0.0))
-    top = GRAPH.where(top == 0, 1.0, top)
+    top = _nonzero(GRAPH, reduce(GRAPH.maximum, tops, as_tensor(0.0)))
     small = [gradient / GRAPH.astype(top, gradient.dtype) for gradient in gradients]
     # Half precision has no room for the sum of 65,536 squares.
     wide = [GRAPH.astype(part, "float32") if part.dtype.itemsize < 4 else part for part in small]
