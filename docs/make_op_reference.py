@@ -5,6 +5,7 @@ All of it comes from the ops' own declarations: the derivatives are their rules,
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -100,7 +101,7 @@ def public() -> Iterator[tuple[str, Callable[..., Any]]]:
         if callable(function):
             yield name, function
         else:
-            yield from ((f"{name}.{inner}", each) for inner, each in vars(function).items())
+            yield from ((f"{name}.{inner}", inspect.unwrap(each)) for inner, each in vars(function).items())
 
 
 def page() -> str:

@@ -295,7 +295,7 @@ def test_a_process_begins_without_what_other_threads_have_open(method: str) -> N
     try:
         assert TRACES
         child.start()
-        assert queue.get(timeout=60) == [0, 0, 0, "", "numpy", 6.0, trained(1)]
+        assert queue.get(timeout=300) == [0, 0, 0, "", "numpy", 6.0, trained(1)]
         child.join(20)
         assert child.exitcode == 0
     finally:
@@ -316,6 +316,6 @@ def test_a_fork_keeps_what_the_forking_thread_has_open() -> None:
     with gd.watch.Counter() as counter, gd.name_scope("mine"):
         child = context.Process(target=work)
         child.start()
-        assert queue.get(timeout=60) == ({"sin": 1}, "mine")
+        assert queue.get(timeout=300) == ({"sin": 1}, "mine")
         child.join(20)
     assert counter.values == {}

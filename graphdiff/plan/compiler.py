@@ -359,7 +359,7 @@ def _entry(leaf: Any, backend: Backend) -> tuple[Any, tuple[Any, ...]]:
     if isinstance(leaf, Tensor):
         if leaf.backend is not backend:
             raise CompileError(f"{leaf.describe()} is on {leaf.backend.name}, other arguments on {backend.name}")
-        leaf = leaf.value
+        leaf = leaf._value if leaf.has_value else leaf.value  # plans do not write into arguments
     elif not backend.owns(leaf):
         adopted = backend.adopt(leaf)
         if adopted is None and not host.is_host_array(leaf):
