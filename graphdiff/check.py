@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from graphdiff.arguments import require_function
+from graphdiff.arguments import require_function, require_real
 from graphdiff.differentiate.functions import grad, jvp, vjp
 from graphdiff.errors import GradientCheckError
 from graphdiff.graph import Graph
@@ -156,7 +156,10 @@ def check_grads(
     """
     require_function(function, "check_grads")
     leaves, structure = flatten(list(arguments))
-    arrays = [np.array(as_tensor(leaf).numpy(), dtype=np.float64) for leaf in leaves]
+    tensors = [as_tensor(leaf) for leaf in leaves]
+    for tensor in tensors:
+        require_real(tensor, "check_grads")
+    arrays = [np.array(tensor.numpy(), dtype=np.float64) for tensor in tensors]
     names = [_name(leaf, index) for index, leaf in enumerate(leaves)]
     stream = np.random.default_rng(seed)
 

@@ -119,3 +119,17 @@ def test_methods_that_take_several_integers_are_guarded(wrong: Any) -> None:
     for method in (X.transpose, X.reshape):
         with pytest.raises(gd.GraphDiffError):
             method(wrong)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: gd.nn.MLP([2], in_features=2).train(np.ones(2)), "train takes True or False"),
+        (lambda: gd.check_grads(lambda x: x * x, 1 + 2j), "check_grads is of real numbers"),
+        (lambda: gd.compile(lambda x: x, memory_limit=set()), "memory_limit"),
+        (lambda: gd.compile(lambda x: x, memory_limit=-1), "memory_limit"),
+    ],
+)
+def test_options_are_looked_at_where_they_are_given(call: Any, message: str) -> None:
+    with pytest.raises(gd.errors.GraphDiffError, match=message):
+        call()

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from typing import Any, ClassVar, TypeVar
 
 from graphdiff import host
-from graphdiff.errors import GraphError, ShapeError
+from graphdiff.errors import GraphError, OpError, ShapeError
 from graphdiff.guard import guarded
 from graphdiff.tensor import OBSERVERS, TRACES, Configured, Tensor, Variable, value_for
 
@@ -224,6 +224,8 @@ class Module(Configured):
         >>> model.train().layers[0].training
         True
         """
+        if not isinstance(mode, (bool, int)):
+            raise OpError(f"train takes True or False, not {mode!r}")
         for module in self.modules():
             if module._training != bool(mode):
                 module._training = bool(mode)

@@ -15,6 +15,7 @@ from typing import Any
 from weakref import WeakSet
 
 from graphdiff import host
+from graphdiff.arguments import number
 from graphdiff.backend import Backend, current_backend
 from graphdiff.errors import CompileError
 from graphdiff.guard import guarded
@@ -53,13 +54,15 @@ class Compiled:
         function: Callable[..., Any],
         static_argnames: Iterable[str] = (),
         disable: Iterable[str] = (),
-        memory_limit: int | None = None,
+        memory_limit: float | None = None,
         precision: str = "float32",
     ) -> None:
         if not callable(function):
             raise CompileError(f"only functions can be compiled, not {function!r}")
         if precision not in PRECISIONS:
             raise CompileError(f"there is no precision {precision!r}; there are {', '.join(PRECISIONS)}")
+        if memory_limit is not None:
+            memory_limit = number(memory_limit, "memory_limit, in bytes,", 0)
         update_wrapper(self, function)
         self.__name__ = getattr(function, "__name__", type(function).__name__.lower())
         self.function = function
@@ -469,7 +472,7 @@ def compile(
     /,
     *,
     static_argnames: Iterable[str] = (),
-    memory_limit: int | None = None,
+    memory_limit: float | None = None,
     precision: str = "float32",
     disable: Iterable[str] = (),
 ) -> Any:
