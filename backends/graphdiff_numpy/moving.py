@@ -97,7 +97,7 @@ def _label_check(plan: Planner, node: Tensor) -> str:
     labels, classes = node.inputs[0], node.attributes["classes"]
     ascii_told = classes <= 128 and labels.size <= SMALL
     tests = ["{0}.tobytes().isascii()"] if ascii_told else ["{0}.item({0}.argmin()) >= 0"]
-    if not any(user.op is not None and user.op.name == "weighted_total" for user in plan.users[node]):
+    if not any(user.op is not None and user.op.name == "weighted_total" for user in plan.users.get(node, ())):
         tests.append(f"{{0}}.item({{0}}.argmax()) < {classes}")
     return f"{' and '.join(tests)} or require_labels({{0}}, {classes})"
 

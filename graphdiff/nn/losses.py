@@ -15,6 +15,7 @@ from graphdiff.guard import guarded
 from graphdiff.nn.module import Module
 from graphdiff.op import FUNCTIONS, as_tensor, composite, custom
 from graphdiff.ops.checks import demand
+from graphdiff.ops.reduce import in_single, widened
 from graphdiff.tensor import Tensor, current_trace
 
 __all__ = [
@@ -133,6 +134,7 @@ _total: Any = composite(
 )
 
 
+@in_single
 def _cross_entropy_value(F: Any, logits: Any, labels: Any) -> Any:
     shifted, _, sums = _shifted(F, logits)
     spread = F.mean(F.log(sums), axis=(logits.ndim - 2, logits.ndim - 1)) - math.log(logits.shape[-2])
@@ -141,6 +143,7 @@ def _cross_entropy_value(F: Any, logits: Any, labels: Any) -> Any:
 
 def _cross_entropy_slope(F: Any, logits: Any, labels: Any) -> Any:
     """Return (softmax - one-hot labels) / examples."""
+    logits = widened(F, logits)
     _, powers, sums = _shifted(F, logits)
     return powers / sums + _weights(F, logits, labels)
 

@@ -20,6 +20,7 @@ from graphdiff.ops.decompositions import svdvals
 from graphdiff.ops.elementwise import SQUARED
 from graphdiff.ops.matrices import CUBIC, over_stacks, rectangular, require_square, same, scaled_columns, square
 from graphdiff.ops.products import turned
+from graphdiff.ops.reduce import in_single, widened
 from graphdiff.ops.shape import expand_dims, moveaxis, reshape
 from graphdiff.tensor import Tensor
 
@@ -322,6 +323,7 @@ def matrix_power(x: Any, n: int, /) -> Tensor:
     return found
 
 
+@in_single
 def _norm_evaluate(F: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool = False, ord: float = 2) -> Any:
     # Scaled by the largest element: the squares of large numbers overflow where their norm does not.
     top = F.max(F.abs(x), axis=axis, keepdims=True) if x.size else F.zeros((), dtype=x.dtype)
@@ -342,7 +344,7 @@ def _with_axes(F: Any, reduced: Any, x: Any, axis: tuple[int, ...]) -> Any:
 
 def _direction(F: Any, out: Any, x: Any, axis: tuple[int, ...], ord: float) -> Any:
     """Return the gradient of a norm, x / |x| of the Euclidean one, and 0 where x is 0."""
-    length = _with_axes(F, out, x, axis)
+    length, x = _with_axes(F, out, x, axis), widened(F, x)
     if ord == 2:
         return F.over_length(x, length)
     part = F.sign(x) * F.over_length(F.abs(x), length) ** (ord - 1)

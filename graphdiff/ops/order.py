@@ -15,7 +15,7 @@ from graphdiff.ops.checks import demand
 from graphdiff.ops.elementwise import ceil, floor, isnan, where
 from graphdiff.ops.elementwise import round as nearest
 from graphdiff.ops.index import take, take_along_axis
-from graphdiff.ops.reduce import Axis, _axes, _last, reduced_shape
+from graphdiff.ops.reduce import Axis, _axes, _last, reduced_shape, widened
 from graphdiff.ops.shape import astype, flip, moveaxis, reshape
 from graphdiff.tensor import Tensor
 
@@ -143,7 +143,9 @@ def quantile(x: Any, q: Any, /, axis: Axis = None, *, method: str = "linear", ke
     if method not in _METHODS:
         raise OpError(f"quantile: the methods are {', '.join(_METHODS)}, not {method!r}")
     x = real_floating(as_tensor(x), "quantile")
-    q = astype(as_tensor(q), x.dtype) if not isinstance(q, Tensor) or q.dtype.kind != "f" else q
+    kind = q.dtype if isinstance(q, Tensor) and q.dtype.kind == "f" else x.dtype
+    q = astype(as_tensor(q), "float64")  # ranks of many elements are numbers of no narrower kind
+    result, x = host.result_dtype(x.dtype, kind), widened(GRAPH, x)  # halves may lie farther apart than a half reaches
     axes = _axes(x, axis, "quantile")
     rows = _last(GRAPH, x, axes)
     count = rows.shape[-1]
@@ -155,11 +157,11 @@ def quantile(x: Any, q: Any, /, axis: Axis = None, *, method: str = "linear", ke
     ranked = sort(rows)
     below, above, part = _places(q * (count - 1), method)
     lower, upper = take(ranked, below, axis=-1), take(ranked, above, axis=-1)
-    between = lower + (upper - lower) * part
+    between = lower + (upper - lower) * astype(part, host.result_dtype(x.dtype, kind))
     # An infinite neighbour counts only where there is a way to go to it; NaN stands last.
     found = where(part > 0, between, lower)
     last = reshape(ranked[..., -1], (*rows.shape[:-1], *(1,) * q.ndim))
-    found = where(isnan(last), last, found)
+    found = astype(where(isnan(last), last, found), result)
     found = moveaxis(found, tuple(range(rows.ndim - 1, rows.ndim - 1 + q.ndim)), tuple(range(q.ndim)))
     return reshape(found, (*q.shape, *reduced_shape(x.shape, axes, True))) if keepdims else found
 

@@ -70,6 +70,26 @@ def _same_shape(dtype_rule: Any) -> Any:
     return lambda x, *, axis: (x.shape, dtype_rule(x.dtype))
 
 
+def widened(F: Any, x: Any) -> Any:
+    """Return x, in single precision where it is half: sums of halves have no room above 65,504, nor small terms below.
+
+    What a rule of differentiation makes of it is cast to the operand's dtype by the walks.
+    """
+    half = x.dtype.itemsize == 2 and x.dtype.kind == "f"
+    return F.astype(x, host.float32 if F.is_graph else F.backend.native_dtype(host.float32)) if half else x
+
+
+def in_single(evaluate: Any) -> Any:
+    """Return an evaluation that computes in single precision what it returns in half."""
+
+    def rule(F: Any, x: Any, *others: Any, **attributes: Any) -> Any:
+        wide = widened(F, x)
+        found = evaluate(F, wide, *others, **attributes)
+        return found if wide is x else F.astype(found, x.dtype)
+
+    return rule
+
+
 def _batch(name: str) -> Any:
     """Shift the axes by one: the new leading axis is batched over."""
 
@@ -362,6 +382,7 @@ def _degrees(x: Any, axis: tuple[int, ...], correction: float) -> float:
     return builtins.max(_count(x, axis) - correction, 0)
 
 
+@in_single
 def _var_body(F: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool = False, correction: float = 0) -> Any:
     centred = x - F.mean(x, axis=axis, keepdims=True)
     return F.sum(centred * centred, axis=axis, keepdims=keepdims) / _degrees(x, axis, correction)
@@ -381,6 +402,7 @@ def _deviations(F: Any, x: Any, axis: tuple[int, ...]) -> Any:
     return away - F.mean(away, axis=axis, keepdims=True)
 
 
+@in_single
 def _std_evaluate(F: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool = False, correction: float = 0) -> Any:
     count = _degrees(x, axis, correction)
     length = F.norm(_deviations(F, x, axis), axis=axis, keepdims=keepdims)
@@ -389,7 +411,7 @@ def _std_evaluate(F: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool = Fal
 
 def _std_slope(F: Any, out: Any, x: Any, axis: Any, keepdims: bool, correction: float) -> Any:
     """Return d std / d x = (x - mean) / ((n - correction) std), and 0 where all values are equal."""
-    spread = _expand(F, out, x, axis, keepdims)
+    x, spread = widened(F, x), _expand(F, out, x, axis, keepdims)
     return F.over_length(_deviations(F, x, axis), spread) / _degrees(x, axis, correction)
 
 
@@ -464,6 +486,7 @@ def _finite_max(F: Any, x: Any, axis: Any) -> Any:
     return F.where(F.isfinite(top), top, F.zeros_like(top))
 
 
+@in_single
 def _logsumexp(F: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool = False) -> Any:
     top = _finite_max(F, x, axis)
     result = F.log(F.sum(F.exp(x - top), axis=axis, keepdims=True)) + top
@@ -472,7 +495,8 @@ def _logsumexp(F: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool = False)
 
 def _weights(F: Any, out: Any, x: Any, axis: Any, keepdims: bool) -> Any:
     # Divided by their sum, which is 1 but for the rounding of `out`: a large error where `out` is large.
-    weights = F.exp(x - _expand(F, out, x, axis, keepdims))
+    # Half precision has no room for the exponential of that rounding.
+    weights = F.exp(widened(F, x) - _expand(F, out, x, axis, keepdims))
     return weights / F.sum(weights, axis=axis, keepdims=True)
 
 
@@ -507,6 +531,7 @@ def logsumexp(x: Any, /, axis: Axis = None, *, keepdims: bool = False) -> Tensor
     return _lse(x, axis=_axes(x, axis, "logsumexp"), keepdims=bool(keepdims))
 
 
+@in_single
 def _softmax_evaluate(F: Any, x: Any, *, axis: int) -> Any:
     weights = F.exp(x - F.max(x, axis=axis, keepdims=True))
     return weights / F.sum(weights, axis=axis, keepdims=True)
@@ -514,7 +539,7 @@ def _softmax_evaluate(F: Any, x: Any, *, axis: int) -> Any:
 
 def _softmax_product(F: Any, vector: Any, out: Any, axis: int) -> Any:
     """Multiply by the Jacobian diag(p) - p pᵀ, which is symmetric."""
-    weighted = vector * out
+    weighted = widened(F, vector) * out
     return weighted - out * F.sum(weighted, axis=axis, keepdims=True)
 
 
@@ -530,6 +555,7 @@ _softmax: Any = custom(
 )
 
 
+@in_single
 def _log_softmax_evaluate(F: Any, x: Any, *, axis: int) -> Any:
     shifted = x - F.max(x, axis=axis, keepdims=True)
     return shifted - F.log(F.sum(F.exp(shifted), axis=axis, keepdims=True))
@@ -538,10 +564,10 @@ def _log_softmax_evaluate(F: Any, x: Any, *, axis: int) -> Any:
 _log_softmax: Any = custom(
     "log_softmax",
     tangent=lambda F, tangents, out, x, *, axis: (
-        tangents[0] - F.sum(F.exp(out) * tangents[0], axis=axis, keepdims=True)
+        tangents[0] - F.sum(F.exp(out) * widened(F, tangents[0]), axis=axis, keepdims=True)
     ),
     adjoint=lambda F, cotangent, position, out, x, *, axis: (
-        cotangent - F.exp(out) * F.sum(cotangent, axis=axis, keepdims=True)
+        cotangent - F.exp(out) * F.sum(widened(F, cotangent), axis=axis, keepdims=True)
     ),
     evaluate=_log_softmax_evaluate,
     poles=False,
