@@ -23,6 +23,7 @@ __all__ = [
     "require_function",
     "require_real",
     "require_tensor",
+    "truth",
     "whole",
     "wholes",
 ]
@@ -78,6 +79,15 @@ def number(value: Any, asked: str, least: float | None = None, most: float | Non
         bounds = [f"{word} {bound}" for word, bound in (("at least", least), ("at most", most)) if bound is not None]
         raise OpError(f"{asked} is a number{' that is ' if bounds else ''}{' and '.join(bounds)}, not {value!r}")
     return value  # type: ignore[no-any-return]
+
+
+def truth(value: Any, asked: str) -> bool:
+    """Return a truth value, Python's or NumPy's, as Python's."""
+    if value.__class__ is bool:
+        return value  # type: ignore[no-any-return]
+    if not (isinstance(value, int) or (host.is_host_array(value) and not value.ndim and value.dtype.kind in "biu")):
+        raise OpError(f"{asked} is True or False, not {value!r}")
+    return bool(value)
 
 
 def chosen(value: Any, known: Iterable[str], asked: str) -> str:

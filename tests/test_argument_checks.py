@@ -360,3 +360,42 @@ def test_masks_are_not_lost_anywhere() -> None:
     ):
         with pytest.raises(GraphDiffError, match=r"array\.filled"):
             call()
+
+
+PAIR = np.array([1.0, 2.0])
+BRANCH = gd.Graph(gd.sin(gd.variable(1.0)) * 2)
+LOGITS, CLASSES = np.zeros((3, 2)), np.array([0, 1, 0])
+NO_ARRAYS: dict[str, Callable[[Any], Any]] = {
+    **{
+        f"elimination_order: {name}": lambda given, name=name: gd.elimination_order(BRANCH, **{name: given})
+        for name in ("method", "kind", "ties", "time_limit", "seed", "cache")
+    },
+    **{
+        f"{layer}: affine": lambda given, layer=layer: getattr(gd.nn, layer)(affine=given)(LOGITS)
+        for layer in ("BatchNorm", "LayerNorm")
+    },
+    "Linear: bias": lambda given: gd.nn.Linear(2, bias=given)(LOGITS),
+    "Linear: gain": lambda given: gd.nn.Linear(2, gain=given)(LOGITS),
+    "label_smoothing": lambda given: gd.nn.softmax_cross_entropy(LOGITS, CLASSES, label_smoothing=given),
+    "SGD: nesterov": lambda given: gd.optim.SGD([gd.variable(1.0)], 0.1, momentum=0.9, nesterov=given),
+    "SGD: averaged": lambda given: gd.optim.SGD([gd.variable(1.0)], 0.1, momentum=0.9, averaged=given),
+    "Adam: eps_inside_sqrt": lambda given: gd.optim.Adam([gd.variable(1.0)], 0.1, eps_inside_sqrt=given),
+    "RMSProp: centered": lambda given: gd.optim.RMSProp([gd.variable(1.0)], 0.1, centered=given),
+}
+
+
+@pytest.mark.parametrize("given", [PAIR, gd.constant(PAIR), "yes", [True]], ids=["array", "tensor", "text", "list"])
+@pytest.mark.parametrize("name", NO_ARRAYS)
+def test_one_number_or_truth_value_is_asked_for_by_name(name: str, given: Any) -> None:
+    with pytest.raises(GraphDiffError) as raised:
+        NO_ARRAYS[name](given)
+    told = str(raised.value)
+    assert "truth value" not in told
+    assert "bool()" not in told
+    assert name.rpartition(": ")[2].replace("_", " ").split()[0] in told.replace("_", " ")
+
+
+def test_truth_values_of_numpy_and_numbers_will_do() -> None:
+    assert hasattr(gd.nn.Linear(2, 2, bias=np.True_), "bias")
+    assert not hasattr(gd.nn.Linear(2, 2, bias=0), "bias")
+    assert gd.optim.SGD([gd.variable(1.0)], 0.1, momentum=0.9, nesterov=np.bool_(True)).nesterov

@@ -48,7 +48,7 @@ def test_values_are_those_of_double_precision_rounded(name: str, point: str) -> 
     function, reference = FUNCTIONS[name]
     x = POINTS[point]
     expected = reference(x.astype("float64"))
-    expected = np.where(np.abs(expected) > LARGEST, np.sign(expected) * np.inf, expected)
+    expected = np.where(np.abs(expected) > LARGEST, np.copysign(np.inf, expected), expected)
     for run in (lambda f: f, gd.compile):
         found = run(function)(gd.constant(x))
         assert found.dtype == "float16"
@@ -66,5 +66,7 @@ def test_slopes_are_those_of_double_precision_rounded(name: str, point: str) -> 
     for run in (lambda f: f, gd.compile):
         found = run(gd.grad(lambda x: gd.sum(function(x))))(x).numpy()
         assert found.dtype == "float16"
-        rounding = 6e-3 if name == "log_softmax" else 4e-3 * np.abs(expected).max()  # there 1 - 70000·exp(z) cancels
-        np.testing.assert_allclose(found.astype("float64"), expected, rtol=4e-3, atol=rounding)
+        # The logarithm's own rounding, of 0.004 at 11, is one of its exponential.
+        rounding = 8e-3 if name == "log_softmax" else 4e-3
+        largest = max(np.abs(expected).max(), float(name == "log_softmax"))
+        np.testing.assert_allclose(found.astype("float64"), expected, rtol=rounding, atol=rounding * largest)

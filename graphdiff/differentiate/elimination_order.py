@@ -6,8 +6,10 @@ import os
 import random
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from numbers import Real
 from typing import Any
 
+from graphdiff.arguments import truth, whole
 from graphdiff.differentiate.edge_elimination import EdgeGraph
 from graphdiff.differentiate.edge_face_search import GRAPHS, anneal_in_parallel, exact, replayed, steps_of
 from graphdiff.differentiate.face_elimination import FaceGraph
@@ -147,14 +149,15 @@ def elimination_order(
     >>> order, order[0]
     (EliminationOrder(markowitz: 6 edges, 8 multiplications), ('x', 'a', 'front'))
     """
-    if kind not in PLURALS:
+    if not isinstance(kind, str) or kind not in PLURALS:
         raise GraphError(f"elimination_order eliminates the kinds {', '.join(PLURALS)}, not {kind!r}")
-    if method not in METHODS:
+    if not isinstance(method, str) or method not in METHODS:
         raise GraphError(f"elimination_order has the methods {', '.join(METHODS)}, not {method!r}")
-    if ties not in TIES:
+    if not isinstance(ties, str) or ties not in TIES:
         raise GraphError(f"ties go to the {', '.join(TIES)}, not {ties!r}")
-    if not time_limit >= 0:
+    if not isinstance(time_limit, Real) or not time_limit >= 0:
         raise GraphError(f"a time limit is a number of seconds, not {time_limit!r}")
+    seed, cache = whole(seed, "elimination_order: the seed"), truth(cache, "elimination_order: cache")
     vertices = vertices_of(graph)
     cached = cache and os.environ.get("GRAPHDIFF_CACHE", "1") != "0"
     order: list[Any]

@@ -8,7 +8,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from graphdiff.arguments import chosen, whole
+from graphdiff.arguments import chosen, number, truth, whole
 from graphdiff.errors import DataError, DTypeError, GraphError, OpError, ShapeError
 from graphdiff.guard import guarded
 from graphdiff.nn.init import Initialiser, find, normal
@@ -98,7 +98,8 @@ class Linear(Module):
     ) -> None:
         self.out_features = whole(out_features, "Linear: out_features", 1)
         self.in_features = in_features = None if in_features is None else whole(in_features, "Linear: in_features", 1)
-        self._has_bias, self._gain, self._dtype = bias, gain, dtype
+        self._has_bias, self._gain = truth(bias, "Linear: bias"), number(gain, "Linear: gain")
+        self._dtype = dtype
         self._stream = random.generator(seed)
         self._init: Any = (find(init), find(bias_init))
         if in_features is not None:

@@ -209,7 +209,7 @@ def softmax_cross_entropy(
     0.693147
     """
     logits, labels = as_tensor(logits), as_tensor(labels)
-    plain = weights is None and class_weights is None and not label_smoothing
+    plain = weights is None and class_weights is None and number(label_smoothing, "label_smoothing", 0, 1) == 0
     if labels.dtype.kind in "iu":
         _require_pairs(logits, labels)
         logits = logits if logits.dtype.kind == "f" else logits.astype("float64")
@@ -276,7 +276,6 @@ def _general_cross_entropy(
 ) -> Tensor:
     if logits.ndim != 2:
         raise ShapeError(f"logits are (examples, classes), not {logits.describe()}")
-    number(label_smoothing, "label_smoothing", 0, 1)
     classes, dtype = logits.shape[1], logits.dtype
     chosen = labels.dtype.kind != "f"
     if chosen:

@@ -8,7 +8,7 @@ from numbers import Real
 from typing import Any, ClassVar
 
 from graphdiff import host
-from graphdiff.arguments import whole
+from graphdiff.arguments import truth, whole
 from graphdiff.backend import use_backend
 from graphdiff.errors import DTypeError, GraphError, OpError, ShapeError
 from graphdiff.guard import guarded
@@ -97,6 +97,7 @@ class _Normalising(Module):
     def __init__(self, features: int | None, eps: float, affine: bool, dtype: Any) -> None:
         if features is not None:
             features = whole(features, f"{type(self).__name__}: features", 1)
+        affine = truth(affine, f"{type(self).__name__}: affine")
         self.features, self.eps, self.affine, self._dtype = None, eps, affine, host.dtype(dtype)
         if features is not None:
             self._make(features)

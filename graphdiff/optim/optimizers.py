@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from functools import reduce
 from typing import Any
 
+from graphdiff.arguments import truth
 from graphdiff.backend import use_backend
 from graphdiff.differentiate.reverse import gradients_of
 from graphdiff.errors import OpError
@@ -518,8 +519,14 @@ def _assign_if(sound: Tensor | None, changing: Variable, value: Any) -> None:
     changing.assign(value if sound is None else GRAPH.where(sound, value, as_tensor(changing)))
 
 
+_FLAGS = {"averaged", "centered", "eps_inside_sqrt", "nesterov"}
+"""Settings that are True or False."""
+
+
 def _require_settings(optimizer: Optimizer, settings: Mapping[str, Any]) -> None:
     if isinstance(settings["weight_decay"], Schedule):
         raise OpError("weight_decay cannot be a schedule")
     require("weight_decay", settings["weight_decay"])
+    for name in settings.keys() & _FLAGS:
+        truth(settings[name], name)
     optimizer.check(settings)
