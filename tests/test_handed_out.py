@@ -448,3 +448,21 @@ def test_a_random_graph_hands_out_inner_values(drawn: Any, seed: int) -> None:
         found = compiled(*points)
         require_own(found, *points)
         require_alike(found, expected)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x.at[1:, -1].set(1.0),
+        lambda x: x[:1].at[5:].set(np.ones((0, 2))),
+        lambda x: x.at[1:, [0, 1]].add(2.0),
+        lambda x: x.at[np.array([], int)].set(1.0),
+        lambda x: gd.pad(x.at[3:].set(7.0), ((0, 1), (0, 0))),
+        lambda x: (x * 2).at[::-1].set(x[:, ::-1]),
+    ],
+    ids=range(6),
+)
+@pytest.mark.parametrize("rows", [1, 2, 3])
+def test_places_that_are_empty_or_run_backwards(function: Any, rows: int) -> None:
+    x = np.arange(2.0 * rows).reshape(rows, 2)
+    np.testing.assert_array_equal(gd.compile(function)(x).numpy(), function(gd.constant(x)).numpy())

@@ -316,7 +316,7 @@ class NumpyRunner:
                 width = view.dtype.itemsize
                 strides = tuple(stride * width for stride in view.strides)
                 kind = self._named(view.dtype, f"{view.dtype}_type")
-                place = view.place()[1] * width
+                place = view.place()[1] * width if view.size else 0  # nothing may begin beyond the end
                 before.append(f"{name} = ndarray({view.shape}, {kind}, {base}, {place}, {strides})")
         return "; ".join([*before, self._line(call)])
 

@@ -9,7 +9,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -27,6 +27,8 @@ class Difference:
 
     kind: str
     told: str
+    nan_for_zero: bool = False
+    """Whether all that differs are exact zeros, for which NaN was found."""
 
 
 class Case(Protocol):
@@ -209,7 +211,7 @@ def unlike(
             continue
         difference = unlike_arrays(array_of(one), array_of(other), dtypes, least, floor)
         if difference is not None:
-            return Difference(difference.kind, f"result{path}: {difference.told}")
+            return replace(difference, told=f"result{path}: {difference.told}")
     return None
 
 
@@ -232,7 +234,8 @@ def unlike_arrays(expected: np.ndarray, found: np.ndarray, dtypes: bool, least: 
     if same.all():
         return None
     kind = "value" if np.array_equal(finite, np.isfinite(found)) else "NaN or infinite"
-    return Difference(kind, f"expected {expected.tolist()}, found {found.tolist()}"[:600])
+    nan_for_zero = bool(((expected == 0) & np.isnan(found))[~same].all())
+    return Difference(kind, f"expected {expected.tolist()}, found {found.tolist()}"[:600], nan_for_zero)
 
 
 def one_line(error: BaseException) -> str:
