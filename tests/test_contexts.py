@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from context_reports import report, trained
 from test_toy_backend import STRICT
 
 import graphdiff as gd
-from graphdiff.tensor import OBSERVERS, TRACES, WATCHES
+from graphdiff.tensor import OBSERVERS, TRACES
 
 
 def in_turns(*tasks: Callable[[], Awaitable[Any]]) -> list[Any]:
@@ -179,25 +180,6 @@ def test_summary_counts_its_own_modules_only() -> None:
 # Random streams ------------------------------------------------------------------------------------------------------
 
 
-def trained(seed: int | None = 1, give_way: Callable[[], None] = lambda: None) -> list[float]:
-    """Train a model whose weights and dropout come from streams made without a seed."""
-    if seed is not None:
-        gd.random.seed(seed)
-    give_way()
-    layers = [gd.nn.Linear(4, in_features=3), gd.nn.Dropout(0.5)]
-    give_way()
-    model = gd.nn.Sequential(*layers, gd.nn.Linear(1, in_features=4))
-    optimizer = gd.optim.SGD(model.parameters(), lr=0.1)
-    x = np.linspace(-1, 1, 24, dtype="float32").reshape(8, 3)
-    losses = []
-    for _ in range(5):
-        loss = gd.mean((model(x) - 1.0) ** 2)
-        optimizer.minimize(loss)
-        losses.append(loss.item())
-        give_way()
-    return losses
-
-
 def test_trainings_in_threads_are_those_of_one_after_the_other() -> None:
     alone = [trained(1), trained(2)]
     assert alone[0] != alone[1]
@@ -262,15 +244,6 @@ def test_a_copied_context_in_another_thread_has_streams_of_its_own() -> None:
 # Processes -----------------------------------------------------------------------------------------------------------
 
 
-def report(queue: Any) -> None:
-    """Say what a fresh process sees, and work in it."""
-    w = gd.variable(3.0)
-    step = gd.compile(lambda x: gd.sum(w * x))
-    gd.random.seed(1)
-    seen = [len(TRACES), len(WATCHES), len(OBSERVERS), gd.variable(1.0).scope, gd.current_backend().name]
-    queue.put([*seen, step(np.ones(2)).item(), trained(1)])
-
-
 @pytest.mark.parametrize("method", [m for m in ("fork", "spawn") if m in multiprocessing.get_all_start_methods()])
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_process_begins_without_what_other_threads_have_open(method: str) -> None:
@@ -295,7 +268,7 @@ def test_a_process_begins_without_what_other_threads_have_open(method: str) -> N
     try:
         assert TRACES
         child.start()
-        assert queue.get(timeout=300) == [0, 0, 0, "", "numpy", 6.0, trained(1)]
+        assert queue.get(timeout=60) == [0, 0, 0, "", "numpy", 6.0, trained(1)]
         child.join(20)
         assert child.exitcode == 0
     finally:
@@ -316,6 +289,6 @@ def test_a_fork_keeps_what_the_forking_thread_has_open() -> None:
     with gd.watch.Counter() as counter, gd.name_scope("mine"):
         child = context.Process(target=work)
         child.start()
-        assert queue.get(timeout=300) == ({"sin": 1}, "mine")
+        assert queue.get(timeout=60) == ({"sin": 1}, "mine")
         child.join(20)
     assert counter.values == {}

@@ -75,8 +75,14 @@ def widened(F: Any, x: Any) -> Any:
 
     What a rule of differentiation makes of it is cast to the operand's dtype by the walks.
     """
-    half = x.dtype.itemsize == 2 and x.dtype.kind == "f"
-    return F.astype(x, host.float32 if F.is_graph else F.backend.native_dtype(host.float32)) if half else x
+    if not _is_half(F, x):
+        return x
+    return F.astype(x, host.float32 if F.is_graph else F.backend.native_dtype(host.float32))
+
+
+def _is_half(F: Any, x: Any) -> bool:
+    kind_of = x.dtype if F.is_graph else F.backend.host_dtype(x)
+    return kind_of.kind == "f" and kind_of.itemsize == 2  # type: ignore[no-any-return]
 
 
 def in_single(evaluate: Any) -> Any:
@@ -122,7 +128,7 @@ _HALF_ENDS = 65504
 
 def _mean_transpose(F: Any, cotangent: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool = False) -> Any:
     count: float = _count(x, axis)
-    if x.dtype.itemsize == 2 and count > _HALF_ENDS:
+    if count > _HALF_ENDS and _is_half(F, x):
         cotangent, count = cotangent / 1024, count / 1024
     return _spread(F, cotangent / count, x, axis=axis, keepdims=keepdims)
 

@@ -331,7 +331,7 @@ class Optimizer(Configured):
     def norms(self, F: Any, whole: Any) -> Any:
         """Return the Euclidean norms of the parameters' parts of a flat array, as one array."""
         # Double precision has room for the squares of single precision; its own are kept from overflow by a factor.
-        top = 1.0 if whole.dtype.itemsize < 8 else _nonzero(F, F.max(F.abs(whole)))
+        top = 1.0 if whole.dtype.itemsize < 8 or 0 in whole.shape else _nonzero(F, F.max(F.abs(whole)))
         wide = F.astype(whole, "float64") if whole.dtype.itemsize < 8 else whole / top
         # As products of a row and a column, whose matrices plans write without leaving NumPy.
         parts = [F.reshape(wide[place], (1, place.stop - place.start)) for place in self.places]
