@@ -128,6 +128,8 @@ def test_methods_that_take_several_integers_are_guarded(wrong: Any) -> None:
         (lambda: gd.check_grads(lambda x: x * x, 1 + 2j), "check_grads is of real numbers"),
         (lambda: gd.compile(lambda x: x, memory_limit=set()), "memory_limit"),
         (lambda: gd.compile(lambda x: x, memory_limit=-1), "memory_limit"),
+        (lambda: gd.optim.schedules.step(2.0, 10**400), "cannot be 1000"),
+        (lambda: gd.train.Standardise(columns=np.ma.masked_array([1.0, 2.0], [0, 1])), "masked"),
     ],
 )
 def test_options_are_looked_at_where_they_are_given(call: Any, message: str) -> None:

@@ -38,7 +38,7 @@ class Table(Sequence[Row]):
     """
 
     def __init__(self, title: str, rows: list[Row], totals: Row | None = None) -> None:
-        self.title, self.rows, self.totals = title, rows, totals or {}
+        self.title, self.rows, self.totals = title, rows, {} if totals is None else totals
 
     def __len__(self) -> int:
         return len(self.rows)

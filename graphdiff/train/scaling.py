@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from graphdiff import host
 from graphdiff.errors import DataError, ShapeError
 from graphdiff.guard import guarded
 
@@ -43,6 +44,7 @@ class Scaler:
 
     @guarded
     def __init__(self, columns: Sequence[int] | None = None) -> None:
+        host.refuse_masked(columns)
         self.columns = None if columns is None else [int(column) for column in columns]
         self.shift: Any = None
         self.scale: Any = None

@@ -341,6 +341,8 @@ class Expression:
             moved = meaning(self.tree, values, Roundings(seed, 1e-15))
             if not np.all(np.abs(moved.astype(Wide) - wide) <= 1e-12 * size):
                 raise Refused("delicate")
+        if "gelu_tanh(" in self.text:
+            raise Refused("gelu_tanh")  # whose lower tail 1 + tanh has lost: docs/accuracy.md measures it
         return Difference("value", f"expected {wide.tolist()}, found {found.tolist()}")
 
     def of_derivative(self, found: gd.Tensor, values: dict[str, Any]) -> Difference | None:

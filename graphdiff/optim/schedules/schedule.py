@@ -52,9 +52,16 @@ class Schedule(Configured):
         return float(as_tensor(self.at(constant(float(steps)))))
 
 
+def _is_finite(value: Any) -> bool:
+    try:
+        return isinstance(value, Real) and math.isfinite(value)
+    except OverflowError:  # of an integer that no float is as large as
+        return False
+
+
 def require(name: str, value: Any, ok: bool = True) -> None:
     """Raise OpError where a value is no finite number, or not `ok` otherwise."""
-    if not isinstance(value, Real) or not math.isfinite(value) or not ok:
+    if not _is_finite(value) or not ok:
         raise OpError(f"{name} cannot be {value!r}")
 
 
@@ -62,4 +69,4 @@ def require_number(
     name: str, value: Any, least: float = -math.inf, above: float = -math.inf, below: float = math.inf
 ) -> None:
     """Raise OpError where a value is no finite number that is at least `least`, above `above` and below `below`."""
-    require(name, value, isinstance(value, Real) and least <= float(value) < below and float(value) > above)
+    require(name, value, _is_finite(value) and least <= float(value) < below and float(value) > above)
