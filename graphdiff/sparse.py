@@ -330,6 +330,6 @@ class _Compressed:
         # A copy without data is made in half the time that SciPy takes to check what is the same every time. Structures
         # are copied, too: SciPy's matrices change them in place, as eliminate_zeros does.
         made = copy(self._empty)
-        made.data = values.numpy().copy()
+        made.data = values.backend.to_host(values._value)  # made for this call, and nobody else's
         made.indices, made.indptr = self._empty.indices.copy(), self._empty.indptr.copy()
         return made
