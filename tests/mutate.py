@@ -210,6 +210,7 @@ def mutants(op: Op, positions: set[int]) -> Iterator[Mutant]:
 IRRELEVANT = {
     "sign_of_det (custom): tangent": "returns None: the sign is constant wherever it has a derivative",
     "sign_of_det (custom): adjoint 0": "returns None: the sign is constant wherever it has a derivative",
+    "within (custom): adjoint 1": "returns None: what is looked at carries no derivative",
     "argsort (linear): batch": "gives integers, which are not scaled",
     "argmax (linear): batch": "gives integers, which are not scaled",
     "argmin (linear): batch": "gives integers, which are not scaled",
