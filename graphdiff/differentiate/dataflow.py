@@ -14,6 +14,7 @@ from typing import NamedTuple
 __all__ = ["flows_into", "is_smooth"]
 
 _NAMED = ("FAST", "NAME", "GLOBAL", "DEREF")
+_STORED_WITHIN = ("STORE_SUBSCR", "STORE_SLICE")
 _COMPARED = ("COMPARE_OP", "IS_OP", "CONTAINS_OP")
 _BESIDE = ("COPY", "SWAP", "DUP_TOP", "UNPACK_SEQUENCE", "UNPACK_EX", "CACHE", "NOP")
 _STEPS = frozenset(
@@ -118,9 +119,8 @@ def flows_into(code: CodeType, offset: int, user: int) -> bool:
 def _assigned(code: CodeType, inner: _Instruction) -> tuple[frozenset[str], int]:
     """Return the names that the statement around an instruction assigns its value, and where."""
     instructions = _instructions(code)
-    if inner.name == "STORE_SUBSCR":  # y[1] = x: y holds it
-        held = [each for each in instructions if each.name.startswith("LOAD_") and each.start == inner.start]
-        return frozenset(held[0].names[:1] if held else ()), inner.offset
+    if inner.name in _STORED_WITHIN:  # y[1] = x: y holds it
+        return _container(code, inner), inner.offset
     last = max(index for index, each in enumerate(instructions) if each is inner or each.covers(inner))
     names: list[str] = []
     for each in instructions[last + 1 :]:
@@ -129,6 +129,15 @@ def _assigned(code: CodeType, inner: _Instruction) -> tuple[frozenset[str], int]
         elif not each.name.startswith(_BESIDE):
             break
     return frozenset(names), instructions[last].offset
+
+
+def _container(code: CodeType, store: _Instruction) -> frozenset[str]:
+    """Return the name of what an element or a slice is assigned to: nothing if it has none."""
+    loads = [each for each in _instructions(code) if each.name.startswith("LOAD_") and each.offset < store.offset]
+    held = [each.names[0] for each in loads if each.start == store.start and each.names]
+    # Since Python 3.13 one instruction may load two names, and has the place of the first: here of what is assigned.
+    pairs = [each.names[1] for each in loads if len(each.names) == 2]
+    return frozenset(held[:1] or pairs[-1:])
 
 
 def _assignment_before(code: CodeType, name: str, offset: int) -> int:
@@ -146,9 +155,8 @@ def _assignments(code: CodeType) -> tuple[tuple[frozenset[str], int], ...]:
     for each in _instructions(code):
         if each.name.startswith("STORE_") and each.name.split("_")[1] in _NAMED:
             found.append((frozenset(each.names), before))
-        elif each.name == "STORE_SUBSCR":
-            held = [one for one in _instructions(code) if one.name.startswith("LOAD_") and one.start == each.start]
-            found.append((frozenset(held[0].names[:1] if held else ()), each.offset))
+        elif each.name in _STORED_WITHIN:
+            found.append((_container(code, each), each.offset))
             before = each.offset
         elif not each.name.startswith(_BESIDE):
             before = each.offset
