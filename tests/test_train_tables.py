@@ -180,7 +180,7 @@ def test_parquet_of_every_type(tmp_path: Path) -> None:
         "codes": arrow.array(["p", "q", "p"]).dictionary_encode(),
         "numbers": arrow.array([1, 2, 1]).dictionary_encode(),
         "gaps": [1, None, 2**53 + 1],
-        "small": arrow.array([1.5, None, 2.0], arrow.float16()),
+        "small": arrow.array(np.array([1.5, 0, 2.0], "float16"), mask=np.array([False, True, False])),
         "truth": [True, None, False],
     }
     parquet.write_table(arrow.table(columns), tmp_path / "d.parquet")
