@@ -14,8 +14,8 @@ from graphdiff.errors import GradientCheckError
 from graphdiff.graph import Graph
 from graphdiff.guard import guarded
 from graphdiff.op import FUNCTIONS, as_tensor
-from graphdiff.structure import flatten, unflatten
 from graphdiff.tensor import Tensor, variable
+from graphdiff.tree import flatten, unflatten
 
 __all__ = ["CheckReport", "check_grads"]
 

@@ -15,8 +15,8 @@ from graphdiff.host import is_real_floating
 from graphdiff.memory import Step, peak
 from graphdiff.node_costs import Cost, nbytes, node_cost, opened
 from graphdiff.op import GRAPH, sum_to
-from graphdiff.structure import flatten
 from graphdiff.tensor import Tensor, placeholder
+from graphdiff.tree import flatten
 
 __all__ = ["MODES", "Cost", "cost", "graph_cost"]
 
@@ -391,8 +391,8 @@ def cost(function: Callable[..., Any] | Graph | Tensor, *arguments: Any, mode: s
         return graph_cost(function if isinstance(function, Graph) else Graph(function), mode)
     require_function(function, "cost")
     from graphdiff.op import as_tensor
-    from graphdiff.structure import map_leaves
     from graphdiff.tensor import variable
+    from graphdiff.tree import map_leaves
 
     fresh = map_leaves(lambda leaf: variable(as_tensor(leaf).value), list(arguments))
     outputs = [as_tensor(output) for output in flatten(function(*fresh))[0]]

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 from graphdiff.arguments import require_tensor
 from graphdiff.errors import GraphError, NoValueError, StaleError
 from graphdiff.guard import guarded
-from graphdiff.structure import flatten, unflatten
 from graphdiff.tensor import Tensor, Variable, value_for
+from graphdiff.tree import flatten, unflatten
 
 if TYPE_CHECKING:
     import networkx

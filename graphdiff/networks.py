@@ -10,8 +10,8 @@ from graphdiff.backend import get_backend, use_backend
 from graphdiff.errors import GraphDiffError, GraphError
 from graphdiff.graph import Graph
 from graphdiff.op import OPS, Elementwise
-from graphdiff.structure import unflatten
 from graphdiff.tensor import Tensor, constant, placeholder, variable
+from graphdiff.tree import unflatten
 
 if TYPE_CHECKING:
     import networkx

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 from typing import NoReturn
 
-from graphdiff.draw.columns import text_width
 from graphdiff.errors import ExpressionError
+from graphdiff.text.columns import text_width
 
 __all__ = ["SourceText"]
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import graphdiff as gd
-from graphdiff.atomic import remove_leftovers, write_atomically
 from graphdiff.errors import DataError
+from graphdiff.files.atomic import remove_leftovers, write_atomically
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="links and pipes are POSIX's")
 

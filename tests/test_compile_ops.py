@@ -8,7 +8,7 @@ from test_op_values import ROWS
 from test_ops import CASES, every
 
 import graphdiff as gd
-from graphdiff.structure import flatten
+from graphdiff.tree import flatten
 
 PRECISION = {"float16": 1e-2, "float32": 1e-5}
 

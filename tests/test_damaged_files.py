@@ -17,8 +17,8 @@ from safetensors.numpy import save as safetensors_bytes
 
 import graphdiff as gd
 from graphdiff.errors import DataError
+from graphdiff.files.tensorfile import pack
 from graphdiff.train.tables import read_table
-from graphdiff.train.tensorfile import pack
 
 X = np.random.default_rng(0).normal(size=(12, 3)).astype("float32")
 TEXTS = ["x", "yy"] * 6
@@ -194,7 +194,7 @@ def test_deep_and_strange_facts(text: str, tmp_path: Path) -> None:
     + [("options", []), ("streams", 1), ("history", 3)],
 )
 def test_a_checkpoint_of_strange_facts_changes_nothing(name: str, value: Any, tmp_path: Path) -> None:
-    from graphdiff.train.tensorfile import unpack
+    from graphdiff.files.tensorfile import unpack
 
     path = tmp_path / "c.safetensors"
     model = gd.nn.Sequential(gd.nn.Dropout(0.5, seed=1), gd.nn.Linear(2, in_features=3, seed=0))

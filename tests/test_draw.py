@@ -14,8 +14,8 @@ from drawings import labels, texts
 
 import graphdiff as gd
 from graphdiff.draw import Drawing
-from graphdiff.draw.columns import clean, fit
 from graphdiff.errors import DataError, GraphError, NonScalarError
+from graphdiff.text.columns import clean, fit
 
 
 def expression() -> Any:

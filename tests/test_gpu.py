@@ -10,7 +10,7 @@ from test_ops import CASES, every
 
 import graphdiff as gd
 from graphdiff import errors
-from graphdiff.structure import flatten
+from graphdiff.tree import flatten
 
 WHY_NOT = CupyBackend.why_unavailable()
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(WHY_NOT is not None, reason=f"no GPU: {WHY_NOT}")]

@@ -14,7 +14,7 @@ from test_random_graphs import PROGRAMS, STEADY, values
 import graphdiff as gd
 from graphdiff.op import OPS
 from graphdiff.plan.passes import PASSES
-from graphdiff.structure import flatten
+from graphdiff.tree import flatten
 
 X = np.array([0.5, -1.0, 2.0])
 FUSED = ("fuse", "layout", "keep", "place", "reuse", "tile")

@@ -9,7 +9,7 @@ import scipy.optimize
 
 import graphdiff as gd
 from graphdiff.errors import DTypeError, ImmutableError
-from graphdiff.structure import flatten
+from graphdiff.tree import flatten
 
 X = np.array([1.0, 2.0])
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import graphdiff as gd
-from graphdiff.draw.columns import text_width
 from graphdiff.draw.text import text
 from graphdiff.errors import GraphError
+from graphdiff.text.columns import text_width
 
 
 def expression() -> Any:

@@ -16,8 +16,8 @@ import pytest
 from killed_training import EPOCHS, trained
 
 import graphdiff as gd
-from graphdiff.atomic import write_atomically
-from graphdiff.train.tensorfile import unpack
+from graphdiff.files.atomic import write_atomically
+from graphdiff.files.tensorfile import unpack
 
 SCRIPT = Path(__file__).with_name("killed_training.py")
 FULL = trained(None)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import graphdiff as gd
+from graphdiff.files.tensorfile import pack
 from graphdiff.train.files import module_config
-from graphdiff.train.tensorfile import pack
 
 X = np.random.default_rng(5).normal(size=(7, 3))
 

@@ -17,7 +17,6 @@ from typing import Any
 import click
 
 from graphdiff import draw as drawing
-from graphdiff.atomic import write_atomically
 from graphdiff.cli.common import Names, errors_told, function_of, random_arrays
 from graphdiff.cli.models import model_of, tensors_of
 from graphdiff.draw.export import ENDINGS, document
@@ -25,9 +24,10 @@ from graphdiff.draw.names import names_of, plain_name
 from graphdiff.draw.symbols import DIGITS
 from graphdiff.errors import GraphError
 from graphdiff.expression import parse
+from graphdiff.files.atomic import write_atomically
 from graphdiff.graph import Graph
-from graphdiff.structure import flatten
 from graphdiff.tensor import Tensor, variable
+from graphdiff.tree import flatten
 
 __all__ = ["draw", "explore", "show", "trace"]
 

@@ -10,10 +10,10 @@ from typing import Any
 import click
 import numpy as np
 
-from graphdiff.atomic import write_atomically
 from graphdiff.backend import use_backend
 from graphdiff.cli.common import errors_told
 from graphdiff.errors import DataError
+from graphdiff.files.atomic import write_atomically
 from graphdiff.nn import accuracy, softmax_cross_entropy
 from graphdiff.train import Saved, load
 from graphdiff.train.columns import encode, encode_target, encode_weights

@@ -18,6 +18,7 @@ from graphdiff.cli.common import Names, errors_told, require_writable, widths_of
 from graphdiff.cli.tables import scores_of
 from graphdiff.draw import draw
 from graphdiff.errors import DataError
+from graphdiff.files.tensorfile import unpack
 from graphdiff.nn import MLP, softmax_cross_entropy, squared_error
 from graphdiff.optim import Optimizer
 from graphdiff.plan import compile
@@ -35,7 +36,6 @@ from graphdiff.train.columns import (
     with_fills,
 )
 from graphdiff.train.tables import Table, read_table
-from graphdiff.train.tensorfile import unpack
 
 __all__ = ["train"]
 

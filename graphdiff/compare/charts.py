@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from graphdiff.quoting import html_text
+from graphdiff.text.quoting import html_text
 
 __all__ = ["Axis", "Series", "bars", "dots", "lines"]
 

@@ -25,8 +25,8 @@ from graphdiff.graph import Graph
 from graphdiff.node_costs import Cost
 from graphdiff.op import as_tensor
 from graphdiff.plan import compile as compiled
-from graphdiff.structure import flatten, unflatten
 from graphdiff.tensor import Tensor, variable
+from graphdiff.tree import flatten, unflatten
 
 __all__ = ["compare_modes"]
 

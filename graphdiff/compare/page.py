@@ -11,8 +11,8 @@ import numpy as np
 from graphdiff.compare import charts
 from graphdiff.compare.crossover import Crossover
 from graphdiff.compare.terms import CHEAP_GRADIENT, COLUMNS
-from graphdiff.quantities import bytes_text, seconds_text
-from graphdiff.quoting import html_text
+from graphdiff.text.quoting import html_text
+from graphdiff.text.units import bytes_text, seconds_text
 
 if TYPE_CHECKING:
     from graphdiff.compare.results import Comparison, ModeResult

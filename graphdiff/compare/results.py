@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from graphdiff.atomic import write_atomically
 from graphdiff.compare.crossover import Crossover
 from graphdiff.compare.terms import CHEAP_GRADIENT, COLUMNS
 from graphdiff.errors import GraphError
+from graphdiff.files.atomic import write_atomically
 from graphdiff.node_costs import Cost
 
 __all__ = ["FULL", "Comparison", "ModeResult", "require_known"]

@@ -12,8 +12,8 @@ from graphdiff.errors import GraphError
 from graphdiff.graph import topological_order
 from graphdiff.guard import guarded
 from graphdiff.op import Composite, as_tensor, linear
-from graphdiff.structure import flatten, unflatten
 from graphdiff.tensor import Tensor, constant, current_trace, next_serial
+from graphdiff.tree import flatten, unflatten
 
 __all__ = ["checkpoint"]
 

@@ -15,8 +15,8 @@ from typing import Any
 from graphdiff import host
 from graphdiff.differentiate.dataflow import flows_into, is_smooth
 from graphdiff.errors import ArgumentError
-from graphdiff.structure import flatten
 from graphdiff.tensor import DEPARTURES, MARK, MARKED, PLACES, Departure, Places, Tensor, lets_through
+from graphdiff.tree import flatten
 
 __all__ = ["called_attentively", "tell_of_returns"]
 

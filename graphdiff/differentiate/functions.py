@@ -21,8 +21,8 @@ from graphdiff.errors import DTypeError, GraphError, ShapeError
 from graphdiff.graph import topological_order
 from graphdiff.guard import guarded
 from graphdiff.op import FUNCTIONS, GRAPH, as_tensor
-from graphdiff.structure import Structure, flatten, leaf_paths, leaves_like, map_leaves, unflatten
 from graphdiff.tensor import NO_ATTRIBUTES, Tensor, placeholder
+from graphdiff.tree import Structure, flatten, leaf_paths, leaves_like, map_leaves, unflatten
 
 __all__ = [
     "ArgNums",

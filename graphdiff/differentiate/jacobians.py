@@ -26,8 +26,8 @@ from graphdiff.errors import DTypeError, GraphError
 from graphdiff.graph import topological_order
 from graphdiff.guard import guarded
 from graphdiff.op import GRAPH, raise_complex
-from graphdiff.structure import Structure, unflatten
 from graphdiff.tensor import Tensor, placeholder
+from graphdiff.tree import Structure, unflatten
 
 __all__ = ["hessian", "hessian_of", "jacobian"]
 

@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from graphdiff.atomic import write_atomically
 from graphdiff.differentiate.vertices import Vertices
 from graphdiff.errors import DataError
+from graphdiff.files.atomic import write_atomically
 
 __all__ = ["cache_file", "remember", "remembered"]
 

@@ -8,7 +8,6 @@ from typing import Any
 from graphdiff import host
 from graphdiff.differentiate.forward import tangents
 from graphdiff.differentiate.reverse import adjoints
-from graphdiff.draw.columns import clean, fit, shape_text, text_width
 from graphdiff.draw.local import local_derivatives
 from graphdiff.draw.measure import flops_of, seconds_of
 from graphdiff.draw.names import names_of
@@ -21,8 +20,9 @@ from graphdiff.errors import GraphError
 from graphdiff.graph import Graph
 from graphdiff.node_costs import nbytes
 from graphdiff.op import GRAPH
-from graphdiff.quantities import seconds_text
 from graphdiff.tensor import Tensor, Variable
+from graphdiff.text.columns import clean, fit, shape_text, text_width
+from graphdiff.text.units import seconds_text
 
 __all__ = ["Annotations", "symbol_line"]
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from graphdiff import host
 from graphdiff.draw.annotate import Annotations, symbol_line
 from graphdiff.draw.colours import shade, swatches
-from graphdiff.draw.columns import clean, fit
 from graphdiff.draw.measure import flops_of
 from graphdiff.draw.options import Options
 from graphdiff.draw.picture import Arrow, Box, Line, Picture, Scope
@@ -17,8 +16,9 @@ from graphdiff.draw.symbols import number
 from graphdiff.graph import Graph
 from graphdiff.node_costs import nbytes
 from graphdiff.op import Composite
-from graphdiff.quantities import seconds_text
 from graphdiff.tensor import Tensor, Variable
+from graphdiff.text.columns import clean, fit
+from graphdiff.text.units import seconds_text
 
 __all__ = ["Layers", "compose"]
 

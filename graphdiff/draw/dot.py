@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graphdiff.atomic import write_atomically
 from graphdiff.draw.compose import Layers, compose
 from graphdiff.draw.example import Example, drawn_by_itself
 from graphdiff.draw.expand import open_composites
@@ -20,6 +19,7 @@ from graphdiff.draw.simplify import simplified
 from graphdiff.draw.svg import fitted
 from graphdiff.draw.write import to_dot
 from graphdiff.errors import GraphError
+from graphdiff.files.atomic import write_atomically
 from graphdiff.graph import Graph
 from graphdiff.tensor import Tensor
 

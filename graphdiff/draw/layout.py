@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from graphdiff.draw.columns import text_width
 from graphdiff.draw.picture import Box, Picture
+from graphdiff.text.columns import text_width
 
 __all__ = ["place", "too_slow"]
 

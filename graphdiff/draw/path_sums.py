@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 from graphdiff.arguments import require_tensor
 from graphdiff.differentiate.reverse import below
-from graphdiff.draw.columns import clean, fit
 from graphdiff.draw.local import local_derivatives
 from graphdiff.draw.names import names_of
 from graphdiff.draw.symbols import number
 from graphdiff.errors import GraphError
 from graphdiff.graph import Graph, topological_order
 from graphdiff.guard import guarded
-from graphdiff.quoting import html_text
 from graphdiff.tensor import Tensor
+from graphdiff.text.columns import clean, fit
+from graphdiff.text.quoting import html_text
 
 __all__ = ["Path", "Paths", "paths"]
 

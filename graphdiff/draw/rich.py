@@ -7,12 +7,12 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
 
-from graphdiff.draw.columns import clean, fit, shape_text
 from graphdiff.draw.dot import draw
 from graphdiff.draw.symbols import shown
 from graphdiff.graph import Graph
-from graphdiff.quoting import html_text
 from graphdiff.tensor import Tensor
+from graphdiff.text.columns import clean, fit, shape_text
+from graphdiff.text.quoting import html_text
 
 __all__ = ["graph_bundle", "tensor_html"]
 

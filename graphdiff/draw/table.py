@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from graphdiff.draw.columns import WIDEST, align, fit, text_width
 from graphdiff.draw.names import plain_name
 from graphdiff.draw.symbols import escape_latex
-from graphdiff.quoting import html_text
 from graphdiff.tensor import Tensor
+from graphdiff.text.columns import WIDEST, align, fit, text_width
+from graphdiff.text.quoting import html_text
 
 __all__ = ["Row", "Trace"]
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from graphdiff.differentiate.reverse import adjoints as adjoints_of
-from graphdiff.draw.columns import align, clean, fit, shape_text, text_width
 from graphdiff.draw.example import Example, tensors_of
 from graphdiff.draw.names import names_of
 from graphdiff.draw.simplify import simplified
@@ -18,6 +17,7 @@ from graphdiff.draw.symbols import expression, shown, symbol_of
 from graphdiff.errors import GraphError, StaleError
 from graphdiff.graph import Graph
 from graphdiff.tensor import Tensor, Variable
+from graphdiff.text.columns import align, clean, fit, shape_text, text_width
 
 __all__ = ["STALE", "assigned_since", "known_adjoints", "show", "text"]
 

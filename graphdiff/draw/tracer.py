@@ -8,7 +8,6 @@ from typing import Any
 from graphdiff import host
 from graphdiff.differentiate.forward import tangents
 from graphdiff.differentiate.reverse import adjoints, below
-from graphdiff.draw.columns import clean
 from graphdiff.draw.local import local_derivatives
 from graphdiff.draw.names import names_of
 from graphdiff.draw.partials import local_symbol
@@ -31,6 +30,7 @@ from graphdiff.errors import GraphError
 from graphdiff.graph import Graph, topological_order
 from graphdiff.op import GRAPH, OPS, Elementwise
 from graphdiff.tensor import Tensor
+from graphdiff.text.columns import clean
 
 __all__ = ["trace"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from graphdiff.draw.colours import ARROWS, STYLES, TONES
-from graphdiff.draw.columns import clean, fit
 from graphdiff.draw.layout import place, too_slow
 from graphdiff.draw.picture import Box, Line, Picture, Scope
-from graphdiff.quoting import dot_label, dot_text
+from graphdiff.text.columns import clean, fit
+from graphdiff.text.quoting import dot_label, dot_text
 
 __all__ = ["to_dot"]
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from graphdiff.atomic import write_atomically
 from graphdiff.errors import CompileError, DataError, NoValueError, OpError
-from graphdiff.figures import FIRST, SECOND, figure_for, rendered, styled
+from graphdiff.files.atomic import write_atomically
+from graphdiff.files.plotting import FIRST, SECOND, figure_for, rendered, styled
 from graphdiff.host import with_rows
 from graphdiff.nn.inputs import call_with, require_callable, split_inputs
 from graphdiff.nn.module import Module

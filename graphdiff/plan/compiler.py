@@ -23,8 +23,8 @@ from graphdiff.plan.failures import ARRAY_ERRORS
 from graphdiff.plan.plan import Plan, RetraceError
 from graphdiff.plan.static import Static, static_key
 from graphdiff.plan.trace import gradient_kind, placeholder_like, trace
-from graphdiff.structure import Structure, flatten, unflatten
 from graphdiff.tensor import SWITCHES, TRACES, WATCHES, Tensor, constant, contents, current_trace, is_held
+from graphdiff.tree import Structure, flatten, unflatten
 
 __all__ = ["Compiled", "RetraceWarning", "compile"]
 

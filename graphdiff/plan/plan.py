@@ -20,8 +20,8 @@ from graphdiff.plan.program import Program
 from graphdiff.plan.recompute import fit_memory
 from graphdiff.plan.report import Cost, Profile, counted, explanation
 from graphdiff.plan.streams import Streams
-from graphdiff.structure import Structure, unflatten
 from graphdiff.tensor import NO_ATTRIBUTES, Tensor, Variable, next_serial
+from graphdiff.tree import Structure, unflatten
 
 __all__ = ["Plan", "RetraceError"]
 

@@ -17,8 +17,8 @@ from graphdiff.errors import CompileError, StaleError
 from graphdiff.graph import topological_order
 from graphdiff.op import FUNCTIONS, Number, as_tensor
 from graphdiff.plan.program import Program
-from graphdiff.structure import Structure, flatten
 from graphdiff.tensor import NO_ATTRIBUTES, TRACES, Tensor, Variable, constant, next_serial, put
+from graphdiff.tree import Structure, flatten
 
 __all__ = ["Trace", "trace"]
 

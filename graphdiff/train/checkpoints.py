@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from graphdiff.atomic import remove_leftovers, write_atomically
 from graphdiff.errors import DataError, GraphDiffError
+from graphdiff.files.atomic import remove_leftovers, write_atomically
+from graphdiff.files.tensorfile import pack, unpack
 from graphdiff.train.callbacks import Callback, Run, Watcher
-from graphdiff.train.tensorfile import pack, unpack
 
 __all__ = ["Checkpoint", "deferred_interrupts"]
 

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from graphdiff.atomic import write_atomically
 from graphdiff.errors import DataError, GraphDiffError
+from graphdiff.files.atomic import write_atomically
+from graphdiff.files.tensorfile import pack, unpack
 from graphdiff.guard import guarded
 from graphdiff.nn.module import Module, parameters_within
 from graphdiff.train.measures import rows_at_once
 from graphdiff.train.minibatches import array_of
 from graphdiff.train.scaling import Scaler, scaler_from_config
-from graphdiff.train.tensorfile import pack, unpack
 
 __all__ = ["Saved", "input_names", "load", "module_config", "module_from_config", "save", "target_dtype"]
 

@@ -8,9 +8,9 @@ import math
 import os
 from pathlib import Path
 
-from graphdiff.atomic import write_atomically
 from graphdiff.errors import DataError
-from graphdiff.figures import FIRST, SECOND, figure_for, rendered, styled
+from graphdiff.files.atomic import write_atomically
+from graphdiff.files.plotting import FIRST, SECOND, figure_for, rendered, styled
 
 __all__ = ["History", "Record"]
 

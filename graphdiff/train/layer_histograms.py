@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from graphdiff.atomic import write_atomically
 from graphdiff.errors import DataError
-from graphdiff.figures import figure_for, rendered
+from graphdiff.files.atomic import write_atomically
+from graphdiff.files.plotting import figure_for, rendered
 from graphdiff.guard import guarded
 from graphdiff.nn.report import differentiated
 from graphdiff.tensor import Tensor

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from graphdiff.atomic import write_atomically
 from graphdiff.backend import current_backend, use_backend
 from graphdiff.errors import DTypeError, GraphError, OpError, ShapeError
+from graphdiff.files.atomic import write_atomically
 from graphdiff.graph import Graph
 from graphdiff.guard import guarded
 from graphdiff.nn.inputs import (

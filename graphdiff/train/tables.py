@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from graphdiff.errors import DataError
-from graphdiff.train.reading import reading, require_inflated
+from graphdiff.files.reading import reading, require_inflated
 
 __all__ = ["MISSING", "Table", "number_of", "read_table", "written"]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from graphdiff.draw.page.content import content
 from graphdiff.draw.page.document import document
-from graphdiff.quoting import html_text
+from graphdiff.text.quoting import html_text
 
 __all__ = ["Page", "page"]
 

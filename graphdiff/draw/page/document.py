@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
-from graphdiff.quoting import html_text
+from graphdiff.text.quoting import html_text
 
 __all__ = ["MODULES", "document", "embedded_json", "joined"]
 

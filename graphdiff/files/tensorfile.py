@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from graphdiff.errors import DataError
-from graphdiff.train.reading import reading
+from graphdiff.files.reading import reading
 
 __all__ = ["pack", "unpack"]
 
