@@ -12,12 +12,12 @@ from typing import Any
 from graphdiff.differentiate.reverse import backward
 from graphdiff.differentiate.transpose import adjoint_by_tangent, tangent_by_adjoint
 from graphdiff.graph import Graph
+from graphdiff.graph.pickling import copy_tensor, deepcopy_tensor, reduce_graph, reduce_tensor
 from graphdiff.guard import guarded
 from graphdiff.host import PYTHON_SCALARS
 from graphdiff.numpy_protocols import array_function, array_ufunc
 from graphdiff.op import FUNCTIONS, Custom, Number, public
 from graphdiff.ops.index import getitem
-from graphdiff.serialize import copy_tensor, deepcopy_tensor, reduce_graph, reduce_tensor
 from graphdiff.tensor import Tensor
 
 OPERATORS = {
@@ -114,8 +114,8 @@ def _graph_cost(self: Graph, mode: str = "value") -> Any:
 
 
 def _graph_from_networkx(view: Any) -> Graph:
-    """Build a graph from what `to_networkx` returns, or the like; see `graphdiff.networks.from_networkx`."""
-    from graphdiff.networks import from_networkx
+    """Build a graph from what `to_networkx` returns, or the like; see `graphdiff.graph.networkx_io.from_networkx`."""
+    from graphdiff.graph.networkx_io import from_networkx
 
     return from_networkx(view)
 
