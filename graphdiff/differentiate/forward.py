@@ -8,8 +8,8 @@ from typing import Any
 
 from graphdiff.arguments import listed, require_tensor
 from graphdiff.backend import working_on
-from graphdiff.differentiate.departures import tell_of_returns
 from graphdiff.differentiate.derivatives import Derivatives
+from graphdiff.differentiate.detached import tell_of_returns
 from graphdiff.differentiate.seeds import starting_tangent
 from graphdiff.differentiate.ties import untied
 from graphdiff.differentiate.zeros import (

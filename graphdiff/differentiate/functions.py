@@ -11,7 +11,7 @@ from graphdiff import host
 from graphdiff.arguments import require_function, whole
 from graphdiff.backend import use_backend, working_on
 from graphdiff.differentiate.batch import batch
-from graphdiff.differentiate.departures import called_attentively
+from graphdiff.differentiate.detached import called_attentively
 from graphdiff.differentiate.forward import push_forward
 from graphdiff.differentiate.reverse import below, pull_back
 from graphdiff.differentiate.seeds import seed_for, starting_tangent

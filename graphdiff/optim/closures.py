@@ -9,7 +9,7 @@ from graphdiff.backend import use_backend
 from graphdiff.differentiate.reverse import gradients_of
 from graphdiff.errors import CompileError, DTypeError
 from graphdiff.op import GRAPH, as_tensor
-from graphdiff.optim.arena import arena_of
+from graphdiff.optim.flat_buffer import arena_of
 from graphdiff.optim.groups import flat_gradient, require_parameters
 from graphdiff.plan import Compiled, compile
 from graphdiff.tensor import Tensor, Variable, current_trace

@@ -10,7 +10,7 @@ from graphdiff.errors import BackendError, DTypeError, GraphError, OpError, Shap
 from graphdiff.guard import guarded
 from graphdiff.host import broadcasts_to, is_integer, is_real_floating
 from graphdiff.op import GRAPH, as_tensor
-from graphdiff.optim.arena import Arena, arena_of
+from graphdiff.optim.flat_buffer import Arena, arena_of
 from graphdiff.optim.schedules import Schedule
 from graphdiff.optim.schedules.schedule import require_number
 from graphdiff.tensor import TRACES, Configured, Tensor, Variable, current_trace, put_traced, variable

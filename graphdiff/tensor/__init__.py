@@ -24,7 +24,7 @@ from graphdiff.tensor.context import (
     seed_streams,
     untraced,
 )
-from graphdiff.tensor.departures import MARK, MARKED, PLACES, Departure, Places, departure_of, lets_through
+from graphdiff.tensor.detached import MARK, MARKED, PLACES, Departure, Places, departure_of, lets_through
 from graphdiff.tensor.leaves import Variable, constant, placeholder, value_for, variable
 from graphdiff.tensor.node import Tensor
 from graphdiff.tensor.settings import Configured, Same, as_key, contents, is_held, put, put_traced

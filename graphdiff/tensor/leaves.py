@@ -10,7 +10,7 @@ from graphdiff.backend import Backend, current_backend
 from graphdiff.errors import BackendError, DTypeError, ImmutableError, NoValueError, ShapeError
 from graphdiff.guard import guarded
 from graphdiff.tensor.context import DEPARTURES, NO_ATTRIBUTES, TRACES, current_trace, next_serial
-from graphdiff.tensor.departures import MARK, MARKED, Departure, departure_of
+from graphdiff.tensor.detached import MARK, MARKED, Departure, departure_of
 from graphdiff.tensor.node import Tensor
 
 _FRESH = (list, tuple, *host.PYTHON_SCALARS)

@@ -11,7 +11,7 @@ from graphdiff import host
 from graphdiff.backend import Backend, get_backend
 from graphdiff.errors import DTypeError, ImmutableError, NoValueError, ScalarError, ShapeError
 from graphdiff.tensor.context import NO_ATTRIBUTES, current_scope, current_trace, next_serial
-from graphdiff.tensor.departures import departure_of
+from graphdiff.tensor.detached import departure_of
 
 if TYPE_CHECKING:
     from types import CodeType

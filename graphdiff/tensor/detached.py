@@ -1,6 +1,6 @@
 """Where values of recorded tensors become plain numbers and arrays, through which no derivative flows.
 
-Only that it happened is taken up here; `graphdiff.differentiate.departures` says when to tell of it.
+Only that it happened is taken up here; `graphdiff.differentiate.detached` says when to tell of it.
 """
 
 from __future__ import annotations
