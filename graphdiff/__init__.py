@@ -39,7 +39,7 @@ _LAZY = {
     "draw": None,
     "plan": None,
     "watch": None,
-    "rates": None,
+    "rates": "costs",
     "compile": "plan",
     "check_grads": "check",
     "detect_anomalies": "watch",

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import graphdiff as gd
-from graphdiff.costs import _Counted
+from graphdiff.costs.graph import _Counted
+from graphdiff.costs.node import node_cost
 from graphdiff.differentiate.forward import push_forward
 from graphdiff.differentiate.reverse import below, pull_back
 from graphdiff.graph import topological_order
-from graphdiff.node_costs import node_cost
 from graphdiff.op import GRAPH
 from graphdiff.tensor import placeholder
 

@@ -3,7 +3,7 @@
 import pytest
 
 import graphdiff as gd
-from graphdiff.node_costs import Cost
+from graphdiff.costs.node import Cost
 
 
 @pytest.fixture(autouse=True)

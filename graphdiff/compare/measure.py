@@ -16,13 +16,13 @@ from graphdiff.check import ANALYTIC
 from graphdiff.compare.crossover import cross
 from graphdiff.compare.results import Comparison, ModeResult
 from graphdiff.compare.terms import MODES
+from graphdiff.costs.node import Cost
 from graphdiff.differentiate.choose import computed, is_of_numbers, predicted
 from graphdiff.differentiate.elimination_order import EliminationOrder
 from graphdiff.differentiate.functions import jvp, vjp
 from graphdiff.differentiate.jacobians import jacobian
 from graphdiff.errors import DTypeError, GraphDiffError, GraphError
 from graphdiff.graph import Graph
-from graphdiff.node_costs import Cost
 from graphdiff.op import as_tensor
 from graphdiff.plan import compile as compiled
 from graphdiff.tensor import Tensor, variable

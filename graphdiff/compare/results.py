@@ -11,9 +11,9 @@ from typing import Any
 
 from graphdiff.compare.crossover import Crossover
 from graphdiff.compare.terms import CHEAP_GRADIENT, COLUMNS
+from graphdiff.costs.node import Cost
 from graphdiff.errors import GraphError
 from graphdiff.files.atomic import write_atomically
-from graphdiff.node_costs import Cost
 
 __all__ = ["FULL", "Comparison", "ModeResult", "require_known"]
 

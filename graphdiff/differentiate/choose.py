@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from graphdiff.costs import predict
+from graphdiff.costs.node import Cost
 from graphdiff.differentiate.zeros import is_guarded
 from graphdiff.graph import topological_order
 from graphdiff.host import is_real_floating
-from graphdiff.node_costs import Cost
 from graphdiff.tensor import Tensor
 
 if TYPE_CHECKING:

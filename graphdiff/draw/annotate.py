@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from graphdiff import host
+from graphdiff.costs.node import nbytes
 from graphdiff.differentiate.forward import tangents
 from graphdiff.differentiate.reverse import adjoints
 from graphdiff.draw.local import local_derivatives
@@ -18,7 +19,6 @@ from graphdiff.draw.symbols import Symbol, expression, number, shown, symbol_of
 from graphdiff.draw.text import STALE, assigned_since, known_adjoints
 from graphdiff.errors import GraphError
 from graphdiff.graph import Graph
-from graphdiff.node_costs import nbytes
 from graphdiff.op import GRAPH
 from graphdiff.tensor import Tensor, Variable
 from graphdiff.text.columns import clean, fit, shape_text, text_width

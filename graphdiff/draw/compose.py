@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from graphdiff import host
+from graphdiff.costs.node import nbytes
 from graphdiff.draw.annotate import Annotations, symbol_line
 from graphdiff.draw.colours import shade, swatches
 from graphdiff.draw.measure import flops_of
@@ -14,7 +15,6 @@ from graphdiff.draw.picture import Arrow, Box, Line, Picture, Scope
 from graphdiff.draw.scopes import collapsed_scopes, enclosing, scopes_of
 from graphdiff.draw.symbols import number
 from graphdiff.graph import Graph
-from graphdiff.node_costs import nbytes
 from graphdiff.op import Composite
 from graphdiff.tensor import Tensor, Variable
 from graphdiff.text.columns import clean, fit

@@ -7,9 +7,9 @@ from time import perf_counter
 
 from graphdiff.backend import working_on
 from graphdiff.costs import graph_cost
+from graphdiff.costs.node import node_cost
 from graphdiff.errors import GraphError
 from graphdiff.graph import Graph
-from graphdiff.node_costs import node_cost
 from graphdiff.op import Composite
 from graphdiff.tensor import Tensor
 

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from graphdiff.costs.node import node_cost
 from graphdiff.differentiate import adjoints
 from graphdiff.errors import GraphError
 from graphdiff.guard import guarded
@@ -15,7 +16,6 @@ from graphdiff.nn.containers import Sequential
 from graphdiff.nn.inputs import Names, Shapes, call_with, placeholders, require_callable, shapes_of, split_inputs
 from graphdiff.nn.layers import Activation
 from graphdiff.nn.module import Module
-from graphdiff.node_costs import node_cost
 from graphdiff.op import as_tensor
 from graphdiff.tensor import OBSERVERS, Tensor, Variable
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 
-from graphdiff.node_costs import node_cost
+from graphdiff.costs.node import node_cost
 from graphdiff.tensor import MOVES, Tensor, Variable, next_serial
 
 __all__ = ["MOVES", "Program", "Tensor", "Variable", "clone", "counted_flops", "next_serial", "rewrite"]

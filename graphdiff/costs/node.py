@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 
+from graphdiff.costs.rates import current
 from graphdiff.graph import topological_order
 from graphdiff.op import Composite, Op
-from graphdiff.rates import current
 from graphdiff.tensor import Tensor, placeholder
 
 __all__ = ["Cost", "nbytes", "node_cost", "opened"]
@@ -95,7 +95,7 @@ class Cost:
 
     @property
     def seconds(self) -> float:
-        """A rough time of a compiled run on one core, at the rates in use: see `graphdiff.rates`."""
+        """A rough time of a compiled run on one core, at the rates in use: see `graphdiff.costs.rates`."""
         rate = current()
         return (
             rate.call * (self.calls - self.numbers - self.views)

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from graphdiff.arguments import require_function
+from graphdiff.costs.liveness import Step, peak
+from graphdiff.costs.node import Cost, nbytes, node_cost, opened
 from graphdiff.errors import GraphError
 from graphdiff.graph import Graph, topological_order
 from graphdiff.guard import guarded
 from graphdiff.host import is_real_floating
-from graphdiff.memory import Step, peak
-from graphdiff.node_costs import Cost, nbytes, node_cost, opened
 from graphdiff.op import GRAPH, sum_to
 from graphdiff.tensor import Tensor, placeholder
 from graphdiff.tree import flatten
