@@ -11,9 +11,7 @@ from graphdiff.differentiate import (
     checkpoint,
     checkpoint_chain,
     grad,
-    hessian,
     hvp,
-    jacobian,
     jvp,
     tangents,
     value_and_grad,
@@ -23,6 +21,7 @@ from graphdiff.differentiate import (
 from graphdiff.errors import GraphDiffError
 from graphdiff.graph import Graph
 from graphdiff.host import e, float32, float64, inf, int64, nan, newaxis, pi
+from graphdiff.jacobians.jacobian import hessian, jacobian
 from graphdiff.ops import random
 from graphdiff.tensor import Tensor, Variable, constant, name_scope, placeholder, variable
 
@@ -46,11 +45,11 @@ _LAZY = {
     "cost": "costs",
     "critical_point": "curvature",
     "hessian_eigenvalues": "curvature",
-    "sparse_hessian": "sparse",
-    "sparse_jacobian": "sparse",
-    "sparsity": "sparse",
+    "sparse_hessian": "jacobians.sparse",
+    "sparse_jacobian": "jacobians.sparse",
+    "sparsity": "jacobians.sparse",
     "compare_modes": "compare",
-    "elimination_order": "differentiate.elimination_order",
+    "elimination_order": "elimination.orders",
     "parse": "expression",
     "show": "draw",
     "paths": "draw",

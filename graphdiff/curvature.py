@@ -10,9 +10,9 @@ import numpy as np
 
 from graphdiff.arguments import whole
 from graphdiff.differentiate.functions import grad, hvp
-from graphdiff.differentiate.jacobians import hessian
 from graphdiff.errors import GraphError
 from graphdiff.guard import guarded
+from graphdiff.jacobians.jacobian import hessian
 from graphdiff.op import as_tensor
 
 __all__ = [

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from scipy.optimize import rosen, rosen_hess
 
 import graphdiff as gd
-from graphdiff.differentiate.accumulate import BlockGraph
-from graphdiff.differentiate.algebra import Algebra
-from graphdiff.differentiate.blocks import Part, Sparse, places
+from graphdiff.elimination.accumulate import BlockGraph
+from graphdiff.elimination.block_algebra import Algebra
+from graphdiff.elimination.blocks import Part, Sparse, places
 from graphdiff.graph import topological_order
 
 

@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import graphdiff as gd
-from graphdiff.differentiate.edge_elimination import EdgeGraph
-from graphdiff.differentiate.edge_face_search import anneal, anneal_in_parallel, replayed
-from graphdiff.differentiate.elimination_order import EliminationOrder, graph_after
-from graphdiff.differentiate.face_elimination import FaceGraph
-from graphdiff.differentiate.vertices import Vertices
+from graphdiff.elimination.edges import EdgeGraph
+from graphdiff.elimination.faces import FaceGraph
+from graphdiff.elimination.orders import EliminationOrder, graph_after
+from graphdiff.elimination.search.edges_faces import anneal, anneal_in_parallel, replayed
+from graphdiff.elimination.vertices import Vertices
 
 LION = nx.DiGraph([("x", "a"), ("y", "a"), ("a", "b"), ("a", "p"), ("b", "p"), ("b", "q"), ("b", "r"), ("b", "s")])
 """Naumann's lion graph: Griewank and Walther, Evaluating Derivatives, 2nd ed. 2008, section 9.2."""

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import graphdiff as gd
-from graphdiff.differentiate.elimination_order import EliminationOrder
+from graphdiff.elimination.orders import EliminationOrder
 
 X = np.array([0.4, -1.3, 0.7])
 W = np.array([[0.2, -0.5, 1.0], [0.3, 0.8, -0.6]])

@@ -10,9 +10,9 @@ import networkx as nx
 import pytest
 
 import graphdiff as gd
-from graphdiff.differentiate import annealing
-from graphdiff.differentiate.vertex_search import Reduced
-from graphdiff.differentiate.vertices import Vertices
+from graphdiff.elimination.search import annealing
+from graphdiff.elimination.search.vertices import Reduced
+from graphdiff.elimination.vertices import Vertices
 
 GRAPHS = json.loads((Path(__file__).parent / "data" / "jacobian_graphs.json").read_text())
 

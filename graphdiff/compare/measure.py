@@ -17,12 +17,12 @@ from graphdiff.compare.crossover import cross
 from graphdiff.compare.results import Comparison, ModeResult
 from graphdiff.compare.terms import MODES
 from graphdiff.costs.node import Cost
-from graphdiff.differentiate.choose import computed, is_of_numbers, predicted
-from graphdiff.differentiate.elimination_order import EliminationOrder
 from graphdiff.differentiate.functions import jvp, vjp
-from graphdiff.differentiate.jacobians import jacobian
+from graphdiff.elimination.orders import EliminationOrder
 from graphdiff.errors import DTypeError, GraphDiffError, GraphError
 from graphdiff.graph import Graph
+from graphdiff.jacobians.choose import computed, is_of_numbers, predicted
+from graphdiff.jacobians.jacobian import jacobian
 from graphdiff.op import as_tensor
 from graphdiff.plan import compile as compiled
 from graphdiff.tensor import Tensor, variable

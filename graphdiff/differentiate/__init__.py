@@ -4,7 +4,6 @@ from graphdiff.differentiate.batch import batch
 from graphdiff.differentiate.checkpoint import checkpoint
 from graphdiff.differentiate.forward import tangents
 from graphdiff.differentiate.functions import grad, hvp, jvp, value_and_grad, vjp, vmap
-from graphdiff.differentiate.jacobians import hessian, jacobian
 from graphdiff.differentiate.reverse import adjoints, backward
 from graphdiff.differentiate.revolve import checkpoint_chain
 
@@ -15,9 +14,7 @@ __all__ = [
     "checkpoint",
     "checkpoint_chain",
     "grad",
-    "hessian",
     "hvp",
-    "jacobian",
     "jvp",
     "tangents",
     "value_and_grad",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from graphdiff.backend import working_on
-from graphdiff.differentiate.jacobians import hessian_of
 from graphdiff.errors import MatrixError, OpError
 from graphdiff.guard import guarded
+from graphdiff.jacobians.jacobian import hessian_of
 from graphdiff.op import FUNCTIONS
 from graphdiff.optim.closures import Closure, FlatParameters, require_no_trace
 from graphdiff.optim.groups import require

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from graphdiff.backend import working_on
-from graphdiff.differentiate.eliminate import local_matrix, still
+from graphdiff.elimination.eliminate import local_matrix, still
 from graphdiff.errors import GraphError
 from graphdiff.graph import topological_order
 from graphdiff.host import is_real_floating

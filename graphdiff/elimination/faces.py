@@ -10,8 +10,8 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from graphdiff.differentiate.edge_elimination import BACK, FRONT, bits, product
-from graphdiff.differentiate.vertices import Vertices
+from graphdiff.elimination.edges import BACK, FRONT, bits, product
+from graphdiff.elimination.vertices import Vertices
 from graphdiff.errors import GraphError
 
 __all__ = ["FaceGraph"]

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 from graphdiff.backend import working_on
 from graphdiff.costs.node import Cost, opened
-from graphdiff.differentiate.algebra import Algebra, Counting, Known, Met
-from graphdiff.differentiate.blocks import Block, Dense, Local, Part, Sparse
+from graphdiff.elimination.block_algebra import Algebra, Counting, Known, Met
+from graphdiff.elimination.blocks import Block, Dense, Local, Part, Sparse
 from graphdiff.errors import GraphError
 from graphdiff.graph import topological_order
 from graphdiff.host import is_real_floating

@@ -85,9 +85,9 @@ def _eliminated(
     outputs: Sequence[Tensor], leaves: Sequence[Tensor], order: Any, blocks: Sequence[int] | None = None
 ) -> list[list[Tensor]]:
     """Return the Jacobian by elimination: of numbers if an order says so or there is nothing else, else of blocks."""
-    from graphdiff.differentiate.accumulate import accumulate
-    from graphdiff.differentiate.choose import computed, is_of_numbers
-    from graphdiff.differentiate.eliminate import eliminate
+    from graphdiff.elimination.accumulate import accumulate
+    from graphdiff.elimination.eliminate import eliminate
+    from graphdiff.jacobians.choose import computed, is_of_numbers
 
     sources = frozenset(leaves)
     reached = topological_order(outputs, boundary=sources)
@@ -154,7 +154,7 @@ def jacobian(function: Callable[..., Any], argnums: ArgNums = 0, mode: Any = "au
         return call, untied(outputs, frozenset(call.leaves)), structure
 
     def cheapest(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> Any:
-        from graphdiff.differentiate.choose import choose
+        from graphdiff.jacobians.choose import choose
 
         # Another branch of the function is another graph, for which another way may be the cheapest, or the right one.
         order = topological_order(outputs, boundary=frozenset(leaves))

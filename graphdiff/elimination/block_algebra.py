@@ -8,7 +8,7 @@ from typing import Any
 
 from graphdiff.backend import ARRAY
 from graphdiff.costs.node import Cost
-from graphdiff.differentiate.blocks import UNKNOWN, Block, Dense, Listed, Local, Part, Places, Sparse, is_whole, places
+from graphdiff.elimination.blocks import UNKNOWN, Block, Dense, Listed, Local, Part, Places, Sparse, is_whole, places
 from graphdiff.op import FUNCTIONS, GRAPH
 from graphdiff.tensor import Tensor, constant
 

@@ -7,16 +7,10 @@ from typing import Any
 
 from graphdiff.backend import working_on
 from graphdiff.differentiate.batch import batch
-from graphdiff.differentiate.edge_elimination import product
-from graphdiff.differentiate.elimination_order import (
-    GRAPHS,
-    PLURALS,
-    EliminationOrder,
-    elimination_order,
-    graph_after,
-)
-from graphdiff.differentiate.vertices import Vertices
 from graphdiff.differentiate.zeros import Masked, exposed, still
+from graphdiff.elimination.edges import product
+from graphdiff.elimination.orders import GRAPHS, PLURALS, EliminationOrder, elimination_order, graph_after
+from graphdiff.elimination.vertices import Vertices
 from graphdiff.errors import GraphError
 from graphdiff.graph import topological_order
 from graphdiff.host import is_real_floating

@@ -104,7 +104,7 @@ def vertices_of(graph: Any) -> Vertices:
     if isinstance(graph, Tensor):
         graph = Graph(graph)
     if isinstance(graph, Graph):
-        from graphdiff.differentiate.eliminate import ScalarGraph
+        from graphdiff.elimination.eliminate import ScalarGraph
 
         found = ScalarGraph(graph.outputs, graph.inputs).vertices
     elif hasattr(graph, "is_directed") and hasattr(graph, "edges"):

@@ -10,8 +10,8 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from graphdiff.differentiate.vertex_search import disjoint_paths
-from graphdiff.differentiate.vertices import Vertices
+from graphdiff.elimination.search.vertices import disjoint_paths
+from graphdiff.elimination.vertices import Vertices
 from graphdiff.errors import GraphError
 
 __all__ = ["BACK", "FRONT", "EdgeGraph", "bits", "product"]

@@ -14,7 +14,7 @@ from graphdiff.host import is_real_floating
 from graphdiff.tensor import Tensor
 
 if TYPE_CHECKING:
-    from graphdiff.differentiate.elimination_order import EliminationOrder
+    from graphdiff.elimination.orders import EliminationOrder
 
 __all__ = ["Choice", "choose", "computed", "is_of_numbers", "predicted"]
 
@@ -105,7 +105,7 @@ def _elimination(
     """
     if order is not None or is_of_numbers(computed(outputs, leaves)):
         return replace(partials + _scalar_cost(outputs, leaves, order), peak_memory=0), None
-    from graphdiff.differentiate.accumulate import BlockGraph
+    from graphdiff.elimination.accumulate import BlockGraph
 
     blocks, cost = BlockGraph(outputs, leaves).best_order()
     return replace(partials + cost, peak_memory=0), blocks
@@ -113,8 +113,8 @@ def _elimination(
 
 def _scalar_cost(outputs: Sequence[Tensor], leaves: Sequence[Tensor], order: EliminationOrder | None) -> Cost:
     """Return the cost of an order on the graph of numbers, by default of the best greedy one."""
-    from graphdiff.differentiate.eliminate import ScalarGraph, best_order, check_fits
-    from graphdiff.differentiate.elimination_order import operations
+    from graphdiff.elimination.eliminate import ScalarGraph, best_order, check_fits
+    from graphdiff.elimination.orders import operations
 
     vertices = ScalarGraph(outputs, leaves).vertices
     if order is None:

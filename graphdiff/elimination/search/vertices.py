@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from graphdiff.differentiate import annealing
-from graphdiff.differentiate.order_cache import cache_file, remember, remembered
-from graphdiff.differentiate.vertices import Vertices, remove
-from graphdiff.differentiate.workers import in_parallel
+from graphdiff.elimination.search import annealing
+from graphdiff.elimination.search.cache import cache_file, remember, remembered
+from graphdiff.elimination.search.workers import in_parallel
+from graphdiff.elimination.vertices import Vertices, remove
 
 __all__ = ["TIES", "Reduced", "disjoint_paths", "markowitz", "search_vertices"]
 

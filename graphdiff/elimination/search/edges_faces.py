@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from itertools import count
 from typing import Any
 
-from graphdiff.differentiate.edge_elimination import EdgeGraph
-from graphdiff.differentiate.face_elimination import FaceGraph
-from graphdiff.differentiate.vertices import Vertices
-from graphdiff.differentiate.workers import in_parallel
+from graphdiff.elimination.edges import EdgeGraph
+from graphdiff.elimination.faces import FaceGraph
+from graphdiff.elimination.search.workers import in_parallel
+from graphdiff.elimination.vertices import Vertices
 
 __all__ = ["GRAPHS", "anneal_in_parallel", "exact", "replayed", "steps_of"]
 

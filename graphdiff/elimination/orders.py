@@ -10,12 +10,12 @@ from numbers import Real
 from typing import Any
 
 from graphdiff.arguments import truth, whole
-from graphdiff.differentiate.edge_elimination import EdgeGraph
-from graphdiff.differentiate.edge_face_search import GRAPHS, anneal_in_parallel, exact, replayed, steps_of
-from graphdiff.differentiate.face_elimination import FaceGraph
-from graphdiff.differentiate.order_cache import cache_file, remember, remembered
-from graphdiff.differentiate.vertex_search import TIES, disjoint_paths, markowitz, search_vertices
-from graphdiff.differentiate.vertices import Vertices, vertices_of
+from graphdiff.elimination.edges import EdgeGraph
+from graphdiff.elimination.faces import FaceGraph
+from graphdiff.elimination.search.cache import cache_file, remember, remembered
+from graphdiff.elimination.search.edges_faces import GRAPHS, anneal_in_parallel, exact, replayed, steps_of
+from graphdiff.elimination.search.vertices import TIES, disjoint_paths, markowitz, search_vertices
+from graphdiff.elimination.vertices import Vertices, vertices_of
 from graphdiff.errors import GraphError
 
 __all__ = ["GRAPHS", "PLURALS", "EliminationOrder", "elimination_order", "graph_after", "operations"]

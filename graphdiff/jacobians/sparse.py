@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from graphdiff.dependence import compressed_rows, dependence
 from graphdiff.differentiate.batch import batch
 from graphdiff.differentiate.functions import Differentiated, grad, pushed_forward
 from graphdiff.errors import CompileError, GraphDiffError, GraphError, NoValueError, ShapeError
 from graphdiff.graph import topological_order
 from graphdiff.guard import guarded
+from graphdiff.jacobians.dependence import compressed_rows, dependence
 from graphdiff.op import FUNCTIONS, GRAPH, as_tensor
 from graphdiff.plan import compile as compiled
 from graphdiff.plan.passes import attribute_key

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from graphdiff.differentiate.vertices import Vertices
+from graphdiff.elimination.vertices import Vertices
 from graphdiff.errors import DataError
 from graphdiff.files.atomic import write_atomically
 

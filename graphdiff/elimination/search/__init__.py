@@ -1,0 +1,1 @@
+"""The search for orders of elimination that cost little."""
