@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import graphdiff as gd
-from graphdiff.draw.partials import local_symbol
-from graphdiff.draw.symbols import Symbol
+from graphdiff.draw.lecture.partials import local_symbol
+from graphdiff.draw.lecture.symbols import Symbol
 from graphdiff.op import FUNCTIONS, OPS, Elementwise
 
 WITHIN = {

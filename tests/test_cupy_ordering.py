@@ -8,7 +8,7 @@ from graphdiff_cupy.ordering import LANES, Access, Launch, accesses, lanes, wait
 from test_cupy_networks import ADAM, NETWORKS, trained, training
 
 import graphdiff as gd
-from graphdiff.plan.views import Storage, View
+from graphdiff.plan.lowering.views import Storage, View
 
 
 def random_launches(seed: int) -> list[list[Access]]:

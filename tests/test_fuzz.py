@@ -69,7 +69,7 @@ def test_a_wrong_kernel_in_plans_is_found_and_shrunk(monkeypatch: pytest.MonkeyP
 
 
 def test_memory_that_is_written_again_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    from graphdiff.plan.compiler import Compiled
+    from graphdiff.plan.compiled import Compiled
 
     right, kept = Compiled.__call__, {}
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import graphdiff as gd
-from graphdiff import check
+from graphdiff.analysis import check
 
 Case = tuple[str, Callable[..., Any], list[Any]]
 random = np.random.default_rng(0)

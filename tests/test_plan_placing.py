@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graphdiff.plan import placing
-from graphdiff.plan.placing import lowest_places
+from graphdiff.plan.lowering import placing
+from graphdiff.plan.lowering.placing import lowest_places
 
 
 def tried_in_turn(sizes: list[int], lives: list[tuple[int, int]]) -> list[int]:

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import graphdiff as gd
-from graphdiff.draw.partials import local_symbol
-from graphdiff.draw.symbols import Symbol
+from graphdiff.draw.lecture.partials import local_symbol
+from graphdiff.draw.lecture.symbols import Symbol
 from graphdiff.errors import GraphError, NoValueError
 from graphdiff.op import OPS
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from graphdiff.errors import BackendError
-from graphdiff.plan.views import View
+from graphdiff.plan.lowering.views import View
 from graphdiff_cupy.units import Product
 
 __all__ = ["Multiplier", "Workspace"]

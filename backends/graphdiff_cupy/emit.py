@@ -10,8 +10,8 @@ from typing import Any
 
 from graphdiff.backend import ARRAY
 from graphdiff.plan.identities import scalar
+from graphdiff.plan.lowering.views import View, dense_strides
 from graphdiff.plan.program import Tensor
-from graphdiff.plan.views import View, dense_strides
 from graphdiff_cupy.expressions import TYPES, cast, expression, number
 
 __all__ = ["INDEXING", "Body", "Index", "can_emit", "is_aligned", "is_pointwise", "operands_below"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from graphdiff.plan.lowering.views import Storage, View
 from graphdiff.plan.program import Tensor
-from graphdiff.plan.views import Storage, View
 from graphdiff_cupy.emit import INDEXING, is_pointwise, operands_below
 from graphdiff_cupy.lowering import SMALL
 from graphdiff_cupy.units import Copied, Fallback, Product, Step, Unit

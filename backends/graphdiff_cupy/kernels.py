@@ -11,8 +11,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from graphdiff.plan.lowering.views import Storage, View
 from graphdiff.plan.program import Tensor
-from graphdiff.plan.views import Storage, View
 from graphdiff_cupy.emit import Body, Index
 from graphdiff_cupy.expressions import CASTS, IDENTITIES, REDUCTIONS, TYPES, WIDENED, cast, number
 from graphdiff_cupy.grouping import Group

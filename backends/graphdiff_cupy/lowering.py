@@ -12,8 +12,8 @@ from functools import partial
 from typing import Any
 
 from graphdiff.plan.identities import scalar
+from graphdiff.plan.lowering.views import Storage, View, dense_strides
 from graphdiff.plan.program import Program, Tensor, Variable
-from graphdiff.plan.views import Storage, View, dense_strides
 from graphdiff_cupy.emit import INDEXING, can_emit, is_aligned, operands_below
 from graphdiff_cupy.expressions import CASTS, REDUCTIONS, TYPES
 from graphdiff_cupy.patterns import Epilog, find_epilogs

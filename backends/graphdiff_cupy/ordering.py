@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
-from graphdiff.plan.views import View
+from graphdiff.plan.lowering.views import View
 
 __all__ = ["LANES", "Access", "Launch", "accesses", "lanes", "waits"]
 

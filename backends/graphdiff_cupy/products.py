@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from graphdiff.plan.lowering.views import Storage, View, dense_strides
 from graphdiff.plan.program import Tensor
-from graphdiff.plan.views import Storage, View, dense_strides
 from graphdiff_cupy.expressions import CASTS
 from graphdiff_cupy.patterns import Epilog
 from graphdiff_cupy.units import Product

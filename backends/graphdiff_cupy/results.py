@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from graphdiff.plan.lowering.views import Storage, View, dense_strides
 from graphdiff.plan.program import Tensor
-from graphdiff.plan.views import Storage, View, dense_strides
 from graphdiff_cupy.emit import INDEXING, is_aligned, operands_below
 from graphdiff_cupy.expressions import TYPES
 from graphdiff_cupy.units import Fallback, Output, Unit

@@ -7,10 +7,10 @@ from typing import Any
 
 from graphdiff.plan.calls import Call, Instruction
 from graphdiff.plan.failures import ARRAY_ERRORS, told
+from graphdiff.plan.lowering.schedule import Schedule
+from graphdiff.plan.lowering.views import Storage, View
 from graphdiff.plan.plan import RetraceError
 from graphdiff.plan.program import MOVES, Program, Variable, next_serial
-from graphdiff.plan.schedule import Schedule
-from graphdiff.plan.views import Storage, View
 from graphdiff_cupy.grouping import Group, grouped
 from graphdiff_cupy.instructions import instruction
 from graphdiff_cupy.kernels import WIDTH, Kernel, write_kernel

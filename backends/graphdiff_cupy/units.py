@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from graphdiff.plan.lowering.views import View
 from graphdiff.plan.program import Tensor
-from graphdiff.plan.views import View
 
 __all__ = ["Copied", "Fallback", "Output", "Product", "Step", "Unit"]
 

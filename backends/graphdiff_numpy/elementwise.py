@@ -9,8 +9,8 @@ import numpy as np
 
 from graphdiff.plan.calls import Call, Local, Operand
 from graphdiff.plan.identities import scalar
+from graphdiff.plan.lowering.views import View
 from graphdiff.plan.program import Tensor
-from graphdiff.plan.views import View
 from graphdiff_numpy.common import FULL, lowers
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import numpy as np
 
 from graphdiff.plan.calls import Call, Local
 from graphdiff.plan.identities import scalar
+from graphdiff.plan.lowering.views import View, dense_strides
 from graphdiff.plan.program import Tensor
-from graphdiff.plan.views import View, dense_strides
 from graphdiff_numpy import label_table
 from graphdiff_numpy.common import SMALL, lowers
 from graphdiff_numpy.products import beside

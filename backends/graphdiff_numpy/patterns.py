@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from graphdiff.plan.identities import scalar
+from graphdiff.plan.lowering.views import Storage, View, dense_strides
 from graphdiff.plan.program import Tensor
-from graphdiff.plan.views import Storage, View, dense_strides
 from graphdiff_numpy.common import LISTED, VIEWS
 
 if TYPE_CHECKING:

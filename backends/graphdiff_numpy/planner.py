@@ -24,9 +24,9 @@ import numpy as np
 
 from graphdiff.op import Op
 from graphdiff.plan.calls import Call, Local, Operand
+from graphdiff.plan.lowering.schedule import Schedule
+from graphdiff.plan.lowering.views import Storage, View, dense_strides
 from graphdiff.plan.program import Program, Tensor, Variable
-from graphdiff.plan.schedule import Schedule
-from graphdiff.plan.views import Storage, View, dense_strides
 from graphdiff_numpy import moving, reductions  # noqa: F401 - they register their lowerings
 from graphdiff_numpy.common import FULL, LOWERINGS, PRIVATE, VIEWS, boxed, compact, ends_at_ones, numeral
 from graphdiff_numpy.elementwise import elementwise, number

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graphdiff.plan.calls import Call, Local, Operand
+from graphdiff.plan.lowering.views import View
 from graphdiff.plan.program import Tensor
-from graphdiff.plan.views import View
 from graphdiff_numpy.common import FULL, QUICK, SMALL, ends_at_ones, lowers, turned
 from graphdiff_numpy.patterns import affine_parts
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphdiff.plan.calls import Call, Local
+from graphdiff.plan.lowering.views import View
 from graphdiff.plan.program import Tensor
-from graphdiff.plan.views import View
 from graphdiff_numpy import weighted_dot
 from graphdiff_numpy.common import EXACT, lowers, turned
 from graphdiff_numpy.products import dot, product_with_bias

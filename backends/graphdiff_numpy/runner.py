@@ -19,11 +19,11 @@ import numpy as np
 
 from graphdiff.backend import require_labels
 from graphdiff.plan.calls import Call, Instruction, Local, Operand
+from graphdiff.plan.lowering.schedule import ALIGNMENT
+from graphdiff.plan.lowering.views import Storage, View, dense_strides
 from graphdiff.plan.plan import RetraceError
 from graphdiff.plan.program import MOVES, Program, Tensor, Variable, counted_flops, next_serial
-from graphdiff.plan.schedule import ALIGNMENT
 from graphdiff.plan.streams import Streams
-from graphdiff.plan.views import Storage, View, dense_strides
 from graphdiff_numpy.planner import Planner
 from graphdiff_numpy.tiles import Tiled, tiled
 

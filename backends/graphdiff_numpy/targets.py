@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from graphdiff.plan.lowering.views import Storage, View
 from graphdiff.plan.program import Tensor
-from graphdiff.plan.views import Storage, View
 
 if TYPE_CHECKING:
     from graphdiff_numpy.planner import Planner

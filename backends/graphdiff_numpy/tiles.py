@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graphdiff.plan.calls import Call
+from graphdiff.plan.lowering.views import View
 from graphdiff.plan.program import Tensor
-from graphdiff.plan.views import View
 
 __all__ = ["LARGE", "TILE", "Tiled", "tiled"]
 

@@ -22,7 +22,7 @@ from graphdiff.files.tensorfile import unpack
 from graphdiff.nn import MLP, softmax_cross_entropy, squared_error
 from graphdiff.optim import Optimizer
 from graphdiff.plan import compile
-from graphdiff.plan.compiler import PRECISIONS
+from graphdiff.plan.compiled import PRECISIONS
 from graphdiff.train import EarlyStopping, History, Saved, Standardise, fit, save
 from graphdiff.train.columns import (
     count_missing,

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from graphdiff.check import ANALYTIC
+from graphdiff.analysis.check import ANALYTIC
 from graphdiff.compare.crossover import cross
 from graphdiff.compare.results import Comparison, ModeResult
 from graphdiff.compare.terms import MODES

@@ -7,10 +7,10 @@ from types import ModuleType
 from typing import Any
 
 from graphdiff.draw.dot import Drawing, draw
-from graphdiff.draw.path_sums import Paths, paths
-from graphdiff.draw.table import Trace
+from graphdiff.draw.lecture.path_sums import Paths, paths
+from graphdiff.draw.lecture.table import Trace
+from graphdiff.draw.lecture.tracer import trace
 from graphdiff.draw.text import show
-from graphdiff.draw.tracer import trace
 
 __all__ = ["Drawing", "Paths", "Trace", "draw", "paths", "show", "trace"]
 

@@ -9,13 +9,13 @@ from graphdiff import host
 from graphdiff.costs.node import nbytes
 from graphdiff.differentiate.forward import tangents
 from graphdiff.differentiate.reverse import adjoints
-from graphdiff.draw.local import local_derivatives
+from graphdiff.draw.lecture.local import local_derivatives
+from graphdiff.draw.lecture.partials import local_symbol
+from graphdiff.draw.lecture.symbols import Symbol, expression, number, shown, symbol_of
 from graphdiff.draw.measure import flops_of, seconds_of
 from graphdiff.draw.names import names_of
 from graphdiff.draw.options import Options
-from graphdiff.draw.partials import local_symbol
 from graphdiff.draw.picture import Line
-from graphdiff.draw.symbols import Symbol, expression, number, shown, symbol_of
 from graphdiff.draw.text import STALE, assigned_since, known_adjoints
 from graphdiff.errors import GraphError
 from graphdiff.graph import Graph

@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Callable
 
-from graphdiff.draw.table import Trace
+from graphdiff.draw.lecture.table import Trace
 from graphdiff.errors import GraphError
 
 __all__ = ["ENDINGS", "document"]

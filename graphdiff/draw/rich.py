@@ -8,7 +8,7 @@ from functools import wraps
 from typing import Any, TypeVar
 
 from graphdiff.draw.dot import draw
-from graphdiff.draw.symbols import shown
+from graphdiff.draw.lecture.symbols import shown
 from graphdiff.graph import Graph
 from graphdiff.tensor import Tensor
 from graphdiff.text.columns import clean, fit, shape_text

@@ -11,9 +11,9 @@ from typing import Any
 
 from graphdiff.differentiate.reverse import adjoints as adjoints_of
 from graphdiff.draw.example import Example, tensors_of
+from graphdiff.draw.lecture.symbols import expression, shown, symbol_of
 from graphdiff.draw.names import names_of
 from graphdiff.draw.simplify import simplified
-from graphdiff.draw.symbols import expression, shown, symbol_of
 from graphdiff.errors import GraphError, StaleError
 from graphdiff.graph import Graph
 from graphdiff.tensor import Tensor, Variable

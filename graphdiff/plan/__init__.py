@@ -1,6 +1,6 @@
 """A graph made ready to run: traced, simplified, given buffers, and handed to the backend."""
 
-from graphdiff.plan.compiler import Compiled, RetraceWarning, compile
+from graphdiff.plan.compiled import Compiled, RetraceWarning, compile
 from graphdiff.plan.plan import Plan, RetraceError
 
 __all__ = ["Compiled", "Plan", "RetraceError", "RetraceWarning", "compile"]

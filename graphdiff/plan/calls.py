@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from graphdiff.plan.views import Shape, Storage, View
+from graphdiff.plan.lowering.views import Shape, Storage, View
 from graphdiff.tensor import Tensor
 
 __all__ = ["Call", "Instruction", "Local", "Operand"]

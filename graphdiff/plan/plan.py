@@ -14,7 +14,7 @@ from graphdiff.errors import CompileError
 from graphdiff.graph import without_collector
 from graphdiff.plan.calls import Instruction
 from graphdiff.plan.failures import ARRAY_ERRORS, told
-from graphdiff.plan.generic import GenericRunner
+from graphdiff.plan.lowering.generic import GenericRunner
 from graphdiff.plan.passes import PASSES, optimize
 from graphdiff.plan.program import Program
 from graphdiff.plan.recompute import fit_memory

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from graphdiff import host
+from graphdiff.draw.lecture.partials import local_symbol
+from graphdiff.draw.lecture.symbols import Symbol, expression, symbol_of
 from graphdiff.draw.names import names_of
 from graphdiff.draw.page.layout import lay_out
 from graphdiff.draw.page.programs import LARGEST_NODE, Programs, UnknownOpError, is_fixed
 from graphdiff.draw.page.records import IN_FULL, adjoint_records, record, tangent_records
-from graphdiff.draw.partials import local_symbol
 from graphdiff.draw.scopes import scopes_of
-from graphdiff.draw.symbols import Symbol, expression, symbol_of
 from graphdiff.errors import DTypeError, GraphDiffError, GraphError
 from graphdiff.graph import Graph, topological_order
 from graphdiff.tensor import Tensor, Variable

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from graphdiff.plan.calls import Call, Operand
-from graphdiff.plan.placing import lowest_places
-from graphdiff.plan.views import Storage, View
+from graphdiff.plan.lowering.placing import lowest_places
+from graphdiff.plan.lowering.views import Storage, View
 
 __all__ = ["ALIGNMENT", "Schedule"]
 

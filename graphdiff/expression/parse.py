@@ -14,8 +14,8 @@ from typing import Any, NoReturn
 
 from graphdiff import host
 from graphdiff.errors import ExpressionError, GraphDiffError
+from graphdiff.expression.source_text import SourceText
 from graphdiff.op import FUNCTIONS, as_tensor
-from graphdiff.source_text import SourceText
 from graphdiff.tensor import Tensor, constant, next_serial, placeholder, variable
 
 __all__ = ["parse"]

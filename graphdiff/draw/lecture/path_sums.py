@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from graphdiff.arguments import require_tensor
 from graphdiff.differentiate.reverse import below
-from graphdiff.draw.local import local_derivatives
+from graphdiff.draw.lecture.local import local_derivatives
+from graphdiff.draw.lecture.symbols import number
 from graphdiff.draw.names import names_of
-from graphdiff.draw.symbols import number
 from graphdiff.errors import GraphError
 from graphdiff.graph import Graph, topological_order
 from graphdiff.guard import guarded

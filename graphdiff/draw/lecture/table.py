@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from graphdiff.draw.lecture.symbols import escape_latex
 from graphdiff.draw.names import plain_name
-from graphdiff.draw.symbols import escape_latex
 from graphdiff.tensor import Tensor
 from graphdiff.text.columns import WIDEST, align, fit, text_width
 from graphdiff.text.quoting import html_text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from graphdiff.draw.symbols import LOOSE, PRODUCT, Number, Symbol, transposed, written
+from graphdiff.draw.lecture.symbols import LOOSE, PRODUCT, Number, Symbol, transposed, written
 from graphdiff.op import Elementwise, Linear
 from graphdiff.tensor import Tensor
 

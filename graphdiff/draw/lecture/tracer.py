@@ -8,11 +8,9 @@ from typing import Any
 from graphdiff import host
 from graphdiff.differentiate.forward import tangents
 from graphdiff.differentiate.reverse import adjoints, below
-from graphdiff.draw.local import local_derivatives
-from graphdiff.draw.names import names_of
-from graphdiff.draw.partials import local_symbol
-from graphdiff.draw.simplify import simplified
-from graphdiff.draw.symbols import (
+from graphdiff.draw.lecture.local import local_derivatives
+from graphdiff.draw.lecture.partials import local_symbol
+from graphdiff.draw.lecture.symbols import (
     ATOM,
     DIGITS,
     PRODUCT,
@@ -25,7 +23,9 @@ from graphdiff.draw.symbols import (
     shown,
     symbol_of,
 )
-from graphdiff.draw.table import Row, Trace
+from graphdiff.draw.lecture.table import Row, Trace
+from graphdiff.draw.names import names_of
+from graphdiff.draw.simplify import simplified
 from graphdiff.errors import GraphError
 from graphdiff.graph import Graph, topological_order
 from graphdiff.op import GRAPH, OPS, Elementwise

@@ -1,0 +1,1 @@
+"""Whether derivatives are right, and how a function bends."""

@@ -1,0 +1,1 @@
+"""What lectures show: symbols, partial derivatives, trace tables, sums over paths."""

@@ -1,0 +1,1 @@
+"""How a program becomes calls over planned memory."""
