@@ -11,7 +11,7 @@ import pytest
 from test_cli_tables import QUICK, houses, run, write
 
 import graphdiff as gd
-from graphdiff.train.tables import read_table
+from graphdiff.train.tabular.tables import read_table
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 import graphdiff as gd
 from graphdiff.cli import main
 from graphdiff.cli.tables import scores_of
-from graphdiff.train.tables import read_table
+from graphdiff.train.tabular.tables import read_table
 
 QUICK = ["--epochs", "3", "--hidden", "8", "--lr", "0.01"]
 
@@ -334,7 +334,7 @@ def test_missing_values_are_filled_in_or_dropped_as_by_hand(how: str) -> None:
 
 
 def test_fills_are_of_training_rows_alone_and_rows_keep_their_numbers() -> None:
-    from graphdiff.train.columns import describe_columns, with_fills
+    from graphdiff.train.tabular.columns import describe_columns, with_fills
 
     table = read_table(write("d.csv", "a,c,y", [[1, "p", 1], ["", "p", 2], [3, "q", 3], ["nan", "q", 4], [80, "q", 5]]))
     columns = describe_columns(table, "y", allow_missing=True)

@@ -18,7 +18,7 @@ from safetensors.numpy import save as safetensors_bytes
 import graphdiff as gd
 from graphdiff.errors import DataError
 from graphdiff.files.tensorfile import pack
-from graphdiff.train.tables import read_table
+from graphdiff.train.tabular.tables import read_table
 
 X = np.random.default_rng(0).normal(size=(12, 3)).astype("float32")
 TEXTS = ["x", "yy"] * 6

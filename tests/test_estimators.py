@@ -23,7 +23,7 @@ from test_toy_backend import STRICT
 
 import graphdiff as gd
 from graphdiff.train import MLPClassifier, MLPRegressor
-from graphdiff.train.estimator_training import batches_of
+from graphdiff.train.sklearn.training import batches_of
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),

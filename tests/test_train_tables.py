@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import graphdiff as gd
-from graphdiff.train import tables
-from graphdiff.train.columns import describe_columns
-from graphdiff.train.tables import read_table
+from graphdiff.train.tabular import tables
+from graphdiff.train.tabular.columns import describe_columns
+from graphdiff.train.tabular.tables import read_table
 
 
 @pytest.fixture(params=[1, 2, 3, 8192])

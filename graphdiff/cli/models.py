@@ -14,7 +14,7 @@ from graphdiff.graph import Graph
 from graphdiff.nn import Module, softmax_cross_entropy, squared_error
 from graphdiff.tensor import Tensor
 from graphdiff.train import load
-from graphdiff.train.columns import encode_target
+from graphdiff.train.tabular.columns import encode_target
 
 __all__ = ["model_of", "tensors_of"]
 

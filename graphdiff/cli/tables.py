@@ -16,8 +16,8 @@ from graphdiff.errors import DataError
 from graphdiff.files.atomic import write_atomically
 from graphdiff.nn import accuracy, softmax_cross_entropy
 from graphdiff.train import Saved, load
-from graphdiff.train.columns import encode, encode_target, encode_weights
-from graphdiff.train.tables import Table, read_table
+from graphdiff.train.tabular.columns import encode, encode_target, encode_weights
+from graphdiff.train.tabular.tables import Table, read_table
 
 __all__ = ["evaluate", "loaded", "predict", "scores_of"]
 

@@ -24,7 +24,7 @@ from graphdiff.optim import Optimizer
 from graphdiff.plan import compile
 from graphdiff.plan.compiled import PRECISIONS
 from graphdiff.train import EarlyStopping, History, Saved, Standardise, fit, save
-from graphdiff.train.columns import (
+from graphdiff.train.tabular.columns import (
     count_missing,
     describe_columns,
     describe_target,
@@ -35,7 +35,7 @@ from graphdiff.train.columns import (
     row_numbers,
     with_fills,
 )
-from graphdiff.train.tables import Table, read_table
+from graphdiff.train.tabular.tables import Table, read_table
 
 __all__ = ["train"]
 

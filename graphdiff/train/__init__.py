@@ -11,10 +11,10 @@ from graphdiff.train.history import History
 from graphdiff.train.layer_histograms import LayerHistograms
 from graphdiff.train.minibatches import Growing, minibatches
 from graphdiff.train.onnx import export_onnx
-from graphdiff.train.scaling import MinMax, Scaler, Standardise
+from graphdiff.train.tabular.scaling import MinMax, Scaler, Standardise
 
 if TYPE_CHECKING:
-    from graphdiff.train.estimators import MLPClassifier, MLPRegressor
+    from graphdiff.train.sklearn.estimators import MLPClassifier, MLPRegressor
 
 __all__ = [
     "MLPClassifier",
@@ -43,7 +43,7 @@ def __getattr__(name: str) -> Any:
     if name not in ("MLPClassifier", "MLPRegressor"):
         raise AttributeError(f"module 'graphdiff.train' has no attribute {name!r}")
     try:
-        from graphdiff.train import estimators
+        from graphdiff.train.sklearn import estimators
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "sklearn":
             raise

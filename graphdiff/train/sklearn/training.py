@@ -17,8 +17,8 @@ from graphdiff.backend import Backend, current_backend, get_backend, use_backend
 from graphdiff.optim.lbfgs import LBFGS
 from graphdiff.optim.optimizers import Optimizer
 from graphdiff.tensor import Variable
-from graphdiff.train.estimator_parameters import MLPParameters
-from graphdiff.train.network import SGD, Adam, Trainer
+from graphdiff.train.sklearn.network import SGD, Adam, Trainer
+from graphdiff.train.sklearn.parameters import MLPParameters
 
 __all__ = ["Examples", "TrainedMLP", "batches_of", "dense"]
 

@@ -20,9 +20,9 @@ from sklearn.utils.multiclass import type_of_target, unique_labels
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from graphdiff.backend import use_backend
-from graphdiff.train.estimator_parameters import documented
-from graphdiff.train.estimator_training import Examples, TrainedMLP, dense
-from graphdiff.train.network import forward
+from graphdiff.train.sklearn.network import forward
+from graphdiff.train.sklearn.parameters import documented
+from graphdiff.train.sklearn.training import Examples, TrainedMLP, dense
 
 __all__ = ["MLPClassifier", "MLPRegressor"]
 

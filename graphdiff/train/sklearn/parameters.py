@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
 from graphdiff.backend import Backend
-from graphdiff.train.network import ACTIVATIONS
+from graphdiff.train.sklearn.network import ACTIVATIONS
 
 __all__ = ["MLPParameters", "documented"]
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from graphdiff.errors import DataError
-from graphdiff.train.tables import MISSING, Table, number_of, written
+from graphdiff.train.tabular.tables import MISSING, Table, number_of, written
 
 __all__ = [
     "Column",
