@@ -1,0 +1,133 @@
+"""The types that signatures speak of: what users give, what rules compute with, what backends hand over.
+
+`ArrayLike` is what a function of graphdiff accepts: a Tensor, an array of any library, a number, or sequences of these.
+`Array` is what a rule computes with: a backend's array, or a Tensor where the rule builds graph. `Namespace` is `F`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import EllipsisType
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from graphdiff.backend import Backend
+
+    DType: TypeAlias = np.dtype[Any]
+
+__all__ = [
+    "Array",
+    "ArrayData",
+    "ArrayLike",
+    "Attribute",
+    "Attributes",
+    "Axis",
+    "DTypeLike",
+    "Function",
+    "Index",
+    "Namespace",
+    "Place",
+    "Rule",
+    "Shape",
+]
+
+Shape: TypeAlias = tuple[int, ...]
+Axis: TypeAlias = int | Sequence[int] | None
+
+Result = TypeVar("Result", covariant=True)
+
+
+class Function(Protocol[Result]):
+    """A function of whatever arguments, whose result is known."""
+
+    def __call__(self, *arguments: Any, **options: Any) -> Result: ...
+
+
+class ArrayData(Protocol):
+    """An array of any library, as far as its being one can be seen."""
+
+    @property
+    def shape(self) -> Shape: ...
+
+
+class Array(Protocol):
+    """What rules compute with: an array of a backend, or a Tensor."""
+
+    @property
+    def shape(self) -> Shape: ...
+    @property
+    def ndim(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def dtype(self) -> DType: ...
+    @property
+    def T(self) -> Array: ...
+    @property
+    def mT(self) -> Array: ...
+    def __neg__(self) -> Array: ...
+    def __abs__(self) -> Array: ...
+    def __invert__(self) -> Array: ...
+    def __add__(self, other: Array | complex, /) -> Array: ...
+    def __radd__(self, other: Array | complex, /) -> Array: ...
+    def __sub__(self, other: Array | complex, /) -> Array: ...
+    def __rsub__(self, other: Array | complex, /) -> Array: ...
+    def __mul__(self, other: Array | complex, /) -> Array: ...
+    def __rmul__(self, other: Array | complex, /) -> Array: ...
+    def __truediv__(self, other: Array | complex, /) -> Array: ...
+    def __rtruediv__(self, other: Array | complex, /) -> Array: ...
+    def __floordiv__(self, other: Array | complex, /) -> Array: ...
+    def __mod__(self, other: Array | complex, /) -> Array: ...
+    def __pow__(self, other: Array | complex, /) -> Array: ...
+    def __rpow__(self, other: Array | complex, /) -> Array: ...
+    def __matmul__(self, other: Array, /) -> Array: ...
+    def __and__(self, other: Array | bool, /) -> Array: ...
+    def __or__(self, other: Array | bool, /) -> Array: ...
+    def __xor__(self, other: Array | bool, /) -> Array: ...
+    def __lt__(self, other: Array | complex, /) -> Array: ...
+    def __le__(self, other: Array | complex, /) -> Array: ...
+    def __gt__(self, other: Array | complex, /) -> Array: ...
+    def __ge__(self, other: Array | complex, /) -> Array: ...
+    def __eq__(self, other: Array | complex, /) -> Array: ...  # type: ignore[override]
+    def __ne__(self, other: Array | complex, /) -> Array: ...  # type: ignore[override]
+    def __getitem__(self, index: Index, /) -> Array: ...
+
+
+class Namespace:
+    """`F`: the functions of the array API standard, of a backend's arrays or as builders of graph.
+
+    Attributes
+    ----------
+    is_graph : bool
+        Whether its functions build graph.
+    backend : Backend
+        Whose arrays they compute with; of graph there is none.
+    """
+
+    is_graph: bool
+    backend: Backend
+
+    if TYPE_CHECKING:
+        float32: DType
+        float64: DType
+        int64: DType
+        linalg: Namespace
+        array_namespace: Namespace
+
+        def __getattr__(self, name: str, /) -> Function[Array]: ...
+
+
+ArrayLike: TypeAlias = "ArrayData | complex | Sequence[ArrayLike]"
+DTypeLike: TypeAlias = "str | type | DType"
+Place: TypeAlias = "int | slice | EllipsisType | ArrayLike | None"
+"""One entry of an index."""
+Index: TypeAlias = "Place | tuple[Place, ...]"
+Attribute: TypeAlias = (
+    "bool | int | float | complex | str | slice | EllipsisType | DType | tuple[Attribute, ...] | None"
+)
+"""What an op is told besides its operands: plain, so that plans can write it out as source."""
+Attributes: TypeAlias = Mapping[str, Attribute]
+Rule: TypeAlias = Function[Array]
+"""A rule of an op, called as ``rule(F, ...)``."""
