@@ -14,7 +14,6 @@ _IMPORTED = _now() - _started
 
 import argparse  # noqa: E402
 import json  # noqa: E402
-import os  # noqa: E402
 import random  # noqa: E402
 import shutil  # noqa: E402
 import subprocess  # noqa: E402
@@ -36,8 +35,8 @@ from benchmarks.harness import calls_per_block, time_block  # noqa: E402
 from benchmarks.peers import graphdiff_compiled, graphdiff_eager  # noqa: E402
 from benchmarks.problem import CONFIGS, data, initial_weights  # noqa: E402
 from benchmarks.report import Table, microseconds, publish  # noqa: E402
+from benchmarks.revision import ROOT, environment, extract, short_name  # noqa: E402
 
-ROOT = Path(__file__).parents[1]
 ALLOWED = 1.02
 BLOCKS, BLOCK_SECONDS = 7, 0.02
 RESAMPLES = 10_000
@@ -93,19 +92,12 @@ def measure() -> dict[str, float]:
 # Both in turns ----------------------------------------------------------------------------------------------------
 
 
-def extract(revision: str, target: Path) -> None:
-    """Write the files of a revision into a folder."""
-    archive = subprocess.run(["git", "archive", revision], cwd=ROOT, capture_output=True, check=True).stdout
-    target.mkdir()
-    subprocess.run(["tar", "-x", "-C", target], input=archive, check=True)
-
-
 def run(code: Path, scripts: Path) -> dict[str, float]:
     """Measure in a fresh process, with graphdiff from `code`."""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (code, code / "backends")))}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    variables = environment(code)
+    variables.pop("PYTHONDONTWRITEBYTECODE", None)
     command = [sys.executable, "-m", "benchmarks.regression", "--measure"]
-    done = subprocess.run(command, cwd=scripts, capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run(command, cwd=scripts, capture_output=True, text=True, env=variables, check=False)
     if done.returncode:
         raise RuntimeError(f"with graphdiff from {code}:\n{done.stderr}")
     return json.loads(done.stdout)  # type: ignore[no-any-return]
@@ -151,11 +143,8 @@ def main() -> int:
     if arguments.measure:
         print(json.dumps(measure()))
         return 0
-    revision = subprocess.run(
-        ["git", "rev-parse", "--short", arguments.base], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.strip()
     table = Table(
-        f"This tree beside {revision}",
+        f"This tree beside {short_name(arguments.base)}",
         ("measured", "before µs", "now µs", "ratio", "95 % interval", f"above {ALLOWED}"),
         note=f"Medians of the quickest blocks of {arguments.rounds} processes each, in turns; below 1 is quicker now.",
     )

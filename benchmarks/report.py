@@ -124,8 +124,8 @@ def environment(packages: Iterable[str]) -> Table:
     )
 
 
-def publish(name: str, title: str, tables: Sequence[Table], packages: Iterable[str], *, write: bool) -> None:
-    """Print the tables and, on request, write them to `results/<name>.md`.
+def publish(name: str, title: str, tables: Sequence[Table], packages: Iterable[str], *, write: bool | Path) -> None:
+    """Print the tables and, on request, write them to `results/<name>.md` or another file.
 
     Parameters
     ----------
@@ -137,8 +137,8 @@ def publish(name: str, title: str, tables: Sequence[Table], packages: Iterable[s
         The results.
     packages : iterable of str
         The packages whose versions are recorded.
-    write : bool
-        Whether to write the file.
+    write : bool or Path
+        Whether to write the file, or where else.
     """
     console = Console()
     if not console.is_terminal:
@@ -147,8 +147,8 @@ def publish(name: str, title: str, tables: Sequence[Table], packages: Iterable[s
     for table in every:
         table.show(console)
     if write:
-        RESULTS.mkdir(exist_ok=True)
-        path = RESULTS / f"{name}.md"
+        path = write if isinstance(write, Path) else RESULTS / f"{name}.md"
+        path.parent.mkdir(exist_ok=True)
         path.write_text(f"# {title}\n\n" + "\n".join(table.markdown() for table in every))
         console.print(f"written to {path}")
 
