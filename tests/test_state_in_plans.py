@@ -287,7 +287,7 @@ DISTINCT = [
 ]  # fmt: skip
 
 
-@pytest.mark.filterwarnings("ignore::graphdiff.plan.compiler.RetraceWarning")
+@pytest.mark.filterwarnings("ignore::graphdiff.plan.RetraceWarning")
 def test_static_arguments_are_one_only_if_type_and_value_are() -> None:
     told: list[Any] = []
 
@@ -527,7 +527,7 @@ COMPILED = [name for name in CHANGES if name not in {*ALONE_REFUSED, "keep"}]
 """The others, without attributes of what is no module, optimiser or schedule: these are set while tracing."""
 
 
-@pytest.mark.filterwarnings("ignore::graphdiff.plan.compiler.RetraceWarning")
+@pytest.mark.filterwarnings("ignore::graphdiff.plan.RetraceWarning")
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_state_call_alone(name: str) -> None:
     between([name])
@@ -537,7 +537,7 @@ def test_a_state_call_alone(name: str) -> None:
     assert (refused is not None) <= (name in ALONE_REFUSED), refused
 
 
-@pytest.mark.filterwarnings("ignore::graphdiff.plan.compiler.RetraceWarning")
+@pytest.mark.filterwarnings("ignore::graphdiff.plan.RetraceWarning")
 @pytest.mark.parametrize("seed", range(120))
 def test_state_calls_in_sequences_of_three(seed: int) -> None:
     chance = random.Random(seed)
@@ -934,7 +934,7 @@ def test_every_attribute_of_every_layer_is_obeyed_or_refused(name: str) -> None:
                     assert compiled == eager, f"{attribute} = {value}"
 
 
-@pytest.mark.filterwarnings("ignore::graphdiff.plan.compiler.RetraceWarning")
+@pytest.mark.filterwarnings("ignore::graphdiff.plan.RetraceWarning")
 def test_layers_put_in_and_taken_out_are_seen() -> None:
     model = gd.nn.Sequential(gd.nn.Activation("relu"), gd.nn.Activation("tanh"))
     run, x = gd.compile(model), np.array([-1.0, 2.0])
