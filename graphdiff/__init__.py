@@ -1,9 +1,10 @@
 """graphdiff: automatic differentiation on an explicit graph."""
 
 import importlib as _importlib
+from types import ModuleType as _ModuleType
 from typing import Any as _Any
 
-from graphdiff import _links, errors, op
+from graphdiff import _links, _moved, errors, op
 from graphdiff.backend import backends, current_backend, get_backend, use_backend
 from graphdiff.differentiate import (
     adjoints,
@@ -26,6 +27,7 @@ from graphdiff.ops import random
 from graphdiff.tensor import Tensor, Variable, constant, name_scope, placeholder, variable
 
 _links.attach()
+_moved.attach()
 # Every array function by its name: declaring an op is all it takes to be found here.
 globals().update({name: op.public(body) for name, body in op.FUNCTIONS.items()})
 trace = _links.trace  # the diagonal's sum of a matrix, the trace table of an expression
@@ -37,6 +39,7 @@ _LAZY = {
     "train": None,
     "draw": None,
     "plan": None,
+    "typing": None,
     "watch": None,
     "rates": "costs",
     "compile": "plan",
@@ -70,4 +73,11 @@ def __getattr__(name: str) -> _Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*(name for name in globals() if not name.startswith("_")), *op.FUNCTIONS, *_LAZY})
+    """List what users may use: the modules beneath are the engine's own, but those in `_LAZY` and these three."""
+    modules = {"errors", "op", "random"}
+    own = {
+        name
+        for name, value in globals().items()
+        if not name.startswith("_") and (name in modules or not isinstance(value, _ModuleType))
+    }
+    return sorted({*own, *op.FUNCTIONS, *_LAZY})

@@ -131,3 +131,7 @@ Attribute: TypeAlias = (
 Attributes: TypeAlias = Mapping[str, Attribute]
 Rule: TypeAlias = Function[Array]
 """A rule of an op, called as ``rule(F, ...)``."""
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

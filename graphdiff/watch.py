@@ -284,3 +284,7 @@ def _array(node: Tensor, given: Any) -> Any:
     if isinstance(given, Tensor):
         return given.numpy() if given.has_value else None
     return host.as_host(node.backend.to_host(node.backend.normalize(given)))
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -134,3 +134,7 @@ def calibrate() -> Rates:
     )
     use(rates)
     return rates
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

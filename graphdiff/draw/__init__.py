@@ -22,4 +22,8 @@ class _CallableModule(ModuleType):
         return draw(*arguments, **options)
 
 
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 sys.modules[__name__].__class__ = _CallableModule

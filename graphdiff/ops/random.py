@@ -150,3 +150,7 @@ def permutation(count: int, *, seed: Seed) -> Tensor:
     """Return 0 … count - 1 in random order."""
     shape = (whole(count, "permutation: the count", 0),)
     return FUNCTIONS["argsort"](_drawn(seed, "uniform", (0.0, 1.0), shape, "float64"))  # type: ignore[no-any-return]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

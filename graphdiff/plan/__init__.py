@@ -4,3 +4,7 @@ from graphdiff.plan.compiled import Compiled, RetraceWarning, compile
 from graphdiff.plan.plan import Plan, RetraceError
 
 __all__ = ["Compiled", "Plan", "RetraceError", "RetraceWarning", "compile"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
