@@ -17,7 +17,8 @@ from graphdiff.draw.simplify import simplified
 from graphdiff.errors import GraphError, StaleError
 from graphdiff.graph import Graph
 from graphdiff.tensor import Tensor, Variable
-from graphdiff.text.columns import align, clean, fit, shape_text, text_width
+from graphdiff.text.columns import clean, fit, shape_text, table_width, text_width
+from graphdiff.text.tables import plain, table
 
 __all__ = ["STALE", "assigned_since", "known_adjoints", "show", "text"]
 
@@ -223,14 +224,16 @@ def _table(
     }
     if not adjoint:
         del columns["adjoint"]
-    cells = {title: [clean(column(node)) for node in listed[:max_nodes]] for title, column in columns.items()}
-    made: list[str] = []
+    cells = {
+        title: [title, *(fit(clean(column(node)), limit) for node in listed[:max_nodes])]
+        for title, column in columns.items()
+    }
     for dropped in ("", "made at", "dtype", "shape"):  # what a narrow terminal has no room for
         cells.pop(dropped, None)
-        made = align(list(cells), [[[cell] for cell in row] for row in zip(*cells.values())], limit=limit).splitlines()
-        if max(map(text_width, made)) <= width:
+        if table_width(cells.values()) <= width:
             break
-    lines = [fit(line, width) for line in made]
+    headings, *rows = zip(*cells.values())
+    lines = [fit(line, width) for line in plain(table(headings, rows, rule="columns")).splitlines()]
     if len(listed) > max_nodes:
         lines.append(f"… and {len(listed) - max_nodes:,} more nodes; max_nodes={max_nodes}")
     return "\n".join(lines)

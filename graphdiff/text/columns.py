@@ -1,12 +1,11 @@
-"""Text in columns, as a terminal shows it."""
+"""How wide text is in a terminal, and text made to fit."""
 
 from __future__ import annotations
 
-import textwrap
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-__all__ = ["WIDEST", "align", "clean", "fit", "shape_text", "text_width"]
+__all__ = ["WIDEST", "clean", "fit", "shape_text", "table_width", "text_width"]
 
 WIDEST = 60
 """Columns that a cell of a table takes at most."""
@@ -42,24 +41,6 @@ def fit(text: str, width: int) -> str:
     return "".join(kept) + "…"
 
 
-def align(
-    header: Sequence[str], rows: Sequence[Sequence[Sequence[str]]], limit: int = WIDEST, wrap: bool = False
-) -> str:
-    """Return a table of cells of several lines as text, columns aligned, longer lines cut or wrapped to `limit`."""
-
-    def lines_of(text: str) -> list[str]:
-        kept = fit(text, WIDEST if wrap else limit)
-        return (textwrap.wrap(kept, limit, subsequent_indent="  ") or [""]) if wrap else [kept]
-
-    table = [[[title] for title in header], *rows]
-    cells = [[[piece for line in cell for piece in lines_of(line)] for cell in row] for row in table]
-    widths = [max([0, *(text_width(line) for row in cells for line in row[column])]) for column in range(len(header))]
-    made = []
-    for row in cells:
-        for position in range(max(1, *(len(cell) for cell in row))):
-            parts = [cell[position] if position < len(cell) else "" for cell in row]
-            padded = [part + " " * (width - text_width(part)) for part, width in zip(parts, widths, strict=True)]
-            made.append("  ".join(padded).rstrip())
-        if row is cells[0]:
-            made.append("  ".join("─" * width for width in widths))
-    return "\n".join(made)
+def table_width(columns: Iterable[Iterable[str]]) -> int:
+    """Return how many columns of a terminal a table takes whose cells, of one or several lines, are these."""
+    return sum(2 + max(text_width(line) for cell in cells for line in cell.split("\n")) for cells in columns) - 2

@@ -10,8 +10,9 @@ from typing import Any
 from graphdiff.draw.lecture.symbols import escape_latex
 from graphdiff.draw.names import plain_name
 from graphdiff.tensor import Tensor
-from graphdiff.text.columns import WIDEST, align, fit, text_width
+from graphdiff.text.columns import WIDEST, fit, table_width, text_width
 from graphdiff.text.quoting import html_text
+from graphdiff.text.tables import plain, table
 
 __all__ = ["Row", "Trace"]
 
@@ -100,22 +101,21 @@ class Trace:
 
     def text(self, width: int | None = None) -> str:
         """Return the table as text, broken into lines, or stacked, where it would be wider than `width` columns."""
-        cells = self.cells()
-        made = align(self.header, cells)
-        limit = WIDEST
-        while width is not None and max(map(text_width, made.splitlines())) > width:
-            limit -= 1
-            if limit < _NARROWEST:
-                made = self._stacked(width)
+        lines: list[str] = []
+        written = [[(title,) for title in self.header], *self.cells()]
+        for limit in range(WIDEST, _NARROWEST - 1, -1):
+            cells = [["\n".join(_broken(line, limit) for line in cell) for cell in row] for row in written]
+            if width is None or table_width(zip(*cells)) <= width:
+                lines = plain(table(cells[0], cells[1:], rule="columns")).splitlines()
                 break
-            made = align(self.header, cells, limit, wrap=True)
-        lines = made.splitlines()
+        if width is not None and not lines:
+            lines = self._stacked(width)
         if self._note():
             lines.append(fit(self._note(), 200))
         return "\n".join(lines if width is None else [fit(line, width) for line in lines])
 
-    def _stacked(self, width: int) -> str:
-        """Return the table with its cells below each other, broken into lines of `width` columns."""
+    def _stacked(self, width: int) -> list[str]:
+        """Return the lines of the table with its cells below each other, broken into lines of `width` columns."""
         titles = [fit(title, 32) for title in self.header]
         indentation = max(map(text_width, titles)) + 2
         room = max(_NARROWEST, width - indentation - 2)
@@ -127,7 +127,7 @@ class Trace:
                 for position, piece in enumerate(pieces):
                     head = title if position == 0 else ""
                     lines.append(f"  {head}{' ' * (indentation - text_width(head))}{piece}")
-        return "\n".join(lines)
+        return lines
 
     def __str__(self) -> str:
         return self.text()
@@ -179,3 +179,8 @@ class Trace:
 
     def _repr_latex_(self) -> str:
         return self.latex()
+
+
+def _broken(line: str, limit: int) -> str:
+    kept = fit(line, WIDEST)
+    return "\n".join(textwrap.wrap(kept, limit, subsequent_indent="  ")) if len(kept) > limit else kept
