@@ -17,6 +17,7 @@ from graphdiff import host
 from graphdiff.errors import AnomalyError
 from graphdiff.op import Op
 from graphdiff.tensor import WATCHES, Tensor
+from graphdiff.text.tables import plain, table
 
 __all__ = ["AnomalyDetector", "Counter", "Printer", "Timer", "Watch", "detect_anomalies"]
 
@@ -155,10 +156,12 @@ class Timer(Watch):
         self._started = perf_counter()
 
     def __str__(self) -> str:
-        lines = [f"{'op':<20}{'calls':>8}{'forward µs':>14}{'backward µs':>14}"]
-        for name, (count, forward, backward) in self.by_op.items():
-            lines.append(f"{name:<20}{count:>8,}{1e6 * forward:>14,.1f}{1e6 * backward:>14,.1f}")
-        return "\n".join(lines)
+        rows = [
+            [name, f"{count:,}", f"{1e6 * forward:,.1f}", f"{1e6 * backward:,.1f}"]
+            for name, (count, forward, backward) in self.by_op.items()
+        ]
+        headings = ("op", "calls", "forward µs", "backward µs")
+        return plain(table(headings, rows, right=range(1, 4), rule="none"))
 
 
 class Printer(Watch):

@@ -15,6 +15,7 @@ from graphdiff.graph import Graph
 from graphdiff.guard import guarded
 from graphdiff.op import FUNCTIONS, as_tensor
 from graphdiff.tensor import Tensor, variable
+from graphdiff.text.tables import plain, table
 from graphdiff.tree import flatten, unflatten
 
 __all__ = ["CheckReport", "check_grads"]
@@ -95,18 +96,17 @@ class CheckReport:
         return max(self.comparisons, key=lambda comparison: comparison.excess)
 
     def __str__(self) -> str:
-        rows = [f"{'mode':<34}{'argument':<12}{'index':<12}{'computed':>14}{'expected':>14}{'error':>10}"]
         grouped: dict[tuple[str, str], CheckReport] = {}
         for comparison in self.comparisons:
             key = comparison.mode, comparison.argument
             grouped.setdefault(key, CheckReport()).comparisons.append(comparison)
-        for (mode, argument), group in grouped.items():
+        rows = []
+        for key, group in grouped.items():
             worst = group.worst()
-            rows.append(
-                f"{mode:<34}{argument:<12}{worst.index!s:<12}{worst.computed:>14.7g}{worst.expected:>14.7g}"
-                f"{worst.error:>10.1e}{'' if worst.passed else '  FAILED'}"
-            )
-        return "\n".join(rows)
+            figures = f"{worst.computed:.7g}", f"{worst.expected:.7g}", f"{worst.error:.1e}"
+            rows.append([*key, str(worst.index), *figures, "" if worst.passed else "FAILED"])
+        headings = ("mode", "argument", "index", "computed", "expected", "error", "")
+        return plain(table(headings, rows, right=range(3, 6), rule="none"))
 
 
 @guarded

@@ -7,13 +7,17 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from graphdiff.compare.crossover import Crossover
 from graphdiff.compare.terms import CHEAP_GRADIENT, COLUMNS
 from graphdiff.costs.node import Cost
 from graphdiff.errors import GraphError
 from graphdiff.files.atomic import write_atomically
+from graphdiff.text.tables import plain, table
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderableType
 
 __all__ = ["FULL", "Comparison", "ModeResult", "require_known"]
 
@@ -135,17 +139,20 @@ class Comparison:
             lines.insert(1, self.crossover.summary(self.inputs, self.outputs))
         return "\n".join(lines)
 
-    def __rich_console__(self, console: Any, options: Any) -> Iterator[Any]:
-        from rich.table import Table
-
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         left_out = FIRST_LEFT_OUT if options.max_width < FULL else ()
         kept = [place for place, column in enumerate(COLUMNS) if column not in left_out]
-        table = Table(title=self.title(), caption=self.summary(), title_justify="left", caption_justify="left")
-        for place in kept:
-            table.add_column(COLUMNS[place], justify="right" if place else "left", no_wrap=not place)
-        for cells in self.cells():
-            table.add_row(*[cells[place] for place in kept], style="bold" if cells[0] == self.fastest else None)
-        yield table
+        cells = self.cells()
+        beyond = range(1, len(kept))
+        yield table(
+            [COLUMNS[place] for place in kept],
+            [[row[place] for place in kept] for row in cells],
+            title=self.title(),
+            caption=self.summary(),
+            right=beyond,
+            wrap=beyond,
+            bold=[place for place, row in enumerate(cells) if row[0] == self.fastest],
+        )
 
     def title(self) -> str:
         """Return what was compared."""
@@ -174,12 +181,7 @@ class Comparison:
 
     def text(self, width: int = FULL) -> str:
         """Return the table for a terminal of so many columns; a narrow one leaves out what is least asked for."""
-        from rich.console import Console
-
-        console = Console(width=width)
-        with console.capture() as captured:
-            console.print(self)
-        return captured.get()
+        return plain(self, width)
 
     def __str__(self) -> str:
         return self.text()

@@ -12,6 +12,7 @@ from graphdiff.differentiate.zeros import is_guarded
 from graphdiff.graph import topological_order
 from graphdiff.host import is_real_floating
 from graphdiff.tensor import Tensor
+from graphdiff.text.tables import plain, table
 
 if TYPE_CHECKING:
     from graphdiff.elimination.orders import EliminationOrder
@@ -60,18 +61,18 @@ class Choice:
     title: str = "Jacobian"
 
     def __str__(self) -> str:
-        lines = [
-            f"{self.title} of {self.outputs} outputs by {self.inputs} inputs: {self.mode} mode",
-            f"{'':<14}{'calls':>10}{'flops':>14}{'transcendental':>16}{'bytes':>14}{'estimate':>14}",
+        headings = ("", "calls", "flops", "transcendental", "bytes", "estimate")
+        rows = [
+            [
+                name,
+                *(f"{count:,}" for count in (cost.calls, cost.flops, cost.transcendental, cost.nbytes)),
+                f"{1e6 * cost.seconds:,.1f} µs",
+            ]
+            for name, cost in self.costs.items()
         ]
-        for name, cost in self.costs.items():
-            lines.append(
-                f"{name:<14}{cost.calls:>10,}{cost.flops:>14,}{cost.transcendental:>16,}{cost.nbytes:>14,}"
-                f"{1e6 * cost.seconds:>11,.1f} µs"
-            )
-        if not self.costs:
-            lines.append("the graph is too large to count: the sizes decide")
-        return "\n".join(lines)
+        title = f"{self.title} of {self.outputs} outputs by {self.inputs} inputs: {self.mode} mode"
+        caption = "" if rows else "the graph is too large to count: the sizes decide"
+        return plain(table(headings, rows, title=title, caption=caption, right=range(1, 6), rule="none"))
 
 
 def computed(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> list[Tensor]:

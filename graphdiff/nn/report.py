@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import copy
-import io
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from graphdiff.costs.node import node_cost
 from graphdiff.differentiate import adjoints
@@ -18,6 +17,10 @@ from graphdiff.nn.layers import Activation
 from graphdiff.nn.module import Module
 from graphdiff.op import as_tensor
 from graphdiff.tensor import OBSERVERS, Tensor, Variable
+from graphdiff.text.tables import plain, table
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 __all__ = ["Table", "differentiated", "observed", "statistics", "summary"]
 
@@ -49,35 +52,23 @@ class Table(Sequence[Row]):
     def __iter__(self) -> Iterator[Row]:
         return iter(self.rows)
 
-    def __rich__(self) -> Any:
-        from rich import box
-        from rich.table import Table as RichTable
-        from rich.text import Text
-
-        style = box.SIMPLE if self.totals else box.SIMPLE_HEAD
-        table = RichTable(title=Text(self.title), box=style, show_footer=bool(self.totals), padding=(0, 1, 0, 0))
+    def __rich__(self) -> RenderableType:
         names = list(self.rows[0]) if self.rows else []
-        for name in names:
-            numeric = any(isinstance(row[name], (int, float)) for row in self.rows)
-            total = self.totals.get(name, "total" if name == names[0] else None)
-            table.add_column(
-                name.replace("_", "\n"), Text(_shown(total)), justify="right" if numeric else "left", no_wrap=True
-            )
-        for row in self.rows:
-            table.add_row(*[Text(_shown(row[name])) for name in names])
-        return table
+        rows = [[_shown(row[name]) for name in names] for row in self.rows]
+        numeric = [place for place, name in enumerate(names) if any(_is_number(row[name]) for row in self.rows)]
+        totals = ["total", *(_shown(self.totals.get(name)) for name in names[1:])] if self.totals else ()
+        headings = [name.replace("_", "\n") for name in names]
+        return table(headings, rows, title=self.title, right=numeric, totals=totals)
 
     def __str__(self) -> str:
-        from rich.console import Console
-
-        out = io.StringIO()
-        Console(file=out, width=400, color_system=None, legacy_windows=False).print(self)
-        lines = [line.rstrip() for line in out.getvalue().splitlines()[1:] if line.strip()]
-        margin = min((len(line) - len(line.lstrip()) for line in lines), default=0)
-        return "\n".join([self.title, *[line[margin:] for line in lines]])
+        return plain(self)
 
     def __repr__(self) -> str:
         return str(self)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float))
 
 
 def _shown(value: Any) -> str:
@@ -85,7 +76,7 @@ def _shown(value: Any) -> str:
         return ""
     if isinstance(value, tuple):
         return " × ".join(map(str, value)) or "number"
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if isinstance(value, bool) or not _is_number(value):
         return str(value)
     return f"{value:,}" if isinstance(value, int) else f"{value:.3g}"
 

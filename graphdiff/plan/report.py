@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from graphdiff.plan.calls import Instruction
+from graphdiff.text.tables import plain, table
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 __all__ = ["Cost", "Profile", "explanation"]
 
@@ -37,22 +41,25 @@ def counted(instructions: Sequence[Instruction], memory: int) -> Cost:
 
 def explanation(name: str, notes: Sequence[tuple[str, str]], instructions: Sequence[Instruction], cost: Cost) -> str:
     """Return what every pass did, and the final instructions with their buffers, flops and bytes."""
-    lines = [f"plan of {name}", "", "passes"]
-    width = max((len(title) for title, _ in notes), default=0)
-    lines += [f"  {title:<{width}}  {text}" for title, text in notes]
-    texts = max((len(each.text) for each in instructions), default=0)
-    texts = min(max(texts, 12), 64)
-    lines += ["", f"  {'#':>3}  {'instruction':<{texts}}  {'result':<12} {'buffer':<18}{'flops':>12}{'bytes':>12}"]
-    for place, each in enumerate(instructions):
-        shape = "×".join(map(str, each.shape)) or "number"
-        lines.append(
-            f"  {place:>3}  {each.text:<{texts}}  {shape:<12} {each.where:<18}{each.flops:>12,}{each.nbytes:>12,}"
-        )
-    lines.append(
-        f"  total: {len(instructions)} instructions, {cost.flops:,} flops, {cost.nbytes:,} bytes moved, "
+    passes = table(("passes", ""), notes, rule="none")
+    rows = [
+        [
+            str(place),
+            each.text,
+            "×".join(map(str, each.shape)) or "number",
+            each.where,
+            f"{each.flops:,}",
+            f"{each.nbytes:,}",
+        ]
+        for place, each in enumerate(instructions)
+    ]
+    total = (
+        f"total: {len(instructions)} instructions, {cost.flops:,} flops, {cost.nbytes:,} bytes moved, "
         f"{cost.peak_memory:,} bytes held"
     )
-    return "\n".join(lines)
+    headings = ("#", "instruction", "result", "buffer", "flops", "bytes")
+    made = table(headings, rows, caption=total, right=(0, 4, 5), rule="none")
+    return "\n\n".join([f"plan of {name}", plain(passes), plain(made)])
 
 
 @dataclass(frozen=True)
@@ -97,16 +104,10 @@ class Profile:
             for each, seconds in zip(self.instructions, self.seconds, strict=True)
         ]
 
-    def __rich__(self) -> Any:
-        from rich.table import Table
-
+    def __rich__(self) -> RenderableType:
         title = f"{1e6 * self.untimed:,.1f} µs per run; {1e6 * self.total:,.1f} µs with the clock read after every call"
-        table = Table(title=title, title_justify="left")
-        table.add_column("instruction", overflow="fold")
-        for title in ("µs", "share", "kflop", "kB", "GFLOP/s", "GB/s"):
-            table.add_column(title, justify="right")
-        for row in sorted(self.rows(), key=lambda row: -row["microseconds"]):
-            table.add_row(
+        rows = [
+            [
                 row["instruction"],
                 f"{row['microseconds']:.2f}",
                 f"{row['share']:.1%}",
@@ -114,13 +115,11 @@ class Profile:
                 f"{row['bytes'] / 1e3:,.1f}",
                 f"{row['gflops']:.1f}",
                 f"{row['gbytes']:.1f}",
-            )
-        return table
+            ]
+            for row in sorted(self.rows(), key=lambda row: -row["microseconds"])
+        ]
+        headings = ("instruction", "µs", "share", "kflop", "kB", "GFLOP/s", "GB/s")
+        return table(headings, rows, title=title, right=range(1, 7), wrap=(0,))
 
     def __str__(self) -> str:
-        from rich.console import Console
-
-        console = Console(width=110)
-        with console.capture() as captured:
-            console.print(self)
-        return captured.get()
+        return plain(self, 110)

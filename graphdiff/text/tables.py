@@ -28,7 +28,7 @@ def table(
     wrap: Container[int] = (),
     bold: Container[int] = (),
     totals: Sequence[str] = (),
-    rule: Literal["across", "columns"] = "across",
+    rule: Literal["across", "columns", "none"] = "across",
 ) -> RenderableType:
     """Return a table that rich can print.
 
@@ -47,8 +47,8 @@ def table(
         Places of rows to stand out in a terminal.
     totals : sequence of str
         A last row, below a rule.
-    rule : {"across", "columns"}
-        Below the headings: one line, or one over every column.
+    rule : {"across", "columns", "none"}
+        Below the headings: one line, one over every column, or none.
 
     Examples
     --------
