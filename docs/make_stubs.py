@@ -90,19 +90,23 @@ def line(name: str, value: object) -> list[str]:
         if "__call__" in vars(type(value)):
             return list(callable_module(name, value))
         package, _, own = value.__name__.rpartition(".")
-        return [f"from {package} import {own} as {name}"]
+        return [f"from {package} import {own} as {own}"]
     if type(value) in NUMBERS:
         return [f"{name}: {NUMBERS[type(value)]}"]
     module = getattr(getattr(value, "__wrapped__", value), "__module__", None) or "graphdiff.host"
     module = "graphdiff.host" if module.startswith("numpy") else module
     own = None if module == "graphdiff" else declared_at(value, module)
-    return [f"from {module} import {own} as {name}"] if own else list(definition(name, value))  # type: ignore[arg-type]
+    if own is None:
+        return list(definition(name, value))  # type: ignore[arg-type]
+    # Another name is not exported by being imported.
+    return [f"from {module} import {own} as {own}" if own == name else f"from {module} import {own} as _{name}\n{name} = _{name}"]
 
 
 def stub() -> str:
     """Return the whole text."""
     lines = [each for name in dir(gd) for each in line(name, getattr(gd, name))]
     names = set(re.findall(r"\b[A-Z]\w+", "\n".join(each for each in lines if "def " in each)))
+    names -= set(dir(gd))
     known = {name: module for module in MODULES for name in vars(importlib.import_module(module)) if name in names}
     imports = [f"from {module} import {name}" for name, module in sorted(known.items(), key=lambda pair: pair[::-1])]
     return "\n".join([HEAD, *imports, "", *lines, ""])

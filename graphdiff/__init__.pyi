@@ -4,7 +4,6 @@
 
 from graphdiff.draw.dot import Drawing
 from graphdiff.tensor import Any
-from graphdiff.tensor import Tensor
 from graphdiff.typing import ArrayLike
 from graphdiff.typing import Sequence
 
@@ -24,8 +23,10 @@ def add(x: Any, y: Any, /) -> Tensor:
     """x + y."""
 from graphdiff.differentiate.reverse import adjoints as adjoints
 from graphdiff.ops.reduce import all as all
-from graphdiff.ops.reduce import max as amax
-from graphdiff.ops.reduce import min as amin
+from graphdiff.ops.reduce import max as _amax
+amax = _amax
+from graphdiff.ops.reduce import min as _amin
+amin = _amin
 from graphdiff.ops.reduce import any as any
 from graphdiff.ops.derived import append as append
 from graphdiff.ops.create import arange as arange
@@ -46,7 +47,8 @@ def arctanh(x: Any, /) -> Tensor:
 from graphdiff.ops.reduce import argmax as argmax
 from graphdiff.ops.reduce import argmin as argmin
 from graphdiff.ops.order import argsort as argsort
-from graphdiff.ops.derived import round as around
+from graphdiff.ops.derived import round as _around
+around = _around
 def asin(x: Any, /) -> Tensor:
     """Inverse sine."""
 def asinh(x: Any, /) -> Tensor:
@@ -75,7 +77,8 @@ def bitwise_or(x: Any, y: Any, /) -> Tensor:
 def bitwise_xor(x: Any, y: Any, /) -> Tensor:
     """Bitwise exclusive or."""
 from graphdiff.ops.shape import broadcast_to as broadcast_to
-from graphdiff.ops.shape import astype as cast
+from graphdiff.ops.shape import astype as _cast
+cast = _cast
 def cbrt(x: Any, /) -> Tensor:
     """Cube root."""
 def ceil(x: Any, /) -> Tensor:
@@ -90,7 +93,8 @@ def cofactor(*operands: Any, **attributes: Any) -> Tensor:
 from graphdiff.ops.derived import column_stack as column_stack
 from graphdiff.compare.measure import compare_modes as compare_modes
 from graphdiff.plan.compiled import compile as compile
-from graphdiff.ops.shape import concatenate as concat
+from graphdiff.ops.shape import concatenate as _concat
+concat = _concat
 from graphdiff.ops.shape import concatenate as concatenate
 from graphdiff.tensor.leaves import constant as constant
 from graphdiff.ops.derived import copy as copy
@@ -103,11 +107,14 @@ from graphdiff.analysis.curvature import critical_point as critical_point
 from graphdiff.ops.products import cross as cross
 from graphdiff.ops.reduce import cumprod as cumprod
 from graphdiff.ops.reduce import cumsum as cumsum
-from graphdiff.ops.reduce import cumprod as cumulative_prod
-from graphdiff.ops.reduce import cumsum as cumulative_sum
+from graphdiff.ops.reduce import cumprod as _cumulative_prod
+cumulative_prod = _cumulative_prod
+from graphdiff.ops.reduce import cumsum as _cumulative_sum
+cumulative_sum = _cumulative_sum
 from graphdiff.backend import current_backend as current_backend
 from graphdiff.ops.derived import deg2rad as deg2rad
-from graphdiff.ops.derived import rad2deg as degrees
+from graphdiff.ops.derived import rad2deg as _degrees
+degrees = _degrees
 from graphdiff.ops.linalg import det as det
 from graphdiff.watch import detect_anomalies as detect_anomalies
 from graphdiff.ops.index import diag as diag
@@ -143,7 +150,8 @@ def einsum_op(*operands: Any, **attributes: Any) -> Tensor:
 from graphdiff.elimination.orders import elimination_order as elimination_order
 def elu(x: ArrayLike, /, *, alpha: float = 1.0) -> Tensor:
     """x for x > 0, alpha·(exp(x) - 1) elsewhere."""
-from graphdiff.ops.create import zeros_like as empty_like
+from graphdiff.ops.create import zeros_like as _empty_like
+empty_like = _empty_like
 def equal(x: Any, y: Any, /) -> Tensor:
     """x == y."""
 def erf(x: Any, /) -> Tensor:
@@ -160,7 +168,8 @@ def expm1(x: Any, /) -> Tensor:
 from graphdiff.ops.create import eye as eye
 def fabs(x: Any, /) -> Tensor:
     """Absolute value; derivative 0 at 0."""
-from graphdiff.ops.shape import ravel as flatten
+from graphdiff.ops.shape import ravel as _flatten
+flatten = _flatten
 from graphdiff.ops.shape import flip as flip
 from graphdiff.ops.derived import fliplr as fliplr
 from graphdiff.ops.derived import flipud as flipud
@@ -361,14 +370,16 @@ from graphdiff.tensor.leaves import placeholder as placeholder
 from graphdiff import plan as plan
 def positive(x: Any, /) -> Tensor:
     """Return +x."""
-from graphdiff.ops.elementwise import power as pow
+from graphdiff.ops.elementwise import power as _pow
+pow = _pow
 from graphdiff.ops.elementwise import power as power
 from graphdiff.ops.reduce import prod as prod
 from graphdiff.ops.derived import ptp as ptp
 from graphdiff.ops.decompositions import qr as qr
 from graphdiff.ops.order import quantile as quantile
 from graphdiff.ops.derived import rad2deg as rad2deg
-from graphdiff.ops.derived import deg2rad as radians
+from graphdiff.ops.derived import deg2rad as _radians
+radians = _radians
 from graphdiff.ops import random as random
 def random_draw(*operands: Any, **attributes: Any) -> Tensor:
     """Numbers drawn from a stream each time a plan runs."""
@@ -376,14 +387,16 @@ from graphdiff.costs import rates as rates
 from graphdiff.ops.shape import ravel as ravel
 def reciprocal(x: Any, /) -> Tensor:
     """Return 1/x."""
-from graphdiff.ops.reduce import sum as reduce_sum
+from graphdiff.ops.reduce import sum as _reduce_sum
+reduce_sum = _reduce_sum
 def relu(x: Any, /) -> Tensor:
     """max(x, 0); derivative 0 at 0, and 1 at NaN."""
 def remainder(x: Any, y: Any, /) -> Tensor:
     """x - floor(x / y)·y: Python's %."""
 from graphdiff.ops.shape import repeat as repeat
 from graphdiff.ops.shape import reshape as reshape
-from graphdiff.ops.derived import round as rint
+from graphdiff.ops.derived import round as _rint
+rint = _rint
 from graphdiff.ops.shape import roll as roll
 from graphdiff.ops.derived import round as round
 def scatter_add(*operands: Any, **attributes: Any) -> Tensor:
@@ -435,7 +448,8 @@ def tanh(x: Any, /) -> Tensor:
     """Hyperbolic tangent."""
 from graphdiff.ops.products import tensordot as tensordot
 from graphdiff.ops.shape import tile as tile
-from graphdiff.ops.order import topk as top_k
+from graphdiff.ops.order import topk as _top_k
+top_k = _top_k
 from graphdiff.ops.order import topk as topk
 from graphdiff._links import trace as trace
 from graphdiff import train as train
