@@ -99,7 +99,11 @@ def line(name: str, value: object) -> list[str]:
     if own is None:
         return list(definition(name, value))  # type: ignore[arg-type]
     # Another name is not exported by being imported.
-    return [f"from {module} import {own} as {own}" if own == name else f"from {module} import {own} as _{name}\n{name} = _{name}"]
+    return [
+        f"from {module} import {own} as {own}"
+        if own == name
+        else f"from {module} import {own} as _{name}\n{name} = _{name}"
+    ]
 
 
 def stub() -> str:

@@ -5,6 +5,9 @@
 from graphdiff.draw.dot import Drawing
 from graphdiff.tensor import Any
 from graphdiff.typing import ArrayLike
+from graphdiff.typing import Attribute
+from graphdiff.typing import Axis
+from graphdiff.typing import DTypeLike
 from graphdiff.typing import Sequence
 
 from graphdiff.graph.graph import Graph as Graph
@@ -66,7 +69,7 @@ from graphdiff.ops.derived import atleast_2d as atleast_2d
 from graphdiff.ops.derived import average as average
 from graphdiff.backend import backends as backends
 from graphdiff.differentiate.reverse import backward as backward
-def barrier(*operands: Any, **attributes: Any) -> Tensor:
+def barrier(*operands: Any, **attributes: Attribute) -> Tensor:
     """Return x, as something that is not to be merged with what is computed from x elsewhere."""
 def bitwise_and(x: Any, y: Any, /) -> Tensor:
     """Bitwise and."""
@@ -88,7 +91,7 @@ from graphdiff.differentiate.checkpoint import checkpoint as checkpoint
 from graphdiff.differentiate.revolve import checkpoint_chain as checkpoint_chain
 from graphdiff.ops.decompositions import cholesky as cholesky
 from graphdiff.ops.elementwise import clip as clip
-def cofactor(*operands: Any, **attributes: Any) -> Tensor:
+def cofactor(*operands: Any, **attributes: Attribute) -> Tensor:
     """The cofactors of square matrices, singular ones too: the gradient of the determinant."""
 from graphdiff.ops.derived import column_stack as column_stack
 from graphdiff.compare.measure import compare_modes as compare_modes
@@ -145,7 +148,7 @@ e: float
 from graphdiff.ops.decompositions import eigh as eigh
 from graphdiff.ops.decompositions import eigvalsh as eigvalsh
 from graphdiff.ops.products import einsum as einsum
-def einsum_op(*operands: Any, **attributes: Any) -> Tensor:
+def einsum_op(*operands: Any, **attributes: Attribute) -> Tensor:
     """Apply the multilinear op `einsum_op`."""
 from graphdiff.elimination.orders import elimination_order as elimination_order
 def elu(x: ArrayLike, /, *, alpha: float = 1.0) -> Tensor:
@@ -190,7 +193,7 @@ def gelu_tanh(x: Any, /) -> Tensor:
 def gelu_tanh_slope(x: Any, /) -> Tensor:
     """The derivative of gelu_tanh."""
 from graphdiff.backend import get_backend as get_backend
-def getitem(*operands: Any, **attributes: Any) -> Tensor:
+def getitem(*operands: Any, **attributes: Attribute) -> Tensor:
     """Apply the linear op `getitem`."""
 from graphdiff.differentiate.functions import grad as grad
 def greater(x: Any, y: Any, /) -> Tensor:
@@ -205,7 +208,7 @@ from graphdiff.ops.derived import hstack as hstack
 from graphdiff.differentiate.functions import hvp as hvp
 def hypot(x: Any, y: Any, /) -> Tensor:
     """sqrt(x² + y²) without overflow; derivative 0 at (0, 0)."""
-def index_set(*operands: Any, **attributes: Any) -> Tensor:
+def index_set(*operands: Any, **attributes: Attribute) -> Tensor:
     """Apply the custom op `index_set`."""
 inf: float
 from graphdiff.ops.derived import inner as inner
@@ -223,7 +226,7 @@ def isnan(x: Any, /) -> Tensor:
 from graphdiff.jacobians.jacobian import jacobian as jacobian
 from graphdiff.differentiate.functions import jvp as jvp
 from graphdiff.ops.derived import kron as kron
-def label_weights(*operands: Any, **attributes: Any) -> Tensor:
+def label_weights(*operands: Any, **attributes: Attribute) -> Tensor:
     """A row per label: `value` at the label, 0 elsewhere; a label outside the classes is refused, on a device NaN."""
 def leaky_relu(x: ArrayLike, /, *, slope: float = 0.01) -> Tensor:
     """x for x > 0, slope·x elsewhere (slope 0.01)."""
@@ -234,67 +237,67 @@ def less_equal(x: Any, y: Any, /) -> Tensor:
 class linalg:
     """Functions as `gd.linalg` has them."""
     @staticmethod
-    def cholesky(x: Any, /) -> Tensor:
+    def cholesky(x: ArrayLike, /) -> Tensor:
         """Lower triangular L with L @ Lᵀ = x, for symmetric positive definite x; only its symmetric part is used."""
     @staticmethod
-    def cross(x: Any, y: Any, /, axis: int = -1) -> Tensor:
+    def cross(x: ArrayLike, y: ArrayLike, /, axis: int = -1) -> Tensor:
         """Vector product of vectors of three components along an axis."""
     @staticmethod
-    def det(x: Any, /) -> Tensor:
+    def det(x: ArrayLike, /) -> Tensor:
         """Determinant of square matrices; its derivative, the cofactors, is right where it is 0 too."""
     @staticmethod
-    def diagonal(x: Any, /, *, offset: int = 0) -> Tensor:
+    def diagonal(x: ArrayLike, /, *, offset: int = 0) -> Tensor:
         """Return a diagonal of the matrices in the last two axes, as the last axis: the array API standard's."""
     @staticmethod
-    def eigh(x: Any, /) -> tuple[Tensor, Tensor]:
+    def eigh(x: ArrayLike, /) -> tuple[Tensor, Tensor]:
         """Eigenvalues, ascending, and eigenvectors (columns) of symmetric matrices; only the symmetric part is used."""
     @staticmethod
-    def eigvalsh(x: Any, /) -> Tensor:
+    def eigvalsh(x: ArrayLike, /) -> Tensor:
         """Eigenvalues of symmetric matrices, ascending; only the symmetric part is used."""
     @staticmethod
-    def inv(x: Any, /) -> Tensor:
+    def inv(x: ArrayLike, /) -> Tensor:
         """Inverse of square matrices."""
     @staticmethod
-    def matmul(x: Any, y: Any, /) -> Tensor:
+    def matmul(x: ArrayLike, y: ArrayLike, /) -> Tensor:
         """Matrix product over the last two axes, the others broadcast; vectors as in NumPy."""
     @staticmethod
-    def matrix_power(x: Any, n: int, /) -> Tensor:
+    def matrix_power(x: ArrayLike, n: int, /) -> Tensor:
         """Square matrices multiplied n times with each other; the inverse, -n times, where n is negative."""
     @staticmethod
-    def matrix_transpose(x: Any, /) -> Tensor:
+    def matrix_transpose(x: ArrayLike, /) -> Tensor:
         """Swap the last two axes."""
     @staticmethod
-    def norm(x: Any, /, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Tensor:
+    def norm(x: ArrayLike, /, ord: Any = None, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """Vector norm over axes (all by default): Euclidean, or of order 1, inf, -inf or p. Its derivative at 0 is 0."""
     @staticmethod
-    def outer(x: Any, y: Any, /) -> Tensor:
+    def outer(x: ArrayLike, y: ArrayLike, /) -> Tensor:
         """All products of an element of x with one of y, both flattened."""
     @staticmethod
-    def pinv(x: Any, /, rcond: float | None = None, *, rtol: float | None = None) -> Tensor:
+    def pinv(x: ArrayLike, /, rcond: float | None = None, *, rtol: float | None = None) -> Tensor:
         """Pseudo-inverse of matrices (Moore and Penrose), by their singular values."""
     @staticmethod
-    def qr(x: Any, /, mode: str = 'reduced') -> tuple[Tensor, Tensor]:
+    def qr(x: ArrayLike, /, mode: str = 'reduced') -> tuple[Tensor, Tensor]:
         """QR decomposition: x = Q R, the columns of Q orthonormal, R upper triangular."""
     @staticmethod
-    def slogdet(x: Any, /) -> tuple[Tensor, Tensor]:
+    def slogdet(x: ArrayLike, /) -> tuple[Tensor, Tensor]:
         """Sign and logarithm of the absolute value of the determinant."""
     @staticmethod
-    def solve(a: Any, b: Any, /) -> Tensor:
+    def solve(a: ArrayLike, b: ArrayLike, /) -> Tensor:
         """Solve a @ x = b; b is a vector (1-d) or matrices."""
     @staticmethod
-    def svd(x: Any, /, full_matrices: bool = True) -> tuple[Tensor, Tensor, Tensor]:
+    def svd(x: ArrayLike, /, full_matrices: bool = True) -> tuple[Tensor, Tensor, Tensor]:
         """Singular value decomposition: x = U diag(s) Vᵀ, the singular values s descending."""
     @staticmethod
-    def svdvals(x: Any, /) -> Tensor:
+    def svdvals(x: ArrayLike, /) -> Tensor:
         """Singular values of matrices, descending."""
     @staticmethod
-    def tensordot(x: Any, y: Any, /, axes: int | Sequence[Any] = 2) -> Tensor:
+    def tensordot(x: ArrayLike, y: ArrayLike, /, axes: int | Sequence[Any] = 2) -> Tensor:
         """Sum of products over pairs of axes: x's last `axes` with y's first, or the axes named."""
     @staticmethod
-    def trace(x: Any, /, *, offset: int = 0, dtype: Any = None) -> Tensor:
+    def trace(x: ArrayLike, /, *, offset: int = 0, dtype: DTypeLike | None = None) -> Tensor:
         """Sum of a diagonal of the matrices in the last two axes: the array API standard's."""
     @staticmethod
-    def vecdot(x: Any, y: Any, /, axis: int = -1) -> Tensor:
+    def vecdot(x: ArrayLike, y: ArrayLike, /, axis: int = -1) -> Tensor:
         """Inner products along an axis, which both have, of one length."""
 from graphdiff.ops.create import linspace as linspace
 def log(x: Any, /) -> Tensor:
@@ -306,7 +309,7 @@ def log1p(x: Any, /) -> Tensor:
 def log2(x: Any, /) -> Tensor:
     """Logarithm to base 2."""
 from graphdiff.ops.reduce import log_softmax as log_softmax
-def logabsdet(*operands: Any, **attributes: Any) -> Tensor:
+def logabsdet(*operands: Any, **attributes: Attribute) -> Tensor:
     """Apply the custom op `logabsdet`."""
 def logaddexp(x: Any, y: Any, /) -> Tensor:
     """log(exp(x) + exp(y)) without overflow."""
@@ -360,7 +363,7 @@ from graphdiff.ops.products import outer as outer
 def over_length(x: Any, y: Any, /) -> Tensor:
     """x / length: a component of a direction. 0 where the length is 0, and NaN where it is infinite."""
 from graphdiff.ops.shape import pad as pad
-from graphdiff.expression.parse import parse as parse
+from graphdiff.expression.parser import parse as parse
 from graphdiff.draw.lecture.path_sums import paths as paths
 from graphdiff.ops.order import percentile as percentile
 from graphdiff.ops.shape import permute_dims as permute_dims
@@ -381,7 +384,7 @@ from graphdiff.ops.derived import rad2deg as rad2deg
 from graphdiff.ops.derived import deg2rad as _radians
 radians = _radians
 from graphdiff.ops import random as random
-def random_draw(*operands: Any, **attributes: Any) -> Tensor:
+def random_draw(*operands: Any, **attributes: Attribute) -> Tensor:
     """Numbers drawn from a stream each time a plan runs."""
 from graphdiff.costs import rates as rates
 from graphdiff.ops.shape import ravel as ravel
@@ -399,14 +402,14 @@ from graphdiff.ops.derived import round as _rint
 rint = _rint
 from graphdiff.ops.shape import roll as roll
 from graphdiff.ops.derived import round as round
-def scatter_add(*operands: Any, **attributes: Any) -> Tensor:
+def scatter_add(*operands: Any, **attributes: Attribute) -> Tensor:
     """Apply the linear op `scatter_add`."""
 from graphdiff.draw.text import show as show
 def sigmoid(x: Any, /) -> Tensor:
     """Logistic function 1 / (1 + exp(-x))."""
 def sign(x: Any, /) -> Tensor:
     """Sign of x: -1, 0 or 1; derivative 0 everywhere."""
-def sign_of_det(*operands: Any, **attributes: Any) -> Tensor:
+def sign_of_det(*operands: Any, **attributes: Attribute) -> Tensor:
     """Apply the custom op `sign_of_det`."""
 def sin(x: Any, /) -> Tensor:
     """Sine of radians."""
@@ -434,7 +437,7 @@ def stop_gradient(x: Any, /) -> Tensor:
 def subtract(x: Any, y: Any, /) -> Tensor:
     """x - y."""
 from graphdiff.ops.reduce import sum as sum
-def sum_wide(*operands: Any, **attributes: Any) -> Tensor:
+def sum_wide(*operands: Any, **attributes: Attribute) -> Tensor:
     """The sum along the last axis times a number, repeated along the axis."""
 from graphdiff.ops.decompositions import svd as svd
 from graphdiff.ops.decompositions import svdvals as svdvals
@@ -462,7 +465,7 @@ def true_divide(x: Any, y: Any, /) -> Tensor:
 def trunc(x: Any, /) -> Tensor:
     """Integer part; derivative 0."""
 from graphdiff import typing as typing
-def undefined_derivative(*operands: Any, **attributes: Any) -> Tensor:
+def undefined_derivative(*operands: Any, **attributes: Attribute) -> Tensor:
     """Return x; its derivative is multiplied by a mask of ones and, where there is none, NaN."""
 from graphdiff.ops.derived import unstack as unstack
 from graphdiff.backend import use_backend as use_backend
@@ -476,7 +479,7 @@ from graphdiff.differentiate.functions import vmap as vmap
 from graphdiff.ops.derived import vstack as vstack
 from graphdiff import watch as watch
 from graphdiff.ops.elementwise import where as where
-def within(*operands: Any, **attributes: Any) -> Tensor:
+def within(*operands: Any, **attributes: Attribute) -> Tensor:
     """The first operand, once every element of the second has been seen to lie in [low, high]."""
 from graphdiff.ops.create import zeros as zeros
 from graphdiff.ops.create import zeros_like as zeros_like

@@ -151,8 +151,8 @@ def attach() -> None:
     Tensor.__hash__ = object.__hash__  # type: ignore[method-assign,assignment]
     Tensor.T = property(FUNCTIONS["transpose"])  # type: ignore[assignment]
     Tensor.mT = property(FUNCTIONS["matrix_transpose"])  # type: ignore[assignment]
-    Tensor.at = property(_AtProperty)
-    Tensor.backward = backward
+    Tensor.at = property(_AtProperty)  # type: ignore[method-assign,assignment]
+    Tensor.backward = backward  # type: ignore[method-assign,assignment]
     Tensor.__reduce_ex__ = reduce_tensor  # type: ignore[assignment,method-assign]
     Tensor.__copy__ = copy_tensor  # type: ignore[attr-defined]
     Tensor.__deepcopy__ = deepcopy_tensor  # type: ignore[attr-defined]

@@ -16,6 +16,7 @@ from typing import Any
 from graphdiff import host
 from graphdiff.errors import BackendError, BackendNotInstalledError, DataError
 from graphdiff.guard import guarded
+from graphdiff.typing import Array, ArrayData, ArrayLike, Function, Namespace
 
 __all__ = [
     "ARRAY",
@@ -47,7 +48,7 @@ def fill_index(template: tuple[Any, ...], arrays: tuple[Any, ...]) -> tuple[Any,
     return tuple(next(remaining) if entry is ARRAY or entry == ARRAY else entry for entry in template)
 
 
-def require_within(values: Any, low: float, high: float, told: str) -> None:
+def require_within(values: host.HostArray, low: float, high: float, told: str) -> None:
     """Raise DataError unless an array on the host, or whose like is, lies in [low, high]; it names the first row."""
     if values.size and not (values.min() >= low and (high == math.inf or values.max() <= high)):
         flat = values.reshape(-1)
@@ -56,7 +57,7 @@ def require_within(values: Any, low: float, high: float, told: str) -> None:
         raise DataError(f"{told}, but row {row} of {values.dtype}{list(values.shape)} has {flat[place]:g}")
 
 
-def require_labels(labels: Any, classes: int) -> None:
+def require_labels(labels: host.HostArray, classes: int) -> None:
     """Raise DataError unless all labels, an array of integers on the host, are 0 … classes - 1; it names the row."""
     if not labels.size:
         return
@@ -69,7 +70,7 @@ def require_labels(labels: Any, classes: int) -> None:
     raise DataError(f"row {row}: label {flat[place]} is outside 0 … {classes - 1}")
 
 
-class Numbers:
+class Numbers(Namespace):
     """The namespace `F` on which rules compute numbers: the backend's kernels, then its array-API functions.
 
     A name that neither has is looked up in `fallbacks`, the evaluation that the op itself declares.
@@ -81,7 +82,7 @@ class Numbers:
         self.backend = backend
         self.array_namespace = backend.namespace
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> Function[Array]:
         found = self.backend.kernels.get(name)
         if found is None:
             found = getattr(self.array_namespace, name, None)
@@ -90,7 +91,7 @@ class Numbers:
         setattr(self, name, found)
         return found
 
-    def fallback(self, name: str) -> Any:
+    def fallback(self, name: str) -> Function[Array]:
         """Return the op's own evaluation; replaced when the op registry is loaded."""
         raise AttributeError(name)
 
@@ -120,7 +121,7 @@ class Backend:
 
     name: str = ""
     namespace: Any = None
-    kernels: Mapping[str, Callable[..., Any]] = {}
+    kernels: Mapping[str, Function[Array]] = {}
     install: str = ""
     in_place: bool = False
     planner: Callable[..., Any] | None = None
@@ -135,12 +136,13 @@ class Backend:
         """Return why the backend cannot be used here, or None where it can."""
         return None
 
-    def from_host(self, array: Any, dtype: host.DType | None = None) -> Any:
+    def from_host(self, array: ArrayLike, dtype: host.DType | None = None) -> Array:
         """Return a host array, number or nested sequence as an array of this backend."""
-        array = host.as_host(array)
-        return self.namespace.asarray(array, dtype=self.native_dtype(dtype or array.dtype))
+        held = host.as_host(array)
+        made: Array = self.namespace.asarray(held, dtype=self.native_dtype(dtype or held.dtype))
+        return made
 
-    def to_host(self, array: Any) -> Any:
+    def to_host(self, array: Array) -> host.HostArray:
         """Return an array of this backend as a NumPy array."""
         return host.as_host(array)
 
@@ -148,34 +150,35 @@ class Backend:
         """Return the namespace's object for a NumPy dtype."""
         return getattr(self.namespace, "bool" if dtype.kind == "b" else dtype.name)
 
-    def host_dtype(self, array: Any) -> host.DType:
+    def host_dtype(self, array: Array) -> host.DType:
         """Return the NumPy dtype of an array of this backend."""
         return host.dtype(array.dtype)
 
-    def owns(self, array: Any) -> bool:
+    def owns(self, array: object) -> bool:
         """Whether `array` is an array of this backend."""
         return getattr(array, "__array_namespace__", lambda: None)() is self.namespace
 
-    def adopt(self, array: Any) -> Any:
+    def adopt(self, array: ArrayData) -> Array | None:
         """Return another library's array that lies on this backend's device as one of this backend's, uncopied.
 
         None for everything else, which goes by way of the host.
         """
         return None
 
-    def copy(self, array: Any) -> Any:
+    def copy(self, array: Array) -> Array:
         """Return a copy that shares no memory."""
-        return self.namespace.asarray(array, copy=True)
+        made: Array = self.namespace.asarray(array, copy=True)
+        return made
 
-    def shown(self, array: Any) -> Any:
+    def shown(self, array: Array) -> Array:
         """Return what users may have of an array that graphs refer to: a copy, or a view that is not written into."""
         return self.copy(array)
 
-    def normalize(self, value: Any) -> Any:
+    def normalize(self, value: Array) -> Array:
         """Bring a result to the backend's one form for 0-d values; called once per computed value."""
         return value
 
-    def quiet(self) -> contextlib.AbstractContextManager[Any]:
+    def quiet(self) -> contextlib.AbstractContextManager[object]:
         """Return a context in which floating-point warnings are silent; derivative passes run in it."""
         return contextlib.nullcontext()
 
@@ -192,7 +195,7 @@ class Backend:
     def __repr__(self) -> str:
         return f"<graphdiff backend {self.name!r}>"
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[Function[Backend], tuple[str]]:
         return get_backend, (self.name,)
 
 

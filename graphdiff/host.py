@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -29,6 +29,8 @@ inf = float("inf")
 nan = float("nan")
 newaxis = None
 
+Generator: TypeAlias = np.random.Generator
+HostArray: TypeAlias = np.ndarray[Any, DType]
 ARRAY = np.ndarray
 """The class of arrays on the host."""
 PYTHON_SCALARS = (bool, int, float, complex)
@@ -148,7 +150,7 @@ def indexed_shape(shape: Shape, index: Any) -> Shape:
     return np.broadcast_to(np.zeros((), np.int8), lengths)[index].shape
 
 
-def flat_places(shape: Shape, index: tuple[Any, ...]) -> np.ndarray[Any, Any]:
+def flat_places(shape: Shape, index: tuple[Any, ...]) -> HostArray:
     """Return, for every element that the index takes, its place in the flattened array."""
     return np.arange(math.prod(shape)).reshape(shape)[index].reshape(-1)
 
@@ -158,7 +160,7 @@ def _axes_of(shape: Shape, index: tuple[Any, ...]) -> list[tuple[int, bool]]:
     return [(length, isinstance(entry, np.ndarray)) for length, entry in zip(shape, entries, strict=True)]
 
 
-def as_host(value: Any) -> np.ndarray[Any, Any]:
+def as_host(value: Any) -> HostArray:
     """Return `value` (nested sequences, numbers, arrays) as a NumPy array."""
     refuse_masked(value)
     try:
@@ -174,13 +176,13 @@ class _Departed:
 
     __slots__ = ("__array_interface__", "array", "departure")
 
-    def __init__(self, array: np.ndarray[Any, Any], departure: Any) -> None:
+    def __init__(self, array: HostArray, departure: Any) -> None:
         interface = array.__array_interface__
         self.__array_interface__ = {**interface, "data": (interface["data"][0], True)}  # not to be written into
         self.array, self.departure = array, departure
 
 
-def departed(array: np.ndarray[Any, Any], departure: Any) -> np.ndarray[Any, Any]:
+def departed(array: HostArray, departure: Any) -> HostArray:
     """Return a view that cannot be written into, of which `departure_in` finds what is given here."""
     return np.asarray(_Departed(array, departure))
 
@@ -257,7 +259,7 @@ def normal_range(kind_of: DType) -> tuple[float, float]:
     return float(limits.smallest_normal), float(limits.max)
 
 
-def nonzero(mask: Any) -> tuple[np.ndarray[Any, Any], ...]:
+def nonzero(mask: Any) -> tuple[HostArray, ...]:
     """Return the indices of the True entries of a boolean mask."""
     return np.nonzero(np.asarray(mask))
 
@@ -281,22 +283,22 @@ def describe(value: Any, width: int = 72) -> str:
     return f"mean {mean:.3g}, min {low:.3g}, max {high:.3g}"
 
 
-def count_nan(array: np.ndarray[Any, Any]) -> int:
+def count_nan(array: HostArray) -> int:
     """Return how many elements are NaN."""
     return int(np.count_nonzero(np.isnan(array)))
 
 
-def count_infinite(array: np.ndarray[Any, Any]) -> int:
+def count_infinite(array: HostArray) -> int:
     """Return how many elements are infinite."""
     return int(np.count_nonzero(np.isinf(array)))
 
 
-def padded_positions(length: int, before: int, after: int, mode: str) -> np.ndarray[Any, Any]:
+def padded_positions(length: int, before: int, after: int, mode: str) -> HostArray:
     """Return which positions of an axis a padded axis shows, in NumPy's `mode`."""
     return np.pad(np.arange(length), (before, after), mode=mode)  # type: ignore[call-overload,no-any-return]
 
 
-def zero_index(shape: Shape) -> np.ndarray[Any, Any]:
+def zero_index(shape: Shape) -> HostArray:
     """Return an index array of zeros that owns a single element."""
     return np.broadcast_to(np.zeros((), np.int64), shape)
 

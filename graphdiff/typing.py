@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     import numpy as np
 
     from graphdiff.backend import Backend
+    from graphdiff.tensor import Tensor
 
     DType: TypeAlias = np.dtype[Any]
 
 __all__ = [
+    "Inference",
     "Array",
     "ArrayData",
     "ArrayLike",
@@ -29,8 +31,10 @@ __all__ = [
     "Index",
     "Namespace",
     "Place",
+    "Places",
     "Rule",
     "Shape",
+    "Update",
 ]
 
 Shape: TypeAlias = tuple[int, ...]
@@ -93,6 +97,7 @@ class Array(Protocol):
     def __eq__(self, other: Array | complex, /) -> Array: ...  # type: ignore[override]
     def __ne__(self, other: Array | complex, /) -> Array: ...  # type: ignore[override]
     def __getitem__(self, index: Index, /) -> Array: ...
+    def __setitem__(self, index: Index, value: Array | complex, /) -> None: ...
 
 
 class Namespace:
@@ -113,10 +118,31 @@ class Namespace:
         float32: DType
         float64: DType
         int64: DType
-        linalg: Namespace
+        linalg: LinearAlgebra
         array_namespace: Namespace
 
         def __getattr__(self, name: str, /) -> Function[Array]: ...
+
+
+class Places(Protocol):
+    """``x.at``: what of an array is set or added to, the array itself staying as it is."""
+
+    def __getitem__(self, index: Index, /) -> Update: ...
+
+
+class Update(Protocol):
+    """``x.at[index]``."""
+
+    def set(self, values: ArrayLike, /) -> Tensor: ...
+    def add(self, values: ArrayLike, /) -> Tensor: ...
+
+
+class LinearAlgebra(Namespace):
+    """`F.linalg`, whose decompositions have several results."""
+
+    eigh: Function[tuple[Array, Array]]
+    qr: Function[tuple[Array, Array]]
+    svd: Function[tuple[Array, Array, Array]]
 
 
 ArrayLike: TypeAlias = "ArrayData | complex | Sequence[ArrayLike]"
@@ -128,9 +154,12 @@ Attribute: TypeAlias = (
     "bool | int | float | complex | str | slice | EllipsisType | DType | tuple[Attribute, ...] | None"
 )
 """What an op is told besides its operands: plain, so that plans can write it out as source."""
-Attributes: TypeAlias = Mapping[str, Attribute]
+Attributes: TypeAlias = Mapping[str, Any]
+"""An op's attributes by name: each op knows the type of its own."""
 Rule: TypeAlias = Function[Array]
 """A rule of an op, called as ``rule(F, ...)``."""
+Inference: TypeAlias = "Function[tuple[Shape, DType]]"
+"""What tells shape and dtype of a result from operands and attributes."""
 
 
 def __dir__() -> list[str]:

@@ -14,6 +14,7 @@ from graphdiff.guard import guarded
 from graphdiff.op import Composite, as_tensor, linear
 from graphdiff.tensor import Tensor, constant, current_trace, next_serial
 from graphdiff.tree import flatten, unflatten
+from graphdiff.typing import Attributes
 
 __all__ = ["checkpoint"]
 
@@ -51,11 +52,11 @@ class Checkpoint(Composite):
     def __reduce__(self) -> Any:
         raise GraphError(f"a checkpointed call of {self.name} cannot be pickled: its function lives in this program")
 
-    def open(self, operands: Sequence[Tensor], attributes: dict[str, Any]) -> Tensor:
+    def open(self, operands: Sequence[Tensor], attributes: Attributes) -> Tensor:
         """Return what the function computes of other operands."""
         return self._rebuild(operands[: self._given]) if self._traced is None else _replayed(self._traced, operands)
 
-    def again(self, operands: Sequence[Tensor], attributes: dict[str, Any]) -> Tensor:
+    def again(self, operands: Sequence[Tensor], attributes: Attributes) -> Tensor:
         """Compute the function once more, as graph of its own."""
         kept_apart = [barrier(operand) for operand in operands[: self._given]]
         return self.open([*kept_apart, *operands[self._given :]], attributes)

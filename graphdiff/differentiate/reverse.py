@@ -42,6 +42,7 @@ from graphdiff.op import (
 )
 from graphdiff.ops.decompositions import TIED
 from graphdiff.tensor import WATCHES, Tensor, Variable, current_trace
+from graphdiff.typing import ArrayLike
 
 __all__ = ["adjoints", "backward", "below", "fitted", "gradients_of", "pull_back"]
 
@@ -286,7 +287,7 @@ def _widen(F: Any, live: dict[Tensor, Any], operand: Tensor, reached: Any, fresh
 
 
 @guarded
-def backward(output: Tensor, seed: Any = None, *, accumulate: bool = False) -> None:
+def backward(output: Tensor, seed: ArrayLike | None = None, *, accumulate: bool = False) -> None:
     """Compute the gradient of `output` with respect to every variable below it, and set each one's `.grad`.
 
     Parameters

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from graphdiff import host
 from graphdiff.backend import working_on
@@ -142,7 +142,7 @@ def _spread(node: Tensor, direction: Any, mask: Any) -> Tensor:
 def _direction(node: Tensor, size: float) -> Tensor:
     """Return the step by which matrices are moved: equal values apart, their vectors turned, others not at all."""
     left, values, right = factors(GRAPH, node, constant(node.value))
-    rows = values.numpy().reshape(-1, values.shape[-1]).tolist()
+    rows = cast(Tensor, values).numpy().reshape(-1, values.shape[-1]).tolist()
     singular = _is_svd(node)
     within = resolution(values)
     blocks = [_block(row, within, size, singular) for row in rows]
@@ -219,7 +219,8 @@ def _disagreeing(
         sides = [_from_side(outputs, found, weights, {*wide.values(), *beside.difference(above)}) for weights in _SIDES]
     except GraphDiffError:
         sides = []
-    masks, noise = {}, 0.0
+    masks: dict[Tensor, Any] = {}
+    noise: Any = 0.0
     for node, point in wide.items() if sides else ():
         slopes, rounding = zip(*(_slope(F, point, side.pop(point, None)) for side in sides), strict=True)
         apart, size = _apart(F, *slopes), F.maximum(*(_size(F, slope) for slope in slopes))

@@ -14,12 +14,13 @@ from graphdiff.errors import NotDifferentiableError
 from graphdiff.graph import topological_order
 from graphdiff.op import GRAPH, Custom
 from graphdiff.tensor import NO_ATTRIBUTES, Tensor
+from graphdiff.typing import Attributes
 
 __all__ = ["adjoint_by_tangent", "tangent_by_adjoint"]
 
 
 def tangent_by_adjoint(
-    op: Custom, F: Any, tangents: Sequence[Any], out: Any, inputs: Sequence[Any], attributes: dict[str, Any]
+    op: Custom, F: Any, tangents: Sequence[Any], out: Any, inputs: Sequence[Any], attributes: Attributes
 ) -> Any:
     """Return J u by the rule for v ↦ Jᵀ v; see `Op.tangent` for the parameters."""
     assert op.adjoint_rule is not None
@@ -35,7 +36,7 @@ def tangent_by_adjoint(
 
 
 def adjoint_by_tangent(
-    op: Custom, F: Any, cotangent: Any, position: int, out: Any, inputs: Sequence[Any], attributes: dict[str, Any]
+    op: Custom, F: Any, cotangent: Any, position: int, out: Any, inputs: Sequence[Any], attributes: Attributes
 ) -> Any:
     """Return the part of Jᵀ v for one input by the rule for u ↦ J u; see `Op.adjoint` for the parameters."""
     assert op.tangent_rule is not None

@@ -15,6 +15,7 @@ from graphdiff.errors import NoValueError
 from graphdiff.graph import topological_order
 from graphdiff.op import GRAPH, OPS, Composite, Elementwise, Multilinear, Op
 from graphdiff.tensor import NO_ATTRIBUTES, Tensor
+from graphdiff.typing import Attributes
 
 __all__ = [
     "REDUCTIONS",
@@ -206,7 +207,7 @@ def is_without_sign(op: Op) -> bool:
     return op.chooses or op.keeps is not None or op.name in _WITHOUT_SIGN
 
 
-def along_rows(F: Any, mask: Any, op: Op, attributes: dict[str, Any], shape: tuple[int, ...]) -> Any:
+def along_rows(F: Any, mask: Any, op: Op, attributes: Attributes, shape: tuple[int, ...]) -> Any:
     """Return a mask for elements of another shape: live where a live element stands in the same row.
 
     A row is what lies along the op's axes, or everything together if nothing is known of the op.
@@ -221,9 +222,7 @@ def along_rows(F: Any, mask: Any, op: Op, attributes: dict[str, Any], shape: tup
     return F.broadcast_to(rows, shape) if len(shape) == len(mask.shape) else F.reshape(rows, shape)
 
 
-def chosen(
-    F: Any, rule: Any, vector: Any, mask: Any, op: Op, attributes: dict[str, Any], shape: tuple[int, ...]
-) -> Any:
+def chosen(F: Any, rule: Any, vector: Any, mask: Any, op: Op, attributes: Attributes, shape: tuple[int, ...]) -> Any:
     """Return where what an op has chosen is live; None where the rule says that nothing flows.
 
     Parameters

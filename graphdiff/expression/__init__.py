@@ -1,5 +1,5 @@
 """Text in, graph out; and the text that a program was written in."""
 
-from graphdiff.expression.parse import parse
+from graphdiff.expression.parser import parse
 
 __all__ = ["parse"]

@@ -27,6 +27,7 @@ from graphdiff import host
 from graphdiff.backend import Backend
 from graphdiff.graph import Graph, raise_stale
 from graphdiff.tensor import NO_ATTRIBUTES, Tensor, Variable, next_serial
+from graphdiff.typing import Attributes
 
 __all__ = ["copy_tensor", "deepcopy_tensor", "reduce_graph", "reduce_tensor"]
 
@@ -42,7 +43,7 @@ def _make(
     kind: type[Tensor],
     op: Any,
     inputs: tuple[Tensor, ...],
-    attributes: dict[str, Any],
+    attributes: Attributes,
     value: Any,
     backend: Backend,
     recorded: bool,
@@ -255,7 +256,7 @@ def _load_node(
     ahead: Any,
     op: Any,
     inputs: tuple[Tensor, ...],
-    attributes: dict[str, Any] | None,
+    attributes: Attributes | None,
     value: Any,
     backend: Backend,
     recorded: bool,
@@ -294,7 +295,7 @@ def _own(value: Any, backend: Backend) -> Any:
     return None if value is None else backend.normalize(backend.copy(value))
 
 
-def _copy_node(node: Tensor, inputs: tuple[Tensor, ...], attributes: dict[str, Any]) -> Any:
+def _copy_node(node: Tensor, inputs: tuple[Tensor, ...], attributes: Attributes) -> Any:
     backend, source = node.backend, (node._code, node._instruction)
     value = _own(node._value, backend)
     if isinstance(node, Variable):

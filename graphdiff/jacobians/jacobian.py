@@ -246,7 +246,7 @@ def hessian_of(output: Tensor, leaves: Sequence[Tensor]) -> Tensor:
     --------
     >>> import graphdiff as gd
     >>> a, b = gd.variable(2.0), gd.variable([1.0, 3.0])
-    >>> gd.differentiate.jacobians.hessian_of(a * gd.sum(b**2), [a, b]).tolist()
+    >>> gd.jacobians.jacobian.hessian_of(a * gd.sum(b**2), [a, b]).tolist()
     [[0.0, 2.0, 6.0], [2.0, 4.0, 0.0], [6.0, 0.0, 4.0]]
     """
     with working_on(output.backend):

@@ -148,7 +148,7 @@ def _cross_entropy_slope(F: Any, logits: Any, labels: Any) -> Any:
     return powers / sums + _weights(F, logits, labels)
 
 
-def _cross_entropy_batch(F: Any, operands: Any, flags: Any, size: int) -> Tensor:
+def _cross_entropy_batch(F: Any, operands: Any, flags: Any, size: int) -> Any:
     logits, labels = operands
     whole = logits if flags[0] else F.broadcast_to(logits, (size, *logits.shape))
     return _cross_entropy_value(F, whole, labels)  # type: ignore[no-any-return]

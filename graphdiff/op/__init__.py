@@ -14,34 +14,27 @@ namespace they compute numbers; handed graphdiff's functions they build graph.
 
 from graphdiff.op.declare import composite, custom, elementwise, linear, multilinear
 from graphdiff.op.functions import FUNCTIONS, GRAPH, GraphFunctions, function, public, sum_to
-from graphdiff.op.kinds import OPS, Composite, Custom, Elementwise, Linear, Multilinear, Op, raise_complex
+from graphdiff.op.kinds import OPS, Applied, Composite, Custom, Elementwise, Linear, Multilinear, Op, raise_complex
 from graphdiff.op.operands import Number, as_tensor, as_tensors, literal
 from graphdiff.op.work import Work, summing
 
 __all__ = [
-    "FUNCTIONS",
-    "GRAPH",
     "OPS",
     "Composite",
     "Custom",
     "Elementwise",
-    "GraphFunctions",
     "Linear",
     "Multilinear",
-    "Number",
     "Op",
     "Work",
-    "as_tensor",
-    "as_tensors",
     "composite",
     "custom",
     "elementwise",
-    "function",
     "linear",
-    "literal",
     "multilinear",
-    "public",
-    "raise_complex",
-    "sum_to",
-    "summing",
 ]
+"""What one needs for ops of one's own; the rest is the engine's."""
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

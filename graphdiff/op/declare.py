@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from graphdiff.backend import Backend
 from graphdiff.errors import OpError
 from graphdiff.op.functions import FUNCTIONS
 from graphdiff.op.kinds import (
+    Applied,
     Composite,
     Custom,
     Elementwise,
@@ -23,19 +23,21 @@ from graphdiff.op.kinds import (
 )
 from graphdiff.op.operands import as_tensor, as_tensors, operand_beside
 from graphdiff.tensor import NO_ATTRIBUTES, TRACES, WATCHES, Tensor, Variable
+from graphdiff.typing import Array, Attribute, Function
 
 
-def _register_function(op: Op, call: Callable[..., Any], doc: str | None) -> Callable[..., Any]:
-    call.__name__ = call.__qualname__ = op.name
-    call.__module__ = "graphdiff"  # where pickle finds it
-    call.__doc__ = doc or f"Apply the {op.kind} op `{op.name}`."
-    call.op = op  # type: ignore[attr-defined]
-    FUNCTIONS[op.name] = call
-    return call
+def _register_function(op: Op, call: Function[Tensor], doc: str | None) -> Applied:
+    applied = cast(Applied, call)
+    applied.__name__ = applied.__qualname__ = op.name
+    applied.__module__ = "graphdiff"  # where pickle finds it
+    applied.__doc__ = doc or f"Apply the {op.kind} op `{op.name}`."
+    applied.op = op
+    FUNCTIONS[op.name] = applied
+    return applied
 
 
-def _unary(op: Elementwise) -> Callable[[Any], Tensor]:
-    kernels: dict[Backend, Callable[..., Any]] = {}
+def _unary(op: Elementwise) -> Function[Tensor]:
+    kernels: dict[Backend, Function[Array]] = {}
 
     def call(x: Any, /) -> Tensor:
         kind = x.__class__
@@ -61,8 +63,8 @@ def _unary(op: Elementwise) -> Callable[[Any], Tensor]:
     return call
 
 
-def _binary(op: Elementwise) -> Callable[[Any, Any], Tensor]:
-    kernels: dict[Backend, Callable[..., Any]] = {}
+def _binary(op: Elementwise) -> Function[Tensor]:
+    kernels: dict[Backend, Function[Array]] = {}
 
     def call(x: Any, y: Any, /) -> Tensor:
         kind = x.__class__
@@ -93,7 +95,7 @@ def _binary(op: Elementwise) -> Callable[[Any, Any], Tensor]:
     return call
 
 
-def _elementwise_kernel(op: Op, backend: Backend) -> Callable[..., Any]:
+def _elementwise_kernel(op: Op, backend: Backend) -> Function[Array]:
     """Return the backend's own function where there is one: elementwise functions give normal 0-d values already."""
     plain = backend.kernels.get(op.name)
     if plain is None and op.evaluate is None:
@@ -101,9 +103,7 @@ def _elementwise_kernel(op: Op, backend: Backend) -> Callable[..., Any]:
     return plain or op.kernel(backend)
 
 
-def elementwise(
-    name: str, *partials: Partial, dtype: str = "same", doc: str | None = None, **declared: Any
-) -> Callable[..., Any]:
+def elementwise(name: str, *partials: Partial, dtype: str = "same", doc: str | None = None, **declared: Any) -> Applied:
     """Declare an op that works element by element.
 
     Parameters
@@ -162,7 +162,7 @@ def _options(signature: inspect.Signature | None) -> list[str]:
     return [each.name for each in parameters if each.kind is inspect.Parameter.KEYWORD_ONLY]
 
 
-def _register_general(op: Op, doc: str | None) -> Callable[..., Any]:
+def _register_general(op: Op, doc: str | None) -> Applied:
     signature = None if op.built_in and not isinstance(op, Elementwise) else _signature(op.evaluate)
     variable = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
     if signature is None or any(each.kind in variable for each in signature.parameters.values()):
@@ -170,7 +170,7 @@ def _register_general(op: Op, doc: str | None) -> Callable[..., Any]:
     return _register_function(op, _checked_call(op, signature), doc)
 
 
-def _checked_call(op: Op, signature: inspect.Signature) -> Callable[..., Any]:
+def _checked_call(op: Op, signature: inspect.Signature) -> Function[Tensor]:
     """Return a function that takes what the op's rule takes, its options by position too, and says so of others."""
     options = _options(signature)
     count, plain = len(signature.parameters) - len(options), _any_call(op)
@@ -192,8 +192,8 @@ def _checked_call(op: Op, signature: inspect.Signature) -> Callable[..., Any]:
     return call
 
 
-def _any_call(op: Op) -> Callable[..., Any]:
-    def call(*operands: Any, **attributes: Any) -> Tensor:
+def _any_call(op: Op) -> Function[Tensor]:
+    def call(*operands: Any, **attributes: Attribute) -> Tensor:
         for operand in operands:
             kind = operand.__class__
             if kind is not Tensor and (kind is not Variable or TRACES):
@@ -205,7 +205,7 @@ def _any_call(op: Op) -> Callable[..., Any]:
 
 def linear(
     name: str, *transposes: Rule | None, each: Rule | None = None, doc: str | None = None, **declared: Any
-) -> Any:
+) -> Applied:
     """Declare an op that is linear in its leading arguments; later ones (indices) carry no derivative.
 
     Parameters
@@ -218,12 +218,12 @@ def linear(
     return _register_general(Linear(name, each or transposes, **declared), doc)
 
 
-def multilinear(name: str, each: Rule, *, doc: str | None = None, **declared: Any) -> Any:
+def multilinear(name: str, each: Rule, *, doc: str | None = None, **declared: Any) -> Applied:
     """Declare an op that is linear in each argument; ``each(F, cotangent, position, *inputs, **attributes)``."""
     return _register_general(Multilinear(name, each, **declared), doc)
 
 
-def composite(name: str, body: Rule, *, doc: str | None = None, **declared: Any) -> Any:
+def composite(name: str, body: Rule, *, doc: str | None = None, **declared: Any) -> Applied:
     """Declare an op by the ops it stands for: ``body(F, *inputs, **attributes)``.
 
     ``evaluate`` may name a quicker way to the same numbers, ``infer`` one to the shape and dtype.
@@ -233,7 +233,7 @@ def composite(name: str, body: Rule, *, doc: str | None = None, **declared: Any)
 
 def custom(
     name: str, *, tangent: Rule | None = None, adjoint: Rule | None = None, doc: str | None = None, **declared: Any
-) -> Any:
+) -> Applied:
     """Declare an op with its rules by hand: where a derivative is known, and not by way of what computes the value.
 
     Parameters

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import importlib
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal, NoReturn
+from collections.abc import Hashable, Iterable, Sequence
+from types import FrameType
+from typing import Any, Literal, NoReturn, Protocol, TypeVar
 
 from graphdiff import host
 from graphdiff.backend import Backend, Numbers, current_backend, forget
@@ -25,11 +26,14 @@ from graphdiff.op.functions import FUNCTIONS, GRAPH
 from graphdiff.op.operands import as_tensors, entered
 from graphdiff.op.work import SORTS, Sort, Work
 from graphdiff.tensor import NO_ATTRIBUTES, TRACES, WATCHES, Tensor
+from graphdiff.typing import Array, ArrayLike, Attribute, Attributes, Function, Namespace
 
 OPS: dict[str, Op] = {}
 """Every op by name."""
 
-Rule = Callable[..., Any]
+Rule = Function[Any]
+Value = TypeVar("Value")
+"""What a rule computes with: a backend's array, or a Tensor where it builds graph."""
 Partial = Rule | int | None
 
 
@@ -47,7 +51,7 @@ def explained(
     op: Op,
     operands: Sequence[Tensor],
     error: Exception,
-    attributes: dict[str, Any] = NO_ATTRIBUTES,
+    attributes: Attributes = NO_ATTRIBUTES,
     where: str = "",
 ) -> GraphDiffError:
     """Turn an array library's error into one that names the operands, in the words of the op's own shape rule.
@@ -137,7 +141,7 @@ class Op:
     """
 
     kind = ""
-    work: Sort | Callable[..., Work] | None = None
+    work: Sort | Function[Work] | None = None
     keeps: Literal["places", "elements"] | None = None
     pure = True
     poles: bool | tuple[int, ...] = False
@@ -153,8 +157,8 @@ class Op:
         function: str | None = None,
         infer: Rule | None = None,
         batch: Rule | None = None,
-        flops: Any = 1,
-        work: Sort | Callable[..., Work] | None = None,
+        flops: Function[int] | float = 1,
+        work: Sort | Function[Work] | None = None,
         calls: int = 1,
         keeps: Literal["places", "elements"] | None = None,
         pure: bool = True,
@@ -184,8 +188,10 @@ class Op:
             self.poles = poles
         self.is_suspect = bool(self.poles) or self.kind == "composite" or name == "where"
         self.symbol = symbol or name
-        self._kernels: dict[Backend, Callable[..., Any]] = {}
-        self._is_written: dict[Any, bool] = {}  # by kinds of operands, whether the evaluation is graph of other ops
+        self._kernels: dict[Backend, Function[Array]] = {}
+        self._is_written: dict[
+            Hashable, bool
+        ] = {}  # by kinds of operands, whether the evaluation is graph of other ops
         if OPS.pop(name, None) is not None:
             forget(name, GRAPH)
         OPS[name] = self
@@ -193,10 +199,10 @@ class Op:
     def __repr__(self) -> str:
         return f"<{self.kind} op {self.name}>"
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[Function[Op], tuple[str, str]]:
         return _op_named, (self.name, self.module)
 
-    def kernel(self, backend: Backend) -> Callable[..., Any]:
+    def kernel(self, backend: Backend) -> Function[Array]:
         """Return the function that computes this op on a backend, its result normalised.
 
         Raises
@@ -209,12 +215,12 @@ class Op:
             found = self._kernels[backend] = self._make_kernel(backend)
         return found
 
-    def _make_kernel(self, backend: Backend) -> Callable[..., Any]:
+    def _make_kernel(self, backend: Backend) -> Function[Array]:
         plain = backend.kernels.get(self.name)
         if plain is None and self.evaluate is not None:
             evaluate, namespace = self.evaluate, backend.numbers
 
-            def plain(*arrays: Any, **attributes: Any) -> Any:
+            def plain(*arrays: Array, **attributes: Attribute) -> Array:
                 return evaluate(namespace, *arrays, **attributes)
 
         if plain is None:
@@ -226,16 +232,16 @@ class Op:
             )
         compute, normalize = plain, backend.normalize
 
-        def kernel(*arrays: Any, **attributes: Any) -> Any:
+        def kernel(*arrays: Array, **attributes: Attribute) -> Array:
             return normalize(compute(*arrays, **attributes))
 
         return kernel
 
-    def __call__(self, *operands: Any, **attributes: Any) -> Tensor:
+    def __call__(self, *operands: ArrayLike, **attributes: Attribute) -> Tensor:
         """Make a node, with a value if the operands have values."""
         return self.node(as_tensors(operands), attributes)
 
-    def node(self, operands: tuple[Tensor, ...], attributes: dict[str, Any]) -> Tensor:
+    def node(self, operands: tuple[Tensor, ...], attributes: Attributes) -> Tensor:
         """Make a node of operands that are Tensors already."""
         if TRACES:
             operands = tuple(map(entered, operands))
@@ -272,16 +278,14 @@ class Op:
             watch.value(self, operands, made)
         return made
 
-    def infer(self, operands: Sequence[Tensor], attributes: dict[str, Any]) -> tuple[host.Shape, host.DType]:
+    def infer(self, operands: Sequence[Tensor], attributes: Attributes) -> tuple[host.Shape, host.DType]:
         """Return the shape and dtype of the output from those of the operands."""
         if self.infer_rule is None:
             return self._evaluated_signature(operands, attributes)
         shape, dtype = self.infer_rule(*operands, **attributes)
         return tuple(shape), dtype
 
-    def _evaluated_signature(
-        self, operands: Sequence[Tensor], attributes: dict[str, Any]
-    ) -> tuple[host.Shape, host.DType]:
+    def _evaluated_signature(self, operands: Sequence[Tensor], attributes: Attributes) -> tuple[host.Shape, host.DType]:
         """Return the shape and dtype of what the evaluation builds as graph, where it can."""
         made = None
         if self.evaluate is not None:
@@ -322,13 +326,26 @@ class Op:
         """Return the operations of one evaluation, all sorts alike."""
         return int(self.flops(node, *node.inputs) if callable(self.flops) else self.flops * node.size)
 
-    def adjoint(self, F: Any, cotangent: Any, position: int, out: Any, inputs: Any, attributes: Any) -> Any:
+    def adjoint(
+        self, F: Namespace, cotangent: Value, position: int, out: Value, inputs: Sequence[Value], attributes: Attributes
+    ) -> Value | None:
         """Return the contribution of the output's adjoint to the adjoint of one input; None if exactly zero."""
         raise NotImplementedError
 
-    def tangent(self, F: Any, tangents: Sequence[Any], out: Any, inputs: Any, attributes: Any) -> Any:
+    def tangent(
+        self,
+        F: Namespace,
+        tangents: Sequence[Value | None],
+        out: Value,
+        inputs: Sequence[Value],
+        attributes: Attributes,
+    ) -> Value | None:
         """Return the output's tangent from the inputs' (None where zero); None if exactly zero."""
         raise NotImplementedError
+
+    def _applied(self, F: Namespace, operands: Sequence[Any], attributes: Attributes) -> Any:
+        """Apply the op to what `F` works with: as graph, or as numbers."""
+        return self(*operands, **attributes) if F.is_graph else self.kernel(F.backend)(*operands, **attributes)
 
     def _raise_undefined(self, what: str) -> NoReturn:
         raise NotDifferentiableError(f"op {self.name!r} defines no {what}")
@@ -342,8 +359,18 @@ def raise_complex() -> NoReturn:
     )
 
 
-def _kinds(operands: Sequence[Tensor]) -> tuple[Any, ...]:
+def _kinds(operands: Sequence[Tensor]) -> Hashable:
     return tuple((operand.ndim, operand.dtype) for operand in operands)
+
+
+class Applied(Protocol):
+    """The function that applies an op."""
+
+    op: Op
+    __name__: str
+    __qualname__: str
+
+    def __call__(self, *operands: Any, **attributes: Any) -> Tensor: ...
 
 
 class Elementwise(Op):
@@ -357,7 +384,7 @@ class Elementwise(Op):
         declared.setdefault("poles", any(callable(partial) for partial in partials))
         super().__init__(name, **declared)
         self.partials = partials
-        rules: dict[str, Callable[..., host.DType]] = {
+        rules: dict[str, Function[host.DType]] = {
             "same": host.result_dtype,
             "number": host.number_dtype,
             "float": host.float_result,
@@ -367,21 +394,32 @@ class Elementwise(Op):
         }
         self.dtype_rule = rules[dtype]
 
-    def infer(self, operands: Sequence[Tensor], attributes: dict[str, Any]) -> tuple[host.Shape, host.DType]:
+    def infer(self, operands: Sequence[Tensor], attributes: Attributes) -> tuple[host.Shape, host.DType]:
         return host.broadcast_shapes(*[o.shape for o in operands]), self.dtype_rule(*[o.dtype for o in operands])
 
-    def adjoint(self, F: Any, cotangent: Any, position: int, out: Any, inputs: Any, attributes: Any) -> Any:
+    def adjoint(
+        self, F: Namespace, cotangent: Value, position: int, out: Value, inputs: Sequence[Value], attributes: Attributes
+    ) -> Value | None:
         return self._scale(self.partials[position], F, cotangent, out, inputs, attributes)
 
-    def tangent(self, F: Any, tangents: Sequence[Any], out: Any, inputs: Any, attributes: Any) -> Any:
-        total = None
+    def tangent(
+        self,
+        F: Namespace,
+        tangents: Sequence[Value | None],
+        out: Value,
+        inputs: Sequence[Value],
+        attributes: Attributes,
+    ) -> Value | None:
+        total: Any = None
         for partial, tangent in zip(self.partials, tangents, strict=True):
             if tangent is not None:
                 term = self._scale(partial, F, tangent, out, inputs, attributes)
                 total = term if total is None else total if term is None else total + term
         return total
 
-    def _scale(self, partial: Partial, F: Any, vector: Any, out: Any, inputs: Any, attributes: Any) -> Any:
+    def _scale(
+        self, partial: Partial, F: Namespace, vector: Any, out: Value, inputs: Sequence[Value], attributes: Attributes
+    ) -> Any:
         if partial is None:
             return None
         if partial.__class__ is int:
@@ -398,13 +436,22 @@ class Linear(Op):
         super().__init__(name, **declared)
         self.transposes = transposes
 
-    def adjoint(self, F: Any, cotangent: Any, position: int, out: Any, inputs: Any, attributes: Any) -> Any:
+    def adjoint(
+        self, F: Namespace, cotangent: Value, position: int, out: Value, inputs: Sequence[Value], attributes: Attributes
+    ) -> Value | None:
         if callable(self.transposes):
             return self.transposes(F, cotangent, position, *inputs, **attributes)
         transpose = self.transposes[position] if position < len(self.transposes) else None
         return None if transpose is None else transpose(F, cotangent, *inputs, **attributes)
 
-    def tangent(self, F: Any, tangents: Sequence[Any], out: Any, inputs: Any, attributes: Any) -> Any:
+    def tangent(
+        self,
+        F: Namespace,
+        tangents: Sequence[Value | None],
+        out: Value,
+        inputs: Sequence[Value],
+        attributes: Attributes,
+    ) -> Value | None:
         if all(tangent is None for tangent in tangents):
             return None
         moved = []
@@ -412,7 +459,7 @@ class Linear(Op):
             varies = callable(self.transposes) or position < len(self.transposes)
             zero = F.zeros_like(operand) if varies and tangent is None else operand
             moved.append(tangent if tangent is not None else zero)
-        return self(*moved, **attributes) if F.is_graph else self.kernel(F.backend)(*moved, **attributes)
+        return self._applied(F, moved, attributes)
 
 
 class Multilinear(Op):
@@ -424,15 +471,24 @@ class Multilinear(Op):
         super().__init__(name, **declared)
         self.transposes = transposes
 
-    def adjoint(self, F: Any, cotangent: Any, position: int, out: Any, inputs: Any, attributes: Any) -> Any:
+    def adjoint(
+        self, F: Namespace, cotangent: Value, position: int, out: Value, inputs: Sequence[Value], attributes: Attributes
+    ) -> Value | None:
         return self.transposes(F, cotangent, position, *inputs, **attributes)
 
-    def tangent(self, F: Any, tangents: Sequence[Any], out: Any, inputs: Any, attributes: Any) -> Any:
-        total = None
+    def tangent(
+        self,
+        F: Namespace,
+        tangents: Sequence[Value | None],
+        out: Value,
+        inputs: Sequence[Value],
+        attributes: Attributes,
+    ) -> Value | None:
+        total: Any = None
         for position, tangent in enumerate(tangents):
             if tangent is not None:
                 operands = (*inputs[:position], tangent, *inputs[position + 1 :])
-                term = self(*operands, **attributes) if F.is_graph else self.kernel(F.backend)(*operands, **attributes)
+                term = self._applied(F, operands, attributes)
                 total = term if total is None else total + term
         return total
 
@@ -453,15 +509,15 @@ class Composite(Op):
         super().__init__(name, **declared)
         self.body = body
 
-    def open(self, operands: Sequence[Tensor], attributes: dict[str, Any]) -> Tensor:
+    def open(self, operands: Sequence[Tensor], attributes: Attributes) -> Tensor:
         """Return the output of the ops that this one stands for."""
         return self.body(GRAPH, *operands, **attributes)  # type: ignore[no-any-return]
 
-    def again(self, operands: Sequence[Tensor], attributes: dict[str, Any]) -> Tensor:
+    def again(self, operands: Sequence[Tensor], attributes: Attributes) -> Tensor:
         """Return the same for a backward pass."""
         return self.open(operands, attributes)
 
-    def infer(self, operands: Sequence[Tensor], attributes: dict[str, Any]) -> tuple[host.Shape, host.DType]:
+    def infer(self, operands: Sequence[Tensor], attributes: Attributes) -> tuple[host.Shape, host.DType]:
         if self.infer_rule is not None:
             return super().infer(operands, attributes)
         opened = self.open(operands, attributes)
@@ -481,7 +537,9 @@ class Custom(Op):
         self.tangent_rule = tangent
         self.adjoint_rule = adjoint
 
-    def adjoint(self, F: Any, cotangent: Any, position: int, out: Any, inputs: Any, attributes: Any) -> Any:
+    def adjoint(
+        self, F: Namespace, cotangent: Value, position: int, out: Value, inputs: Sequence[Value], attributes: Attributes
+    ) -> Value | None:
         if self.adjoint_rule is None and self.tangent_rule is None:
             self._raise_undefined("adjoint")
         try:
@@ -492,7 +550,14 @@ class Custom(Op):
             self._raise_of_matrix(error)
             raise
 
-    def tangent(self, F: Any, tangents: Sequence[Any], out: Any, inputs: Any, attributes: Any) -> Any:
+    def tangent(
+        self,
+        F: Namespace,
+        tangents: Sequence[Value | None],
+        out: Value,
+        inputs: Sequence[Value],
+        attributes: Attributes,
+    ) -> Value | None:
         if all(tangent is None for tangent in tangents):
             return None
         if self.tangent_rule is None and self.adjoint_rule is None:
@@ -513,7 +578,7 @@ class Custom(Op):
 
 def _declaring_module() -> str:
     """Return the name of the module that is declaring an op."""
-    frame: Any = sys._getframe(1)
+    frame: FrameType = sys._getframe(1)
     while frame.f_back is not None and f"{frame.f_globals.get('__name__')}.".startswith("graphdiff.op."):
         frame = frame.f_back
     return str(frame.f_globals.get("__name__", ""))
@@ -529,7 +594,7 @@ def _op_named(name: str, module: str = "graphdiff.nn") -> Op:
     return OPS[name]
 
 
-def _fall_back(numbers: Numbers, name: str) -> Any:
+def _fall_back(numbers: Numbers, name: str) -> Function[Array]:
     if name not in OPS:
         raise AttributeError(f"neither backend {numbers.backend.name!r} nor graphdiff has a function {name!r}")
     return OPS[name].kernel(numbers.backend)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Hashable, Iterable, Sequence
+from typing import cast
 
 from graphdiff import host
 from graphdiff.backend import Backend
 from graphdiff.errors import DTypeError
 from graphdiff.op.functions import FUNCTIONS
 from graphdiff.tensor import NO_ATTRIBUTES, TRACES, Tensor, constant, current_trace
+from graphdiff.typing import ArrayLike
 
-_literals: dict[tuple[type, Any, host.DType, Backend], Tensor] = {}
+_literals: dict[Hashable, Tensor] = {}
 _LITERAL_LIMIT = 1024
 
 
-def as_tensor(value: Any) -> Tensor:
+def as_tensor(value: ArrayLike) -> Tensor:
     """Return `value` as a Tensor: itself, a stack where a sequence holds Tensors, or a constant."""
     if isinstance(value, Tensor):
         return entered(value) if TRACES else value
@@ -30,13 +31,13 @@ def entered(tensor: Tensor) -> Tensor:
     return tensor if trace is None else trace.enter(tensor)
 
 
-def _holds_tensor(sequence: Any) -> bool:
+def _holds_tensor(sequence: Iterable[object]) -> bool:
     return any(
         isinstance(item, Tensor) or (isinstance(item, (tuple, list)) and _holds_tensor(item)) for item in sequence
     )
 
 
-def literal(scalar: Any, kind_of: host.DType, backend: Backend) -> Tensor:
+def literal(scalar: complex, kind_of: host.DType, backend: Backend) -> Tensor:
     """Return the constant for a Python number beside a tensor of dtype `kind_of`.
 
     Literals are kept: a loop that says ``x * 0.5`` makes one constant, not one per turn. Zeros are not, since
@@ -72,7 +73,7 @@ class Number(Tensor):
         return self if wanted == self.dtype else FUNCTIONS["astype"](self, wanted)  # type: ignore[no-any-return]
 
 
-def operand_beside(value: Any, other: Any) -> Tensor:
+def operand_beside(value: ArrayLike, other: ArrayLike) -> Tensor:
     """Return an operand that is no plain Tensor as one, beside the operand `other`."""
     if isinstance(other, Tensor):
         if isinstance(value, host.PYTHON_SCALARS):
@@ -82,11 +83,11 @@ def operand_beside(value: Any, other: Any) -> Tensor:
     return as_tensor(value)
 
 
-def as_tensors(operands: Sequence[Any]) -> tuple[Tensor, ...]:
+def as_tensors(operands: Sequence[ArrayLike]) -> tuple[Tensor, ...]:
     """Return operands as Tensors, Python numbers taking their dtype from the tensors and arrays beside them."""
     strong: list[host.DType] = []
     backend: Backend | None = None
-    made: list[Any] = []
+    made: list[ArrayLike] = []
     for value in operands:
         if not isinstance(value, host.PYTHON_SCALARS):
             value = as_tensor(value)
@@ -102,8 +103,8 @@ def as_tensors(operands: Sequence[Any]) -> tuple[Tensor, ...]:
     return tuple(_settle(value, joined, backend) for value in made)
 
 
-def _settle(value: Any, joined: host.DType, backend: Backend) -> Tensor:
+def _settle(value: ArrayLike, joined: host.DType, backend: Backend) -> Tensor:
     """Return a Tensor, or a Python number in the dtype that it has beside the others."""
-    if value.__class__ is Number:
-        return value.beside(joined)  # type: ignore[no-any-return]
-    return value if isinstance(value, Tensor) else literal(value, joined, backend)
+    if isinstance(value, Number):
+        return value.beside(joined)
+    return value if isinstance(value, Tensor) else literal(cast(complex, value), joined, backend)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
 
 from graphdiff.backend import require_within
-from graphdiff.op import FUNCTIONS, custom
+from graphdiff.op import FUNCTIONS, Applied, custom
 from graphdiff.tensor import Tensor
+from graphdiff.typing import Array, Attribute, Namespace
 
 __all__ = ["demand"]
 
 
-def _demanded(F: Any, x: Any, values: Any, *, low: float, high: float, told: str) -> Any:
+def _demanded(F: Namespace, x: Array, values: Array, *, low: float, high: float, told: str) -> Array:
     inside = F.all(F.logical_and(values >= low, values <= high))
     if F.is_graph:  # a device is not waited for: what cannot be refused there is NaN
         return F.where(inside, x, F.full((), math.nan, dtype=x.dtype))
@@ -21,12 +22,14 @@ def _demanded(F: Any, x: Any, values: Any, *, low: float, high: float, told: str
     return x
 
 
-def _batched(F: Any, operands: Any, flags: Any, size: int, **attributes: Any) -> Tensor:
+def _batched(
+    F: Namespace, operands: Sequence[Array], flags: Sequence[bool], size: int, **attributes: Attribute
+) -> Tensor:
     x, values = operands
     return _within(x if flags[0] else F.broadcast_to(x, (size, *x.shape)), values, **attributes)  # type: ignore[no-any-return]
 
 
-_within: Any = custom(
+_within: Applied = custom(
     "within",
     evaluate=_demanded,
     tangent=lambda F, tangents, out, x, values, **attributes: tangents[0],

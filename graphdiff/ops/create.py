@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from graphdiff import host
@@ -12,29 +12,30 @@ from graphdiff.backend import current_backend, use_backend
 from graphdiff.errors import OpError
 from graphdiff.op import FUNCTIONS, as_tensor, function
 from graphdiff.tensor import Tensor, constant, departure_of
+from graphdiff.typing import ArrayLike, DTypeLike, Function
 
 Lengths = int | Sequence[int]
 
 
-def _make(name: str, *arguments: Any, dtype: Any) -> Tensor:
+def _make(name: str, *arguments: Any, dtype: DTypeLike) -> Tensor:
     backend = current_backend()
     return constant(getattr(backend.namespace, name)(*arguments, dtype=backend.native_dtype(host.dtype(dtype))))
 
 
 @function()
-def zeros(shape: Lengths, *, dtype: Any = "float64") -> Tensor:
+def zeros(shape: Lengths, *, dtype: DTypeLike = "float64") -> Tensor:
     """Return a constant of zeros."""
     return _make("zeros", lengths(shape, "zeros"), dtype=dtype)
 
 
 @function()
-def ones(shape: Lengths, *, dtype: Any = "float64") -> Tensor:
+def ones(shape: Lengths, *, dtype: DTypeLike = "float64") -> Tensor:
     """Return a constant of ones."""
     return _make("ones", lengths(shape, "ones"), dtype=dtype)
 
 
 @function()
-def full(shape: Lengths, fill_value: Any, *, dtype: Any = None) -> Tensor:
+def full(shape: Lengths, fill_value: ArrayLike, *, dtype: DTypeLike | None = None) -> Tensor:
     """Return an array of `fill_value`, of its own dtype unless told otherwise."""
     if not isinstance(fill_value, Tensor) and not host.as_host(fill_value).ndim:
         kind_of = host.as_host(fill_value).dtype if dtype is None else dtype
@@ -43,7 +44,7 @@ def full(shape: Lengths, fill_value: Any, *, dtype: Any = None) -> Tensor:
     return filled if dtype is None else filled.astype(dtype)  # type: ignore[no-any-return]
 
 
-def _like(x: Any, make: Callable[..., Tensor], *arguments: Any, dtype: Any) -> Tensor:
+def _like(x: ArrayLike, make: Function[Tensor], *arguments: ArrayLike, dtype: DTypeLike | None) -> Tensor:
     """Make a constant of the shape of x, and of its dtype unless told otherwise, on its backend."""
     x = as_tensor(x)
     kind_of = x.dtype if dtype is None else dtype
@@ -54,19 +55,19 @@ def _like(x: Any, make: Callable[..., Tensor], *arguments: Any, dtype: Any) -> T
 
 
 @function()
-def zeros_like(x: Any, /, *, dtype: Any = None) -> Tensor:
+def zeros_like(x: ArrayLike, /, *, dtype: DTypeLike | None = None) -> Tensor:
     """Return zeros of the shape and dtype of x."""
     return _like(x, zeros, dtype=dtype)
 
 
 @function()
-def ones_like(x: Any, /, *, dtype: Any = None) -> Tensor:
+def ones_like(x: ArrayLike, /, *, dtype: DTypeLike | None = None) -> Tensor:
     """Return ones of the shape and dtype of x."""
     return _like(x, ones, dtype=dtype)
 
 
 @function()
-def full_like(x: Any, /, fill_value: Any, *, dtype: Any = None) -> Tensor:
+def full_like(x: ArrayLike, /, fill_value: ArrayLike, *, dtype: DTypeLike | None = None) -> Tensor:
     """Return `fill_value` in the shape and dtype of x."""
     x, filled = as_tensor(x), as_tensor(fill_value)
     if filled.ndim or filled.recorded:
@@ -76,7 +77,7 @@ def full_like(x: Any, /, fill_value: Any, *, dtype: Any = None) -> Tensor:
 
 
 @function()
-def arange(start: float, /, stop: float | None = None, step: float = 1, *, dtype: Any = None) -> Tensor:
+def arange(start: float, /, stop: float | None = None, step: float = 1, *, dtype: DTypeLike | None = None) -> Tensor:
     """Return start, start + step, … below stop; with one argument, from 0."""
     first, last = (0, start) if stop is None else (start, stop)
     bounds = [_number(each, "arange") for each in (first, last, step)]
@@ -87,7 +88,7 @@ def arange(start: float, /, stop: float | None = None, step: float = 1, *, dtype
     return _make("arange", *bounds, dtype=host.as_host(bounds).dtype if dtype is None else dtype)
 
 
-def _number(value: Any, name: str) -> Any:
+def _number(value: ArrayLike, name: str) -> Any:
     """Return a real number, of Python or NumPy or a tensor of one element."""
     single = as_tensor(value)
     require_real(single, name)
@@ -100,7 +101,9 @@ def _number(value: Any, name: str) -> Any:
 
 
 @function()
-def linspace(start: Any, stop: Any, /, num: int = 50, *, dtype: Any = "float64", endpoint: bool = True) -> Tensor:
+def linspace(
+    start: ArrayLike, stop: ArrayLike, /, num: int = 50, *, dtype: DTypeLike = "float64", endpoint: bool = True
+) -> Tensor:
     """Return `num` evenly spaced numbers from start to stop."""
     num = whole(num, "linspace: the count of numbers", 0)
     if isinstance(start, Tensor) or isinstance(stop, Tensor):
@@ -117,7 +120,7 @@ def linspace(start: Any, stop: Any, /, num: int = 50, *, dtype: Any = "float64",
 
 
 @function()
-def eye(rows: int, columns: int | None = None, /, *, k: int = 0, dtype: Any = "float64") -> Tensor:
+def eye(rows: int, columns: int | None = None, /, *, k: int = 0, dtype: DTypeLike = "float64") -> Tensor:
     """Return a matrix with ones on its k-th diagonal."""
     rows = whole(rows, "eye: the count of rows", 0)
     columns = rows if columns is None else whole(columns, "eye: the count of columns", 0)

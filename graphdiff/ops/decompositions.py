@@ -11,31 +11,33 @@ optimum experimental design (2010).
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 from weakref import WeakValueDictionary
 
 from graphdiff import host
 from graphdiff.errors import OpError
-from graphdiff.op import GRAPH, custom, function
+from graphdiff.op import GRAPH, Applied, custom, function
 from graphdiff.ops.matrices import CUBIC, over_stacks, rectangular, same, scaled_columns, square
 from graphdiff.ops.products import turned
 from graphdiff.tensor import Tensor
+from graphdiff.typing import Array, ArrayLike, Function, Namespace
 
 # Cholesky ----------------------------------------------------------------------------------------------------------
 
 
-def _half_lower(F: Any, x: Any) -> Any:
+def _half_lower(F: Namespace, x: Array) -> Array:
     """Return the lower triangle with the diagonal halved: Giles's Φ."""
     return 0.5 * (F.tril(x, k=0) + F.tril(x, k=-1))
 
 
-def _cholesky_tangent(F: Any, tangents: Any, out: Any, x: Any) -> Any:
+def _cholesky_tangent(F: Namespace, tangents: Sequence[Array], out: Array, x: Array) -> Array:
     lower = 0.5 * (tangents[0] + turned(F, tangents[0]))
     inner = F.solve(out, turned(F, F.solve(out, lower)))
     return F.matmul(out, _half_lower(F, inner))
 
 
-def _cholesky_adjoint(F: Any, cotangent: Any, position: int, out: Any, x: Any) -> Any:
+def _cholesky_adjoint(F: Namespace, cotangent: Array, position: int, out: Array, x: Array) -> Array:
     inner = _half_lower(F, F.matmul(turned(F, out), cotangent))
     upper = turned(F, out)
     # L⁻ᵀ P L⁻¹ by two solves: the second on the transposed problem.
@@ -44,7 +46,7 @@ def _cholesky_adjoint(F: Any, cotangent: Any, position: int, out: Any, x: Any) -
     return 0.5 * (twice + turned(F, twice))
 
 
-_cholesky: Any = custom(
+_cholesky: Applied = custom(
     "cholesky",
     tangent=_cholesky_tangent,
     adjoint=_cholesky_adjoint,
@@ -65,44 +67,44 @@ something depends on the choice of the vectors, as far as they can tell.
 """
 
 
-def resolution(values: Any) -> float:
+def resolution(values: Array) -> float:
     """Return how near two values are, relative to the greatest, whose vectors' derivative is lost to rounding."""
     return host.epsilon(host.dtype(values.dtype)) ** 0.6
 
 
-def _greatest(F: Any, x: Any) -> Any:
+def _greatest(F: Namespace, x: Array) -> Array:
     """Return the greatest size along the last axis, which is kept; 0 of none."""
     reduce = F.max if x.shape[-1] else F.sum
     return reduce(F.abs(x), axis=(len(x.shape) - 1,), keepdims=True)
 
 
-def _bound(F: Any, values: Any) -> Any:
+def _bound(F: Namespace, values: Array) -> Array:
     """Return, for each matrix, below which difference two values are taken as equal."""
     return resolution(values) * _greatest(F, values)
 
 
-def _differences(F: Any, values: Any) -> Any:
+def _differences(F: Namespace, values: Array) -> Array:
     """Return w_j - w_i in row i and column j."""
     return F.expand_dims(values, axis=-2) - F.expand_dims(values, axis=-1)
 
 
-def _pairs(F: Any, either: Any) -> Any:
+def _pairs(F: Namespace, either: Array) -> Array:
     """Return, for each pair of vectors, whether what is asked of each holds for one of them."""
     return F.logical_or(F.expand_dims(either, axis=-2), F.expand_dims(either, axis=-1))
 
 
-def _close(F: Any, values: Any) -> Any:
+def _close(F: Namespace, values: Array) -> Array:
     """Return which pairs of different places have values that are equal as far as rounding tells."""
     near = F.abs(_differences(F, values)) <= F.expand_dims(_bound(F, values), axis=-1)
     return F.logical_and(near, F.eye(values.shape[-1], dtype=values.dtype) == 0)
 
 
-def _null(F: Any, values: Any) -> Any:
+def _null(F: Namespace, values: Array) -> Array:
     """Return which singular values are 0 as far as rounding tells."""
     return values <= _bound(F, values)
 
 
-def _unequal(F: Any, values_bar: Any) -> Any:
+def _unequal(F: Namespace, values_bar: Array) -> Array:
     """Return for which pairs of values the derivative differs: a function that treats them alike has the same."""
     sizes = F.abs(values_bar)
     bound = math.sqrt(host.epsilon(host.dtype(values_bar.dtype)))
@@ -110,26 +112,26 @@ def _unequal(F: Any, values_bar: Any) -> Any:
     return F.abs(_differences(F, values_bar)) > bound * total
 
 
-def _used(F: Any, vectors_bar: Any) -> Any:
+def _used(F: Namespace, vectors_bar: Array) -> Array:
     """Return which vectors have an adjoint other than zero."""
     return F.sum(F.abs(vectors_bar), axis=len(vectors_bar.shape) - 2) != 0
 
 
-def _undefined(F: Any, where: Any, x: Any) -> Any:
+def _undefined(F: Namespace, where: Array, x: Array) -> Array:
     """Return x with NaN in places."""
     return F.where(where, F.zeros_like(x) + math.nan, x)
 
 
-def _over(F: Any, x: Any, y: Any, close: Any) -> Any:
+def _over(F: Namespace, x: Array, y: Array, close: Array) -> Array:
     """Return x / y, and 0 where that is close to 0 / 0."""
     return F.where(close, F.zeros_like(x), x / F.where(close, F.ones_like(y), y))
 
 
-def _skew(F: Any, x: Any) -> Any:
+def _skew(F: Namespace, x: Array) -> Array:
     return x - turned(F, x)
 
 
-def _values_moved(F: Any, inner: Any, close: Any, known: bool) -> Any:
+def _values_moved(F: Namespace, inner: Array, close: Array, known: bool) -> Array:
     """Return the diagonal of what moves the values; NaN where equal ones part, unless it is known that none is asked.
 
     Equal values move alike where the block that they span is a multiple of the identity.
@@ -143,12 +145,12 @@ def _values_moved(F: Any, inner: Any, close: Any, known: bool) -> Any:
     return _undefined(F, parted, diagonal)
 
 
-def _is_known(F: Any, out: Any) -> bool:
+def _is_known(F: Namespace, out: Array) -> bool:
     """Whether ties would have been seen to before the rule is called: those of a node that has a value."""
-    return not F.is_graph or out.has_value
+    return not isinstance(out, Tensor) or out.has_value
 
 
-def _decomposed(op: Any, x: Tensor) -> Tensor:
+def _decomposed(op: Function[Tensor], x: Tensor) -> Tensor:
     """Apply an op, and remember the node if its value shows ties."""
     node: Tensor = op(x)
     if node.op is not None and node.has_value and node.size:
@@ -160,7 +162,7 @@ def _decomposed(op: Any, x: Tensor) -> Tensor:
     return node
 
 
-def factors(F: Any, node: Tensor, packed: Any) -> tuple[Any, Any, Any]:
+def factors(F: Namespace, node: Tensor, packed: Array) -> tuple[Array, Array, Array]:
     """Return (left vectors, values, right vectors) of what an eigenvalue or singular value decomposition returns."""
     if node.op is _svd.op:
         return _svd_parts(F, packed, node.inputs[0].shape[-2])
@@ -173,7 +175,7 @@ def values_row(node: Tensor) -> int:
     return node.inputs[0].shape[-2] if node.op is _svd.op else 0
 
 
-def depends_on_choice(F: Any, node: Tensor, packed: Any, packed_bar: Any) -> Any:
+def depends_on_choice(F: Namespace, node: Tensor, packed: Array, packed_bar: Array) -> Array:
     """Return of which matrices the adjoint of the values alone does not treat those alike that are tied."""
     _, values, _ = factors(F, node, packed)
     values_bar = packed_bar[..., values_row(node), :]
@@ -184,14 +186,14 @@ def depends_on_choice(F: Any, node: Tensor, packed: Any, packed_bar: Any) -> Any
     return F.logical_or(parted, F.any(F.logical_and(_null(F, values), _counts(F, values_bar)), axis=last))
 
 
-def _counts(F: Any, values_bar: Any) -> Any:
+def _counts(F: Namespace, values_bar: Array) -> Array:
     """Return which values have an adjoint beside which that of others is not mere rounding."""
     sizes = F.abs(values_bar)
     bound = math.sqrt(host.epsilon(host.dtype(values_bar.dtype)))
     return sizes > bound * _greatest(F, values_bar)
 
 
-undefined_derivative: Any = custom(
+undefined_derivative: Applied = custom(
     "undefined_derivative",
     tangent=lambda F, tangents, out, x, mask: None if tangents[0] is None else tangents[0] * mask,
     adjoint=lambda F, cotangent, position, out, x, mask: cotangent * mask if position == 0 else None,
@@ -205,12 +207,12 @@ undefined_derivative: Any = custom(
 # Eigenvalues: the values as a row above the vectors ---------------------------------------------------------------
 
 
-def _eigh_parts(F: Any, packed: Any) -> tuple[Any, Any]:
+def _eigh_parts(F: Namespace, packed: Array) -> tuple[Any, Any]:
     """Return (eigenvalues, eigenvectors) of what the op returns: the values as a row above the matrix of vectors."""
     return packed[..., 0, :], packed[..., 1:, :]
 
 
-def _eigh_tangent(F: Any, tangents: Any, out: Any, x: Any) -> Any:
+def _eigh_tangent(F: Namespace, tangents: Sequence[Array], out: Array, x: Array) -> Array:
     values, vectors = _eigh_parts(F, out)
     moved = 0.5 * (tangents[0] + turned(F, tangents[0]))
     inner = F.matmul(F.matmul(turned(F, vectors), moved), vectors)
@@ -222,7 +224,7 @@ def _eigh_tangent(F: Any, tangents: Any, out: Any, x: Any) -> Any:
     return F.concat((F.expand_dims(values_dot, axis=-2), vectors_dot), axis=-2)
 
 
-def _eigh_adjoint(F: Any, cotangent: Any, position: int, out: Any, x: Any) -> Any:
+def _eigh_adjoint(F: Namespace, cotangent: Array, position: int, out: Array, x: Array) -> Array:
     values, vectors = _eigh_parts(F, out)
     values_bar, vectors_bar = _eigh_parts(F, cotangent)
     close = _close(F, values)
@@ -236,12 +238,12 @@ def _eigh_adjoint(F: Any, cotangent: Any, position: int, out: Any, x: Any) -> An
     return 0.5 * (full + turned(F, full))
 
 
-def _eigh_evaluate(F: Any, x: Any) -> Any:
+def _eigh_evaluate(F: Namespace, x: Array) -> Array:
     values, vectors = F.linalg.eigh(0.5 * (x + turned(F, x)))
     return F.concat((F.expand_dims(values, axis=-2), vectors), axis=-2)
 
 
-_eigh: Any = custom(
+_eigh: Applied = custom(
     "eigh",
     tangent=_eigh_tangent,
     adjoint=_eigh_adjoint,
@@ -254,23 +256,23 @@ _eigh: Any = custom(
 # Singular values: U, the values as a row, and V, above each other --------------------------------------------------
 
 
-def _svd_parts(F: Any, packed: Any, rows: int) -> tuple[Any, Any, Any]:
+def _svd_parts(F: Namespace, packed: Array, rows: int) -> tuple[Any, Any, Any]:
     """Return (U, s, V) of what the op returns for matrices of so many rows."""
     return packed[..., :rows, :], packed[..., rows, :], packed[..., rows + 1 :, :]
 
 
-def _over_gaps(F: Any, x: Any, values: Any, nowhere: Any) -> Any:
+def _over_gaps(F: Namespace, x: Array, values: Array, nowhere: Array) -> Array:
     """Return x / (s_j² - s_i²), by factors so that nearly equal and small values keep their digits; 0 nowhere."""
     sums = F.expand_dims(values, axis=-2) + F.expand_dims(values, axis=-1)
     return _over(F, _over(F, x, sums, nowhere), _differences(F, values), nowhere)
 
 
-def _off(F: Any, basis: Any, x: Any) -> Any:
+def _off(F: Namespace, basis: Array, x: Array) -> Array:
     """Return the part of x that is orthogonal to the columns of a basis."""
     return x - F.matmul(basis, F.matmul(turned(F, basis), x))
 
 
-def _svd_tangent(F: Any, tangents: Any, out: Any, x: Any) -> Any:
+def _svd_tangent(F: Namespace, tangents: Sequence[Array], out: Array, x: Array) -> Array:
     moved, (rows, columns) = tangents[0], x.shape[-2:]
     left, values, right = _svd_parts(F, out, rows)
     close, null = _close(F, values), _null(F, values)
@@ -294,7 +296,7 @@ def _svd_tangent(F: Any, tangents: Any, out: Any, x: Any) -> Any:
     return F.concat((left_dot, F.expand_dims(values_dot, axis=-2), right_dot), axis=-2)
 
 
-def _svd_adjoint(F: Any, cotangent: Any, position: int, out: Any, x: Any) -> Any:
+def _svd_adjoint(F: Namespace, cotangent: Array, position: int, out: Array, x: Array) -> Array:
     rows, columns = x.shape[-2:]
     left, values, right = _svd_parts(F, out, rows)
     left_bar, values_bar, right_bar = _svd_parts(F, cotangent, rows)
@@ -318,12 +320,12 @@ def _svd_adjoint(F: Any, cotangent: Any, position: int, out: Any, x: Any) -> Any
     return full
 
 
-def _svd_evaluate(F: Any, x: Any) -> Any:
+def _svd_evaluate(F: Namespace, x: Array) -> Array:
     left, values, right = F.linalg.svd(x, full_matrices=False)
     return F.concat((left, F.expand_dims(values, axis=-2), turned(F, right)), axis=-2)
 
 
-_svd: Any = custom(
+_svd: Applied = custom(
     "svd",
     tangent=_svd_tangent,
     adjoint=_svd_adjoint,
@@ -336,11 +338,11 @@ _svd: Any = custom(
 # QR of matrices with no more columns than rows: Q above R ----------------------------------------------------------
 
 
-def _qr_parts(F: Any, packed: Any, rows: int) -> tuple[Any, Any]:
+def _qr_parts(F: Namespace, packed: Array, rows: int) -> tuple[Any, Any]:
     return packed[..., :rows, :], packed[..., rows:, :]
 
 
-def _qr_tangent(F: Any, tangents: Any, out: Any, x: Any) -> Any:
+def _qr_tangent(F: Namespace, tangents: Sequence[Array], out: Array, x: Array) -> Array:
     basis, upper = _qr_parts(F, out, x.shape[-2])
     moved = turned(F, F.solve(turned(F, upper), turned(F, tangents[0])))
     inner = F.matmul(turned(F, basis), moved)
@@ -348,7 +350,7 @@ def _qr_tangent(F: Any, tangents: Any, out: Any, x: Any) -> Any:
     return F.concat((moved - F.matmul(basis, within), F.matmul(within, upper)), axis=-2)
 
 
-def _qr_adjoint(F: Any, cotangent: Any, position: int, out: Any, x: Any) -> Any:
+def _qr_adjoint(F: Namespace, cotangent: Array, position: int, out: Array, x: Array) -> Array:
     basis, upper = _qr_parts(F, out, x.shape[-2])
     basis_bar, upper_bar = _qr_parts(F, cotangent, x.shape[-2])
     inner = F.matmul(upper, turned(F, upper_bar)) - F.matmul(turned(F, basis_bar), basis)
@@ -356,12 +358,12 @@ def _qr_adjoint(F: Any, cotangent: Any, position: int, out: Any, x: Any) -> Any:
     return turned(F, F.solve(upper, turned(F, basis_bar + F.matmul(basis, symmetric))))
 
 
-def _qr_evaluate(F: Any, x: Any) -> Any:
+def _qr_evaluate(F: Namespace, x: Array) -> Array:
     basis, upper = F.linalg.qr(x, mode="reduced")
     return F.concat((basis, upper), axis=-2)
 
 
-_qr: Any = custom(
+_qr: Applied = custom(
     "qr",
     tangent=_qr_tangent,
     adjoint=_qr_adjoint,
@@ -375,13 +377,13 @@ _qr: Any = custom(
 
 
 @function()
-def cholesky(x: Any, /) -> Tensor:
+def cholesky(x: ArrayLike, /) -> Tensor:
     """Lower triangular L with L @ Lᵀ = x, for symmetric positive definite x; only its symmetric part is used."""
     return _cholesky(square(x, "cholesky"))
 
 
 @function()
-def eigh(x: Any, /) -> tuple[Tensor, Tensor]:
+def eigh(x: ArrayLike, /) -> tuple[Tensor, Tensor]:
     """Eigenvalues, ascending, and eigenvectors (columns) of symmetric matrices; only the symmetric part is used.
 
     Of equal eigenvalues only the space that their vectors span is determined. What does not depend on the choice of the
@@ -394,13 +396,13 @@ def eigh(x: Any, /) -> tuple[Tensor, Tensor]:
 
 
 @function()
-def eigvalsh(x: Any, /) -> Tensor:
+def eigvalsh(x: ArrayLike, /) -> Tensor:
     """Eigenvalues of symmetric matrices, ascending; only the symmetric part is used."""
     return eigh(x)[0]
 
 
 @function()
-def svd(x: Any, /, full_matrices: bool = True) -> tuple[Tensor, Tensor, Tensor]:
+def svd(x: ArrayLike, /, full_matrices: bool = True) -> tuple[Tensor, Tensor, Tensor]:
     """Singular value decomposition: x = U diag(s) Vᵀ, the singular values s descending.
 
     Of equal singular values, and of those that are 0, the vectors are not determined: there derivatives exist of what
@@ -439,17 +441,17 @@ def svd(x: Any, /, full_matrices: bool = True) -> tuple[Tensor, Tensor, Tensor]:
             "no derivative; give full_matrices=False"
         )
     left, values, right = _svd_parts(GRAPH, _decomposed(_svd, x), rows)
-    return left, values, turned(GRAPH, right)
+    return cast(tuple[Tensor, Tensor, Tensor], (left, values, turned(GRAPH, right)))
 
 
 @function()
-def svdvals(x: Any, /) -> Tensor:
+def svdvals(x: ArrayLike, /) -> Tensor:
     """Singular values of matrices, descending."""
     return svd(x, full_matrices=False)[1]
 
 
 @function()
-def qr(x: Any, /, mode: str = "reduced") -> tuple[Tensor, Tensor]:
+def qr(x: ArrayLike, /, mode: str = "reduced") -> tuple[Tensor, Tensor]:
     """QR decomposition: x = Q R, the columns of Q orthonormal, R upper triangular.
 
     The first columns of x, as many as it has rows, must be independent for the derivative to exist.

@@ -12,6 +12,7 @@ from graphdiff.errors import OpError, ShapeError
 from graphdiff.op import FUNCTIONS, GRAPH, as_tensor, as_tensors, function
 from graphdiff.ops.elementwise import round as _nearest
 from graphdiff.tensor import Tensor
+from graphdiff.typing import ArrayLike, Axis
 
 # Element by element ------------------------------------------------------------------------------------------
 
@@ -21,7 +22,7 @@ _MOST_DECIMALS = 308
 
 
 @function("around", "rint")
-def round(x: Any, /, decimals: int = 0) -> Tensor:
+def round(x: ArrayLike, /, decimals: int = 0) -> Tensor:
     """Nearest number of so many decimals (-308 to 308), halves to even; derivative 0."""
     if not host.is_integer(decimals) or abs(decimals) > _MOST_DECIMALS:
         raise OpError(f"round: decimals is an integer between -308 and 308, not {decimals!r}")
@@ -36,25 +37,25 @@ def round(x: Any, /, decimals: int = 0) -> Tensor:
 
 
 @function("radians")
-def deg2rad(x: Any, /) -> Tensor:
+def deg2rad(x: ArrayLike, /) -> Tensor:
     """Degrees in radians."""
     return as_tensor(x) * (math.pi / 180)
 
 
 @function("degrees")
-def rad2deg(x: Any, /) -> Tensor:
+def rad2deg(x: ArrayLike, /) -> Tensor:
     """Radians in degrees."""
     return as_tensor(x) * (180 / math.pi)
 
 
 @function()
-def exp2(x: Any, /) -> Tensor:
+def exp2(x: ArrayLike, /) -> Tensor:
     """Two to the power x."""
     return 2.0 ** as_tensor(x)
 
 
 @function()
-def nan_to_num(x: Any, /, nan: float = 0.0) -> Tensor:
+def nan_to_num(x: ArrayLike, /, nan: float = 0.0) -> Tensor:
     """Return x with NaN replaced, and infinities by the largest numbers; what is replaced has derivative 0."""
     x = as_tensor(x)
     if x.dtype.kind != "f":
@@ -71,34 +72,34 @@ round.op = _nearest.op  # type: ignore[attr-defined]
 
 
 @function()
-def atleast_1d(x: Any, /) -> Tensor:
+def atleast_1d(x: ArrayLike, /) -> Tensor:
     """Return x with at least one axis."""
     x = as_tensor(x)
     return x if x.ndim else GRAPH.reshape(x, (1,))
 
 
 @function()
-def atleast_2d(x: Any, /) -> Tensor:
+def atleast_2d(x: ArrayLike, /) -> Tensor:
     """Return x with at least two axes, new ones in front."""
     x = as_tensor(x)
     return x if x.ndim >= 2 else GRAPH.reshape(x, (1, x.size))
 
 
 @function()
-def vstack(parts: Sequence[Any], /) -> Tensor:
+def vstack(parts: Sequence[ArrayLike], /) -> Tensor:
     """Join along the first axis, vectors as rows."""
     return GRAPH.concatenate([atleast_2d(part) for part in listed(parts, "vstack")], axis=0)  # type: ignore[no-any-return]
 
 
 @function()
-def hstack(parts: Sequence[Any], /) -> Tensor:
+def hstack(parts: Sequence[ArrayLike], /) -> Tensor:
     """Join along the second axis, vectors along their only one."""
     tensors = [atleast_1d(part) for part in listed(parts, "hstack")]
     return GRAPH.concatenate(tensors, axis=0 if tensors and tensors[0].ndim == 1 else 1)  # type: ignore[no-any-return]
 
 
 @function()
-def column_stack(parts: Sequence[Any], /) -> Tensor:
+def column_stack(parts: Sequence[ArrayLike], /) -> Tensor:
     """Join along the second axis, vectors as columns."""
     tensors = [as_tensor(part) for part in listed(parts, "column_stack")]
     columns = [part if part.ndim >= 2 else GRAPH.reshape(part, (part.size, 1)) for part in tensors]
@@ -106,13 +107,13 @@ def column_stack(parts: Sequence[Any], /) -> Tensor:
 
 
 @function()
-def append(x: Any, values: Any, /, axis: int | None = None) -> Tensor:
+def append(x: ArrayLike, values: ArrayLike, /, axis: int | None = None) -> Tensor:
     """Join values to the end of x along an axis; None flattens both first."""
     return GRAPH.concatenate(as_tensors([x, values]), axis=axis)  # type: ignore[no-any-return]
 
 
 @function()
-def unstack(x: Any, /, *, axis: int = 0) -> tuple[Tensor, ...]:
+def unstack(x: ArrayLike, /, *, axis: int = 0) -> tuple[Tensor, ...]:
     """Cut x into the pieces along an axis, without that axis."""
     x = as_tensor(x)
     return tuple(GRAPH.moveaxis(x, axis_of(x, axis, "unstack"), 0))
@@ -133,19 +134,19 @@ def meshgrid(*axes: Any, indexing: str = "xy") -> tuple[Tensor, ...]:
 
 
 @function()
-def flipud(x: Any, /) -> Tensor:
+def flipud(x: ArrayLike, /) -> Tensor:
     """Reverse the order of the rows."""
     return GRAPH.flip(x, axis=0)  # type: ignore[no-any-return]
 
 
 @function()
-def fliplr(x: Any, /) -> Tensor:
+def fliplr(x: ArrayLike, /) -> Tensor:
     """Reverse the order of the columns."""
     return GRAPH.flip(x, axis=1)  # type: ignore[no-any-return]
 
 
 @function()
-def copy(x: Any, /) -> Tensor:
+def copy(x: ArrayLike, /) -> Tensor:
     """Return another tensor of the same value: a variable's, as it is now; derivatives flow through."""
     x = as_tensor(x)
     if x.dtype.kind == "b":
@@ -157,7 +158,7 @@ def copy(x: Any, /) -> Tensor:
 
 
 @function()
-def diff(x: Any, /, n: int = 1, axis: int = -1) -> Tensor:
+def diff(x: ArrayLike, /, n: int = 1, axis: int = -1) -> Tensor:
     """Differences of neighbours along an axis, n times over."""
     x = as_tensor(x)
     place = axis_of(x, axis, "diff")
@@ -169,7 +170,7 @@ def diff(x: Any, /, n: int = 1, axis: int = -1) -> Tensor:
 
 
 @function()
-def trapezoid(y: Any, x: Any = None, dx: float = 1.0, axis: int = -1) -> Tensor:
+def trapezoid(y: ArrayLike, x: ArrayLike | None = None, dx: float = 1.0, axis: int = -1) -> Tensor:
     """Integral along an axis by the trapezoidal rule, over the places x, or equal steps dx."""
     y = as_tensor(y)
     place = axis_of(y, axis, "trapezoid")
@@ -187,7 +188,7 @@ def trapezoid(y: Any, x: Any = None, dx: float = 1.0, axis: int = -1) -> Tensor:
 
 
 @function()
-def average(x: Any, /, axis: int | None = None, weights: Any = None) -> Tensor:
+def average(x: ArrayLike, /, axis: int | None = None, weights: ArrayLike | None = None) -> Tensor:
     """Mean, each element counted by its weight; weights are of x's shape, or of the axis's length."""
     if weights is None:
         return GRAPH.mean(x, axis=axis)  # type: ignore[no-any-return]
@@ -209,20 +210,20 @@ def average(x: Any, /, axis: int | None = None, weights: Any = None) -> Tensor:
 
 
 @function()
-def ptp(x: Any, /, axis: Any = None) -> Tensor:
+def ptp(x: ArrayLike, /, axis: Axis = None) -> Tensor:
     """Maximum less minimum over axes."""
     return GRAPH.max(x, axis=axis) - GRAPH.min(x, axis=axis)  # type: ignore[no-any-return]
 
 
 @function()
-def inner(x: Any, y: Any, /) -> Tensor:
+def inner(x: ArrayLike, y: ArrayLike, /) -> Tensor:
     """Sum of products over the last axes of x and y."""
     x, y = as_tensors([x, y])
     return GRAPH.tensordot(x, y, axes=((-1,), (-1,))) if x.ndim and y.ndim else x * y  # type: ignore[no-any-return]
 
 
 @function()
-def vdot(x: Any, y: Any, /) -> Tensor:
+def vdot(x: ArrayLike, y: ArrayLike, /) -> Tensor:
     """Inner product of x and y, both flattened."""
     x, y = as_tensors([x, y])
     for operand in (x, y):
@@ -233,7 +234,7 @@ def vdot(x: Any, y: Any, /) -> Tensor:
 
 
 @function()
-def kron(x: Any, y: Any, /) -> Tensor:
+def kron(x: ArrayLike, y: ArrayLike, /) -> Tensor:
     """Kronecker product: y, times each element of x in its place; fewer axes are filled up with ones in front."""
     x, y = as_tensors([x, y])
     rank = max(x.ndim, y.ndim)
@@ -244,7 +245,7 @@ def kron(x: Any, y: Any, /) -> Tensor:
 
 
 @function()
-def interp(x: Any, places: Any, values: Any, /) -> Tensor:
+def interp(x: ArrayLike, places: ArrayLike, values: ArrayLike, /) -> Tensor:
     """Value at x of the function that is linear between `values` at ascending `places`, and constant outside."""
     x, places, values = as_tensors([x, places, values])
     if places.ndim != 1 or places.shape != values.shape or not places.size:

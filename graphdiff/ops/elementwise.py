@@ -8,14 +8,15 @@ not NaN: what passes is the adjoint, so that plans need not tell NaN from positi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 from graphdiff import host
 from graphdiff.errors import DTypeError, OpError
-from graphdiff.op import FUNCTIONS, as_tensor, custom, elementwise, function
+from graphdiff.op import FUNCTIONS, Applied, as_tensor, custom, elementwise, function
 from graphdiff.tensor import Tensor
+from graphdiff.typing import Array, ArrayLike, Namespace
 
 _LN2, _LN10 = math.log(2), math.log(10)
 _TWO_OVER_SQRT_PI = 2 / math.sqrt(math.pi)
@@ -23,16 +24,16 @@ _SQRT_TWO_OVER_PI, _GELU_CUBE = math.sqrt(2 / math.pi), 0.044715
 _SQRT_HALF, _INV_SQRT_2PI = math.sqrt(0.5), 1 / math.sqrt(2 * math.pi)
 
 
-def _mask(F: Any, condition: Any, like: Any) -> Any:
+def _mask(F: Namespace, condition: Array, like: Array) -> Array:
     return F.astype(condition, like.dtype)
 
 
-def _known(F: Any, x: Any, choice: Any) -> Any:
+def _known(F: Namespace, x: Array, choice: Array) -> Array:
     """Return a mask with NaN where x is, which has no side."""
     return F.where(x != x, x, choice)
 
 
-def _zero(F: Any, x: Any) -> Any:
+def _zero(F: Namespace, x: Array) -> Array:
     return F.zeros((), dtype=x.dtype)
 
 
@@ -60,13 +61,13 @@ square = elementwise(
 sqrt = transcendental("sqrt", lambda F, out, x: 0.5 / out, symbol="√", poles=(0,), doc="Square root.")
 
 
-def _as_float(F: Any, x: Any) -> Any:
+def _as_float(F: Namespace, x: Array) -> Array:
     if host.dtype(x.dtype).kind == "c":
         raise DTypeError("erf, and what is made of it, and cbrt are of real numbers; this is complex")
     return x if host.is_real_floating(host.dtype(x.dtype)) else F.astype(x, F.float64)
 
 
-def _cbrt(F: Any, x: Any) -> Any:
+def _cbrt(F: Namespace, x: Array) -> Array:
     x = _as_float(F, x)
     rough = F.sign(x) * F.abs(x) ** (1 / 3)
     ordinary = F.isfinite(rough) & (rough != 0)
@@ -149,14 +150,14 @@ _ERF_MIDDLE = (
 )
 
 
-def _ratio(x: Any, coefficients: tuple[tuple[float, ...], tuple[float, ...]]) -> Any:
+def _ratio(x: Array, coefficients: tuple[tuple[float, ...], tuple[float, ...]]) -> Array:
     upper, lower = (0.0 * x + series[0] for series in coefficients)
     for a, b in zip(coefficients[0][1:], coefficients[1][1:], strict=True):
         upper, lower = upper * x + a, lower * x + b
     return upper / lower
 
 
-def _erf(F: Any, x: Any) -> Any:
+def _erf(F: Namespace, x: Array) -> Array:
     x = _as_float(F, x)
     size = F.abs(x)
     near = F.where(size <= 0.5, x, F.zeros_like(x))
@@ -167,7 +168,7 @@ def _erf(F: Any, x: Any) -> Any:
     return F.where(F.isnan(x), x, F.where(size <= 0.5, inner, outer))
 
 
-def _exp_of_square(F: Any, x: Any, rate: float) -> Any:
+def _exp_of_square(F: Namespace, x: Array, rate: float) -> Array:
     """Return exp(rate · x²) for a negative rate, in which the rounding of x² is not multiplied by it.
 
     The square of x to four binary places is exact, and the rest is small. Beyond 40 the result is 0.
@@ -233,7 +234,7 @@ _ERFC_SCALED = (
 )
 
 
-def _normal_cdf(F: Any, x: Any) -> Any:
+def _normal_cdf(F: Namespace, x: Array) -> Array:
     x = _as_float(F, x)
     size = _SQRT_HALF * F.minimum(F.abs(x), _zero(F, x) + 40)
     place = (size - 3.75) / (size + 3.75)
@@ -259,18 +260,18 @@ normal_cdf = transcendental(
 _LARGEST_EXPONENT = {2: 11.0, 4: 88.0}
 
 
-def _sigmoid(F: Any, x: Any) -> Any:
+def _sigmoid(F: Namespace, x: Array) -> Array:
     # Not through tanh, whose -1 would make 0 of what log(sigmoid(x)) needs: of all below -18 in float32.
     value, _ = _bounded_sigmoid(F, x)
     return F.where(x == -math.inf, F.zeros_like(value), value)
 
 
-def _logistic(F: Any, x: Any) -> Any:
+def _logistic(F: Namespace, x: Array) -> Array:
     value, bound = _bounded_sigmoid(F, x)
     return F.where(x < -bound, F.zeros_like(value), value)
 
 
-def _bounded_sigmoid(F: Any, x: Any) -> tuple[Any, float]:
+def _bounded_sigmoid(F: Namespace, x: Array) -> tuple[Any, float]:
     """Return 1 / (1 + exp(-x)), and the bound below whose negative it does not fall."""
     kind_of = host.dtype(x.dtype)
     if kind_of.kind not in "fc":
@@ -341,14 +342,14 @@ gelu = transcendental(
 )
 
 
-def _between(F: Any, x: Any, bound: int) -> Any:
+def _between(F: Namespace, x: Array, bound: int) -> Array:
     kind = host.dtype(x.dtype).kind
     if kind in "bu":  # which has no negative numbers
         return x if kind == "b" else F.minimum(x, _zero(F, x) + bound)
     return F.minimum(F.maximum(x, _zero(F, x) - bound), _zero(F, x) + bound)
 
 
-def _gelu_inner(F: Any, x: Any) -> tuple[Any, Any, Any]:
+def _gelu_inner(F: Namespace, x: Array) -> tuple[Any, Any, Any]:
     """Return tanh u of u = sqrt(2/π)·(x + 0.044715·x³), and the first two derivatives of u.
 
     Beyond ±20 tanh u is ±1 to the last bit, and its derivatives are 0, whatever x is: there they are taken at ±20.
@@ -359,12 +360,12 @@ def _gelu_inner(F: Any, x: Any) -> tuple[Any, Any, Any]:
     return inner, _SQRT_TWO_OVER_PI * (1 + 3 * _GELU_CUBE * square), 6 * _SQRT_TWO_OVER_PI * _GELU_CUBE * x
 
 
-def _gelu_slope(F: Any, x: Any) -> Any:
+def _gelu_slope(F: Namespace, x: Array) -> Array:
     inner, first, _ = _gelu_inner(F, x)
     return 0.5 * (1 + inner) + 0.5 * (x * (1 - inner * inner)) * first
 
 
-def _gelu_slope_partial(F: Any, out: Any, x: Any) -> Any:
+def _gelu_slope_partial(F: Namespace, out: Array, x: Array) -> Array:
     inner, first, second = _gelu_inner(F, x)
     falling = 1 - inner * inner
     return falling * first + 0.5 * (x * falling) * (second - 2 * inner * first * first)
@@ -447,15 +448,17 @@ divide = elementwise(
 )
 
 
-def _power_base(F: Any, out: Any, x: Any, y: Any) -> Any:
+def _power_base(F: Namespace, out: Array, x: Array, y: Array) -> Array:
     # x**0 is constant, even at 0, where 0 · x**-1 would be NaN.
-    if F.is_graph and not y.recorded and y.size == 1:  # a number: what a lecture writes, with no case to tell apart
+    if (
+        isinstance(y, Tensor) and not y.recorded and y.size == 1
+    ):  # a number: what a lecture writes, with no case to tell apart
         return _power_of_number(F, out, x, y, y.item())
     flat = y == 0
     return F.where(flat, F.zeros_like(out), y * x ** (F.where(flat, F.ones_like(y), y) - 1))
 
 
-def _power_of_number(F: Any, out: Any, x: Any, y: Any, number: float) -> Any:
+def _power_of_number(F: Namespace, out: Array, x: Array, y: Array, number: float) -> Array:
     if number == 0:
         return F.zeros_like(out)
     if number == 2:
@@ -464,7 +467,7 @@ def _power_of_number(F: Any, out: Any, x: Any, y: Any, number: float) -> Any:
     return y * x ** (int(less) if float(less).is_integer() else less)
 
 
-def _power_exponent(F: Any, out: Any, x: Any, y: Any) -> Any:
+def _power_exponent(F: Namespace, out: Array, x: Array, y: Array) -> Array:
     # 0**y is constantly 0 for y > 0, where 0 · log(0) would be NaN.
     at_zero = (x == 0) & (y >= 0)
     return F.where(at_zero, F.zeros_like(out), out * F.log(F.where(at_zero, F.ones_like(x), x)))
@@ -483,7 +486,7 @@ _power = elementwise(
 )
 
 
-def _share(F: Any, wins: Any, ties: Any, like: Any) -> Any:
+def _share(F: Namespace, wins: Array, ties: Array, like: Array) -> Array:
     return _known(F, like, _mask(F, wins, like) + 0.5 * _mask(F, ties, like))
 
 
@@ -512,7 +515,7 @@ minimum = elementwise(
 # Lengths: their directions are undefined at 0. The convention 0 holds for a first derivative alone; the next is NaN.
 
 
-def _over_length(F: Any, x: Any, length: Any) -> Any:
+def _over_length(F: Namespace, x: Array, length: Array) -> Array:
     above = F.where(length == 0, F.ones_like(length), length)
     # Of a length that has overflowed nothing is known: NaN, where the quotient would be 0.
     return F.where(length == 0, F.zeros_like(x), x / above * (above / above))
@@ -530,7 +533,7 @@ over_length = elementwise(
 )
 
 
-def _over_square_of_hypot(F: Any, numerator: Any, x: Any, y: Any) -> Any:
+def _over_square_of_hypot(F: Namespace, numerator: Array, x: Array, y: Array) -> Array:
     # Divided twice by the hypotenuse: its square overflows where the quotient does not.
     length = F.hypot(x, y)
     return F.over_length(F.over_length(numerator, length), length)
@@ -592,13 +595,13 @@ SQUARED: dict[str, Callable[..., Tensor]] = {
 
 
 @function("pow", name="power")
-def power(x: Any, y: Any, /) -> Tensor:
+def power(x: ArrayLike, y: ArrayLike, /) -> Tensor:
     """Return x to the power y; the derivative of x**0 is 0 at 0 too. An exponent of literally 2 becomes `square`."""
     if y.__class__ in (int, float) and y == 2:
-        length = getattr(x, "op", None)
         # Not of complex numbers, whose square is no square of a length, nor of integers, whose square may not fit.
-        if length is not None and length.name in SQUARED and all(part.dtype == x.dtype for part in x.inputs):
-            return SQUARED[length.name](*x.inputs, **x.attributes)
+        length = x.op.name if isinstance(x, Tensor) and x.op is not None else ""
+        if isinstance(x, Tensor) and length in SQUARED and all(part.dtype == x.dtype for part in x.inputs):
+            return SQUARED[length](*x.inputs, **x.attributes)
         if y.__class__ is int:
             return square(x)
     return _power(x, y)
@@ -610,19 +613,23 @@ power.op = _power.op  # type: ignore[attr-defined]
 # Selection ---------------------------------------------------------------------------------------------------
 
 
-def _where_tangent(F: Any, tangents: Any, out: Any, condition: Any, x: Any, y: Any) -> Any:
+def _where_tangent(
+    F: Namespace, tangents: Sequence[Array | None], out: Array, condition: Array, x: Array, y: Array
+) -> Array:
     chosen, other = (F.zeros_like(out) if tangent is None else tangent for tangent in tangents[1:])
     return F.where(condition, chosen, other)
 
 
-def _where_adjoint(F: Any, cotangent: Any, position: int, out: Any, condition: Any, x: Any, y: Any) -> Any:
+def _where_adjoint(
+    F: Namespace, cotangent: Array, position: int, out: Array, condition: Array, x: Array, y: Array
+) -> Array | None:
     if position == 0:
         return None
     zero = F.zeros_like(cotangent)
     return F.where(condition, cotangent, zero) if position == 1 else F.where(condition, zero, cotangent)
 
 
-_where = custom(
+_where: Applied = custom(
     "where",
     tangent=_where_tangent,
     adjoint=_where_adjoint,
@@ -638,7 +645,7 @@ _where = custom(
 
 
 @function(name="where")
-def where(condition: Any, x: Any = None, y: Any = None, /) -> Any:
+def where(condition: ArrayLike, x: ArrayLike | None = None, y: ArrayLike | None = None, /) -> Any:
     """Return x where the condition holds, y elsewhere; the branch not taken adds exactly zero to every derivative.
 
     With the condition alone it is `nonzero`, as NumPy has it.
@@ -673,7 +680,7 @@ _clip = elementwise(
 
 
 @function(name="clip")
-def clip(x: Any, /, min: Any = None, max: Any = None) -> Tensor:
+def clip(x: ArrayLike, /, min: Any = None, max: Any = None) -> Tensor:
     """Limit x to [min, max]; either may be None. The derivative is 1 at the bounds."""
     x = as_tensor(x)
     if x.dtype.kind in "iu":

@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
-from typing import Any
+from types import EllipsisType
+from typing import Any, SupportsIndex, cast
 
 from graphdiff import host
 from graphdiff.arguments import axis_of, whole
 from graphdiff.backend import ARRAY, fill_index
 from graphdiff.errors import BackendError, DTypeError, IndexOutsideError, NoValueError, ShapeError
-from graphdiff.op import FUNCTIONS, as_tensor, custom, function, linear, sum_to, summing
+from graphdiff.op import FUNCTIONS, Applied, as_tensor, custom, function, linear, sum_to, summing
 from graphdiff.ops.shape import broadcast_to, moveaxis, reshape
 from graphdiff.tensor import Tensor
+from graphdiff.typing import Array, ArrayLike, DTypeLike, Index, Namespace
 
-Template = tuple[Any, ...]
+Template = tuple["int | slice | EllipsisType | str | None", ...]
 _INTEGERS = "iu"
 
 
@@ -37,7 +39,7 @@ def _as_index_arrays(entry: Any) -> tuple[list[Tensor], host.Shape | None]:
 
 
 @function()
-def nonzero(x: Any, /) -> tuple[Tensor, ...]:
+def nonzero(x: ArrayLike, /) -> tuple[Tensor, ...]:
     """Return, for each axis, where along it the elements are that are not zero: an index of these.
 
     Examples
@@ -58,10 +60,10 @@ def nonzero(x: Any, /) -> tuple[Tensor, ...]:
     return tuple(as_tensor(places) for places in host.nonzero(x.backend.to_host(x.value)))
 
 
-def normalize_index(x: Tensor, index: Any) -> tuple[Template, tuple[Tensor, ...]]:
+def normalize_index(x: Tensor, index: Index) -> tuple[Template, tuple[Tensor, ...]]:
     """Return an index as a template with one entry per axis, and the integer tensors that fill its `ARRAY` places."""
     entries = list(index) if isinstance(index, tuple) else [index]
-    template: list[Any] = []
+    template: list[int | slice | EllipsisType | str | None] = []
     arrays: list[Tensor] = []
     covered = 0
     ellipsis_at: int | None = None
@@ -79,7 +81,7 @@ def normalize_index(x: Tensor, index: Any) -> tuple[Template, tuple[Tensor, ...]
         elif host.is_integer(entry) or (isinstance(entry, Tensor) and not entry.shape and entry.has_value):
             if isinstance(entry, Tensor) and entry.dtype.kind not in _INTEGERS:
                 raise DTypeError(f"an index is an integer, not {entry.describe()}")
-            template.append(operator.index(entry))
+            template.append(operator.index(cast(SupportsIndex, entry)))
             covered += 1
         else:
             found, mask = _as_index_arrays(entry)
@@ -107,16 +109,16 @@ def normalize_index(x: Tensor, index: Any) -> tuple[Template, tuple[Tensor, ...]
     return tuple(template), tuple(arrays)
 
 
-def _index_error(x: Tensor, index: Any, reason: str) -> ShapeError:
+def _index_error(x: Tensor, index: Index, reason: str) -> ShapeError:
     return IndexOutsideError(f"cannot index {x.describe()} (made at {x.source}) with {index!r}: {reason}")
 
 
-def _result_shape(shape: host.Shape, template: Template, arrays: Sequence[Any]) -> host.Shape:
+def _result_shape(shape: host.Shape, template: Template, arrays: Sequence[Array]) -> host.Shape:
     stand_ins = [host.zero_index(tuple(array.shape)) for array in arrays]
     return host.indexed_shape(shape, fill_index(template, tuple(stand_ins)))
 
 
-def _tears(template: Sequence[Any], place: int) -> bool:
+def _tears(template: Sequence[object], place: int) -> bool:
     """Whether index arrays that follow each other would be torn apart by something at a place between them."""
     places = [index for index, entry in enumerate(template) if entry is ARRAY or isinstance(entry, int)]
     together = ARRAY in template and len(places) < len(template) and places[-1] - places[0] == len(places) - 1
@@ -136,8 +138,8 @@ def _advanced_place(template: Template) -> int | None:
 
 
 def _batched_index(
-    F: Any, template: Template, arrays: Sequence[Tensor], flags: Sequence[bool], size: int
-) -> tuple[Template, tuple[Tensor, ...], tuple[int, ...], tuple[int, ...]]:
+    F: Namespace, template: Template, arrays: Sequence[Array], flags: Sequence[bool], size: int
+) -> tuple[Template, tuple[Array, ...], tuple[int, ...], tuple[int, ...]]:
     """Return the index into an array with a leading batch axis, and which axes of its result to move where."""
     if not arrays:
         return (slice(None), *template), (), (), ()
@@ -156,30 +158,32 @@ def _batched_index(
     return (ARRAY, *template), (rows, *padded), source, tuple((place or 0) + axis for axis in source)
 
 
-def _whole(x: Tensor, batched: bool, size: int) -> Tensor:
+def _whole(x: Array, batched: bool, size: int) -> Array:
     return x if batched else broadcast_to(x, (size, *x.shape))
 
 
-def _getitem_batch(F: Any, operands: Any, flags: Any, size: int, *, template: Template) -> Tensor:
+def _getitem_batch(
+    F: Namespace, operands: Sequence[Array], flags: Sequence[bool], size: int, *, template: Template
+) -> Tensor:
     x, *arrays = operands
     wider, filled, source, destination = _batched_index(F, template, arrays, flags[1:], size)
     taken = _getitem(_whole(x, flags[0], size), *filled, template=wider)
     return moveaxis(taken, source, destination) if source else taken
 
 
-def _flat_places(F: Any, shape: host.Shape, template: Template, arrays: Sequence[Any]) -> Any:
+def _flat_places(F: Namespace, shape: host.Shape, template: Template, arrays: Sequence[Array]) -> Array:
     """Return the taken elements' places in the flattened array: the array API's `take` knows one 1-d index array."""
     return F.asarray(host.flat_places(shape, fill_index(template, tuple(map(host.as_host, arrays)))))
 
 
-def _getitem_evaluate(F: Any, x: Any, *arrays: Any, template: Template) -> Any:
+def _getitem_evaluate(F: Namespace, x: Array, *arrays: Array, template: Template) -> Array:
     if not arrays:
         return x[template]
     taken = F.take(F.reshape(x, (-1,)), _flat_places(F, tuple(x.shape), template, arrays), axis=0)
     return F.reshape(taken, _result_shape(tuple(x.shape), template, arrays))
 
 
-_getitem: Any = linear(
+_getitem: Applied = linear(
     "getitem",
     lambda F, cotangent, x, *arrays, template: F.scatter_add(cotangent, *arrays, shape=x.shape, template=template),
     evaluate=_getitem_evaluate,
@@ -193,7 +197,9 @@ _getitem: Any = linear(
 )
 
 
-def _scatter_batch(F: Any, operands: Any, flags: Any, size: int, *, shape: host.Shape, template: Template) -> Tensor:
+def _scatter_batch(
+    F: Namespace, operands: Sequence[Array], flags: Sequence[bool], size: int, *, shape: host.Shape, template: Template
+) -> Tensor:
     values, *arrays = operands
     wider, filled, source, destination = _batched_index(F, template, arrays, flags[1:], size)
     whole = _whole(values, flags[0], size)
@@ -201,7 +207,7 @@ def _scatter_batch(F: Any, operands: Any, flags: Any, size: int, *, shape: host.
     return _scatter_add(placed, *filled, shape=(size, *shape), template=wider)
 
 
-def _scatter_evaluate(F: Any, values: Any, *arrays: Any, shape: host.Shape, template: Template) -> Any:
+def _scatter_evaluate(F: Namespace, values: Array, *arrays: Array, shape: host.Shape, template: Template) -> Array:
     if arrays:
         # Without a scattering add, a product with the 0-1 matrix of places; backends that have one override this.
         places = _flat_places(F, shape, template, arrays)
@@ -214,7 +220,7 @@ def _scatter_evaluate(F: Any, values: Any, *arrays: Any, shape: host.Shape, temp
     return result
 
 
-_scatter_add: Any = linear(
+_scatter_add: Applied = linear(
     "scatter_add",
     lambda F, cotangent, values, *arrays, shape, template: F.getitem(cotangent, *arrays, template=template),
     evaluate=_scatter_evaluate,
@@ -224,7 +230,9 @@ _scatter_add: Any = linear(
 )
 
 
-def _set_adjoint(F: Any, cotangent: Any, position: int, x: Any, values: Any, *arrays: Any, template: Template) -> Any:
+def _set_adjoint(
+    F: Namespace, cotangent: Array, position: int, x: Array, values: Array, *arrays: Array, template: Template
+) -> Array | None:
     if position == 0:
         return F.index_set(cotangent, F.zeros_like(values), *arrays, template=template)
     if position == 1:
@@ -235,14 +243,22 @@ def _set_adjoint(F: Any, cotangent: Any, position: int, x: Any, values: Any, *ar
     return None
 
 
-def _winners(F: Any, x: Any, shape: host.Shape, arrays: Sequence[Any], template: Template) -> Any:
+def _winners(F: Namespace, x: Array, shape: host.Shape, arrays: Sequence[Array], template: Template) -> Array:
     """Return which of the values are still there after setting: of an element named twice, one."""
     numbers = F.reshape(F.arange(math.prod(shape)), shape)
     kept = F.index_set(F.zeros(x.shape, dtype=numbers.dtype), numbers, *arrays, template=template)
     return F.getitem(kept, *arrays, template=template) == numbers
 
 
-def _set_tangent(F: Any, tangents: Any, out: Any, x: Any, values: Any, *arrays: Any, template: Template) -> Any:
+def _set_tangent(
+    F: Namespace,
+    tangents: Sequence[Array | None],
+    out: Array,
+    x: Array,
+    values: Array,
+    *arrays: Array,
+    template: Template,
+) -> Array:
     moved = [
         F.zeros_like(operand) if tangent is None else tangent
         for tangent, operand in zip(tangents[:2], (x, values), strict=True)
@@ -250,7 +266,9 @@ def _set_tangent(F: Any, tangents: Any, out: Any, x: Any, values: Any, *arrays: 
     return F.index_set(*moved, *arrays, template=template)
 
 
-def _set_batch(F: Any, operands: Any, flags: Any, size: int, *, template: Template) -> Tensor:
+def _set_batch(
+    F: Namespace, operands: Sequence[Array], flags: Sequence[bool], size: int, *, template: Template
+) -> Tensor:
     x, values, *arrays = operands
     indexed = _result_shape(x.shape[1:] if flags[0] else x.shape, template, _unbatched(arrays, flags[2:]))
     wider, filled, source, destination = _batched_index(F, template, arrays, flags[2:], size)
@@ -261,11 +279,11 @@ def _set_batch(F: Any, operands: Any, flags: Any, size: int, *, template: Templa
     return _index_set(_whole(x, flags[0], size), placed, *filled, template=wider)
 
 
-def _unbatched(arrays: Sequence[Tensor], flags: Sequence[bool]) -> list[Tensor]:
+def _unbatched(arrays: Sequence[Array], flags: Sequence[bool]) -> list[Array]:
     return [array[0] if batched else array for array, batched in zip(arrays, flags, strict=True)]
 
 
-def _set_evaluate(F: Any, x: Any, values: Any, *arrays: Any, template: Template) -> Any:
+def _set_evaluate(F: Namespace, x: Array, values: Array, *arrays: Array, template: Template) -> Array:
     if arrays:
         raise BackendError("this backend sets elements at slices only, not at index arrays")
     result = F.asarray(x, copy=True)
@@ -273,7 +291,7 @@ def _set_evaluate(F: Any, x: Any, values: Any, *arrays: Any, template: Template)
     return result
 
 
-_index_set: Any = custom(
+_index_set: Applied = custom(
     "index_set",
     tangent=_set_tangent,
     adjoint=lambda F, cotangent, position, out, x, values, *arrays, template: _set_adjoint(
@@ -289,7 +307,7 @@ _index_set: Any = custom(
 )
 
 
-def getitem(x: Tensor, index: Any) -> Tensor:
+def getitem(x: Tensor, index: Index) -> Tensor:
     """Return ``x[index]`` for everything that NumPy takes: integers, slices, ellipsis, None, index arrays, masks."""
     template, arrays = normalize_index(x, index)
     return _getitem(x, *arrays, template=template)
@@ -298,22 +316,22 @@ def getitem(x: Tensor, index: Any) -> Tensor:
 class At:
     """A place in a tensor, at which `set` and `add` return a changed copy; made by `at`."""
 
-    def __init__(self, x: Tensor, index: Any) -> None:
+    def __init__(self, x: Tensor, index: Index) -> None:
         self._x = x
         self._template, self._arrays = normalize_index(x, index)
 
-    def _values(self, values: Any) -> Tensor:
+    def _values(self, values: ArrayLike) -> Tensor:
         tensor = as_tensor(values)
         indexed = _result_shape(self._x.shape, self._template, self._arrays)
         if not host.broadcasts_to(tensor.shape, indexed):
             raise ShapeError(f"{tensor.describe()} does not fit the indexed part of {self._x.describe()}, {indexed}")
         return tensor.astype(self._x.dtype)  # type: ignore[no-any-return]
 
-    def set(self, values: Any) -> Tensor:
+    def set(self, values: ArrayLike) -> Tensor:
         """Return a copy with the indexed elements replaced; which value wins at an index named twice is not fixed."""
         return _index_set(self._x, self._values(values), *self._arrays, template=self._template)
 
-    def add(self, values: Any) -> Tensor:
+    def add(self, values: ArrayLike) -> Tensor:
         """Return a copy with `values` added to the indexed elements; an index named twice is added to twice."""
         indexed = _result_shape(self._x.shape, self._template, self._arrays)
         whole = broadcast_to(self._values(values), indexed)
@@ -321,7 +339,7 @@ class At:
 
 
 @function()
-def at(x: Any, index: Any) -> At:
+def at(x: ArrayLike, index: Index) -> At:
     """Name a place in x, to `set` or `add` there without changing x.
 
     Examples
@@ -337,7 +355,7 @@ def at(x: Any, index: Any) -> At:
 
 
 @function()
-def take(x: Any, indices: Any, /, axis: int | None = None) -> Tensor:
+def take(x: ArrayLike, indices: ArrayLike, /, axis: int | None = None) -> Tensor:
     """Take elements along an axis; None flattens first."""
     x = as_tensor(x)
     if axis is None:
@@ -348,7 +366,7 @@ def take(x: Any, indices: Any, /, axis: int | None = None) -> Tensor:
 
 
 @function()
-def take_along_axis(x: Any, indices: Any, /, axis: int = -1) -> Tensor:
+def take_along_axis(x: ArrayLike, indices: ArrayLike, /, axis: int = -1) -> Tensor:
     """Take, along an axis, the elements that `indices`, of the same rank, names for each line."""
     x, chosen = as_tensor(x), as_tensor(indices)
     if chosen.dtype.kind not in _INTEGERS:
@@ -364,7 +382,7 @@ def take_along_axis(x: Any, indices: Any, /, axis: int = -1) -> Tensor:
 
 
 @function()
-def one_hot(indices: Any, classes: int, /, *, dtype: Any = "float64") -> Tensor:
+def one_hot(indices: ArrayLike, classes: int, /, *, dtype: DTypeLike = "float64") -> Tensor:
     """Return rows of zeros with a one at each index; an index outside the classes gives zeros."""
     chosen = as_tensor(indices)
     if chosen.dtype.kind not in _INTEGERS:
@@ -373,7 +391,7 @@ def one_hot(indices: Any, classes: int, /, *, dtype: Any = "float64") -> Tensor:
     return (chosen[..., None] == FUNCTIONS["arange"](classes)).astype(dtype)  # type: ignore[no-any-return]
 
 
-def _label_weights(F: Any, labels: Any, *, classes: int, value: float, dtype: host.DType) -> Any:
+def _label_weights(F: Namespace, labels: Array, *, classes: int, value: float, dtype: host.DType) -> Array:
     native = dtype if F.is_graph else F.backend.native_dtype(dtype)
     column = F.expand_dims(labels, axis=-1)
     row = F.arange(classes)
@@ -382,7 +400,7 @@ def _label_weights(F: Any, labels: Any, *, classes: int, value: float, dtype: ho
     return F.where(inside, weights, F.full((), math.nan, dtype=native))
 
 
-label_weights: Any = linear(
+label_weights: Applied = linear(
     "label_weights",
     evaluate=_label_weights,
     infer=lambda labels, *, classes, value, dtype: ((*labels.shape, classes), dtype),
@@ -393,7 +411,7 @@ label_weights: Any = linear(
 
 
 @function()
-def diagonal(x: Any, /, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+def diagonal(x: ArrayLike, /, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
     """Return a diagonal of the matrices spanned by two axes, as the last axis."""
     x, offset = as_tensor(x), whole(offset, "diagonal: the offset")
     if x.ndim < 2:
@@ -408,7 +426,7 @@ def diagonal(x: Any, /, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tens
 
 
 @function()
-def diag(x: Any, /, k: int = 0) -> Tensor:
+def diag(x: ArrayLike, /, k: int = 0) -> Tensor:
     """Return the diagonal of a matrix, or the matrix with a given diagonal."""
     x, k = as_tensor(x), whole(k, "diag: the number of a diagonal")
     if x.ndim == 2:
@@ -422,10 +440,10 @@ def diag(x: Any, /, k: int = 0) -> Tensor:
 
 
 def _triangle(name: str) -> Any:
-    def evaluate(F: Any, x: Any, *, k: int) -> Any:
+    def evaluate(F: Namespace, x: Array, *, k: int) -> Array:
         return getattr(F, name)(x, k=k)
 
-    def batch(F: Any, operands: Any, flags: Any, size: int, *, k: int) -> Any:
+    def batch(F: Namespace, operands: Sequence[Array], flags: Sequence[bool], size: int, *, k: int) -> Array:
         return op(operands[0], k=k)
 
     op = linear(
@@ -445,18 +463,18 @@ _tril, _triu = _triangle("tril"), _triangle("triu")
 
 
 @function()
-def tril(x: Any, /, k: int = 0) -> Tensor:
+def tril(x: ArrayLike, /, k: int = 0) -> Tensor:
     """Return the matrix with zeros above its k-th diagonal."""
     return _tril(_matrix(x, "tril"), k=whole(k, "tril: the number of a diagonal"))
 
 
 @function()
-def triu(x: Any, /, k: int = 0) -> Tensor:
+def triu(x: ArrayLike, /, k: int = 0) -> Tensor:
     """Return the matrix with zeros below its k-th diagonal."""
     return _triu(_matrix(x, "triu"), k=whole(k, "triu: the number of a diagonal"))
 
 
-def _matrix(x: Any, name: str) -> Tensor:
+def _matrix(x: ArrayLike, name: str) -> Tensor:
     x = as_tensor(x)
     if x.ndim < 2:
         raise ShapeError(f"{name} takes a matrix, not {x.describe()}")

@@ -7,6 +7,7 @@ algorithmic differentiation, in Advances in Automatic Differentiation (2008).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from numbers import Real
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +16,7 @@ from graphdiff import host
 from graphdiff.arguments import axis_of, real_floating, wholes
 from graphdiff.errors import OpError, ShapeError
 from graphdiff.guard import guarded
-from graphdiff.op import FUNCTIONS, as_tensor, custom, function, public, sum_to
+from graphdiff.op import FUNCTIONS, Applied, as_tensor, custom, function, public, sum_to
 from graphdiff.ops.decompositions import svdvals
 from graphdiff.ops.elementwise import SQUARED
 from graphdiff.ops.matrices import CUBIC, over_stacks, rectangular, require_square, same, scaled_columns, square
@@ -23,8 +24,9 @@ from graphdiff.ops.products import turned
 from graphdiff.ops.reduce import in_single, widened
 from graphdiff.ops.shape import expand_dims, moveaxis, reshape
 from graphdiff.tensor import Tensor
+from graphdiff.typing import Array, ArrayLike, Axis, DTypeLike, Namespace
 
-_inv: Any = custom(
+_inv: Applied = custom(
     "inv",
     tangent=lambda F, tangents, out, x: -F.matmul(F.matmul(out, tangents[0]), out),
     adjoint=lambda F, cotangent, position, out, x: -F.matmul(F.matmul(turned(F, out), cotangent), turned(F, out)),
@@ -35,14 +37,14 @@ _inv: Any = custom(
 )
 
 
-def _solve_tangent(F: Any, tangents: Any, out: Any, a: Any, b: Any) -> Any:
+def _solve_tangent(F: Namespace, tangents: Sequence[Array | None], out: Array, a: Array, b: Array) -> Array:
     change = None if tangents[0] is None else -F.matmul(tangents[0], out)
     if tangents[1] is not None:
         change = tangents[1] if change is None else change + tangents[1]
     return F.solve(a, change)
 
 
-def _solve_adjoint(F: Any, cotangent: Any, position: int, out: Any, a: Any, b: Any) -> Any:
+def _solve_adjoint(F: Namespace, cotangent: Array, position: int, out: Array, a: Array, b: Array) -> Array:
     b_bar = F.solve(turned(F, a), cotangent)
     if position == 1:
         return sum_to(F, b_bar, b.shape)
@@ -53,7 +55,7 @@ def _solve_infer(a: Tensor, b: Tensor) -> tuple[host.Shape, host.DType]:
     return (*host.broadcast_shapes(a.shape[:-2], b.shape[:-2]), *b.shape[-2:]), host.result_dtype(a.dtype, b.dtype)
 
 
-def _solve_batch(F: Any, operands: Any, flags: Any, size: int) -> Tensor:
+def _solve_batch(F: Namespace, operands: Sequence[Array], flags: Sequence[bool], size: int) -> Tensor:
     rank = max(operand.ndim - batched for operand, batched in zip(operands, flags, strict=True))
     aligned = [
         reshape(operand, (size, *(1,) * (rank + 1 - operand.ndim), *operand.shape[1:])) if batched else operand
@@ -62,7 +64,7 @@ def _solve_batch(F: Any, operands: Any, flags: Any, size: int) -> Tensor:
     return _solve(*aligned)
 
 
-def _solve_evaluate(F: Any, a: Any, b: Any) -> Any:
+def _solve_evaluate(F: Namespace, a: Array, b: Array) -> Array:
     namespace = F.array_namespace
     lead = host.broadcast_shapes(tuple(a.shape[:-2]), tuple(b.shape[:-2]))
     return namespace.linalg.solve(
@@ -70,7 +72,7 @@ def _solve_evaluate(F: Any, a: Any, b: Any) -> Any:
     )
 
 
-_solve: Any = custom(
+_solve: Applied = custom(
     "solve",
     tangent=_solve_tangent,
     adjoint=_solve_adjoint,
@@ -81,22 +83,22 @@ _solve: Any = custom(
 )
 
 
-def _scalars_for(x: Any) -> host.Shape:
+def _scalars_for(x: Array) -> host.Shape:
     return tuple(x.shape[:-2])
 
 
-def _against(F: Any, tangent: Any, slope: Any) -> Any:
+def _against(F: Namespace, tangent: Array, slope: Array) -> Array:
     return F.sum(tangent * slope, axis=(len(slope.shape) - 2, len(slope.shape) - 1))
 
 
-def _along(F: Any, cotangent: Any, slope: Any) -> Any:
+def _along(F: Namespace, cotangent: Array, slope: Array) -> Array:
     return F.expand_dims(F.expand_dims(cotangent, axis=-1), axis=-1) * slope
 
 
 # Pseudo-inverse ----------------------------------------------------------------------------------------------------
 
 
-def _pinv_evaluate(F: Any, x: Any, *, rtol: float) -> Any:
+def _pinv_evaluate(F: Namespace, x: Array, *, rtol: float) -> Array:
     left, values, right = F.linalg.svd(x, full_matrices=False)
     if not values.shape[-1]:
         return turned(F, x)
@@ -105,7 +107,7 @@ def _pinv_evaluate(F: Any, x: Any, *, rtol: float) -> Any:
     return F.matmul(scaled_columns(F, turned(F, right), inverse), turned(F, left))
 
 
-def _pinv_tangent(F: Any, tangents: Any, out: Any, x: Any, *, rtol: float) -> Any:
+def _pinv_tangent(F: Namespace, tangents: Sequence[Array], out: Array, x: Array, *, rtol: float) -> Array:
     moved, turned_out, turned_tangent = tangents[0], turned(F, out), turned(F, tangents[0])
     change = -F.matmul(F.matmul(out, moved), out)
     across = F.matmul(F.matmul(out, turned_out), turned_tangent)
@@ -114,7 +116,7 @@ def _pinv_tangent(F: Any, tangents: Any, out: Any, x: Any, *, rtol: float) -> An
     return change + along - F.matmul(out, F.matmul(x, along))
 
 
-def _pinv_adjoint(F: Any, cotangent: Any, position: int, out: Any, x: Any, *, rtol: float) -> Any:
+def _pinv_adjoint(F: Namespace, cotangent: Array, position: int, out: Array, x: Array, *, rtol: float) -> Array:
     turned_out, turned_bar = turned(F, out), turned(F, cotangent)
     change = -F.matmul(F.matmul(turned_out, cotangent), turned_out)
     across = F.matmul(turned_bar, F.matmul(out, turned_out))
@@ -123,7 +125,7 @@ def _pinv_adjoint(F: Any, cotangent: Any, position: int, out: Any, x: Any, *, rt
     return change + along - F.matmul(F.matmul(along, out), x)
 
 
-_pinv: Any = custom(
+_pinv: Applied = custom(
     "pinv",
     tangent=_pinv_tangent,
     adjoint=_pinv_adjoint,
@@ -137,11 +139,11 @@ _pinv: Any = custom(
 # Determinants, and their cofactors: det(x) x⁻ᵀ where there is an inverse -----------------------------------------
 
 
-def _products_before(F: Any, values: Any) -> Any:
+def _products_before(F: Namespace, values: Array) -> Array:
     return F.cumprod(F.concat((F.ones_like(values[..., :1]), values[..., :-1]), axis=-1), axis=-1)
 
 
-def _products_of_others(F: Any, values: Any) -> Any:
+def _products_of_others(F: Namespace, values: Array) -> Array:
     """Return, for each pair of places, the product of the values at all others; on the diagonal, at all but one."""
     steps = F.arange(values.shape[-1])
     row = F.expand_dims(values, axis=-2)
@@ -152,18 +154,18 @@ def _products_of_others(F: Any, values: Any) -> Any:
     return pairs + turned(F, pairs) + scaled_columns(F, F.eye(values.shape[-1], dtype=values.dtype), before * after)
 
 
-def _by_singular_values(F: Any, x: Any) -> tuple[Any, Any, Any]:
+def _by_singular_values(F: Namespace, x: Array) -> tuple[Any, Any, Any]:
     """Return U, V and the products of the other singular values, signed, so that the cofactors are U diag(·) Vᵀ."""
     left, values, right = F.linalg.svd(x, full_matrices=False)
     sign = F.det(left) * F.det(right)
     return left, turned(F, right), _along(F, sign, _products_of_others(F, values))
 
 
-def _diagonal_of(F: Any, x: Any) -> Any:
+def _diagonal_of(F: Namespace, x: Array) -> Array:
     return F.sum(x * F.eye(x.shape[-1], dtype=x.dtype), axis=len(x.shape) - 1)
 
 
-def _cofactor_evaluate(F: Any, x: Any) -> Any:
+def _cofactor_evaluate(F: Namespace, x: Array) -> Array:
     namespace = F.array_namespace
     det = namespace.linalg.det(x)
     singular = namespace.broadcast_to((det == 0)[..., None, None], x.shape)
@@ -176,7 +178,7 @@ def _cofactor_evaluate(F: Any, x: Any) -> Any:
     return namespace.where(singular, cofactors, regular)
 
 
-def _cofactor_change(F: Any, vector: Any, out: Any, x: Any) -> Any:
+def _cofactor_change(F: Namespace, vector: Array, out: Array, x: Array) -> Array:
     """Multiply by the derivative of the cofactors, which is the determinant's second and symmetric."""
     singular = F.expand_dims(F.expand_dims(F.det(x) == 0, axis=-1), axis=-1)
     identity = F.eye(x.shape[-1], dtype=x.dtype)
@@ -193,7 +195,7 @@ def _cofactor_change(F: Any, vector: Any, out: Any, x: Any) -> Any:
     return F.where(singular, F.matmul(F.matmul(left, changed), turned(F, right)), regular)
 
 
-_cofactor: Any = custom(
+_cofactor: Applied = custom(
     "cofactor",
     tangent=lambda F, tangents, out, x: _cofactor_change(F, tangents[0], out, x),
     adjoint=lambda F, cotangent, position, out, x: _cofactor_change(F, cotangent, out, x),
@@ -204,7 +206,7 @@ _cofactor: Any = custom(
     **CUBIC,
 )
 
-_det: Any = custom(
+_det: Applied = custom(
     "det",
     tangent=lambda F, tangents, out, x: _against(F, tangents[0], F.cofactor(x)),
     adjoint=lambda F, cotangent, position, out, x: _along(F, cotangent, F.cofactor(x)),
@@ -214,7 +216,7 @@ _det: Any = custom(
     **CUBIC,
 )
 
-_logabsdet: Any = custom(
+_logabsdet: Applied = custom(
     "logabsdet",
     tangent=lambda F, tangents, out, x: _against(F, tangents[0], turned(F, F.inv(x))),
     adjoint=lambda F, cotangent, position, out, x: _along(F, cotangent, turned(F, F.inv(x))),
@@ -224,7 +226,7 @@ _logabsdet: Any = custom(
     **CUBIC,
 )
 
-_sign_of_det: Any = custom(
+_sign_of_det: Applied = custom(
     "sign_of_det",
     tangent=lambda F, tangents, out, x: None,
     adjoint=lambda F, cotangent, position, out, x: None,
@@ -236,13 +238,13 @@ _sign_of_det: Any = custom(
 
 
 @function()
-def inv(x: Any, /) -> Tensor:
+def inv(x: ArrayLike, /) -> Tensor:
     """Inverse of square matrices."""
     return _inv(square(x, "inv"))
 
 
 @function()
-def solve(a: Any, b: Any, /) -> Tensor:
+def solve(a: ArrayLike, b: ArrayLike, /) -> Tensor:
     """Solve a @ x = b; b is a vector (1-d) or matrices."""
     a, b = square(a, "solve"), real_floating(as_tensor(b), "solve")
     column = b.ndim == 1
@@ -254,7 +256,7 @@ def solve(a: Any, b: Any, /) -> Tensor:
 
 
 @function()
-def det(x: Any, /) -> Tensor:
+def det(x: ArrayLike, /) -> Tensor:
     """Determinant of square matrices; its derivative, the cofactors, is right where it is 0 too.
 
     So is the second. Of the third where the determinant is 0, that is true if the singular values differ.
@@ -263,14 +265,14 @@ def det(x: Any, /) -> Tensor:
 
 
 @function()
-def slogdet(x: Any, /) -> tuple[Tensor, Tensor]:
+def slogdet(x: ArrayLike, /) -> tuple[Tensor, Tensor]:
     """Sign and logarithm of the absolute value of the determinant."""
     x = square(x, "slogdet")
     return _sign_of_det(x), _logabsdet(x)
 
 
 @function()
-def pinv(x: Any, /, rcond: float | None = None, *, rtol: float | None = None) -> Tensor:
+def pinv(x: ArrayLike, /, rcond: float | None = None, *, rtol: float | None = None) -> Tensor:
     """Pseudo-inverse of matrices (Moore and Penrose), by their singular values.
 
     Its derivative (Golub and Pereyra, 1973) is that along which the rank stays what it is.
@@ -302,7 +304,7 @@ def pinv(x: Any, /, rcond: float | None = None, *, rtol: float | None = None) ->
 
 
 @function()
-def matrix_power(x: Any, n: int, /) -> Tensor:
+def matrix_power(x: ArrayLike, n: int, /) -> Tensor:
     """Square matrices multiplied n times with each other; the inverse, -n times, where n is negative."""
     x = as_tensor(x)
     if not host.is_integer(n):
@@ -324,7 +326,7 @@ def matrix_power(x: Any, n: int, /) -> Tensor:
 
 
 @in_single
-def _norm_evaluate(F: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool = False, ord: float = 2) -> Any:
+def _norm_evaluate(F: Namespace, x: Array, *, axis: tuple[int, ...], keepdims: bool = False, ord: float = 2) -> Array:
     # Scaled by the largest element: the squares of large numbers overflow where their norm does not.
     top = F.max(F.abs(x), axis=axis, keepdims=True) if x.size else F.zeros((), dtype=x.dtype)
     scale = F.where((top > 0) & F.isfinite(top), top, F.ones_like(top))
@@ -338,11 +340,11 @@ def _norm_evaluate(F: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool = Fa
     return F.reshape(length, kept if keepdims else gone)
 
 
-def _with_axes(F: Any, reduced: Any, x: Any, axis: tuple[int, ...]) -> Any:
+def _with_axes(F: Namespace, reduced: Array, x: Array, axis: tuple[int, ...]) -> Array:
     return F.reshape(reduced, tuple(1 if place in axis else n for place, n in enumerate(x.shape)))
 
 
-def _direction(F: Any, out: Any, x: Any, axis: tuple[int, ...], ord: float) -> Any:
+def _direction(F: Namespace, out: Array, x: Array, axis: tuple[int, ...], ord: float) -> Array:
     """Return the gradient of a norm, x / |x| of the Euclidean one, and 0 where x is 0."""
     length, x = _with_axes(F, out, x, axis), widened(F, x)
     if ord == 2:
@@ -351,7 +353,7 @@ def _direction(F: Any, out: Any, x: Any, axis: tuple[int, ...], ord: float) -> A
     return F.where(F.broadcast_to(length == 0, x.shape), F.over_length(x, length), part)
 
 
-_norm: Any = custom(
+_norm: Applied = custom(
     "norm",
     tangent=lambda F, tangents, out, x, *, axis, keepdims=False, ord=2: F.sum(
         tangents[0] * _direction(F, out, x, axis, ord), axis=axis, keepdims=keepdims
@@ -394,7 +396,7 @@ def _matrix_norm(x: Tensor, ord: Any) -> Tensor:
 
 
 @function()
-def norm(x: Any, /, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Tensor:
+def norm(x: ArrayLike, /, ord: Any = None, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Vector norm over axes (all by default): Euclidean, or of order 1, inf, -inf or p. Its derivative at 0 is 0.
 
     Over two axes, `ord` "fro" or None is the Frobenius norm, 2 the greatest singular value, -2 the least, "nuc" their
@@ -454,12 +456,12 @@ _NAMES = (
 )
 
 
-def _linalg_diagonal(x: Any, /, *, offset: int = 0) -> Tensor:
+def _linalg_diagonal(x: ArrayLike, /, *, offset: int = 0) -> Tensor:
     """Return a diagonal of the matrices in the last two axes, as the last axis: the array API standard's."""
     return FUNCTIONS["diagonal"](x, offset, -2, -1)  # type: ignore[no-any-return]
 
 
-def _linalg_trace(x: Any, /, *, offset: int = 0, dtype: Any = None) -> Tensor:
+def _linalg_trace(x: ArrayLike, /, *, offset: int = 0, dtype: DTypeLike | None = None) -> Tensor:
     """Sum of a diagonal of the matrices in the last two axes: the array API standard's."""
     return FUNCTIONS["sum"](_linalg_diagonal(x, offset=offset), axis=-1, dtype=dtype)  # type: ignore[no-any-return]
 

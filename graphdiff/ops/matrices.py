@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from graphdiff import host
@@ -9,6 +10,7 @@ from graphdiff.arguments import real_floating
 from graphdiff.errors import ShapeError
 from graphdiff.op import FUNCTIONS, as_tensor
 from graphdiff.tensor import Tensor
+from graphdiff.typing import Array, ArrayLike, Attribute, Namespace
 
 # NumPy's functions around LAPACK check and convert for as long as eight calls take.
 CUBIC: dict[str, Any] = {"flops": lambda out, x, *rest: 2 * x.size * min(x.shape[-2:]), "calls": 8}
@@ -20,14 +22,14 @@ def require_square(x: Tensor, name: str) -> None:
         raise ShapeError(f"{name} takes square matrices, not {x.describe()}")
 
 
-def square(x: Any, name: str) -> Tensor:
+def square(x: ArrayLike, name: str) -> Tensor:
     """Return square matrices of floating numbers."""
     x = as_tensor(x)
     require_square(x, name)
     return real_floating(x, name)
 
 
-def rectangular(x: Any, name: str) -> Tensor:
+def rectangular(x: ArrayLike, name: str) -> Tensor:
     """Return matrices of floating numbers."""
     x = as_tensor(x)
     if x.ndim < 2:
@@ -38,7 +40,9 @@ def rectangular(x: Any, name: str) -> Tensor:
 def over_stacks(name: str) -> Any:
     """Batch by the leading axes, over which the op works anyway."""
 
-    def batch(F: Any, operands: Any, flags: Any, size: int, **attributes: Any) -> Any:
+    def batch(
+        F: Namespace, operands: Sequence[Array], flags: Sequence[bool], size: int, **attributes: Attribute
+    ) -> Array:
         return FUNCTIONS[name](*operands, **attributes)
 
     return batch
@@ -49,6 +53,6 @@ def same(x: Tensor) -> tuple[host.Shape, host.DType]:
     return x.shape, x.dtype
 
 
-def scaled_columns(F: Any, x: Any, factors: Any) -> Any:
+def scaled_columns(F: Namespace, x: Array, factors: Array) -> Array:
     """Multiply each column of matrices by a number: x diag(factors)."""
     return x * F.expand_dims(factors, axis=-2)

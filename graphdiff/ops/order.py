@@ -5,21 +5,22 @@ Derivatives go to the elements that are chosen. Of equal ones those count that a
 
 from __future__ import annotations
 
-from typing import Any
+from typing import cast
 
 from graphdiff import host
 from graphdiff.arguments import axis_of, real_floating
 from graphdiff.errors import OpError, ShapeError
-from graphdiff.op import GRAPH, as_tensor, function, linear
+from graphdiff.op import GRAPH, Applied, as_tensor, function, linear
 from graphdiff.ops.checks import demand
 from graphdiff.ops.elementwise import ceil, floor, isnan, where
 from graphdiff.ops.elementwise import round as nearest
 from graphdiff.ops.index import take, take_along_axis
-from graphdiff.ops.reduce import Axis, _axes, _last, reduced_shape, widened
+from graphdiff.ops.reduce import _axes, _last, reduced_shape, widened
 from graphdiff.ops.shape import astype, flip, moveaxis, reshape
 from graphdiff.tensor import Tensor
+from graphdiff.typing import ArrayLike, Axis
 
-_argsort: Any = linear(
+_argsort: Applied = linear(
     "argsort",
     evaluate=lambda F, x, *, axis: F.astype(F.array_namespace.argsort(x, axis=axis, stable=True), F.int64),
     infer=lambda x, *, axis: (x.shape, host.int64),
@@ -28,20 +29,20 @@ _argsort: Any = linear(
 )
 
 
-def _flat_unless(x: Any, axis: int | None) -> tuple[Tensor, int]:
+def _flat_unless(x: ArrayLike, axis: int | None) -> tuple[Tensor, int]:
     x = as_tensor(x)
     return (reshape(x, (-1,)), 0) if axis is None else (x, axis)
 
 
 @function()
-def argsort(x: Any, /, axis: int | None = -1) -> Tensor:
+def argsort(x: ArrayLike, /, axis: int | None = -1) -> Tensor:
     """Return the indices that sort x along an axis; equal elements keep their order. None flattens first."""
     x, axis = _flat_unless(x, axis)
     return _argsort(x, axis=axis_of(x, axis, "argsort"))
 
 
 @function()
-def sort(x: Any, /, axis: int | None = -1) -> Tensor:
+def sort(x: ArrayLike, /, axis: int | None = -1) -> Tensor:
     """Sort x along an axis; of equal elements the first to stand in x keeps the first place, and its derivative.
 
     None flattens first.
@@ -51,7 +52,7 @@ def sort(x: Any, /, axis: int | None = -1) -> Tensor:
 
 
 @function("top_k")
-def topk(x: Any, k: int, /, axis: int = -1) -> tuple[Tensor, Tensor]:
+def topk(x: ArrayLike, k: int, /, axis: int = -1) -> tuple[Tensor, Tensor]:
     """Return the k greatest elements along an axis, greatest first, and where they stand; of equal ones the first.
 
     Parameters
@@ -104,7 +105,9 @@ def _places(position: Tensor, method: str) -> tuple[Tensor, Tensor, Tensor]:
 
 
 @function()
-def quantile(x: Any, q: Any, /, axis: Axis = None, *, method: str = "linear", keepdims: bool = False) -> Tensor:
+def quantile(
+    x: ArrayLike, q: ArrayLike, /, axis: Axis = None, *, method: str = "linear", keepdims: bool = False
+) -> Tensor:
     """Return the values below which the fractions q of the elements lie; by default between the two nearest in rank.
 
     Parameters
@@ -145,7 +148,10 @@ def quantile(x: Any, q: Any, /, axis: Axis = None, *, method: str = "linear", ke
     x = real_floating(as_tensor(x), "quantile")
     kind = q.dtype if isinstance(q, Tensor) and q.dtype.kind == "f" else x.dtype
     q = astype(as_tensor(q), "float64")  # ranks of many elements are numbers of no narrower kind
-    result, x = host.result_dtype(x.dtype, kind), widened(GRAPH, x)  # halves may lie farther apart than a half reaches
+    result, x = (
+        host.result_dtype(x.dtype, kind),
+        cast(Tensor, widened(GRAPH, x)),
+    )  # halves may lie farther apart than a half reaches
     axes = _axes(x, axis, "quantile")
     rows = _last(GRAPH, x, axes)
     count = rows.shape[-1]
@@ -167,7 +173,9 @@ def quantile(x: Any, q: Any, /, axis: Axis = None, *, method: str = "linear", ke
 
 
 @function()
-def percentile(x: Any, q: Any, /, axis: Axis = None, *, method: str = "linear", keepdims: bool = False) -> Tensor:
+def percentile(
+    x: ArrayLike, q: ArrayLike, /, axis: Axis = None, *, method: str = "linear", keepdims: bool = False
+) -> Tensor:
     """`quantile` of q per cent."""
     x = real_floating(as_tensor(x), "percentile")
     fractions = q / 100 if isinstance(q, Tensor) else as_tensor(q).numpy() / 100
@@ -175,6 +183,6 @@ def percentile(x: Any, q: Any, /, axis: Axis = None, *, method: str = "linear", 
 
 
 @function()
-def median(x: Any, /, axis: Axis = None, *, keepdims: bool = False) -> Tensor:
+def median(x: ArrayLike, /, axis: Axis = None, *, keepdims: bool = False) -> Tensor:
     """Middle element in rank over axes; of an even number the mean of both middle ones, which share the derivative."""
     return quantile(x, 0.5, axis, keepdims=keepdims)

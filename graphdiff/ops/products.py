@@ -8,10 +8,11 @@ from typing import Any
 from graphdiff import host
 from graphdiff.arguments import axis_of, require_real, whole, wholes
 from graphdiff.errors import OpError, ShapeError
-from graphdiff.op import FUNCTIONS, Work, as_tensors, function, multilinear, sum_to
+from graphdiff.op import FUNCTIONS, Applied, Work, as_tensors, function, multilinear, sum_to
 from graphdiff.ops.index import diagonal
 from graphdiff.ops.shape import moveaxis, reshape
 from graphdiff.tensor import Tensor
+from graphdiff.typing import Array, ArrayLike, Axis, Namespace
 
 
 def _matmul_infer(x: Tensor, y: Tensor) -> tuple[host.Shape, host.DType]:
@@ -25,12 +26,12 @@ def _matmul_infer(x: Tensor, y: Tensor) -> tuple[host.Shape, host.DType]:
     return (*lead, *rows, *columns), host.result_dtype(x.dtype, y.dtype)
 
 
-def turned(F: Any, x: Any) -> Any:
+def turned(F: Namespace, x: Array) -> Array:
     """Return matrices transposed: the rules of products and of matrix functions are full of them."""
     return F.matrix_transpose(x)
 
 
-def _matmul_transpose(F: Any, cotangent: Any, position: int, x: Any, y: Any) -> Any:
+def _matmul_transpose(F: Namespace, cotangent: Array, position: int, x: Array, y: Array) -> Array:
     """Return out_bar @ yᵀ or xᵀ @ out_bar, vectors taken as the row or column that they stand for."""
     if len(x.shape) == len(y.shape) == 2:
         return F.matmul(cotangent, turned(F, y)) if position == 0 else F.matmul(turned(F, x), cotangent)
@@ -48,7 +49,7 @@ def _matmul_transpose(F: Any, cotangent: Any, position: int, x: Any, y: Any) -> 
     return F.reshape(sum_to(F, full, columns.shape), y.shape)
 
 
-def _matmul_batch(F: Any, operands: Any, flags: Any, size: int) -> Tensor:
+def _matmul_batch(F: Namespace, operands: Sequence[Array], flags: Sequence[bool], size: int) -> Tensor:
     x, y = operands
     if flags[0] and not flags[1] and y.ndim <= 2:
         # A batch of vectors is a matrix, and a batch of matrices one tall matrix.
@@ -86,7 +87,7 @@ def _matmul_work(out: Tensor, x: Tensor, y: Tensor) -> Work:
     return Work(multiplications, additions, products=multiplications + additions, by_rows=False)
 
 
-_matmul: Any = multilinear(
+_matmul: Applied = multilinear(
     "matmul",
     _matmul_transpose,
     infer=_matmul_infer,
@@ -98,7 +99,7 @@ _matmul: Any = multilinear(
 
 
 @function()
-def matmul(x: Any, y: Any, /) -> Tensor:
+def matmul(x: ArrayLike, y: ArrayLike, /) -> Tensor:
     """Matrix product over the last two axes, the others broadcast; vectors as in NumPy.
 
     Examples
@@ -111,7 +112,7 @@ def matmul(x: Any, y: Any, /) -> Tensor:
 
 
 @function()
-def dot(x: Any, y: Any, /) -> Tensor:
+def dot(x: ArrayLike, y: ArrayLike, /) -> Tensor:
     """NumPy's dot: product with a scalar, inner product of vectors, or sum over x's last and y's last-but-one axis."""
     x, y = as_tensors((x, y))
     if not x.ndim or not y.ndim:
@@ -122,14 +123,14 @@ def dot(x: Any, y: Any, /) -> Tensor:
 
 
 @function()
-def outer(x: Any, y: Any, /) -> Tensor:
+def outer(x: ArrayLike, y: ArrayLike, /) -> Tensor:
     """All products of an element of x with one of y, both flattened."""
     x, y = as_tensors((x, y))
     return reshape(x, (x.size, 1)) * reshape(y, (1, y.size))
 
 
 @function()
-def vecdot(x: Any, y: Any, /, axis: int = -1) -> Tensor:
+def vecdot(x: ArrayLike, y: ArrayLike, /, axis: int = -1) -> Tensor:
     """Inner products along an axis, which both have, of one length."""
     x, y = as_tensors((x, y))
     for operand in (x, y):
@@ -140,13 +141,13 @@ def vecdot(x: Any, y: Any, /, axis: int = -1) -> Tensor:
     return _sum_as_it_is(x * y, axis)
 
 
-def _sum_as_it_is(x: Tensor, axis: Any) -> Tensor:
+def _sum_as_it_is(x: Tensor, axis: Axis) -> Tensor:
     """Sum in the dtype of x: small integers too, which `sum` widens."""
     return FUNCTIONS["sum"](x, axis=axis).astype(x.dtype)  # type: ignore[no-any-return]
 
 
 @function()
-def tensordot(x: Any, y: Any, /, axes: int | Sequence[Any] = 2) -> Tensor:
+def tensordot(x: ArrayLike, y: ArrayLike, /, axes: int | Sequence[Any] = 2) -> Tensor:
     """Sum of products over pairs of axes: x's last `axes` with y's first, or the axes named."""
     x, y = as_tensors((x, y))
     left, right = _paired_axes(x, y, axes)
@@ -203,7 +204,7 @@ def _einsum_infer(*operands: Tensor, subscripts: str) -> tuple[host.Shape, host.
     return tuple(lengths[letter] for letter in result), host.result_dtype(*[operand.dtype for operand in operands])
 
 
-def _einsum_transpose(F: Any, cotangent: Any, position: int, *operands: Any, subscripts: str) -> Any:
+def _einsum_transpose(F: Namespace, cotangent: Array, position: int, *operands: Array, subscripts: str) -> Array:
     """Swap the operand's subscripts with the result's.
 
     Every letter of the operand stands in the result or in another operand: `einsum` has summed over the others before.
@@ -221,7 +222,9 @@ def _einsum_transpose(F: Any, cotangent: Any, position: int, *operands: Any, sub
     return summed if narrow == tuple(shape) else F.broadcast_to(summed, shape)
 
 
-def _einsum_batch(F: Any, operands: Any, flags: Any, size: int, *, subscripts: str) -> Tensor:
+def _einsum_batch(
+    F: Namespace, operands: Sequence[Array], flags: Sequence[bool], size: int, *, subscripts: str
+) -> Tensor:
     given, result = subscripts.split("->")
     free = next(letter for letter in _LETTERS if letter not in subscripts)
     letters = [free + own if batched else own for own, batched in zip(given.split(","), flags, strict=True)]
@@ -238,7 +241,7 @@ def _einsum_flops(out: Any, *operands: Any) -> int:
     return len(operands) * elements
 
 
-def _einsum_evaluate(F: Any, *operands: Any, subscripts: str) -> Any:
+def _einsum_evaluate(F: Namespace, *operands: Array, subscripts: str) -> Array:
     """Multiply and sum, for namespaces without an einsum of their own."""
     given, result = subscripts.split("->")
     summed = "".join(dict.fromkeys(letter for letter in given.replace(",", "") if letter not in result))
@@ -252,7 +255,7 @@ def _einsum_evaluate(F: Any, *operands: Any, subscripts: str) -> Any:
     return F.sum(product, axis=tuple(range(len(result), len(order)))) if summed else product
 
 
-_einsum: Any = multilinear(
+_einsum: Applied = multilinear(
     "einsum_op",
     _einsum_transpose,
     evaluate=_einsum_evaluate,
@@ -333,13 +336,13 @@ def _simplified(x: Tensor, own: str, others: Sequence[str], result: str) -> tupl
 
 
 @function()
-def trace(x: Any, /, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+def trace(x: ArrayLike, /, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
     """Sum of a diagonal."""
     return FUNCTIONS["sum"](diagonal(x, offset, axis1, axis2), axis=-1)
 
 
 @function()
-def cross(x: Any, y: Any, /, axis: int = -1) -> Tensor:
+def cross(x: ArrayLike, y: ArrayLike, /, axis: int = -1) -> Tensor:
     """Vector product of vectors of three components along an axis."""
     x, y = as_tensors((x, y))
     for operand in (x, y):

@@ -13,9 +13,10 @@ from graphdiff.arguments import lengths, whole
 from graphdiff.backend import current_backend
 from graphdiff.errors import CompileError, GraphDiffError
 from graphdiff.guard import guarded
-from graphdiff.op import FUNCTIONS, linear
+from graphdiff.op import FUNCTIONS, Applied, linear
 from graphdiff.ops.create import Lengths
 from graphdiff.tensor import Tensor, constant, current_trace, numbered_streams, seed_streams
+from graphdiff.typing import Array, DTypeLike, Namespace
 
 __all__ = ["bernoulli", "generator", "normal", "permutation", "seed", "uniform"]
 
@@ -89,12 +90,20 @@ def seed(number: int = 0) -> None:
     seed_streams(_require_integer(number))
 
 
-def _draw_evaluate(F: Any, *, generator: Any, method: str, options: Any, shape: host.Shape, dtype: host.DType) -> Any:
+def _draw_evaluate(
+    F: Namespace,
+    *,
+    generator: host.Generator,
+    method: str,
+    options: tuple[float, ...],
+    shape: host.Shape,
+    dtype: host.DType,
+) -> Array:
     drawn = getattr(generator, method)(*options, shape)
     return F.backend.from_host(drawn, dtype)
 
 
-random_draw: Any = linear(
+random_draw: Applied = linear(
     "random_draw",
     evaluate=_draw_evaluate,
     infer=lambda **attributes: (attributes["shape"], attributes["dtype"]),
@@ -105,7 +114,7 @@ random_draw: Any = linear(
 )
 
 
-def _drawn(seed: Seed, method: str, options: tuple[Any, ...], shape: host.Shape, dtype: Any) -> Tensor:
+def _drawn(seed: Seed, method: str, options: tuple[Any, ...], shape: host.Shape, dtype: DTypeLike) -> Tensor:
     """Draw now; or, while a function is traced and the stream is given, whenever its plan runs."""
     trace = current_trace()
     own = None if trace is None else trace.own_stream(seed)
@@ -119,7 +128,9 @@ def _drawn(seed: Seed, method: str, options: tuple[Any, ...], shape: host.Shape,
 
 
 @guarded
-def normal(shape: Lengths = (), *, seed: Seed, mean: float = 0.0, std: float = 1.0, dtype: Any = "float64") -> Tensor:
+def normal(
+    shape: Lengths = (), *, seed: Seed, mean: float = 0.0, std: float = 1.0, dtype: DTypeLike = "float64"
+) -> Tensor:
     """Draw from the normal distribution.
 
     Examples
@@ -132,13 +143,15 @@ def normal(shape: Lengths = (), *, seed: Seed, mean: float = 0.0, std: float = 1
 
 
 @guarded
-def uniform(shape: Lengths = (), *, seed: Seed, low: float = 0.0, high: float = 1.0, dtype: Any = "float64") -> Tensor:
+def uniform(
+    shape: Lengths = (), *, seed: Seed, low: float = 0.0, high: float = 1.0, dtype: DTypeLike = "float64"
+) -> Tensor:
     """Draw from the uniform distribution on [low, high)."""
     return _drawn(seed, "uniform", (low, high), lengths(shape, "random numbers"), dtype)
 
 
 @guarded
-def bernoulli(shape: Lengths = (), *, seed: Seed, p: float = 0.5, dtype: Any = "bool") -> Tensor:
+def bernoulli(shape: Lengths = (), *, seed: Seed, p: float = 0.5, dtype: DTypeLike = "bool") -> Tensor:
     """Draw True with probability p."""
     if not 0 <= p <= 1:
         raise GraphDiffError(f"a probability lies in [0, 1], and p is {p}")

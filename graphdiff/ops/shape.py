@@ -8,11 +8,12 @@ from typing import Any
 from graphdiff import host
 from graphdiff.arguments import axis_of, lengths, listed, whole, wholes
 from graphdiff.errors import DTypeError, ShapeError
-from graphdiff.op import FUNCTIONS, as_tensor, as_tensors, function, linear, raise_complex, sum_to
+from graphdiff.op import FUNCTIONS, Applied, as_tensor, as_tensors, function, linear, raise_complex, sum_to
 from graphdiff.tensor import Tensor
+from graphdiff.typing import Array, ArrayLike, Axis, DTypeLike, Namespace
 
 
-def _axes(x: Tensor, axis: Any, name: str) -> tuple[int, ...]:
+def _axes(x: Tensor, axis: Axis, name: str) -> tuple[int, ...]:
     """Return axes non-negative, in the order given."""
     if axis is None:
         return tuple(range(x.ndim))
@@ -24,7 +25,7 @@ def _axes(x: Tensor, axis: Any, name: str) -> tuple[int, ...]:
 
 # Reshape -----------------------------------------------------------------------------------------------------
 
-_reshape: Any = linear(
+_reshape: Applied = linear(
     "reshape",
     lambda F, cotangent, x, *, shape: F.reshape(cotangent, x.shape),
     evaluate=lambda F, x, *, shape: F.reshape(x, shape),
@@ -50,20 +51,20 @@ def _resolve(x: Tensor, shape: Any) -> host.Shape:
 
 
 @function()
-def reshape(x: Any, /, shape: int | Sequence[int]) -> Tensor:
+def reshape(x: ArrayLike, /, shape: int | Sequence[int]) -> Tensor:
     """Give x another shape of the same size; one length may be -1."""
     x = as_tensor(x)
     return _reshape(x, shape=_resolve(x, shape))
 
 
 @function("flatten")
-def ravel(x: Any, /) -> Tensor:
+def ravel(x: ArrayLike, /) -> Tensor:
     """Return x with one axis."""
     return reshape(x, (-1,)) if as_tensor(x).size else reshape(x, (0,))
 
 
 @function()
-def expand_dims(x: Any, /, axis: int | Sequence[int] = 0) -> Tensor:
+def expand_dims(x: ArrayLike, /, axis: int | Sequence[int] = 0) -> Tensor:
     """Insert axes of length 1 at the positions `axis` of the result."""
     x = as_tensor(x)
     places = wholes(axis, "expand_dims: an axis")
@@ -77,7 +78,7 @@ def expand_dims(x: Any, /, axis: int | Sequence[int] = 0) -> Tensor:
 
 
 @function()
-def squeeze(x: Any, /, axis: int | Sequence[int] | None = None) -> Tensor:
+def squeeze(x: ArrayLike, /, axis: int | Sequence[int] | None = None) -> Tensor:
     """Drop axes of length 1: all of them, or those named."""
     x = as_tensor(x)
     if axis is None:
@@ -96,7 +97,7 @@ def _inverse(axes: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(sorted(range(len(axes)), key=axes.__getitem__))
 
 
-_permute: Any = linear(
+_permute: Applied = linear(
     "permute_dims",
     lambda F, cotangent, x, *, axes: F.permute_dims(cotangent, _inverse(axes)),
     evaluate=lambda F, x, *, axes: F.permute_dims(x, axes),
@@ -110,7 +111,7 @@ _permute: Any = linear(
 
 
 @function()
-def permute_dims(x: Any, /, axes: Sequence[int]) -> Tensor:
+def permute_dims(x: ArrayLike, /, axes: Sequence[int]) -> Tensor:
     """Put the axes of x in the order `axes`."""
     x = as_tensor(x)
     order = _axes(x, axes, "permute_dims")
@@ -120,20 +121,20 @@ def permute_dims(x: Any, /, axes: Sequence[int]) -> Tensor:
 
 
 @function()
-def transpose(x: Any, /, axes: Sequence[int] | None = None) -> Tensor:
+def transpose(x: ArrayLike, /, axes: Sequence[int] | None = None) -> Tensor:
     """Reverse the order of the axes, or put them in the order `axes`."""
     x = as_tensor(x)
     return permute_dims(x, tuple(reversed(range(x.ndim))) if axes is None else axes)
 
 
 @function()
-def matrix_transpose(x: Any, /) -> Tensor:
+def matrix_transpose(x: ArrayLike, /) -> Tensor:
     """Swap the last two axes."""
     return swapaxes(x, -1, -2)
 
 
 @function()
-def swapaxes(x: Any, /, axis1: int, axis2: int) -> Tensor:
+def swapaxes(x: ArrayLike, /, axis1: int, axis2: int) -> Tensor:
     """Swap two axes."""
     x = as_tensor(x)
     first, second = axis_of(x, axis1, "swapaxes"), axis_of(x, axis2, "swapaxes")
@@ -143,7 +144,7 @@ def swapaxes(x: Any, /, axis1: int, axis2: int) -> Tensor:
 
 
 @function()
-def moveaxis(x: Any, /, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
+def moveaxis(x: ArrayLike, /, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
     """Move axes to other positions, the others keeping their order."""
     x = as_tensor(x)
     if source is None or destination is None:
@@ -160,13 +161,15 @@ def moveaxis(x: Any, /, source: int | Sequence[int], destination: int | Sequence
 # Broadcast, join, repeat -----------------------------------------------------------------------------------------
 
 
-def _broadcast_batch(F: Any, operands: Any, flags: Any, size: int, *, shape: host.Shape) -> Tensor:
+def _broadcast_batch(
+    F: Namespace, operands: Sequence[Array], flags: Sequence[bool], size: int, *, shape: host.Shape
+) -> Tensor:
     (x,) = operands
     padded = reshape(x, (size, *(1,) * (len(shape) + 1 - x.ndim), *x.shape[1:]))
     return _broadcast_to(padded, shape=(size, *shape))
 
 
-_broadcast_to: Any = linear(
+_broadcast_to: Applied = linear(
     "broadcast_to",
     lambda F, cotangent, x, *, shape: sum_to(F, cotangent, x.shape),
     evaluate=lambda F, x, *, shape: F.broadcast_to(x, shape),
@@ -179,7 +182,7 @@ _broadcast_to: Any = linear(
 
 
 @function()
-def broadcast_to(x: Any, /, shape: int | Sequence[int]) -> Tensor:
+def broadcast_to(x: ArrayLike, /, shape: int | Sequence[int]) -> Tensor:
     """Repeat x along new axes and axes of length 1, up to `shape`."""
     x = as_tensor(x)
     wide = lengths(shape, "broadcast_to")
@@ -188,7 +191,7 @@ def broadcast_to(x: Any, /, shape: int | Sequence[int]) -> Tensor:
     return _broadcast_to(x, shape=wide)
 
 
-def _concatenate_transpose(F: Any, cotangent: Any, position: int, *parts: Any, axis: int) -> Any:
+def _concatenate_transpose(F: Namespace, cotangent: Array, position: int, *parts: Array, axis: int) -> Array:
     start = sum(part.shape[axis] for part in parts[:position])
     return cotangent[(slice(None),) * axis + (slice(start, start + parts[position].shape[axis]),)]
 
@@ -202,7 +205,9 @@ def _concatenate_infer(*parts: Tensor, axis: int) -> tuple[host.Shape, host.DTyp
     return (*first[:axis], length, *first[axis + 1 :]), host.result_dtype(*[part.dtype for part in parts])
 
 
-def _concatenate_batch(F: Any, operands: Any, flags: Any, size: int, *, axis: int) -> Tensor:
+def _concatenate_batch(
+    F: Namespace, operands: Sequence[Array], flags: Sequence[bool], size: int, *, axis: int
+) -> Tensor:
     whole = [
         part if batched else _broadcast_to(part, shape=(size, *part.shape))
         for part, batched in zip(operands, flags, strict=True)
@@ -210,7 +215,7 @@ def _concatenate_batch(F: Any, operands: Any, flags: Any, size: int, *, axis: in
     return _concatenate(*whole, axis=axis + 1)
 
 
-_concatenate: Any = linear(
+_concatenate: Applied = linear(
     "concatenate",
     each=_concatenate_transpose,
     evaluate=lambda F, *parts, axis: F.concat(parts, axis=axis),
@@ -223,7 +228,7 @@ _concatenate: Any = linear(
 
 
 @function("concat")
-def concatenate(parts: Sequence[Any], /, axis: int | None = 0) -> Tensor:
+def concatenate(parts: Sequence[ArrayLike], /, axis: int | None = 0) -> Tensor:
     """Join tensors along an existing axis; None flattens them first."""
     tensors = as_tensors(listed(parts, "concatenate"))
     if not tensors:
@@ -237,7 +242,7 @@ def concatenate(parts: Sequence[Any], /, axis: int | None = 0) -> Tensor:
 
 
 @function()
-def stack(parts: Sequence[Any], /, axis: int = 0) -> Tensor:
+def stack(parts: Sequence[ArrayLike], /, axis: int = 0) -> Tensor:
     """Join tensors of one shape along a new axis."""
     tensors = as_tensors(listed(parts, "stack"))
     if not tensors:
@@ -248,7 +253,7 @@ def stack(parts: Sequence[Any], /, axis: int = 0) -> Tensor:
 
 
 @function()
-def split(x: Any, /, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
+def split(x: ArrayLike, /, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
     """Cut x along an axis into equal parts, or at the given indices."""
     x = as_tensor(x)
     place = axis_of(x, axis, "split")
@@ -264,7 +269,7 @@ def split(x: Any, /, indices_or_sections: int | Sequence[int], axis: int = 0) ->
 
 
 @function()
-def tile(x: Any, /, repetitions: int | Sequence[int]) -> Tensor:
+def tile(x: ArrayLike, /, repetitions: int | Sequence[int]) -> Tensor:
     """Lay copies of x side by side, `repetitions` times along each axis."""
     x = as_tensor(x)
     counts = wholes(repetitions, "tile: a count of copies", 0)
@@ -277,7 +282,7 @@ def tile(x: Any, /, repetitions: int | Sequence[int]) -> Tensor:
 
 
 @function()
-def repeat(x: Any, /, repeats: Any, axis: int | None = None) -> Tensor:
+def repeat(x: ArrayLike, /, repeats: ArrayLike, axis: int | None = None) -> Tensor:
     """Repeat each element along an axis; None flattens first. `repeats` is a number, or one per element."""
     x = as_tensor(x)
     if axis is None:
@@ -292,7 +297,7 @@ def repeat(x: Any, /, repeats: Any, axis: int | None = None) -> Tensor:
     return FUNCTIONS["take"](x, host.as_host(sources).astype(host.int64), axis=place)
 
 
-_flip: Any = linear(
+_flip: Applied = linear(
     "flip",
     lambda F, cotangent, x, *, axis: F.flip(cotangent, axis=axis),
     infer=lambda x, *, axis: (x.shape, x.dtype),
@@ -304,13 +309,13 @@ _flip: Any = linear(
 
 
 @function()
-def flip(x: Any, /, axis: int | Sequence[int] | None = None) -> Tensor:
+def flip(x: ArrayLike, /, axis: int | Sequence[int] | None = None) -> Tensor:
     """Reverse the order of the elements along axes; None means all."""
     x = as_tensor(x)
     return _flip(x, axis=_axes(x, axis, "flip"))
 
 
-_roll: Any = linear(
+_roll: Applied = linear(
     "roll",
     lambda F, cotangent, x, *, shift, axis: F.roll(cotangent, tuple(-step for step in shift), axis=axis),
     evaluate=lambda F, x, *, shift, axis: F.roll(x, shift, axis=axis),
@@ -325,7 +330,7 @@ _roll: Any = linear(
 
 
 @function()
-def roll(x: Any, /, shift: int | Sequence[int], axis: int | Sequence[int] | None = None) -> Tensor:
+def roll(x: ArrayLike, /, shift: int | Sequence[int], axis: int | Sequence[int] | None = None) -> Tensor:
     """Shift elements along axes, those pushed out coming in at the other end; None rolls the flattened x."""
     x = as_tensor(x)
     steps = wholes(shift, "roll: a shift")
@@ -339,7 +344,7 @@ def roll(x: Any, /, shift: int | Sequence[int], axis: int | Sequence[int] | None
     return _roll(x, shift=steps, axis=places)
 
 
-def _pad_evaluate(F: Any, x: Any, *, widths: Any) -> Any:
+def _pad_evaluate(F: Namespace, x: Array, *, widths: Sequence[tuple[int, int]]) -> Array:
     for place, (before, after) in enumerate(widths):
         if before or after:
             sides = [
@@ -349,7 +354,7 @@ def _pad_evaluate(F: Any, x: Any, *, widths: Any) -> Any:
     return x
 
 
-_pad: Any = linear(
+_pad: Applied = linear(
     "pad",
     lambda F, cotangent, x, *, widths: cotangent[
         tuple(slice(before, before + length) for (before, _), length in zip(widths, x.shape, strict=True))
@@ -363,7 +368,7 @@ _pad: Any = linear(
 
 
 @function()
-def pad(x: Any, /, pad_width: Any, mode: str = "constant", constant_values: float = 0) -> Tensor:
+def pad(x: ArrayLike, /, pad_width: Any, mode: str = "constant", constant_values: float = 0) -> Tensor:
     """Add elements before and after along each axis.
 
     Parameters
@@ -398,17 +403,17 @@ def pad(x: Any, /, pad_width: Any, mode: str = "constant", constant_values: floa
 # Dtype -------------------------------------------------------------------------------------------------------
 
 
-def _astype_transpose(F: Any, cotangent: Any, x: Any, *, dtype: host.DType) -> Any:
+def _astype_transpose(F: Namespace, cotangent: Array, x: Array, *, dtype: host.DType) -> Array | None:
     if dtype.kind == "c":
         raise_complex()
     return F.astype(cotangent, x.dtype) if dtype.kind == "f" else None
 
 
-def _astype_evaluate(F: Any, x: Any, *, dtype: host.DType) -> Any:
+def _astype_evaluate(F: Namespace, x: Array, *, dtype: host.DType) -> Array:
     return F.astype(x, dtype if F.is_graph else F.backend.native_dtype(dtype))
 
 
-_astype: Any = linear(
+_astype: Applied = linear(
     "astype",
     _astype_transpose,
     evaluate=_astype_evaluate,
@@ -421,7 +426,7 @@ _astype: Any = linear(
 
 
 @function("cast")
-def astype(x: Any, dtype: Any, /) -> Tensor:
+def astype(x: ArrayLike, dtype: DTypeLike, /) -> Tensor:
     """Return x in another dtype; x itself where it has it already."""
     x = as_tensor(x)
     wanted = host.dtype(dtype)

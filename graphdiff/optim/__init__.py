@@ -31,3 +31,7 @@ __all__ = [
     "lr_range_test",
     "schedules",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

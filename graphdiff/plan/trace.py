@@ -93,7 +93,7 @@ class Trace:
         if home is not None and variable is not home.flat:
             whole = self.present(home.flat)
             flat = FUNCTIONS["reshape"](value, (-1,))
-            self.assign(home.flat, FUNCTIONS["at"](whole, home.place(variable)).set(flat))
+            self.assign(home.flat, whole.at[home.place(variable)].set(flat))
             return
         self.present(variable)  # so that it is among the reads, even if nothing reads it
         self._present[variable] = self.updates[variable] = value

@@ -12,7 +12,7 @@ import itertools
 import os
 import threading
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 
 def _let_graphs_grow() -> None:
@@ -28,7 +28,10 @@ def _let_graphs_grow() -> None:
 
 _let_graphs_grow()
 
-NO_ATTRIBUTES: dict[str, Any] = {}
+if TYPE_CHECKING:
+    from graphdiff.typing import Attributes
+
+NO_ATTRIBUTES: Attributes = {}
 next_serial = itertools.count(1).__next__
 MOVES = [0]
 """Counts how often arrays of pinned variables were moved; plans that hold on to them look here."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from graphdiff import host
 from graphdiff.arguments import lengths
@@ -12,6 +12,7 @@ from graphdiff.guard import guarded
 from graphdiff.tensor.context import DEPARTURES, NO_ATTRIBUTES, TRACES, current_trace, next_serial
 from graphdiff.tensor.detached import MARK, MARKED, Departure, departure_of
 from graphdiff.tensor.node import Tensor
+from graphdiff.typing import Array, ArrayLike
 
 _FRESH = (list, tuple, *host.PYTHON_SCALARS)
 """What an array is made of that shares no memory with it."""
@@ -126,16 +127,16 @@ class Variable(Tensor):
         if self.shape and self.backend.in_place:
             self.pinned = True
 
-    def __iadd__(self, other: Any) -> Variable:
+    def __iadd__(self, other: ArrayLike) -> Variable:
         return self.assign(self + _update(self, other, "+"))
 
-    def __isub__(self, other: Any) -> Variable:
+    def __isub__(self, other: ArrayLike) -> Variable:
         return self.assign(self - _update(self, other, "-"))
 
-    def __imul__(self, other: Any) -> Variable:
+    def __imul__(self, other: ArrayLike) -> Variable:
         return self.assign(self * _update(self, other, "*"))
 
-    def __itruediv__(self, other: Any) -> Variable:
+    def __itruediv__(self, other: ArrayLike) -> Variable:
         return self.assign(self / _update(self, other, "/"))
 
 
@@ -198,7 +199,7 @@ def _own_value(value: Any, dtype: Any, backend: Backend, written: bool = False) 
     """
     if value.__class__ is host.ARRAY and dtype is None and backend.owns(value):  # the quick way, of minibatches
         host.require_numeric(value.dtype)
-        return backend.normalize(backend.copy(value))
+        return backend.normalize(backend.copy(cast(Array, value)))
     if isinstance(value, Tensor):
         mine = not written and value.__class__ is not Variable
         value = value.backend.to_host(value.value)

@@ -50,3 +50,7 @@ def __getattr__(name: str) -> Any:
         message = f"{name} needs scikit-learn 1.6 or newer: pip install 'graphdiff[demo]'"
         raise ImportError(message, name="sklearn") from error
     return getattr(estimators, name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -136,8 +136,8 @@ def _matrix(node: Tensor, op: Linear) -> list[list[list[Any]]]:
         for column in range(operand.size if position in varying else 0):
             unit = np.zeros(operand.size, operand.dtype)
             unit[column] = 1
-            image = kernel(*base[:position], unit.reshape(operand.shape), *base[position + 1 :], **node.attributes)
-            image = np.asarray(image).reshape(-1)
+            made = kernel(*base[:position], unit.reshape(operand.shape), *base[position + 1 :], **node.attributes)
+            image = np.asarray(made).reshape(-1)
             (places,) = np.nonzero(image)
             rows.extend(places.tolist())
             columns.extend([column] * len(places))
