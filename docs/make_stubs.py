@@ -116,7 +116,15 @@ def stub() -> str:
     return "\n".join([HEAD, *imports, "", *lines, ""])
 
 
-MODULES = ("collections.abc", "graphdiff.ops.linalg", "graphdiff.draw.dot", "graphdiff.typing", "graphdiff.tensor")
+MODULES = (
+    "graphdiff.ops.linalg",
+    "graphdiff.draw.options",
+    "graphdiff.draw.drawing",
+    "graphdiff.typing",
+    "graphdiff.tensor",
+    "typing",
+    "collections.abc",
+)
 """Where the types are that signatures name."""
 
 if __name__ == "__main__":

@@ -2,13 +2,18 @@
 
 # ruff: noqa: A001, A002, A004, E501, F811
 
-from graphdiff.draw.dot import Drawing
-from graphdiff.tensor import Any
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Sequence
+from graphdiff.draw.drawing import Drawable
+from graphdiff.draw.drawing import Drawing
+from graphdiff.draw.options import InputShape
+from graphdiff.draw.options import Inputs
 from graphdiff.typing import ArrayLike
 from graphdiff.typing import Attribute
 from graphdiff.typing import Axis
 from graphdiff.typing import DTypeLike
-from graphdiff.typing import Sequence
+from typing import Any
 
 from graphdiff.graph.graph import Graph as Graph
 from graphdiff.errors import GraphDiffError as GraphDiffError
@@ -134,8 +139,8 @@ from graphdiff.draw import paths as _draw_paths
 from graphdiff.draw import show as _draw_show
 from graphdiff.draw import trace as _draw_trace
 class _draw:
-    def __call__(self, *arguments: Any, **options: Any) -> Drawing:
-        """Call self as a function."""
+    def __call__(self, /, outputs: Drawable, *, mode: str | None = None, wrt: Tensor | None = None, seed: ArrayLike | None = None, labels: Sequence[str] | None = None, adjoints: bool | None = None, local: bool | None = None, backward: str | None = None, collapse: bool | int | str | Iterable[str] = False, expand: bool | str | Iterable[str] = False, colour: str | None = None, max_nodes: int | None = 1000, digits: int = 4, rankdir: str = 'LR', simplify: bool = False, input_shape: InputShape | None = None, inputs: Inputs | None = None, loss: Callable[[Tensor], Tensor] | None = None) -> Drawing:
+        """Draw the graph below `outputs`, or the layers of a model."""
     Drawing = _draw_Drawing
     Paths = _draw_Paths
     Trace = _draw_Trace

@@ -34,11 +34,16 @@ __all__ = [
     "Places",
     "Rule",
     "Shape",
+    "Tree",
     "Update",
 ]
 
 Shape: TypeAlias = tuple[int, ...]
 Axis: TypeAlias = int | Sequence[int] | None
+
+Leaf = TypeVar("Leaf")
+Tree: TypeAlias = "Leaf | Sequence[Tree[Leaf]] | Mapping[str, Tree[Leaf]]"
+"""A leaf, or leaves in nested sequences and mappings."""
 
 Result = TypeVar("Result", covariant=True)
 

@@ -13,9 +13,8 @@ from page_graphs import deep, lecture, network
 from test_ops import CASES, recorded_ops
 
 import graphdiff as gd
-from graphdiff.draw.page import page
+from graphdiff.draw.page import joined, page
 from graphdiff.draw.page.content import content
-from graphdiff.draw.page.document import joined
 
 Open = Callable[..., Opened]
 

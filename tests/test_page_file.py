@@ -17,9 +17,8 @@ import pytest
 from page_graphs import lecture, network
 
 import graphdiff as gd
-from graphdiff.draw.page import page
+from graphdiff.draw.page import MODULES, embedded_json, joined, page
 from graphdiff.draw.page.content import content
-from graphdiff.draw.page.document import MODULES, embedded_json, joined
 from graphdiff.draw.page.layout import lay_out
 from graphdiff.errors import DataError, DTypeError, GraphError, StaleError
 

@@ -19,8 +19,8 @@ import click
 from graphdiff import draw as drawing
 from graphdiff.cli.common import Names, errors_told, function_of, random_arrays
 from graphdiff.cli.models import model_of, tensors_of
-from graphdiff.draw.export import ENDINGS, document
 from graphdiff.draw.lecture.symbols import DIGITS
+from graphdiff.draw.lecture.table import ENDINGS, document
 from graphdiff.draw.names import names_of, plain_name
 from graphdiff.errors import GraphError
 from graphdiff.expression import parse

@@ -3,31 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from statistics import median
+from time import perf_counter
 from typing import Any
 
 from graphdiff import host
-from graphdiff.costs.node import nbytes
+from graphdiff.backend import working_on
+from graphdiff.costs import graph_cost
+from graphdiff.costs.node import nbytes, node_cost
 from graphdiff.differentiate.forward import tangents
 from graphdiff.differentiate.reverse import adjoints
-from graphdiff.draw.lecture.local import local_derivatives
-from graphdiff.draw.lecture.partials import local_symbol
+from graphdiff.draw.lecture.partials import local_derivatives, local_symbol
 from graphdiff.draw.lecture.symbols import Symbol, expression, number, shown, symbol_of
-from graphdiff.draw.measure import flops_of, seconds_of
 from graphdiff.draw.names import names_of
 from graphdiff.draw.options import Options
 from graphdiff.draw.picture import Line
 from graphdiff.draw.text import STALE, assigned_since, known_adjoints
 from graphdiff.errors import GraphError
 from graphdiff.graph import Graph
-from graphdiff.op import GRAPH
+from graphdiff.op import GRAPH, Composite
 from graphdiff.tensor import Tensor, Variable
 from graphdiff.text.columns import clean, fit, shape_text, text_width
 from graphdiff.text.units import seconds_text
 
-__all__ = ["Annotations", "symbol_line"]
+__all__ = ["Annotations", "flops_of", "symbol_line"]
 
 _NAME, _LINE, _ON_ARROW = 32, 48, 28
 """The most columns of a name within a formula, of a line, and of a value between two layers."""
+_RUNS = 7
+"""Times that an op is measured."""
 
 
 class Annotations:
@@ -275,3 +279,37 @@ def _followed(graph: Graph, options: Options) -> Tensor:
 
 def _tangents(graph: Graph, wrt: Tensor, seed: Any) -> Mapping[Tensor, Tensor]:
     return tangents(graph.outputs, {wrt: GRAPH.ones_like(wrt) if seed is None else seed})
+
+
+def flops_of(node: Tensor) -> int:
+    """Return the floating-point operations of computing a node from its operands."""
+    if isinstance(node.op, Composite):
+        return graph_cost(Graph(node, inputs=list(dict.fromkeys(node.inputs)))).flops
+    return node_cost(node).flops
+
+
+def seconds_of(graph: Graph) -> dict[Tensor, float]:
+    """Return how long each node takes to compute from its operands: the median of a few runs of its kernel.
+
+    Raises
+    ------
+    GraphError
+        A node has no value.
+    """
+    found: dict[Tensor, float] = {}
+    for node in graph:
+        if node.op is None:
+            continue
+        if not node.has_value:
+            raise GraphError(f"{node.describe()} has no value, and no time to measure: draw a graph of variables")
+        kernel = node.op.kernel(node.backend)
+        values = [operand.value for operand in node.inputs]
+        times = []
+        with working_on(node.backend):
+            for _ in range(_RUNS):
+                start = perf_counter()
+                kernel(*values, **node.attributes)
+                node.backend.synchronize()
+                times.append(perf_counter() - start)
+        found[node] = median(times)
+    return found

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 from graphdiff import host
 from graphdiff.costs.node import nbytes
-from graphdiff.draw.annotate import Annotations, symbol_line
+from graphdiff.draw.annotate import Annotations, flops_of, symbol_line
 from graphdiff.draw.colours import shade, swatches
 from graphdiff.draw.lecture.symbols import number
-from graphdiff.draw.measure import flops_of
 from graphdiff.draw.options import Options
 from graphdiff.draw.picture import Arrow, Box, Line, Picture, Scope
 from graphdiff.draw.scopes import collapsed_scopes, enclosing, scopes_of

@@ -1,118 +1,30 @@
-"""From a graph to DOT, and from DOT to a picture."""
+"""From what is given to its drawing: a graph is simplified, opened, composed and written as DOT."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-import os
-import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import cast
 
 from graphdiff.draw.compose import Layers, compose
-from graphdiff.draw.example import Example, drawn_by_itself
+from graphdiff.draw.drawing import Drawable, Drawing
 from graphdiff.draw.expand import open_composites
-from graphdiff.draw.options import Options
+from graphdiff.draw.options import Example, Inputs, InputShape, Options, drawn_by_itself
 from graphdiff.draw.simplify import simplified
-from graphdiff.draw.svg import fitted
 from graphdiff.draw.write import to_dot
-from graphdiff.errors import GraphError
-from graphdiff.files.atomic import write_atomically
 from graphdiff.graph import Graph
 from graphdiff.tensor import Tensor
-
-if TYPE_CHECKING:
-    from graphdiff.draw.page import Page
+from graphdiff.typing import ArrayLike, Tree
 
 __all__ = ["Drawing", "draw", "draw_graph"]
 
-_PIXELS = 192
-"""Per inch, in PNG: twice a screen's."""
-_MOST_PIXELS = 8192
-"""Per side of a PNG, so that it needs at most 256 MiB where it is decoded."""
-_FORMATS = ("svg", "png", "pdf", "dot", "html")
-
-
-class Drawing:
-    """A drawn graph: `save` writes it, Jupyter shows it.
-
-    Attributes
-    ----------
-    source : str
-        The DOT text.
-    outputs : Tensor, nested structure of Tensors, or Graph
-        What was drawn; of a model its output, or its loss.
-    """
-
-    def __init__(self, source: str, outputs: Any = None) -> None:
-        self.source = source
-        self.outputs = outputs
-
-    def render(self, file_format: str) -> bytes:
-        """Return the picture as bytes: "svg", "png", "pdf", "dot" for the text itself, "html" for the page.
-
-        A PNG has at most 8,192 pixels a side; a larger drawing is scaled down to that, which is warned of.
-        """
-        if file_format not in _FORMATS:
-            raise GraphError(f"a drawing is saved as {', '.join(_FORMATS)}, not {file_format!r}")
-        if file_format == "dot":
-            return self.source.encode()
-        if file_format == "html":
-            return self.page().html.encode()
-        import pygraphviz
-
-        # Graphviz warns of fonts that are not on the machine and uses others, and pygraphviz of every large graph.
-        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            # Graphviz makes a drawing that is larger than its `size`, in inches, so much smaller.
-            most = _MOST_PIXELS / _PIXELS
-            resolution = f"-Gdpi={_PIXELS} -Gsize={most:.6f},{most:.6f}" if file_format == "png" else ""
-            made: bytes = pygraphviz.AGraph(string=self.source).draw(format=file_format, prog="dot", args=resolution)
-        if file_format == "png":
-            _tell_of_scaling(made)
-        return fitted(made.decode()).encode() if file_format == "svg" else made
-
-    def page(self) -> Page:
-        """Return the interactive page of the same graph; Jupyter shows it in a cell."""
-        from graphdiff.draw.page import page
-
-        return page(self.outputs)
-
-    def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the picture in the format of the path's suffix; an error leaves an existing file as it was.
-
-        Raises
-        ------
-        GraphError
-            Another suffix.
-        DataError
-            The file cannot be written.
-        """
-        return write_atomically(path, self.render(Path(path).suffix.lstrip(".").lower()))
-
-    def _repr_svg_(self) -> str:
-        return self.render("svg").decode()
-
-
-def _tell_of_scaling(png: bytes) -> None:
-    """Warn where a PNG has been scaled down to the most pixels that one gets."""
-    width, height = (int.from_bytes(png[start : start + 4], "big") for start in (16, 20))  # in its first chunk, IHDR
-    if max(width, height) >= _MOST_PIXELS - 1:
-        warnings.warn(
-            f"the drawing is scaled down to {width:,} × {height:,} pixels, the most that a PNG gets; SVG and PDF show "
-            "it at any size",
-            stacklevel=3,
-        )
-
 
 def draw(
-    outputs: Any,
+    outputs: Drawable,
     *,
     mode: str | None = None,
     wrt: Tensor | None = None,
-    seed: Any = None,
+    seed: ArrayLike | None = None,
     labels: Sequence[str] | None = None,
     adjoints: bool | None = None,
     local: bool | None = None,
@@ -124,8 +36,8 @@ def draw(
     digits: int = 4,
     rankdir: str = "LR",
     simplify: bool = False,
-    input_shape: int | Sequence[Any] | Mapping[str, Any] | None = None,
-    inputs: Any = None,
+    input_shape: InputShape | None = None,
+    inputs: Inputs | None = None,
     loss: Callable[[Tensor], Tensor] | None = None,
 ) -> Drawing:
     """Draw the graph below `outputs`, or the layers of a model.
@@ -219,10 +131,10 @@ def draw(
         simplify=simplify,
     )
     drawn = drawn_by_itself(outputs, options, Example(input_shape, inputs, loss))
-    return draw_graph(outputs, options) if drawn is None else drawn  # type: ignore[no-any-return]
+    return draw_graph(cast("Tree[Tensor] | Graph", outputs), options) if drawn is None else drawn
 
 
-def draw_graph(outputs: Any, options: Options, layers: Layers | None = None) -> Drawing:
+def draw_graph(outputs: Tree[Tensor] | Graph, options: Options, layers: Layers | None = None) -> Drawing:
     """Draw a graph, its nodes in the clusters of `layers` or else in their name scopes."""
     graph = outputs if isinstance(outputs, Graph) else Graph(outputs)
     if options.simplify:

@@ -1,19 +1,25 @@
-"""What can be asked of a drawing, checked."""
+"""What can be asked of a drawing, checked; and what a model is drawn for: a shape, or examples with their values."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeAlias, cast
 
+from graphdiff.draw.drawing import Drawable, Drawing
 from graphdiff.errors import GraphError
+from graphdiff.graph import Graph
 from graphdiff.tensor import Tensor
+from graphdiff.typing import ArrayLike, Function, Tree
 
-__all__ = ["COLOURS", "LABELS", "Options"]
+__all__ = ["COLOURS", "LABELS", "Example", "InputShape", "Inputs", "Options", "drawn_by_itself", "tensors_of"]
+
+InputShape: TypeAlias = "int | Sequence[InputShape] | Mapping[str, InputShape]"
+Inputs: TypeAlias = "ArrayLike | Mapping[str, ArrayLike]"
 
 LABELS = ("op", "name", "expression", "shape", "dtype", "value", "adjoint", "tangent", "flops", "bytes", "time")
 COLOURS = ("gradient", "flops", "bytes", "time")
-_CHOICES: dict[str, tuple[Any, ...]] = {
+_CHOICES: dict[str, tuple[str | None, ...]] = {
     "mode": (None, "forward", "reverse", "both"),
     "backward": (None, "joined", "beside"),
     "colour": (None, *COLOURS),
@@ -33,7 +39,7 @@ class Options:
 
     mode: str | None = None
     wrt: Tensor | None = None
-    seed: Any = None
+    seed: ArrayLike | None = None
     labels: Sequence[str] | None = None
     adjoints: bool | None = None
     local: bool | None = None
@@ -84,5 +90,60 @@ class Options:
         return self.mode is not None if self.local is None else self.local
 
 
-def _listed(known: Iterable[Any]) -> str:
+@dataclass(frozen=True)
+class Example:
+    """What a model is drawn for.
+
+    Attributes
+    ----------
+    input_shape : int, sequence of int, or a sequence or dict of them, optional
+        Of one example, whose values are not known; of several inputs the shape of each.
+    inputs : array-like, tuple or dict of arrays, optional
+        Examples, with their values.
+    loss : callable, optional
+        Called with the model's output for the inputs; what it returns is drawn too.
+
+    Raises
+    ------
+    GraphError
+        Two that exclude each other, or a loss of an output that has no value.
+    """
+
+    input_shape: InputShape | None = None
+    inputs: Inputs | None = None
+    loss: Callable[[Tensor], Tensor] | None = None
+
+    def __post_init__(self) -> None:
+        if self.inputs is not None and self.input_shape is not None:
+            raise GraphError("inputs have a shape: give inputs=… or input_shape=…, not both")
+        if self.loss is not None and self.inputs is None:
+            raise GraphError("a loss is of an output with values: give inputs=… too")
+
+    def __bool__(self) -> bool:
+        return self.inputs is not None or self.input_shape is not None
+
+
+def drawn_by_itself(outputs: Drawable, options: Options, example: Example) -> Drawing | None:
+    """Return the drawing of what knows how it is drawn, as models do; None of what a graph is made of.
+
+    Modules of layers lie above those of drawing, which know of graphs only: a model has a method for this.
+
+    Raises
+    ------
+    GraphError
+        An example for what is no model.
+    """
+    draw: Function[Drawing] | None = getattr(type(outputs), "__graphdiff_draw__", None)
+    if draw is None and example:
+        raise GraphError("input_shape, inputs and loss are for drawing a model; a graph has its shapes and values")
+    return None if draw is None else draw(outputs, options, example)
+
+
+def tensors_of(outputs: Drawable, example: Example) -> Tree[Tensor] | Graph:
+    """Return the Tensors to show: of a model its output for the example, or the loss of it."""
+    drawing = drawn_by_itself(outputs, Options(), example)
+    return cast("Tree[Tensor] | Graph", outputs) if drawing is None else drawing.outputs
+
+
+def _listed(known: Iterable[str | None]) -> str:
     return ", ".join(repr(each) for each in known if each is not None)

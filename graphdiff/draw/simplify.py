@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import Any
 
 from graphdiff.graph import Graph
 from graphdiff.plan.identities import simpler
 from graphdiff.plan.passes import attribute_key, operand_key
 from graphdiff.tensor import Tensor
+from graphdiff.typing import Tree
 
 __all__ = ["Simplified", "simplified"]
 
@@ -28,12 +29,12 @@ class Simplified:
     graph: Graph
     stands: dict[Tensor, Tensor] = field(default_factory=dict)
 
-    def of(self, node: Any) -> Any:
+    def of(self, node: Tensor | None) -> Tensor | None:
         """Return what stands for a node, or the node."""
-        return self.stands.get(node, node)
+        return None if node is None else self.stands.get(node, node)
 
 
-def simplified(outputs: Any) -> Simplified:
+def simplified(outputs: Tree[Tensor] | Graph) -> Simplified:
     """Apply the identities of planning to a graph, and compute once what is written twice.
 
     Named nodes stay: what one is equal to is shown under its name. Leaves stay too, and so does the user's graph.
@@ -51,27 +52,27 @@ def simplified(outputs: Any) -> Simplified:
     (8, 5)
     """
     made = Simplified(outputs if isinstance(outputs, Graph) else Graph(outputs))
-    while True:
+    size = None
+    while len(made.graph) != size:
         size = len(made.graph)
         made = _once(made)
-        if len(made.graph) == size:
-            return made
+    return made
 
 
 def _once(before: Simplified) -> Simplified:
     graph = before.graph
     sources = frozenset(graph.inputs)
     new: dict[Tensor, Tensor] = {}
-    seen: dict[Any, Tensor] = {}
+    seen: dict[Hashable, Tensor] = {}
     for node in graph:
         if node.op is None or node in sources:
             continue
         operands = tuple([new.get(operand, operand) for operand in node.inputs])
-        key = _key(node, operands)
+        key = node.op.name, tuple(map(_key, operands)), attribute_key(node.attributes)
         made = seen[key] if key in seen else _simpler(node, operands)
         if node.name and made.name != node.name:
             # A leaf or a node with a name of its own cannot take another: the operation stays.
-            made = _again(node, operands) if made.op is None or made.name else _again(made, made.inputs, like=node)
+            made = _again(node, operands, node) if made.op is None or made.name else _again(made, made.inputs, node)
         if node.op.pure:
             seen.setdefault(key, made)
         if made is not node:
@@ -83,28 +84,24 @@ def _once(before: Simplified) -> Simplified:
     return Simplified(Graph([new.get(output, output) for output in graph.outputs], cut), stands)
 
 
+def _key(operand: Tensor) -> Hashable:
+    """Return what is equal for operands that are; a name tells one literal from another."""
+    key: Hashable = id(operand) if operand.name else operand_key(operand)
+    return key
+
+
 def _simpler(node: Tensor, operands: tuple[Tensor, ...]) -> Tensor:
     made = simpler(node, operands)
-    if made is not None:
-        # Rules that are written for planning leave values for later.
-        return _again(made, made.inputs) if made.op is not None and made.has_value != node.has_value else made
-    changed = any(new is not old for new, old in zip(operands, node.inputs, strict=True))
-    return _again(node, operands) if changed else node
+    if made is None:
+        changed = any(new is not old for new, old in zip(operands, node.inputs, strict=True))
+        return _again(node, operands, node) if changed else node
+    # Rules that are written for planning leave values for later.
+    return _again(made, made.inputs, made) if made.op is not None and made.has_value != node.has_value else made
 
 
-def _again(node: Tensor, operands: tuple[Tensor, ...], like: Tensor | None = None) -> Tensor:
-    """Return the node's op over other operands, with the name, scope and line of `like`, by default the node's."""
+def _again(node: Tensor, operands: tuple[Tensor, ...], like: Tensor) -> Tensor:
+    """Return the node's op over other operands, with the name, scope and line of `like`."""
     assert node.op is not None
-    made, like = node.op.node(operands, node.attributes), node if like is None else like
+    made = node.op.node(operands, node.attributes)
     made.name, made.scope, made._code, made._instruction = like.name, like.scope, like._code, like._instruction
     return made
-
-
-def _key(node: Tensor, operands: tuple[Tensor, ...]) -> Any:
-    """Return what is equal for nodes that compute the same; literals are equal where their numbers are."""
-    assert node.op is not None
-    return node.op.name, tuple(map(_identity, operands)), attribute_key(node.attributes)
-
-
-def _identity(operand: Tensor) -> Any:
-    return id(operand) if operand.name else operand_key(operand)

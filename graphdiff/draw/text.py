@@ -5,20 +5,22 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TextIO
 
 from graphdiff.differentiate.reverse import adjoints as adjoints_of
-from graphdiff.draw.example import Example, tensors_of
+from graphdiff.draw.drawing import Drawable
 from graphdiff.draw.lecture.symbols import expression, shown, symbol_of
 from graphdiff.draw.names import names_of
+from graphdiff.draw.options import Example, Inputs, InputShape, tensors_of
 from graphdiff.draw.simplify import simplified
 from graphdiff.errors import GraphError, StaleError
 from graphdiff.graph import Graph
 from graphdiff.tensor import Tensor, Variable
 from graphdiff.text.columns import clean, fit, shape_text, table_width, text_width
 from graphdiff.text.tables import plain, table
+from graphdiff.typing import Tree
 
 __all__ = ["STALE", "assigned_since", "known_adjoints", "show", "text"]
 
@@ -34,9 +36,7 @@ STALE = "assigned since"
 def assigned_since(graph: Graph) -> set[Tensor]:
     """Return the variables that were assigned after a node of the graph had been built from them."""
     return {
-        operand
-        for operand, node, _ in graph.edges
-        if operand.__class__ is Variable and operand.clock[0] > node.serial  # type: ignore[attr-defined]
+        operand for operand, node, _ in graph.edges if operand.__class__ is Variable and operand.clock[0] > node.serial
     }
 
 
@@ -45,7 +45,7 @@ def known_adjoints(graph: Graph, wanted: bool | None) -> Mapping[Tensor, Tensor]
     asked = bool(wanted)
     single = len(graph.outputs) == 1 and graph.outputs[0].size == 1 and graph.outputs[0].has_value
     if wanted is None:
-        differentiated = any(node.__class__ is Variable and node._grad is not None for node in graph)  # type: ignore[attr-defined]
+        differentiated = any(node.__class__ is Variable and node._grad is not None for node in graph)
         wanted = single and differentiated
     if not wanted:
         return {}
@@ -60,16 +60,16 @@ def known_adjoints(graph: Graph, wanted: bool | None) -> Mapping[Tensor, Tensor]
 
 
 def show(
-    outputs: Any,
+    outputs: Drawable,
     *,
     style: str = "both",
     adjoints: bool | None = None,
     simplify: bool = False,
     width: int | None = None,
     max_nodes: int = 200,
-    file: Any = None,
-    input_shape: int | Sequence[int] | None = None,
-    inputs: Any = None,
+    file: TextIO | None = None,
+    input_shape: InputShape | None = None,
+    inputs: Inputs | None = None,
     loss: Callable[[Tensor], Tensor] | None = None,
 ) -> None:
     """Print the graph below `outputs`: as a tree with shared nodes marked, and as a table in topological order.
@@ -114,15 +114,15 @@ def show(
     if width is None:
         width = shutil.get_terminal_size((120, 24)).columns if terminal else 120
     coloured = terminal and "NO_COLOR" not in os.environ
-    outputs = tensors_of(outputs, Example(input_shape, inputs, loss))
+    drawn = tensors_of(outputs, Example(input_shape, inputs, loss))
     if simplify:
-        outputs = simplified(outputs).graph
-    made = text(outputs, style=style, adjoints=adjoints, width=width, max_nodes=max_nodes, coloured=coloured)
+        drawn = simplified(drawn).graph
+    made = text(drawn, style=style, adjoints=adjoints, width=width, max_nodes=max_nodes, coloured=coloured)
     stream.write(f"{made}\n")
 
 
 def text(
-    outputs: Any,
+    outputs: Tree[Tensor] | Graph,
     *,
     style: str = "both",
     adjoints: bool | None = None,

@@ -9,8 +9,7 @@ from typing import Any
 
 from graphdiff.draw.compose import Layers
 from graphdiff.draw.dot import Drawing, draw_graph
-from graphdiff.draw.example import Example
-from graphdiff.draw.options import Options
+from graphdiff.draw.options import Example, Options
 from graphdiff.draw.picture import Scope
 from graphdiff.errors import GraphError
 from graphdiff.nn.containers import Sequential

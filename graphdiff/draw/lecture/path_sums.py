@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from graphdiff.arguments import require_tensor
 from graphdiff.differentiate.reverse import below
-from graphdiff.draw.lecture.local import local_derivatives
+from graphdiff.draw.lecture.partials import local_derivatives
 from graphdiff.draw.lecture.symbols import number
 from graphdiff.draw.names import names_of
 from graphdiff.errors import GraphError

@@ -8,8 +8,7 @@ from typing import Any
 from graphdiff import host
 from graphdiff.differentiate.forward import tangents
 from graphdiff.differentiate.reverse import adjoints, below
-from graphdiff.draw.lecture.local import local_derivatives
-from graphdiff.draw.lecture.partials import local_symbol
+from graphdiff.draw.lecture.partials import local_derivatives, local_symbol
 from graphdiff.draw.lecture.symbols import (
     ATOM,
     DIGITS,
@@ -101,7 +100,7 @@ def trace(
         raise GraphError(f"mode is 'forward' or 'reverse', not {mode!r}")
     if simplify:
         simpler = simplified(output)
-        output, wrt = simpler.of(output), simpler.of(wrt)
+        output, wrt = simpler.graph.outputs[0], simpler.of(wrt)
     return _Tracer(output, mode, wrt, seed, named, digits).table()
 
 

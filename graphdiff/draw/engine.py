@@ -1,10 +1,13 @@
-"""Text that stays within its box whatever font a browser has: Graphviz lays boxes out for Helvetica."""
+"""Graphviz at work: DOT text rendered, and SVG whose text stays within its box whatever font a browser has."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import re
+import warnings
 
-__all__ = ["fitted"]
+__all__ = ["fitted", "rendered"]
 
 _BOX = re.compile(r'<g id="node\d+" class="node">.*?</g>', re.DOTALL)
 _OUTLINE = re.compile(r'<(?:polygon|path)\b[^>]*? (?:points|d)="([^"]*)"')
@@ -12,11 +15,23 @@ _PLACE = re.compile(r"(-?[\d.]+),-?[\d.]+")
 _LINE = re.compile(r'text-anchor="start" x="(-?[\d.]+)"')
 
 
+def rendered(source: str, file_format: str, *arguments: str) -> bytes:
+    """Return what Graphviz makes of DOT text; `arguments` are those of its command line."""
+    import pygraphviz
+
+    # Graphviz warns of fonts that are not on the machine and uses others, and pygraphviz of every large graph.
+    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        graph = pygraphviz.AGraph(string=source)
+        made: bytes = graph.draw(format=file_format, prog="dot", args=" ".join(arguments))
+    return made
+
+
 def fitted(svg: str) -> str:
     """Centre every line of a box's text, and give it the length that the box was made for.
 
-    Graphviz writes where a line begins; since it is centred, its length follows. A browser with another font then
-    squeezes the line a little instead of letting it stick out.
+    Graphviz lays boxes out for Helvetica, and writes where a line begins; since it is centred, its length follows. A
+    browser with another font then squeezes the line a little instead of letting it stick out.
 
     Parameters
     ----------
