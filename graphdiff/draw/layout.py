@@ -1,16 +1,25 @@
-"""Positions by depth, for pictures of which Graphviz would take long to find a layout."""
+"""Positions by depth, for graphs of which Graphviz would take long to find a layout."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import TypeAlias, TypeVar
 
 from graphdiff.draw.picture import Box, Picture
 from graphdiff.text.columns import text_width
 
-__all__ = ["place", "too_slow"]
+__all__ = ["by_depth", "place", "too_slow"]
 
 _PATIENCE = 4_500
 """Places in ranks, those that arrows pass through included: so many take Graphviz one to two seconds."""
-_ALONG, _ACROSS = 36.0, 14.0
+_GAPS = 36.0, 14.0
+"""Between ranks, and between boxes of a rank."""
 _SWEEPS = 4
+
+Key = TypeVar("Key", bound=Hashable)
+Edges: TypeAlias = Sequence[tuple[Key, Key]]
+Point: TypeAlias = tuple[float, float]
 
 
 def too_slow(picture: Picture) -> bool:
@@ -18,27 +27,86 @@ def too_slow(picture: Picture) -> bool:
 
     It gives an arrow a place in each rank that it passes through, and the time grows with all places together.
     """
-    depth = _depths(picture)
-    spans = sum(abs(depth[arrow.target] - depth[arrow.origin]) for arrow in picture.arrows)
-    return len(picture.boxes) + spans + 2 * len(picture.arrows) > _PATIENCE
+    edges = _edges(picture)
+    depth = _depths(picture.boxes, edges)
+    spans = sum(abs(depth[target] - depth[origin]) for origin, target in edges)
+    return len(picture.boxes) + spans + 2 * len(edges) > _PATIENCE
 
 
-def _depths(picture: Picture) -> dict[str, int]:
+def place(picture: Picture) -> dict[str, Point]:
+    """Return the middle of each box in points, y upwards: by depth along the picture's direction."""
+    sideways = picture.rankdir in ("LR", "RL")
+    sizes = {key: _size(box) if sideways else _size(box)[::-1] for key, box in picture.boxes.items()}
+    found = by_depth(sizes, _edges(picture), _GAPS)
+    along = -1 if picture.rankdir in ("RL", "TB") else 1
+    if sideways:
+        return {key: (along * x, -y) for key, (x, y) in found.items()}
+    return {key: (y, along * x) for key, (x, y) in found.items()}
+
+
+def _edges(picture: Picture) -> Edges[str]:
+    return [(arrow.origin, arrow.target) for arrow in picture.arrows]
+
+
+def _size(box: Box) -> Point:
+    """Return about how wide and high a box will be, in points."""
+    return 6.6 * max(text_width(line.text) for line in box.lines) + 16, 13.5 * len(box.lines) + 8
+
+
+def by_depth(
+    sizes: Mapping[Key, Point], edges: Edges[Key], gaps: Point, stage: Point | None = None, rows: float = 0.0
+) -> dict[Key, Point]:
+    """Return the middle of each box: ranks by depth along x, in a rank by the neighbours' mean along y.
+
+    Parameters
+    ----------
+    sizes : mapping of key to (along, across)
+    edges : sequence of (origin, target)
+    gaps : (along, across)
+    stage : (along, across), optional
+        Ranks run on in a new row, as words do on a page, so that these proportions come about: a deep graph would be a
+        thread otherwise.
+    rows : float
+        The gap between rows.
+    """
+    ranks = _ranks(sizes, edges)
+    reaches = [max(sizes[key][0] for key in rank) + gaps[0] for rank in ranks]
+    extents = [sum(sizes[key][1] + gaps[1] for key in rank) for rank in ranks]
+    row = max(extents, default=0.0) + rows
+    longest = math.inf if stage is None else math.sqrt(sum(reaches) * row * stage[0] / stage[1])
+    found: dict[Key, Point] = {}
+    along = middle = 0.0
+    for rank, reach, extent in zip(ranks, reaches, extents, strict=True):
+        if along > longest:
+            along, middle = 0.0, middle + row
+        across = middle - extent / 2
+        for key in rank:
+            step = sizes[key][1] + gaps[1]
+            found[key] = along + (reach - gaps[0]) / 2, across + step / 2
+            across += step
+        along += reach
+    return found
+
+
+def _neighbours(edges: Iterable[tuple[Key, Key]]) -> dict[Key, list[Key]]:
+    """Return, for each target, its origins."""
+    found: dict[Key, list[Key]] = {}
+    for origin, target in edges:
+        found.setdefault(target, []).append(origin)
+    return found
+
+
+def _depths(keys: Iterable[Key], edges: Edges[Key]) -> dict[Key, int]:
     """Return the length of the longest path to each box, leaves one before their first user.
 
-    Arrows that close a cycle do not count.
+    Edges that close a cycle do not count.
     """
-    into: dict[str, list[str]] = {}
-    waiting = dict.fromkeys(picture.boxes, 0)
-    out: dict[str, list[str]] = {}
-    for arrow in picture.arrows:
-        if arrow.origin != arrow.target:
-            into.setdefault(arrow.target, []).append(arrow.origin)
-            out.setdefault(arrow.origin, []).append(arrow.target)
-            waiting[arrow.target] += 1
-    depth: dict[str, int] = {}
+    left = dict.fromkeys(keys)
+    true = [edge for edge in edges if edge[0] != edge[1]]
+    into, out = _neighbours(true), _neighbours(edge[::-1] for edge in true)
+    waiting = {key: len(into.get(key, ())) for key in left}
+    depth: dict[Key, int] = {}
     ready = [key for key, count in waiting.items() if not count]
-    left = dict.fromkeys(picture.boxes)
     while left:
         if not ready:
             ready.append(next(iter(left)))  # a cycle of collapsed scopes: cut where it was first met
@@ -55,58 +123,24 @@ def _depths(picture: Picture) -> dict[str, int]:
     return depth | {key: max(0, before) for key, before in leaves.items()}
 
 
-def place(picture: Picture) -> dict[str, tuple[float, float]]:
-    """Return the middle of each box in points: by depth along the direction, ordered by the neighbours' mean across."""
-    depth = _depths(picture)
-    ranks: list[list[str]] = [[] for _ in range(max(depth.values(), default=0) + 1)]
-    for key in picture.boxes:
+def _ranks(keys: Iterable[Key], edges: Edges[Key]) -> list[list[Key]]:
+    """Return the boxes of each depth, sorted by where their neighbours are, up and down in turn: few edges cross."""
+    depth = _depths(keys, edges)
+    ranks: list[list[Key]] = [[] for _ in range(max(depth.values(), default=-1) + 1)]
+    for key in keys:
         ranks[depth[key]].append(key)
-    _order(ranks, picture)
-    sideways = picture.rankdir in ("LR", "RL")
-    sizes = {key: _size(box) if sideways else _size(box)[::-1] for key, box in picture.boxes.items()}
-    found: dict[str, tuple[float, float]] = {}
-    along = 0.0
-    for rank in ranks:
-        reach = max(sizes[key][0] for key in rank)
-        across = -sum(sizes[key][1] + _ACROSS for key in rank) / 2
-        for key in rank:
-            step = sizes[key][1] + _ACROSS
-            found[key] = along + reach / 2, across + step / 2
-            across += step
-        along += reach + _ALONG
-    return {key: _turned(*position, picture.rankdir) for key, position in found.items()}
-
-
-def _turned(along: float, across: float, rankdir: str) -> tuple[float, float]:
-    """Return x and y, which grows upwards."""
-    return {"LR": (along, -across), "RL": (-along, -across), "TB": (across, -along), "BT": (across, along)}[rankdir]
-
-
-def _size(box: Box) -> tuple[float, float]:
-    """Return about how wide and high a box will be, in points."""
-    return 6.6 * max(text_width(line.text) for line in box.lines) + 16, 13.5 * len(box.lines) + 8
-
-
-def _order(ranks: list[list[str]], picture: Picture) -> None:
-    """Sort each rank by where its boxes' neighbours are, up and down in turn: few arrows cross then."""
-    beside: tuple[dict[str, list[str]], dict[str, list[str]]] = ({}, {})
-    for arrow in picture.arrows:
-        beside[0].setdefault(arrow.target, []).append(arrow.origin)
-        beside[1].setdefault(arrow.origin, []).append(arrow.target)
-    height: dict[str, float] = {}
+    beside = _neighbours(edges), _neighbours(edge[::-1] for edge in edges)
+    height: dict[Key, float] = {}
     for rank in ranks:
         _spread(rank, height)
     for sweep in range(_SWEEPS):
-        neighbours = beside[sweep % 2]
         for rank in ranks if sweep % 2 == 0 else ranks[::-1]:
-            mean = {
-                key: sum(height[each] for each in near) / len(near) if (near := neighbours.get(key)) else height[key]
-                for key in rank
-            }
+            near = {key: beside[sweep % 2].get(key, [key]) for key in rank}
+            mean = {key: sum(height[each] for each in others) / len(others) for key, others in near.items()}
             rank.sort(key=mean.__getitem__)
             _spread(rank, height)
+    return ranks
 
 
-def _spread(rank: list[str], height: dict[str, float]) -> None:
-    for position, key in enumerate(rank):
-        height[key] = position - len(rank) / 2
+def _spread(rank: Sequence[Key], height: dict[Key, float]) -> None:
+    height.update((key, position - len(rank) / 2) for position, key in enumerate(rank))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Hashable, Mapping
+from itertools import count
+from typing import TYPE_CHECKING, TypeVar
 
 from graphdiff.draw.colours import ARROWS, STYLES, TONES
 from graphdiff.draw.layout import place, too_slow
@@ -10,7 +12,12 @@ from graphdiff.draw.picture import Box, Line, Picture, Scope
 from graphdiff.text.columns import clean, fit
 from graphdiff.text.quoting import dot_label, dot_text
 
-__all__ = ["to_dot"]
+if TYPE_CHECKING:
+    import graphviz
+
+__all__ = ["to_dot", "write_clusters"]
+
+Key = TypeVar("Key", bound=Hashable)
 
 _FONT = "Helvetica,Arial,sans-serif"
 _GAP = "\u00a0\u00a0"
@@ -40,12 +47,12 @@ def to_dot(picture: Picture) -> str:
         dot.attr(label=_footer(picture, notes), labelloc="b")
     if simple:
         dot.attr(layout="nop", splines="line", outputorder="edgesfirst")
-        positions = place(picture)
-        for key, box in picture.boxes.items():
-            _write_box(dot, key, box, pos="{:.0f},{:.0f}".format(*positions[key]))
+        for key, position in place(picture).items():
+            _write_box(dot, key, picture.boxes[key], pos="{:.0f},{:.0f}".format(*position))
     else:
         dot.attr(newrank="true")
-        _write_clusters(dot, picture)
+        scopes = {key: box.scope for key, box in picture.boxes.items()}
+        write_clusters(dot, scopes, lambda cluster, key: _write_box(cluster, key, picture.boxes[key]), _frame)
         beside = _write_beside(dot, picture)
     for arrow in picture.arrows:
         # Finding places for thousands of labels takes longer than all the rest.
@@ -58,33 +65,51 @@ def to_dot(picture: Picture) -> str:
     return str(dot.source)
 
 
-def _write_clusters(dot: Any, picture: Picture) -> None:
-    members: dict[Scope, dict[str, Box]] = {}
+def write_clusters(
+    dot: graphviz.Digraph,
+    scopes: Mapping[Key, Scope],
+    write: Callable[[graphviz.Digraph, Key], None],
+    frame: Callable[[graphviz.Digraph, Scope], None],
+) -> None:
+    """Write boxes into clusters within clusters.
+
+    Parameters
+    ----------
+    dot : graphviz.Digraph
+    scopes : mapping of key to tuple of str
+    write : callable
+        Writes a box into the cluster given.
+    frame : callable
+        Writes the attributes of a scope's cluster.
+    """
+    members: dict[Scope, list[Key]] = {}
     children: dict[Scope, list[Scope]] = {}
-    for key, box in picture.boxes.items():
-        members.setdefault(box.scope, {})[key] = box
+    for key, scope in scopes.items():
+        members.setdefault(scope, []).append(key)
     for scope in list(members):
         while scope and scope not in (known := children.setdefault(scope[:-1], [])):
             known.append(scope)
             scope = scope[:-1]
-    count = 0
+    numbers = count(1)
 
-    def write(place: Any, scope: Scope) -> None:
-        nonlocal count
-        for key, box in members.get(scope, {}).items():
-            _write_box(place, key, box)
+    def fill(target: graphviz.Digraph, scope: Scope) -> None:
+        for key in members.get(scope, []):
+            write(target, key)
         for inner in children.get(scope, []):
-            count += 1
-            with place.subgraph(name=f"cluster_{count}") as cluster:
-                title = f"<{dot_label(fit(clean(inner[-1]), 40))}>"
-                cluster.attr(label=title, style="rounded", color="#b8b8b8", fontcolor="#555555")
-                cluster.attr(labeljust="l", labelloc="t")
-                write(cluster, inner)
+            with target.subgraph(name=f"cluster_{next(numbers)}") as cluster:
+                frame(cluster, inner)
+                fill(cluster, inner)
 
-    write(dot, ())
+    fill(dot, ())
 
 
-def _write_beside(dot: Any, picture: Picture) -> set[str]:
+def _frame(cluster: graphviz.Digraph, scope: Scope) -> None:
+    title = f"<{dot_label(fit(clean(scope[-1]), 40))}>"
+    cluster.attr(label=title, style="rounded", color="#b8b8b8", fontcolor="#555555")
+    cluster.attr(labeljust="l", labelloc="t")
+
+
+def _write_beside(dot: graphviz.Digraph, picture: Picture) -> set[str]:
     """Put a layer's weights beside the op that reads them, so that the flow is a straight line; return their keys."""
     found: set[str] = set()
     users: dict[str, list[str]] = {}
@@ -101,14 +126,14 @@ def _write_beside(dot: Any, picture: Picture) -> set[str]:
     return found
 
 
-def _write_box(place: Any, key: str, box: Box, **more: str) -> None:
+def _write_box(target: graphviz.Digraph, key: str, box: Box, **more: str) -> None:
     style = dict(STYLES[box.style])
     if box.fill is not None:
         style["fillcolor"] = box.fill[0]
     text = "<br/>".join(_marked(line, None if box.fill is None else box.fill[1]) for line in box.lines)
     if box.hint:
         more["tooltip"] = dot_text(box.hint)
-    place.node(key, f"<{text}>", **style, **more)
+    target.node(key, f"<{text}>", **style, **more)
 
 
 def _marked(line: Line, colour: str | None) -> str:

@@ -69,11 +69,13 @@ def table(
         edges = box.SIMPLE if totals else box.SIMPLE_HEAD
         made = Table(box=edges, padding=(0, 1, 0, 0), show_edge=False, show_footer=bool(totals))
     else:
-        made = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+        made = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
     for place, heading in enumerate(headings):
         footer = Text(totals[place]) if totals else ""
         side: Literal["left", "right"] = "right" if place in right else "left"
         made.add_column(Text(heading), footer, justify=side, no_wrap=place not in wrap, overflow="fold")
+    if rule != "across":
+        made.add_row(*map(Text, headings), style="bold")
     if rule == "columns":
         made.add_row(*[Rule(style="none") for _ in headings])
     for place, cells in enumerate(rows):

@@ -1,14 +1,19 @@
-"""Where nodes are drawn: by Graphviz, or in plain layers where that would take too long."""
+"""Where nodes are drawn: by Graphviz, or by depth where that would take too long."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
-import math
-import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias, TypedDict
+
+from graphdiff.draw.engine import rendered
+from graphdiff.draw.layout import Edges, Point, by_depth
+from graphdiff.draw.picture import Scope
+from graphdiff.draw.write import write_clusters
+
+if TYPE_CHECKING:
+    import graphviz
 
 __all__ = ["GRAPHVIZ_LIMIT", "Layout", "lay_out"]
 
@@ -17,11 +22,27 @@ GRAPHVIZ_LIMIT = 3_000
 _TWO_TRIALS = 600
 """Nodes and edges together, up to which both directions are tried."""
 _POINTS = 72
-_RANK_GAP, _NODE_GAP, _ROW_GAP = 80.0, 18.0, 60.0
+_GAPS, _ROW_GAP = (80.0, 18.0), 60.0
 _STAGE = 900.0, 640.0
 _PREFERENCE = 1.25
 
-Size = tuple[float, float]
+Curve: TypeAlias = list[Point]
+
+
+class _Placed(TypedDict, total=False):
+    """A node or an edge as Graphviz places it."""
+
+    name: str
+    id: str
+    pos: str
+
+
+class _Placing(TypedDict, total=False):
+    """What Graphviz says of a layout."""
+
+    bb: str
+    objects: list[_Placed]
+    edges: list[_Placed]
 
 
 @dataclass
@@ -39,13 +60,13 @@ class Layout:
         Whether edges lead down, not to the right.
     """
 
-    centres: list[tuple[float, float]]
-    curves: list[list[tuple[float, float]]] = field(default_factory=list)
+    centres: list[Point]
+    curves: list[Curve] = field(default_factory=list)
     engine: str = "graphviz"
     downwards: bool = False
 
 
-def lay_out(sizes: Sequence[Size], edges: Sequence[tuple[int, int]], scopes: Sequence[str]) -> Layout:
+def lay_out(sizes: Sequence[Point], edges: Edges[int], scopes: Sequence[str]) -> Layout:
     """Place boxes so that edges lead to the right, or down where the drawing can then be larger.
 
     Parameters
@@ -57,7 +78,8 @@ def lay_out(sizes: Sequence[Size], edges: Sequence[tuple[int, int]], scopes: Seq
         The scope of each node, names joined by ``/``; nodes of a scope are kept together.
     """
     if len(sizes) + len(edges) > GRAPHVIZ_LIMIT:
-        return _layers(sizes, edges)
+        found = by_depth(dict(enumerate(sizes)), edges, _GAPS, _STAGE, _ROW_GAP)
+        return Layout([_rounded(*found[node]) for node in range(len(sizes))], [[] for _ in edges], "layers")
     rightwards = _graphviz(sizes, edges, scopes, downwards=False)
     if len(sizes) + len(edges) > _TWO_TRIALS or _scale(rightwards) >= 1:
         return rightwards
@@ -72,39 +94,41 @@ def _extent(coordinates: Iterable[float]) -> float:
 
 def _scale(layout: Layout) -> float:
     """Return how large the whole drawing can be shown, 1 for its own size."""
-    width = _extent(x for x, _ in layout.centres)
-    height = _extent(y for _, y in layout.centres)
+    width, height = (_extent(point[axis] for point in layout.centres) for axis in (0, 1))
     return min(_STAGE[0] / width, _STAGE[1] / height)
 
 
-def _graphviz(
-    sizes: Sequence[Size], edges: Sequence[tuple[int, int]], scopes: Sequence[str], *, downwards: bool
-) -> Layout:
-    import graphviz
-    import pygraphviz
+def _graphviz(sizes: Sequence[Point], edges: Edges[int], scopes: Sequence[str], *, downwards: bool) -> Layout:
+    drawn: _Placing = json.loads(rendered(_dot(sizes, edges, scopes, downwards), "json0"))
+    top = float(drawn["bb"].split(",")[3])
+    centres = [(0.0, 0.0)] * len(sizes)
+    for each in drawn["objects"]:
+        if "pos" in each and each["name"].isdigit():
+            centres[int(each["name"])] = _point(each["pos"], top)
+    curves: list[Curve] = [[] for _ in edges]
+    for each in drawn.get("edges", []):
+        curves[int(each["id"])] = _curve(each["pos"], top)
+    return Layout(centres, curves, downwards=downwards)
 
-    # Only numbers are written into the DOT text: no name of the user's has to be escaped.
+
+def _dot(sizes: Sequence[Point], edges: Edges[int], scopes: Sequence[str], downwards: bool) -> str:
+    """Return DOT text; only numbers are written into it, so that no name of the user's has to be escaped."""
+    import graphviz
+
     dot = graphviz.Digraph()
     # Room for the local derivatives beside the edges.
     dot.attr(rankdir="TB" if downwards else "LR", nodesep="0.28", ranksep="0.6" if downwards else "1.1")
     dot.attr("node", shape="box", fixedsize="true", label="")
-    members: dict[str, list[int]] = {}
-    for node, scope in enumerate(scopes):
-        members.setdefault(scope, []).append(node)
-    paths = sorted({part for scope in members for part in _ancestors(scope)})
-    numbered = {path: place for place, path in enumerate(paths)}
 
-    def fill(target: graphviz.Digraph, path: str) -> None:
-        for node in members.get(path, []):
-            width, height = sizes[node]
-            target.node(str(node), width=f"{width / _POINTS:.3f}", height=f"{height / _POINTS:.3f}")
-        for inner in paths:
-            if inner.rpartition("/")[0] == path and inner:
-                with target.subgraph(name=f"cluster_{numbered[inner]}") as cluster:
-                    cluster.attr(margin="12", label=" ", fontsize="12")  # room for the scope's name
-                    fill(cluster, inner)
+    def write(target: graphviz.Digraph, node: int) -> None:
+        width, height = sizes[node]
+        target.node(str(node), width=f"{width / _POINTS:.3f}", height=f"{height / _POINTS:.3f}")
 
-    fill(dot, "")
+    def frame(cluster: graphviz.Digraph, _: Scope) -> None:
+        cluster.attr(margin="12", label=" ", fontsize="12")  # room for the scope's name
+
+    ordered = sorted(range(len(sizes)), key=scopes.__getitem__)
+    write_clusters(dot, {node: tuple(filter(None, scopes[node].split("/"))) for node in ordered}, write, frame)
     computed = {end for _, end in edges}
     with_parameters = {end for origin, end in edges if origin not in computed and scopes[origin] == scopes[end] != ""}
     for number, (origin, end) in enumerate(edges):
@@ -113,82 +137,21 @@ def _graphviz(
         between = scopes[origin] != scopes[end] and end in with_parameters
         weight, length = "8" if origin in computed else "1", "2" if between else "1"
         dot.edge(str(origin), str(end), id=str(number), weight=weight, minlen=length)
-    # Graphviz warns of every large graph, pygraphviz on standard error.
-    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
-        warnings.simplefilter("ignore")
-        drawn = json.loads(pygraphviz.AGraph(string=str(dot.source)).draw(format="json0", prog="dot"))
-    top = float(drawn["bb"].split(",")[3])
-    centres = [(0.0, 0.0)] * len(sizes)
-    for each in drawn["objects"]:
-        if "pos" in each and each["name"].isdigit():
-            centres[int(each["name"])] = _point(each["pos"], top)
-    curves: list[list[tuple[float, float]]] = [[] for _ in edges]
-    for each in drawn.get("edges", []):
-        curves[int(each["id"])] = _curve(each["pos"], top)
-    return Layout(centres, curves, downwards=downwards)
+    return str(dot.source)
 
 
-def _ancestors(scope: str) -> list[str]:
-    parts = scope.split("/") if scope else []
-    return ["/".join(parts[: length + 1]) for length in range(len(parts))]
+def _rounded(x: float, y: float) -> Point:
+    return round(x, 1), round(y, 1)
 
 
-def _point(text: str, top: float) -> tuple[float, float]:
+def _point(text: str, top: float) -> Point:
     x, y = text.split(",")[:2]
-    return round(float(x), 1), round(top - float(y), 1)
+    return _rounded(float(x), top - float(y))
 
 
-def _curve(text: str, top: float) -> list[tuple[float, float]]:
+def _curve(text: str, top: float) -> Curve:
     """Return a spline's control points, with the arrow's tip, which Graphviz writes first, last."""
-    tip, points = None, []
-    for part in text.split():
-        if part.startswith("e,"):
-            tip = _point(part[2:], top)
-        elif not part.startswith("s,"):
-            points.append(_point(part, top))
-    if tip is not None:
-        points.extend([points[-1], tip, tip])
-    return points
-
-
-def _layers(sizes: Sequence[Size], edges: Sequence[tuple[int, int]]) -> Layout:
-    """Place each node one layer right of its operands, ordered within a layer by where these are.
-
-    Layers run on in a new row below, as words do on a page: a deep graph would be a thread otherwise.
-    """
-    operands: list[list[int]] = [[] for _ in sizes]
-    users: list[list[int]] = [[] for _ in sizes]
-    for origin, end in edges:
-        operands[end].append(origin)
-        users[origin].append(end)
-    layer = [0] * len(sizes)
-    for node in range(len(sizes)):
-        layer[node] = max((layer[operand] + 1 for operand in operands[node]), default=0)
-    for node in reversed(range(len(sizes))):
-        if not operands[node] and users[node]:  # a leaf stands beside its first user
-            layer[node] = max(0, min(layer[user] for user in users[node]) - 1)
-    rows: dict[int, list[int]] = {}
-    for node, place in enumerate(layer):
-        rows.setdefault(place, []).append(node)
-    widths = {place: max(sizes[node][0] for node in row) + _RANK_GAP for place, row in rows.items()}
-    heights = {place: sum(sizes[node][1] + _NODE_GAP for node in row) for place, row in rows.items()}
-    line_height = max(heights.values()) + _ROW_GAP
-    line_width = math.sqrt(sum(widths.values()) * line_height * _STAGE[0] / _STAGE[1])
-    height: dict[int, float] = {}
-    centres = [(0.0, 0.0)] * len(sizes)
-    x = middle = 0.0
-    for place in sorted(rows):
-        if x > line_width:
-            x, middle = 0.0, middle + line_height
-        y = -heights[place] / 2
-        for node in sorted(rows[place], key=lambda node: _mean_height(operands[node], height)):
-            height[node] = y + sizes[node][1] / 2
-            centres[node] = round(x + (widths[place] - _RANK_GAP) / 2, 1), round(middle + height[node], 1)
-            y += sizes[node][1] + _NODE_GAP
-        x += widths[place]
-    return Layout(centres, [[] for _ in edges], "layers")
-
-
-def _mean_height(nodes: Sequence[int], height: Mapping[int, float]) -> float:
-    placed = [height[node] for node in nodes if node in height]
-    return sum(placed) / len(placed) if placed else 0.0
+    parts = [part for part in text.split() if not part.startswith("s,")]
+    points = [_point(part, top) for part in parts if not part.startswith("e,")]
+    tips = [_point(part[2:], top) for part in parts if part.startswith("e,")]
+    return [*points, points[-1], tips[-1], tips[-1]] if tips else points
