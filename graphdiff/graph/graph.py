@@ -228,7 +228,7 @@ class Graph:
         """
         import networkx
 
-        graph = networkx.MultiDiGraph(outputs=len(self.outputs), structure=self._structure)
+        graph: networkx.MultiDiGraph[int] = networkx.MultiDiGraph(outputs=len(self.outputs), structure=self._structure)
         inputs, outputs = _places(self.inputs), _places(self.outputs)
         for node in self.nodes:
             graph.add_node(
