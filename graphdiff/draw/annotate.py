@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from statistics import median
 from time import perf_counter
-from typing import Any
 
 from graphdiff import host
 from graphdiff.backend import working_on
@@ -14,7 +13,7 @@ from graphdiff.costs.node import nbytes, node_cost
 from graphdiff.differentiate.forward import tangents
 from graphdiff.differentiate.reverse import adjoints
 from graphdiff.draw.lecture.partials import local_derivatives, local_symbol
-from graphdiff.draw.lecture.symbols import Symbol, expression, number, shown, symbol_of
+from graphdiff.draw.lecture.symbols import Numbers, Symbol, expression, number, shown, symbol_of
 from graphdiff.draw.names import names_of
 from graphdiff.draw.options import Options
 from graphdiff.draw.picture import Line
@@ -25,6 +24,7 @@ from graphdiff.op import GRAPH, Composite
 from graphdiff.tensor import Tensor, Variable
 from graphdiff.text.columns import clean, fit, shape_text, text_width
 from graphdiff.text.units import seconds_text
+from graphdiff.typing import ArrayLike
 
 __all__ = ["Annotations", "flops_of", "symbol_line"]
 
@@ -60,7 +60,7 @@ class Annotations:
         self.tangent = {} if self.wrt is None else _tangents(graph, self.wrt, options.seed)
         self.seconds = seconds_of(graph) if options.asks("time") or options.colour == "time" else {}
         self.titles = self._titles() if options.backward else {}
-        self._parts: dict[Tensor, list[Any]] = {}
+        self._parts: dict[Tensor, list[Numbers | None]] = {}
         self._written: dict[str, Callable[[Tensor], str]] = {
             "op": symbol_line,
             "name": lambda node: self.names[node] if node.name else "",
@@ -277,7 +277,7 @@ def _followed(graph: Graph, options: Options) -> Tensor:
     return wrt
 
 
-def _tangents(graph: Graph, wrt: Tensor, seed: Any) -> Mapping[Tensor, Tensor]:
+def _tangents(graph: Graph, wrt: Tensor, seed: ArrayLike | None) -> Mapping[Tensor, Tensor]:
     return tangents(graph.outputs, {wrt: GRAPH.ones_like(wrt) if seed is None else seed})
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from graphdiff.draw.dot import draw
 from graphdiff.draw.lecture.symbols import shown
@@ -22,14 +22,15 @@ _NODES_OF_A_GRAPH = 150
 """So many nodes Graphviz lays out in less than half a second."""
 _COLUMNS = 80
 
+_Thing = TypeVar("_Thing")
 _Shown = TypeVar("_Shown")
 
 
-def _or_nothing(show: Callable[[Any], _Shown]) -> Callable[[Any], _Shown | None]:
+def _or_nothing(show: Callable[[_Thing], _Shown]) -> Callable[[_Thing], _Shown | None]:
     """Return None where `show` fails: a notebook then falls back to the text, where an error would hide the value."""
 
     @wraps(show)
-    def safe(thing: Any) -> _Shown | None:
+    def safe(thing: _Thing) -> _Shown | None:
         try:
             return show(thing)
         except Exception:

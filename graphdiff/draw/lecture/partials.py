@@ -6,25 +6,20 @@ import operator
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TypeAlias, cast
 
 from graphdiff import host
 from graphdiff.backend import use_backend, working_on
 from graphdiff.differentiate.reverse import adjoints, fitted
-from graphdiff.draw.lecture.symbols import LOOSE, PRODUCT, Number, Symbol, transposed, written
+from graphdiff.draw.lecture.symbols import LOOSE, PRODUCT, Number, Numbers, Symbol, transposed, written
 from graphdiff.op import OPS, Composite, Elementwise, Linear
 from graphdiff.tensor import Tensor, variable
 from graphdiff.typing import DTypeLike, Function, Shape
 
-if TYPE_CHECKING:
-    import numpy as np
-
-__all__ = ["Numbers", "local_derivatives", "local_symbol"]
+__all__ = ["local_derivatives", "local_symbol"]
 
 Operand: TypeAlias = "_Formula | float"
 Method: TypeAlias = "Callable[[_Formula, Operand], _Formula]"
-Numbers: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.float64]]"
-"""Derivatives on the host."""
 
 
 def _folding(combine: Function[Symbol]) -> Method:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias
 
 from graphdiff import host
 from graphdiff.draw.names import plain_name
 from graphdiff.tensor import Tensor
+from graphdiff.typing import Attribute, Function
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = [
     "ATOM",
@@ -19,6 +23,7 @@ __all__ = [
     "PRODUCT",
     "SUM",
     "Number",
+    "Numbers",
     "Symbol",
     "escape_latex",
     "expression",
@@ -29,6 +34,9 @@ __all__ = [
     "transposed",
     "written",
 ]
+
+Numbers: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.float64]]"
+"""An array on the host."""
 
 DIGITS = 6
 """Significant digits of a number, where no other are asked for."""
@@ -217,7 +225,7 @@ def _name_symbol(name: str, uses: Iterable[Tensor] = ()) -> Symbol:
     return Symbol(name, latex, ATOM, uses)
 
 
-def number(value: Any, digits: int = DIGITS) -> str:
+def number(value: float | str, digits: int = DIGITS) -> str:
     """Return a number with `digits` significant digits and a proper minus sign."""
     return f"{value:.{digits}g}".replace("-", "−") if not isinstance(value, (bool, str)) else str(value)
 
@@ -226,7 +234,7 @@ _PADDING = re.compile(r"(?<=\[) +| +(?=[,\]])|(?<=\d)\.(?=[ ,\]])")
 """What NumPy adds to numbers that they stand below each other in rows: blanks, and the points of whole numbers."""
 
 
-def shown(array: Any, digits: int = DIGITS, width: int = 40) -> str:
+def shown(array: Numbers, digits: int = DIGITS, width: int = 40) -> str:
     """Return an array as text: a scalar as a number, a small one in full, a large one as its range."""
     if array.shape == ():
         return number(array.item(), digits)
@@ -244,7 +252,7 @@ def symbol_of(node: Tensor, names: Mapping[Tensor, str], digits: int = DIGITS) -
     return _name_symbol(title, (node,))
 
 
-def _call(name: str) -> Callable[..., Symbol]:
+def _call(name: str) -> Function[Symbol]:
     return lambda *arguments: _function_of(name).of(*arguments)
 
 
@@ -271,7 +279,7 @@ def transposed(symbol: Symbol) -> Symbol:
 
 
 # How each op is written, of its operands.
-_WRITTEN: dict[str, Callable[..., Symbol]] = {
+_WRITTEN: dict[str, Function[Symbol]] = {
     "add": lambda x, y: x + y,
     "subtract": lambda x, y: x - y,
     "multiply": lambda x, y: x * y,
@@ -337,6 +345,6 @@ def _told(node: Tensor) -> Iterator[tuple[str, str]]:
         yield key, _brief(value)
 
 
-def _brief(value: Any) -> str:
+def _brief(value: Attribute) -> str:
     text = host.describe(value) if host.is_host_array(value) else repr(value)
     return text if len(text) <= 40 else f"{text[:39]}…"

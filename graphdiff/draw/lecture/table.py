@@ -7,9 +7,8 @@ import io
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from graphdiff.draw.lecture.symbols import escape_latex
+from graphdiff.draw.lecture.symbols import Numbers, escape_latex
 from graphdiff.draw.names import plain_name
 from graphdiff.errors import GraphError
 from graphdiff.tensor import Tensor
@@ -66,7 +65,7 @@ class Row:
     running_derivative: tuple[str, ...]
     stored: tuple[str, ...]
     node: Tensor = field(repr=False)
-    derivative: Any = field(repr=False)
+    derivative: Numbers | None = field(repr=False)
     latex: tuple[tuple[str, ...], ...] = field(repr=False, default=())
 
     def cells(self) -> tuple[tuple[str, ...], ...]:

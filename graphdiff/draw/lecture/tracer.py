@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
+from typing import TypeAlias
 
 from graphdiff import host
 from graphdiff.differentiate.forward import tangents
@@ -15,6 +16,7 @@ from graphdiff.draw.lecture.symbols import (
     PRODUCT,
     SUM,
     Number,
+    Numbers,
     Symbol,
     expression,
     number,
@@ -30,9 +32,14 @@ from graphdiff.graph import Graph, topological_order
 from graphdiff.op import GRAPH, OPS, Elementwise
 from graphdiff.tensor import Tensor
 from graphdiff.text.columns import clean
+from graphdiff.typing import ArrayLike
 
 __all__ = ["trace"]
 
+Part: TypeAlias = tuple[Symbol, "Numbers | None"]
+"""A derivative in symbols, and as an array where it is known."""
+
+_SERIAL = attrgetter("serial")
 _IN_FULL = 24
 """So long may an array be that stands in a formula by its elements."""
 
@@ -42,7 +49,7 @@ def trace(
     *,
     mode: str = "reverse",
     wrt: Tensor | None = None,
-    seed: Any = None,
+    seed: ArrayLike | None = None,
     named: bool = False,
     simplify: bool = False,
     digits: int = DIGITS,
@@ -105,12 +112,22 @@ def trace(
 
 
 class _Tracer:
-    """One table in the making."""
+    """One table in the making.
 
-    def __init__(self, output: Tensor, mode: str, wrt: Tensor | None, seed: Any, named: bool, digits: int) -> None:
-        self.output, self.mode, self.named, self.digits = output, mode, named, digits
+    Attributes
+    ----------
+    end : Tensor
+        What derivatives are by in forward mode, and of in reverse mode.
+    kept : list of Tensor
+        The nodes that have a row.
+    """
+
+    def __init__(
+        self, output: Tensor, mode: str, wrt: Tensor | None, seed: ArrayLike | None, named: bool, digits: int
+    ) -> None:
+        self.forward, self.named, self.digits = mode == "forward", named, digits
         graph = Graph(output)
-        if wrt is None and mode == "forward":
+        if wrt is None and self.forward:
             if len(graph.inputs) != 1:
                 raise GraphError(
                     f"forward mode follows one input: say which with wrt=…; there are "
@@ -120,31 +137,36 @@ class _Tracer:
         order = topological_order([output])
         if wrt is not None and wrt not in set(order):
             raise GraphError(f"no path leads from the input {wrt.describe()} to the output")
-        self.wrt = wrt
         self.dependent = set(order) if wrt is None else below(order, [wrt])
-        kept = [node for node in graph.nodes if node.recorded or node.name or node.size != 1]
-        if mode == "reverse":
-            kept = [node for node in kept if node in self.dependent]
-        if named:
-            kept = [node for node in kept if node.name or node.op is None or node is output]
+        self.kept = [
+            node
+            for node in graph.nodes
+            if (node.recorded or node.name or node.size != 1)
+            and (self.forward or node in self.dependent)
+            and (not named or node.name or node.op is None or node is output)
+        ]
+        self.rows = set(self.kept)
         self.names = {node: clean(title) for node, title in names_of(graph.nodes).items()}
-        self.rows = set(kept)
-        self.kept = kept
-        self.derivative: Mapping[Tensor, Any]
-        if mode == "forward":
-            assert wrt is not None
+        self.end = output
+        self.derivative: Mapping[Tensor, Tensor]
+        if wrt is not None and self.forward:
+            self.end = wrt
             if seed is None and wrt.size != 1:
                 raise GraphError(f"{wrt.describe()} has {wrt.size} elements: give the direction with seed=…")
-            start = _ones(wrt) if seed is None else seed
-            self.derivative = tangents(output, {wrt: start})
+            self.derivative = tangents(output, {wrt: _ones(wrt) if seed is None else seed})
         else:
             self.derivative = adjoints(output, seed, None if wrt is None else [wrt])
+        self.groups = {node: self.group(node) for node in self.kept if node.op is not None}
+        self.local = {node: self.locals(group) for node, group in self.groups.items()}
+        self.users: dict[Tensor, list[Tensor]] = {}
+        for node, parts in self.local.items():
+            for operand in parts:
+                self.users.setdefault(operand, []).append(node)
 
     def symbol(self, node: Tensor) -> Symbol:
-        if node in self.rows or node.name:
-            return symbol_of(node, self.names, self.digits)
         # A constant has no row to look it up in, and is written out where it is short.
-        return (None if node.recorded else self.in_full(node)) or symbol_of(node, self.names, self.digits)
+        written_out = None if node in self.rows or node.name or node.recorded else self.in_full(node)
+        return written_out or symbol_of(node, self.names, self.digits)
 
     def figure(self, node: Tensor) -> Symbol:
         """Return a node's number, to stand in its name's place."""
@@ -152,9 +174,12 @@ class _Tracer:
 
     def in_full(self, node: Tensor) -> Symbol | None:
         """Return a number, or a short array by its elements."""
-        text = shown(node.numpy(), self.digits) if node.has_value else ""
+        text = self.shown(node)
         fits = not node.shape or (text.startswith("[") and len(text) <= _IN_FULL)
         return _figure(text) if text and fits else None
+
+    def shown(self, node: Tensor) -> str:
+        return shown(node.numpy(), self.digits) if node.has_value else ""
 
     def group(self, node: Tensor) -> list[Tensor]:
         """Return the nodes that a row stands for, in topological order: itself and unnamed ones below it."""
@@ -167,127 +192,88 @@ class _Tracer:
                 if self.named or operand in self.dependent or operand.size == 1:
                     seen.add(operand)
                     pending.append(operand)
-        return sorted(seen, key=lambda each: each.serial)
+        return sorted(seen, key=_SERIAL)
 
-    def write(self, group: Sequence[Tensor], numbers: bool) -> dict[Tensor, Symbol]:
+    def write(self, group: Sequence[Tensor], written: Callable[[Tensor], Symbol]) -> dict[Tensor, Symbol]:
+        """Return how the nodes of a group are written, of what each operand from outside is written as."""
         found: dict[Tensor, Symbol] = {}
-        inside = set(group)
         for node in group:
-            operands = [
-                found[each] if each in inside else self.figure(each) if numbers else self.symbol(each)
-                for each in node.inputs
-            ]
-            found[node] = expression(node, operands)
+            found[node] = expression(node, [found.get(each) or written(each) for each in node.inputs])
         return found
 
-    def locals(self, group: Sequence[Tensor]) -> dict[Tensor, tuple[Symbol, Any]]:
+    def locals(self, group: Sequence[Tensor]) -> dict[Tensor, Part]:
         """Return the row's derivative by each row or leaf that it reads: in symbols, and as an array if known."""
-        last, inside = group[-1], set(group)
-        written = self.write(group, numbers=False)
-        written[last] = self.symbol(last)
+        last = group[-1]
+        written = self.write(group, self.symbol) | {last: self.symbol(last)}
         scalar = all(each.size == 1 and each.has_value for node in group for each in (node, *node.inputs))
         known = scalar or (len(group) == 1 and isinstance(last.op, Elementwise) and last.has_value)
         symbols: dict[Tensor, Symbol] = {last: Number(1)}
-        numbers: dict[Tensor, Any] = {last: 1.0}
+        figures: dict[Tensor, Numbers] = {last: host.as_host(1.0)}
         for node in reversed(group):
             if node not in symbols:
                 continue
-            operands = [written[each] if each in inside else self.symbol(each) for each in node.inputs]
+            operands = [written.get(each) or self.symbol(each) for each in node.inputs]
             parts = local_derivatives(node) if known else [None] * len(node.inputs)
-            for position, operand in enumerate(node.inputs):
-                if operand not in self.dependent and not (self.mode == "forward" and operand.recorded):
-                    continue
-                if known and parts[position] is None:
+            for position, (operand, part) in enumerate(zip(node.inputs, parts, strict=True)):
+                follows = operand in self.dependent or (self.forward and operand.recorded)
+                if not follows or (known and part is None):
                     continue
                 term = symbols[node] * local_symbol(node, position, written[node], operands)
-                symbols[operand] = term if operand not in symbols else symbols[operand] + term
-                if known:
-                    part = numbers[node] * parts[position]
-                    numbers[operand] = numbers[operand] + part if operand in numbers else part
-        return {each: (symbol, numbers.get(each)) for each, symbol in symbols.items() if each not in inside}
+                symbols[operand] = symbols[operand] + term if operand in symbols else term
+                if part is not None:
+                    amount = figures[node] * part
+                    figures[operand] = host.as_host(figures[operand] + amount if operand in figures else amount)
+        return {each: (symbol, figures.get(each)) for each, symbol in symbols.items() if each not in written}
 
     def table(self) -> Trace:
-        groups = {node: self.group(node) for node in self.kept if node.op is not None}
-        local = {node: self.locals(group) for node, group in groups.items()}
-        users: dict[Tensor, list[Tensor]] = {}
-        for node, parts in local.items():
-            for operand in parts:
-                users.setdefault(operand, []).append(node)
-        order = self.kept if self.mode == "forward" else self.kept[::-1]
-        rows = [self.row(node, groups, local, users) for node in order]
-        stored = {node for parts in local.values() for symbol, _ in parts.values() for node in symbol.uses}
-        title = self.symbol(self.output if self.mode == "reverse" else self.wrt)  # type: ignore[arg-type]
-        if self.mode == "forward" and self.wrt is not None and self.wrt.size != 1:
-            derivative = f"in a direction of {title.text}", rf"\text{{in a direction of }} {title.latex}"
-        elif self.mode == "forward":
-            derivative = f"d·/d{title.text}", rf"d\,\cdot/d {title.latex}"
-        else:
+        rows = [self.row(node) for node in (self.kept if self.forward else self.kept[::-1])]
+        stored = {node for parts in self.local.values() for symbol, _ in parts.values() for node in symbol.uses}
+        title = self.symbol(self.end)
+        if not self.forward:
             derivative = f"∂{title.text}/∂·", rf"\partial {title.latex}/\partial\,\cdot"
-        kept = {node: self.symbol(node).text for node in sorted(stored, key=lambda each: each.serial)}
-        return Trace(rows, self.mode, derivative, kept)
+        elif self.end.size != 1:
+            derivative = f"in a direction of {title.text}", rf"\text{{in a direction of }} {title.latex}"
+        else:
+            derivative = f"d·/d{title.text}", rf"d\,\cdot/d {title.latex}"
+        kept = {node: self.symbol(node).text for node in sorted(stored, key=_SERIAL)}
+        return Trace(rows, "forward" if self.forward else "reverse", derivative, kept)
 
-    def row(
-        self,
-        node: Tensor,
-        groups: Mapping[Tensor, list[Tensor]],
-        local: Mapping[Tensor, dict[Tensor, tuple[Symbol, Any]]],
-        users: Mapping[Tensor, list[Tensor]],
-    ) -> Row:
-        name = self.symbol(node)
-        written, valued = (name.text, name.latex), ("", "")
-        parts = local.get(node, {})
+    def row(self, node: Tensor) -> Row:
+        name, parts = self.symbol(node), self.local.get(node, {})
+        written, valued = name, Symbol("", "")
         if node.op is not None:
-            made = self.write(groups[node], numbers=False)[node]
-            written = f"{name.text} = {made.text}", f"{name.latex} = {made.latex}"
-            if node.has_value:
-                made = self.write(groups[node], numbers=True)[node]
-                valued = made.text, made.latex
+            group = self.groups[node]
+            written = _equal(name, self.write(group, self.symbol)[node])
+            valued = self.write(group, self.figure)[node] if node.has_value else valued
         derived = [self.derived(node, operand, *part) for operand, part in parts.items()]
-        running, running_latex = self.running(node, parts, local, users)
+        running, numeric = self.running(node), _figure(self.shown(node))
         found = self.derivative.get(node)
-        array = found.numpy() if found is not None and found.has_value else None
-        numeric = shown(node.numpy(), self.digits) if node.has_value else ""
         uses = {each for symbol, _ in parts.values() for each in symbol.uses}
-        stored = [self.symbol(each) for each in sorted(uses, key=lambda each: each.serial)]
+        stored = [self.symbol(each) for each in sorted(uses, key=_SERIAL)]
+        cells = [[written], derived, [valued], [numeric], [running]]
         return Row(
             name.text,
-            written[0],
-            tuple(text for text, _ in derived),
-            valued[0],
-            numeric,
-            (running,),
+            written.text,
+            tuple(each.text for each in derived),
+            valued.text,
+            numeric.text,
+            (running.text,),
             tuple(each.text for each in stored),
             node,
-            array,
-            (
-                (written[1],),
-                tuple(latex for _, latex in derived),
-                (valued[1],),
-                (numbers_latex(numeric),),
-                (running_latex,),
-                (", ".join(each.latex for each in stored),),
-            ),
+            found.numpy() if found is not None and found.has_value else None,
+            (*(tuple(each.latex for each in cell) for cell in cells), (", ".join(each.latex for each in stored),)),
         )
 
-    def derived(self, node: Tensor, operand: Tensor, symbol: Symbol, figure: Any) -> tuple[str, str]:
-        """Return ``∂e/∂c = d = 2`` as text and as LaTeX: the local derivative in symbols, and its number if known."""
+    def derived(self, node: Tensor, operand: Tensor, symbol: Symbol, figure: Numbers | None) -> Symbol:
+        """Return ``∂e/∂c = d = 2``: the local derivative in symbols, and its number if known."""
         name, by = self.symbol(node), self.symbol(operand)
-        text = f"∂{name.text}/∂{by.text}"
-        latex = rf"\partial {name.latex}/\partial {by.latex}"
-        if symbol.text != text:  # an op whose rule no formula tells
-            text += f" = {symbol.text}"
-            latex += f" = {symbol.latex}"
-        value = None if figure is None else host.as_host(figure)
+        sides = [Symbol(f"∂{name.text}/∂{by.text}", rf"\partial {name.latex}/\partial {by.latex}")]
+        if symbol.text != sides[0].text:  # an op whose rule no formula tells
+            sides.append(symbol)
         # Of an operand that is broadcast only the sum of the derivatives is known.
-        if value is not None and symbol.uses and (node.size == 1 or value.shape == node.shape):
-            tail = shown(value, self.digits)
-            text += f" = {tail}"
-            latex += f" = {numbers_latex(tail)}"
-        return text, latex
-
-    def start(self, carried: Tensor | None) -> Symbol | None:
-        """Return what the pass begins with: 1, or the direction that is followed where it is short."""
-        return Number(1) if carried is None or not carried.has_value else self.in_full(carried)
+        if figure is not None and symbol.uses and (node.size == 1 or figure.shape == node.shape):
+            sides.append(_figure(shown(figure, self.digits)))
+        return _equal(*sides)
 
     def of_matrices(self, user: Tensor, operand: Tensor, carried: Symbol) -> Symbol | None:
         """Return what a product of matrices passes on, its factors in the order in which their shapes fit."""
@@ -298,69 +284,61 @@ class _Tracer:
         for position in (0, 1):
             if user.inputs[position] is operand:
                 part = symbols[1 - position]  # in forward mode an operand's tangent takes its place
-                if self.mode == "reverse":
+                if not self.forward:
                     part = local_symbol(user, position, self.symbol(user), symbols)
                 term = _product(*((carried, part) if position == 0 else (part, carried)))
                 total = term if total is None else total + term
         return total
 
-    def running(
-        self,
-        node: Tensor,
-        parts: Mapping[Tensor, tuple[Symbol, Any]],
-        local: Mapping[Tensor, dict[Tensor, tuple[Symbol, Any]]],
-        users: Mapping[Tensor, list[Tensor]],
-    ) -> tuple[str, str]:
-        if self.mode == "forward":
-            terms = [(symbol, figure, operand) for operand, (symbol, figure) in parts.items()]
+    def running(self, node: Tensor) -> Symbol:
+        """Return a node's derivative: the sum that the pass makes of it, and its number if known."""
+        if self.forward:
+            terms = [(*part, operand) for operand, part in self.local.get(node, {}).items()]
         else:
-            terms = [(*local[user][node], user) for user in reversed(users.get(node, []))]
+            terms = [(*self.local[user][node], user) for user in reversed(self.users.get(node, []))]
         found = self.derivative.get(node)
-        start = node is (self.wrt if self.mode == "forward" else self.output)
-        result = "" if not node.recorded else "0"
-        if found is not None:
-            result = shown(found.numpy(), self.digits) if found.has_value else ""
-        if start or not terms or (found is None and not node.recorded):
-            return result, numbers_latex(result)
+        result = _figure(self.shown(found) if found is not None else "0" if node.recorded else "")
+        if node is self.end or not terms or (found is None and not node.recorded):
+            return result
         first, *others = (self.term(node, *term) for term in terms)
-        total = first
         for term in others:
-            total = total.join(term, (" + ", " + "), SUM)
-        if not result:
-            return total.text, total.latex
-        return f"{total.text} = {result}", f"{total.latex} = {numbers_latex(result)}"
+            first = first.join(term, (" + ", " + "), SUM)
+        return _equal(first, result) if result.text else first
 
-    def term(self, node: Tensor, symbol: Symbol, figure: Any, other: Tensor) -> Symbol:
+    def term(self, node: Tensor, symbol: Symbol, figure: Numbers | None, other: Tensor) -> Symbol:
         """Return what `other`, an operand in forward mode and a user in reverse mode, adds to a node's derivative."""
-        forward = self.mode == "forward"
         carried = self.derivative.get(other)
-        scalar = figure is not None and host.as_host(figure).shape == () and (carried is None or not carried.shape)
-        if scalar and (carried is None or carried.has_value):
-            local = _figure(number(host.as_host(figure).item(), self.digits))
+        known = carried is None or (not carried.shape and carried.has_value)
+        if figure is not None and figure.shape == () and known:
+            symbol = _figure(number(figure.item(), self.digits))
             running = _figure(number(carried.item() if carried is not None else 0.0, self.digits))
         else:
-            by = self.symbol(other)
-            end = self.symbol(self.wrt if forward else self.output)  # type: ignore[arg-type]
-            above, under = (by, end) if forward else (end, by)
-            local = symbol
+            above, under = (self.symbol(each) for each in ((other, self.end) if self.forward else (self.end, other)))
             running = Symbol(
                 f"∂{above.text}/∂{under.text}", rf"\frac{{\partial {above.latex}}}{{\partial {under.latex}}}"
             )
-            if above.text == under.text:
-                running = self.start(carried) or running
-        made = None
-        if not scalar:
-            made = self.of_matrices(*((node, other) if forward else (other, node)), running)
-        return made or _product(*((local, running) if forward else (running, local)))
+            if above.text == under.text:  # the pass begins here, with 1 or the direction, where that is short
+                start = Number(1) if carried is None or not carried.has_value else self.in_full(carried)
+                running = start or running
+            made = self.of_matrices(*((node, other) if self.forward else (other, node)), running)
+            if made is not None:
+                return made
+        return _product(*((symbol, running) if self.forward else (running, symbol)))
 
 
 def _product(left: Symbol, right: Symbol) -> Symbol:
     return left.join(right, ("·", r" \cdot "), PRODUCT)
 
 
+def _equal(*sides: Symbol) -> Symbol:
+    return Symbol(" = ".join(side.text for side in sides), " = ".join(side.latex for side in sides))
+
+
 def _figure(text: str) -> Symbol:
     return Symbol(text, numbers_latex(text), PRODUCT if text.startswith("−") else ATOM)
 
 
-def _ones(node: Tensor) -> Any:
-    return GRAPH.ones_like(node) if node.has_value else 1.0 if not node.shape else [1.0]
+def _ones(node: Tensor) -> ArrayLike:
+    if node.has_value:
+        return GRAPH.ones_like(node)
+    return [1.0] if node.shape else 1.0
