@@ -62,6 +62,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         for name, text in programs():
             (Path(folder) / f"{name}.py").write_text(text, encoding="utf-8")
+        (Path(folder) / "mypy.ini").write_text(
+            "[mypy]\n[mypy-sklearn.*]\nignore_missing_imports = True\n", encoding="utf-8"
+        )
         (Path(folder) / "names.py").write_text(
             "import graphdiff as gd\n" + "".join(f"reveal_type({name})\n" for name in asked), encoding="utf-8"
         )

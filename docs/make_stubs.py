@@ -42,7 +42,7 @@ class Written(str):
 
 def annotation(parameter: inspect.Parameter) -> Written:
     """Return a parameter's type: as it is annotated, or else an array's by position and its default's by name."""
-    if parameter.annotation is not parameter.empty:
+    if parameter.annotation not in (parameter.empty, "Any"):  # what an op is applied to is an array of any kind
         return Written(parameter.annotation)
     default = parameter.default
     return Written("ArrayLike" if default in (parameter.empty, None) else type(default).__name__)

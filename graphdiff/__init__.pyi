@@ -19,15 +19,15 @@ from graphdiff.graph.graph import Graph as Graph
 from graphdiff.errors import GraphDiffError as GraphDiffError
 from graphdiff.tensor.node import Tensor as Tensor
 from graphdiff.tensor.leaves import Variable as Variable
-def abs(x: Any, /) -> Tensor:
+def abs(x: ArrayLike, /) -> Tensor:
     """Absolute value; derivative 0 at 0."""
-def absolute(x: Any, /) -> Tensor:
+def absolute(x: ArrayLike, /) -> Tensor:
     """Absolute value; derivative 0 at 0."""
-def acos(x: Any, /) -> Tensor:
+def acos(x: ArrayLike, /) -> Tensor:
     """Inverse cosine."""
-def acosh(x: Any, /) -> Tensor:
+def acosh(x: ArrayLike, /) -> Tensor:
     """Inverse hyperbolic cosine."""
-def add(x: Any, y: Any, /) -> Tensor:
+def add(x: ArrayLike, y: ArrayLike, /) -> Tensor:
     """x + y."""
 from graphdiff.differentiate.reverse import adjoints as adjoints
 from graphdiff.ops.reduce import all as all
@@ -38,65 +38,65 @@ amin = _amin
 from graphdiff.ops.reduce import any as any
 from graphdiff.ops.derived import append as append
 from graphdiff.ops.create import arange as arange
-def arccos(x: Any, /) -> Tensor:
+def arccos(x: ArrayLike, /) -> Tensor:
     """Inverse cosine."""
-def arccosh(x: Any, /) -> Tensor:
+def arccosh(x: ArrayLike, /) -> Tensor:
     """Inverse hyperbolic cosine."""
-def arcsin(x: Any, /) -> Tensor:
+def arcsin(x: ArrayLike, /) -> Tensor:
     """Inverse sine."""
-def arcsinh(x: Any, /) -> Tensor:
+def arcsinh(x: ArrayLike, /) -> Tensor:
     """Inverse hyperbolic sine."""
-def arctan(x: Any, /) -> Tensor:
+def arctan(x: ArrayLike, /) -> Tensor:
     """Inverse tangent."""
-def arctan2(x: Any, y: Any, /) -> Tensor:
+def arctan2(x: ArrayLike, y: ArrayLike, /) -> Tensor:
     """The angle of the point (x, y), called as atan2(y, x); derivative 0 at the origin."""
-def arctanh(x: Any, /) -> Tensor:
+def arctanh(x: ArrayLike, /) -> Tensor:
     """Inverse hyperbolic tangent."""
 from graphdiff.ops.reduce import argmax as argmax
 from graphdiff.ops.reduce import argmin as argmin
 from graphdiff.ops.order import argsort as argsort
 from graphdiff.ops.derived import round as _around
 around = _around
-def asin(x: Any, /) -> Tensor:
+def asin(x: ArrayLike, /) -> Tensor:
     """Inverse sine."""
-def asinh(x: Any, /) -> Tensor:
+def asinh(x: ArrayLike, /) -> Tensor:
     """Inverse hyperbolic sine."""
 from graphdiff.ops.shape import astype as astype
 from graphdiff.ops.index import at as at
-def atan(x: Any, /) -> Tensor:
+def atan(x: ArrayLike, /) -> Tensor:
     """Inverse tangent."""
-def atan2(x: Any, y: Any, /) -> Tensor:
+def atan2(x: ArrayLike, y: ArrayLike, /) -> Tensor:
     """The angle of the point (x, y), called as atan2(y, x); derivative 0 at the origin."""
-def atanh(x: Any, /) -> Tensor:
+def atanh(x: ArrayLike, /) -> Tensor:
     """Inverse hyperbolic tangent."""
 from graphdiff.ops.derived import atleast_1d as atleast_1d
 from graphdiff.ops.derived import atleast_2d as atleast_2d
 from graphdiff.ops.derived import average as average
 from graphdiff.backend import backends as backends
 from graphdiff.differentiate.reverse import backward as backward
-def barrier(*operands: Any, **attributes: Attribute) -> Tensor:
+def barrier(*operands: ArrayLike, **attributes: Attribute) -> Tensor:
     """Return x, as something that is not to be merged with what is computed from x elsewhere."""
-def bitwise_and(x: Any, y: Any, /) -> Tensor:
+def bitwise_and(x: ArrayLike, y: ArrayLike, /) -> Tensor:
     """Bitwise and."""
-def bitwise_invert(x: Any, /) -> Tensor:
+def bitwise_invert(x: ArrayLike, /) -> Tensor:
     """Bitwise not; on booleans, not."""
-def bitwise_or(x: Any, y: Any, /) -> Tensor:
+def bitwise_or(x: ArrayLike, y: ArrayLike, /) -> Tensor:
     """Bitwise or."""
-def bitwise_xor(x: Any, y: Any, /) -> Tensor:
+def bitwise_xor(x: ArrayLike, y: ArrayLike, /) -> Tensor:
     """Bitwise exclusive or."""
 from graphdiff.ops.shape import broadcast_to as broadcast_to
 from graphdiff.ops.shape import astype as _cast
 cast = _cast
-def cbrt(x: Any, /) -> Tensor:
+def cbrt(x: ArrayLike, /) -> Tensor:
     """Cube root."""
-def ceil(x: Any, /) -> Tensor:
+def ceil(x: ArrayLike, /) -> Tensor:
     """Least integer not below x; derivative 0."""
 from graphdiff.analysis.check import check_grads as check_grads
 from graphdiff.differentiate.checkpoint import checkpoint as checkpoint
 from graphdiff.differentiate.revolve import checkpoint_chain as checkpoint_chain
 from graphdiff.ops.decompositions import cholesky as cholesky
 from graphdiff.ops.elementwise import clip as clip
-def cofactor(*operands: Any, **attributes: Attribute) -> Tensor:
+def cofactor(*operands: ArrayLike, **attributes: Attribute) -> Tensor:
     """The cofactors of square matrices, singular ones too: the gradient of the determinant."""
 from graphdiff.ops.derived import column_stack as column_stack
 from graphdiff.compare.measure import compare_modes as compare_modes
@@ -106,9 +106,9 @@ concat = _concat
 from graphdiff.ops.shape import concatenate as concatenate
 from graphdiff.tensor.leaves import constant as constant
 from graphdiff.ops.derived import copy as copy
-def cos(x: Any, /) -> Tensor:
+def cos(x: ArrayLike, /) -> Tensor:
     """Cosine of radians."""
-def cosh(x: Any, /) -> Tensor:
+def cosh(x: ArrayLike, /) -> Tensor:
     """Hyperbolic cosine."""
 from graphdiff.costs.graph import cost as cost
 from graphdiff.analysis.curvature import critical_point as critical_point
@@ -128,7 +128,7 @@ from graphdiff.watch import detect_anomalies as detect_anomalies
 from graphdiff.ops.index import diag as diag
 from graphdiff.ops.index import diagonal as diagonal
 from graphdiff.ops.derived import diff as diff
-def divide(x: Any, y: Any, /) -> Tensor:
+def divide(x: ArrayLike, y: ArrayLike, /) -> Tensor:
     """x / y."""
 from graphdiff.ops.products import dot as dot
 from graphdiff.draw import Drawing as _draw_Drawing
@@ -153,28 +153,28 @@ e: float
 from graphdiff.ops.decompositions import eigh as eigh
 from graphdiff.ops.decompositions import eigvalsh as eigvalsh
 from graphdiff.ops.products import einsum as einsum
-def einsum_op(*operands: Any, **attributes: Attribute) -> Tensor:
+def einsum_op(*operands: ArrayLike, **attributes: Attribute) -> Tensor:
     """Apply the multilinear op `einsum_op`."""
 from graphdiff.elimination.orders import elimination_order as elimination_order
 def elu(x: ArrayLike, /, *, alpha: float = 1.0) -> Tensor:
     """x for x > 0, alpha·(exp(x) - 1) elsewhere."""
 from graphdiff.ops.create import zeros_like as _empty_like
 empty_like = _empty_like
-def equal(x: Any, y: Any, /) -> Tensor:
+def equal(x: ArrayLike, y: ArrayLike, /) -> Tensor:
     """x == y."""
-def erf(x: Any, /) -> Tensor:
+def erf(x: ArrayLike, /) -> Tensor:
     """Error function, after Cody (1969); accurate to rounding."""
 from graphdiff import errors as errors
-def exp(x: Any, /) -> Tensor:
+def exp(x: ArrayLike, /) -> Tensor:
     """Exponential."""
 from graphdiff.ops.derived import exp2 as exp2
-def exp_of_square(x: Any, /) -> Tensor:
+def exp_of_square(x: ArrayLike, /) -> Tensor:
     """exp(-x²), accurate in the tails."""
 from graphdiff.ops.shape import expand_dims as expand_dims
-def expm1(x: Any, /) -> Tensor:
+def expm1(x: ArrayLike, /) -> Tensor:
     """exp(x) - 1, accurate near 0."""
 from graphdiff.ops.create import eye as eye
-def fabs(x: Any, /) -> Tensor:
+def fabs(x: ArrayLike, /) -> Tensor:
     """Absolute value; derivative 0 at 0."""
 from graphdiff.ops.shape import ravel as _flatten
 flatten = _flatten
@@ -183,61 +183,61 @@ from graphdiff.ops.derived import fliplr as fliplr
 from graphdiff.ops.derived import flipud as flipud
 from graphdiff.host import float32 as float32
 from graphdiff.host import float64 as float64
-def floor(x: Any, /) -> Tensor:
+def floor(x: ArrayLike, /) -> Tensor:
     """Greatest integer not above x; derivative 0."""
-def floor_divide(x: Any, y: Any, /) -> Tensor:
+def floor_divide(x: ArrayLike, y: ArrayLike, /) -> Tensor:
     """floor(x / y); derivative 0."""
 from graphdiff.ops.create import full as full
 from graphdiff.ops.create import full_like as full_like
-def gaussian(x: Any, /) -> Tensor:
+def gaussian(x: ArrayLike, /) -> Tensor:
     """exp(-x²/2), accurate in the tails."""
-def gelu(x: Any, /) -> Tensor:
+def gelu(x: ArrayLike, /) -> Tensor:
     """x·Φ(x), Φ the normal distribution function (Hendrycks and Gimpel, 2016), the exact form."""
-def gelu_tanh(x: Any, /) -> Tensor:
+def gelu_tanh(x: ArrayLike, /) -> Tensor:
     """x/2·(1 + tanh(sqrt(2/π)·(x + 0.044715·x³))): within 5e-4 of gelu (Hendrycks and Gimpel, 2016)."""
-def gelu_tanh_slope(x: Any, /) -> Tensor:
+def gelu_tanh_slope(x: ArrayLike, /) -> Tensor:
     """The derivative of gelu_tanh."""
 from graphdiff.backend import get_backend as get_backend
-def getitem(*operands: Any, **attributes: Attribute) -> Tensor:
+def getitem(*operands: ArrayLike, **attributes: Attribute) -> Tensor:
     """Apply the linear op `getitem`."""
 from graphdiff.differentiate.functions import grad as grad
-def greater(x: Any, y: Any, /) -> Tensor:
+def greater(x: ArrayLike, y: ArrayLike, /) -> Tensor:
     """x > y."""
-def greater_equal(x: Any, y: Any, /) -> Tensor:
+def greater_equal(x: ArrayLike, y: ArrayLike, /) -> Tensor:
     """x >= y."""
-def hard_tanh(x: Any, /) -> Tensor:
+def hard_tanh(x: ArrayLike, /) -> Tensor:
     """x clipped to [-1, 1]; derivative 0 at ±1, as PyTorch's hardtanh has it."""
 from graphdiff.jacobians.jacobian import hessian as hessian
 from graphdiff.analysis.curvature import hessian_eigenvalues as hessian_eigenvalues
 from graphdiff.ops.derived import hstack as hstack
 from graphdiff.differentiate.functions import hvp as hvp
-def hypot(x: Any, y: Any, /) -> Tensor:
+def hypot(x: ArrayLike, y: ArrayLike, /) -> Tensor:
     """sqrt(x² + y²) without overflow; derivative 0 at (0, 0)."""
-def index_set(*operands: Any, **attributes: Attribute) -> Tensor:
+def index_set(*operands: ArrayLike, **attributes: Attribute) -> Tensor:
     """Apply the custom op `index_set`."""
 inf: float
 from graphdiff.ops.derived import inner as inner
 from graphdiff.host import int64 as int64
 from graphdiff.ops.derived import interp as interp
 from graphdiff.ops.linalg import inv as inv
-def invert(x: Any, /) -> Tensor:
+def invert(x: ArrayLike, /) -> Tensor:
     """Bitwise not; on booleans, not."""
-def isfinite(x: Any, /) -> Tensor:
+def isfinite(x: ArrayLike, /) -> Tensor:
     """Whether x is neither NaN nor infinite."""
-def isinf(x: Any, /) -> Tensor:
+def isinf(x: ArrayLike, /) -> Tensor:
     """Whether x is infinite."""
-def isnan(x: Any, /) -> Tensor:
+def isnan(x: ArrayLike, /) -> Tensor:
     """Whether x is NaN."""
 from graphdiff.jacobians.jacobian import jacobian as jacobian
 from graphdiff.differentiate.functions import jvp as jvp
 from graphdiff.ops.derived import kron as kron
-def label_weights(*operands: Any, **attributes: Attribute) -> Tensor:
+def label_weights(*operands: ArrayLike, **attributes: Attribute) -> Tensor:
     """A row per label: `value` at the label, 0 elsewhere; a label outside the classes is refused, on a device NaN."""
 def leaky_relu(x: ArrayLike, /, *, slope: float = 0.01) -> Tensor:
     """x for x > 0, slope·x elsewhere (slope 0.01)."""
-def less(x: Any, y: Any, /) -> Tensor:
+def less(x: ArrayLike, y: ArrayLike, /) -> Tensor:
     """x < y."""
-def less_equal(x: Any, y: Any, /) -> Tensor:
+def less_equal(x: ArrayLike, y: ArrayLike, /) -> Tensor:
     """x <= y."""
 class linalg:
     """Functions as `gd.linalg` has them."""
@@ -272,7 +272,7 @@ class linalg:
     def matrix_transpose(x: ArrayLike, /) -> Tensor:
         """Swap the last two axes."""
     @staticmethod
-    def norm(x: ArrayLike, /, ord: Any = None, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    def norm(x: ArrayLike, /, ord: ArrayLike = None, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """Vector norm over axes (all by default): Euclidean, or of order 1, inf, -inf or p. Its derivative at 0 is 0."""
     @staticmethod
     def outer(x: ArrayLike, y: ArrayLike, /) -> Tensor:
@@ -305,59 +305,59 @@ class linalg:
     def vecdot(x: ArrayLike, y: ArrayLike, /, axis: int = -1) -> Tensor:
         """Inner products along an axis, which both have, of one length."""
 from graphdiff.ops.create import linspace as linspace
-def log(x: Any, /) -> Tensor:
+def log(x: ArrayLike, /) -> Tensor:
     """Natural logarithm."""
-def log10(x: Any, /) -> Tensor:
+def log10(x: ArrayLike, /) -> Tensor:
     """Logarithm to base 10."""
-def log1p(x: Any, /) -> Tensor:
+def log1p(x: ArrayLike, /) -> Tensor:
     """log(1 + x), accurate near 0."""
-def log2(x: Any, /) -> Tensor:
+def log2(x: ArrayLike, /) -> Tensor:
     """Logarithm to base 2."""
 from graphdiff.ops.reduce import log_softmax as log_softmax
-def logabsdet(*operands: Any, **attributes: Attribute) -> Tensor:
+def logabsdet(*operands: ArrayLike, **attributes: Attribute) -> Tensor:
     """Apply the custom op `logabsdet`."""
-def logaddexp(x: Any, y: Any, /) -> Tensor:
+def logaddexp(x: ArrayLike, y: ArrayLike, /) -> Tensor:
     """log(exp(x) + exp(y)) without overflow."""
-def logical_and(x: Any, y: Any, /) -> Tensor:
+def logical_and(x: ArrayLike, y: ArrayLike, /) -> Tensor:
     """x and y."""
-def logical_not(x: Any, /) -> Tensor:
+def logical_not(x: ArrayLike, /) -> Tensor:
     """Not."""
-def logical_or(x: Any, y: Any, /) -> Tensor:
+def logical_or(x: ArrayLike, y: ArrayLike, /) -> Tensor:
     """x or y."""
-def logical_xor(x: Any, y: Any, /) -> Tensor:
+def logical_xor(x: ArrayLike, y: ArrayLike, /) -> Tensor:
     """Either x or y."""
-def logistic(x: Any, /) -> Tensor:
+def logistic(x: ArrayLike, /) -> Tensor:
     """sigmoid, with a derivative that is accurate in both tails."""
 from graphdiff.ops.reduce import logsumexp as logsumexp
 from graphdiff.ops.products import matmul as matmul
 from graphdiff.ops.linalg import matrix_power as matrix_power
 from graphdiff.ops.shape import matrix_transpose as matrix_transpose
 from graphdiff.ops.reduce import max as max
-def maximum(x: Any, y: Any, /) -> Tensor:
+def maximum(x: ArrayLike, y: ArrayLike, /) -> Tensor:
     """The greater of x and y; ties share the gradient equally."""
 from graphdiff.ops.reduce import mean as mean
 from graphdiff.ops.order import median as median
 from graphdiff.ops.derived import meshgrid as meshgrid
 from graphdiff.ops.reduce import min as min
-def minimum(x: Any, y: Any, /) -> Tensor:
+def minimum(x: ArrayLike, y: ArrayLike, /) -> Tensor:
     """The lesser of x and y; ties share the gradient equally."""
-def mod(x: Any, y: Any, /) -> Tensor:
+def mod(x: ArrayLike, y: ArrayLike, /) -> Tensor:
     """x - floor(x / y)·y: Python's %."""
 from graphdiff.ops.shape import moveaxis as moveaxis
-def multiply(x: Any, y: Any, /) -> Tensor:
+def multiply(x: ArrayLike, y: ArrayLike, /) -> Tensor:
     """x · y."""
 from graphdiff.tensor.context import name_scope as name_scope
 nan: float
 from graphdiff.ops.derived import nan_to_num as nan_to_num
-def negative(x: Any, /) -> Tensor:
+def negative(x: ArrayLike, /) -> Tensor:
     """Return -x."""
 newaxis: None
 from graphdiff import nn as nn
 from graphdiff.ops.index import nonzero as nonzero
 from graphdiff.ops.linalg import norm as norm
-def normal_cdf(x: Any, /) -> Tensor:
+def normal_cdf(x: ArrayLike, /) -> Tensor:
     """The normal distribution function, accurate in both tails."""
-def not_equal(x: Any, y: Any, /) -> Tensor:
+def not_equal(x: ArrayLike, y: ArrayLike, /) -> Tensor:
     """x != y."""
 from graphdiff.ops.index import one_hot as one_hot
 from graphdiff.ops.create import ones as ones
@@ -365,7 +365,7 @@ from graphdiff.ops.create import ones_like as ones_like
 from graphdiff import op as op
 from graphdiff import optim as optim
 from graphdiff.ops.products import outer as outer
-def over_length(x: Any, y: Any, /) -> Tensor:
+def over_length(x: ArrayLike, y: ArrayLike, /) -> Tensor:
     """x / length: a component of a direction. 0 where the length is 0, and NaN where it is infinite."""
 from graphdiff.ops.shape import pad as pad
 from graphdiff.expression.parser import parse as parse
@@ -376,7 +376,7 @@ pi: float
 from graphdiff.ops.linalg import pinv as pinv
 from graphdiff.tensor.leaves import placeholder as placeholder
 from graphdiff import plan as plan
-def positive(x: Any, /) -> Tensor:
+def positive(x: ArrayLike, /) -> Tensor:
     """Return +x."""
 from graphdiff.ops.elementwise import power as _pow
 pow = _pow
@@ -389,17 +389,17 @@ from graphdiff.ops.derived import rad2deg as rad2deg
 from graphdiff.ops.derived import deg2rad as _radians
 radians = _radians
 from graphdiff.ops import random as random
-def random_draw(*operands: Any, **attributes: Attribute) -> Tensor:
+def random_draw(*operands: ArrayLike, **attributes: Attribute) -> Tensor:
     """Numbers drawn from a stream each time a plan runs."""
 from graphdiff.costs import rates as rates
 from graphdiff.ops.shape import ravel as ravel
-def reciprocal(x: Any, /) -> Tensor:
+def reciprocal(x: ArrayLike, /) -> Tensor:
     """Return 1/x."""
 from graphdiff.ops.reduce import sum as _reduce_sum
 reduce_sum = _reduce_sum
-def relu(x: Any, /) -> Tensor:
+def relu(x: ArrayLike, /) -> Tensor:
     """max(x, 0); derivative 0 at 0, and 1 at NaN."""
-def remainder(x: Any, y: Any, /) -> Tensor:
+def remainder(x: ArrayLike, y: ArrayLike, /) -> Tensor:
     """x - floor(x / y)·y: Python's %."""
 from graphdiff.ops.shape import repeat as repeat
 from graphdiff.ops.shape import reshape as reshape
@@ -407,22 +407,22 @@ from graphdiff.ops.derived import round as _rint
 rint = _rint
 from graphdiff.ops.shape import roll as roll
 from graphdiff.ops.derived import round as round
-def scatter_add(*operands: Any, **attributes: Attribute) -> Tensor:
+def scatter_add(*operands: ArrayLike, **attributes: Attribute) -> Tensor:
     """Apply the linear op `scatter_add`."""
 from graphdiff.draw.text import show as show
-def sigmoid(x: Any, /) -> Tensor:
+def sigmoid(x: ArrayLike, /) -> Tensor:
     """Logistic function 1 / (1 + exp(-x))."""
-def sign(x: Any, /) -> Tensor:
+def sign(x: ArrayLike, /) -> Tensor:
     """Sign of x: -1, 0 or 1; derivative 0 everywhere."""
-def sign_of_det(*operands: Any, **attributes: Attribute) -> Tensor:
+def sign_of_det(*operands: ArrayLike, **attributes: Attribute) -> Tensor:
     """Apply the custom op `sign_of_det`."""
-def sin(x: Any, /) -> Tensor:
+def sin(x: ArrayLike, /) -> Tensor:
     """Sine of radians."""
-def sinh(x: Any, /) -> Tensor:
+def sinh(x: ArrayLike, /) -> Tensor:
     """Hyperbolic sine."""
 from graphdiff.ops.linalg import slogdet as slogdet
 from graphdiff.ops.reduce import softmax as softmax
-def softplus(x: Any, /) -> Tensor:
+def softplus(x: ArrayLike, /) -> Tensor:
     """log(1 + exp(x)), without overflow."""
 from graphdiff.ops.linalg import solve as solve
 from graphdiff.ops.order import sort as sort
@@ -430,29 +430,29 @@ from graphdiff.jacobians.sparse import sparse_hessian as sparse_hessian
 from graphdiff.jacobians.sparse import sparse_jacobian as sparse_jacobian
 from graphdiff.jacobians.sparse import sparsity as sparsity
 from graphdiff.ops.shape import split as split
-def sqrt(x: Any, /) -> Tensor:
+def sqrt(x: ArrayLike, /) -> Tensor:
     """Square root."""
-def square(x: Any, /) -> Tensor:
+def square(x: ArrayLike, /) -> Tensor:
     """Return x²."""
 from graphdiff.ops.shape import squeeze as squeeze
 from graphdiff.ops.shape import stack as stack
 from graphdiff.ops.reduce import std as std
-def stop_gradient(x: Any, /) -> Tensor:
+def stop_gradient(x: ArrayLike, /) -> Tensor:
     """Return x, through which no derivative flows."""
-def subtract(x: Any, y: Any, /) -> Tensor:
+def subtract(x: ArrayLike, y: ArrayLike, /) -> Tensor:
     """x - y."""
 from graphdiff.ops.reduce import sum as sum
-def sum_wide(*operands: Any, **attributes: Attribute) -> Tensor:
+def sum_wide(*operands: ArrayLike, **attributes: Attribute) -> Tensor:
     """The sum along the last axis times a number, repeated along the axis."""
 from graphdiff.ops.decompositions import svd as svd
 from graphdiff.ops.decompositions import svdvals as svdvals
 from graphdiff.ops.shape import swapaxes as swapaxes
 from graphdiff.ops.index import take as take
 from graphdiff.ops.index import take_along_axis as take_along_axis
-def tan(x: Any, /) -> Tensor:
+def tan(x: ArrayLike, /) -> Tensor:
     """Tangent of radians."""
 from graphdiff.differentiate.forward import tangents as tangents
-def tanh(x: Any, /) -> Tensor:
+def tanh(x: ArrayLike, /) -> Tensor:
     """Hyperbolic tangent."""
 from graphdiff.ops.products import tensordot as tensordot
 from graphdiff.ops.shape import tile as tile
@@ -465,12 +465,12 @@ from graphdiff.ops.shape import transpose as transpose
 from graphdiff.ops.derived import trapezoid as trapezoid
 from graphdiff.ops.index import tril as tril
 from graphdiff.ops.index import triu as triu
-def true_divide(x: Any, y: Any, /) -> Tensor:
+def true_divide(x: ArrayLike, y: ArrayLike, /) -> Tensor:
     """x / y."""
-def trunc(x: Any, /) -> Tensor:
+def trunc(x: ArrayLike, /) -> Tensor:
     """Integer part; derivative 0."""
 from graphdiff import typing as typing
-def undefined_derivative(*operands: Any, **attributes: Attribute) -> Tensor:
+def undefined_derivative(*operands: ArrayLike, **attributes: Attribute) -> Tensor:
     """Return x; its derivative is multiplied by a mask of ones and, where there is none, NaN."""
 from graphdiff.ops.derived import unstack as unstack
 from graphdiff.backend import use_backend as use_backend
@@ -484,7 +484,7 @@ from graphdiff.differentiate.functions import vmap as vmap
 from graphdiff.ops.derived import vstack as vstack
 from graphdiff import watch as watch
 from graphdiff.ops.elementwise import where as where
-def within(*operands: Any, **attributes: Attribute) -> Tensor:
+def within(*operands: ArrayLike, **attributes: Attribute) -> Tensor:
     """The first operand, once every element of the second has been seen to lie in [low, high]."""
 from graphdiff.ops.create import zeros as zeros
 from graphdiff.ops.create import zeros_like as zeros_like

@@ -158,8 +158,8 @@ def attach() -> None:
     Tensor.__deepcopy__ = deepcopy_tensor  # type: ignore[attr-defined]
     Custom.tangent_by_adjoint = tangent_by_adjoint
     Custom.adjoint_by_tangent = adjoint_by_tangent
-    Graph.cost = _graph_cost  # type: ignore[attr-defined]
-    Graph.from_networkx = staticmethod(_graph_from_networkx)  # type: ignore[attr-defined]
+    Graph.cost = _graph_cost  # type: ignore[method-assign]
+    Graph.from_networkx = staticmethod(_graph_from_networkx)  # type: ignore[method-assign]
     Graph._repr_mimebundle_ = _graph_bundle  # type: ignore[attr-defined]
     Tensor._repr_html_ = _tensor_html  # type: ignore[attr-defined]
     Graph.__reduce_ex__ = reduce_graph  # type: ignore[assignment,method-assign]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import EllipsisType
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, overload
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,6 +27,7 @@ __all__ = [
     "Attributes",
     "Axis",
     "DTypeLike",
+    "Derivative",
     "Function",
     "Index",
     "Namespace",
@@ -36,6 +37,7 @@ __all__ = [
     "Shape",
     "Tree",
     "Update",
+    "ValueAndGradient",
 ]
 
 Shape: TypeAlias = tuple[int, ...]
@@ -46,6 +48,8 @@ Tree: TypeAlias = "Leaf | Sequence[Tree[Leaf]] | Mapping[str, Tree[Leaf]]"
 """A leaf, or leaves in nested sequences and mappings."""
 
 Result = TypeVar("Result", covariant=True)
+Key = TypeVar("Key")
+Leaf = TypeVar("Leaf", bound="ArrayData | complex")
 
 
 class Function(Protocol[Result]):
@@ -140,6 +144,36 @@ class Update(Protocol):
 
     def set(self, values: ArrayLike, /) -> Tensor: ...
     def add(self, values: ArrayLike, /) -> Tensor: ...
+
+
+class Derivative(Protocol):
+    """A function's derivative: called with its arguments, it gives a Tensor per leaf of what is differentiated by."""
+
+    @overload
+    def __call__(self, argument: ArrayData | complex, /, *others: Any, **options: Any) -> Tensor: ...
+    @overload
+    def __call__(self, argument: list[Leaf], /, *others: Any, **options: Any) -> list[Tensor]: ...
+    @overload
+    def __call__(self, argument: tuple[Leaf, ...], /, *others: Any, **options: Any) -> tuple[Tensor, ...]: ...
+    @overload
+    def __call__(self, argument: Mapping[Key, Leaf], /, *others: Any, **options: Any) -> dict[Key, Tensor]: ...
+    @overload
+    def __call__(self, *arguments: Any, **options: Any) -> Any: ...
+
+
+class ValueAndGradient(Protocol):
+    """A function's value and derivative, as `Derivative` has it."""
+
+    @overload
+    def __call__(self, argument: ArrayData | complex, /, *others: Any, **options: Any) -> tuple[Tensor, Tensor]: ...
+    @overload
+    def __call__(self, argument: list[Leaf], /, *others: Any, **options: Any) -> tuple[Tensor, list[Tensor]]: ...
+    @overload
+    def __call__(
+        self, argument: Mapping[Key, Leaf], /, *others: Any, **options: Any
+    ) -> tuple[Tensor, dict[Key, Tensor]]: ...
+    @overload
+    def __call__(self, *arguments: Any, **options: Any) -> tuple[Tensor, Any]: ...
 
 
 class LinearAlgebra(Namespace):

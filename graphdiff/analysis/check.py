@@ -17,6 +17,7 @@ from graphdiff.op import FUNCTIONS, as_tensor
 from graphdiff.tensor import Tensor, variable
 from graphdiff.text.tables import plain, table
 from graphdiff.tree import flatten, unflatten
+from graphdiff.typing import ArrayLike, Function
 
 __all__ = ["CheckReport", "check_grads"]
 
@@ -111,8 +112,8 @@ class CheckReport:
 
 @guarded
 def check_grads(
-    function: Callable[..., Any],
-    *arguments: Any,
+    function: Function[object],
+    *arguments: object,
     order: int = 1,
     modes: Sequence[str] = ("forward", "reverse"),
     tolerance: float = 1e-6,
@@ -163,13 +164,13 @@ def check_grads(
     names = [_name(leaf, index) for index, leaf in enumerate(leaves)]
     stream = np.random.default_rng(seed)
 
-    def flat(*tensors: Any) -> Tensor:
+    def flat(*tensors: object) -> Tensor:
         return _joined(flatten(function(*unflatten(structure, list(tensors))))[0])
 
-    def projected(*tensors: Any) -> Tensor:
+    def projected(*tensors: object) -> Tensor:
         return FUNCTIONS["sum"](flat(*tensors) * weights)  # type: ignore[no-any-return]
 
-    def gradient(*tensors: Any) -> Tensor:
+    def gradient(*tensors: object) -> Tensor:
         return _joined(grad(projected, tuple(range(len(arrays))))(*tensors))
 
     size = flat(*arrays).size
@@ -203,7 +204,7 @@ def _joined(outputs: Sequence[Any]) -> Tensor:
     return FUNCTIONS["concatenate"]([FUNCTIONS["ravel"](output) for output in outputs])  # type: ignore[no-any-return]
 
 
-def _narrowed(function: Callable[..., Tensor], size: int, weights: Any) -> Callable[..., Tensor]:
+def _narrowed(function: Function[Tensor], size: int, weights: ArrayLike) -> Function[Tensor]:
     """Return a function whose outputs are few: itself, or their weighted sum."""
     if size <= _MOST_OUTPUTS:
         return function
@@ -212,7 +213,7 @@ def _narrowed(function: Callable[..., Tensor], size: int, weights: Any) -> Calla
 
 def _compare(
     report: CheckReport,
-    function: Callable[..., Tensor],
+    function: Function[Tensor],
     arrays: list[Any],
     names: list[str],
     modes: Sequence[str],
@@ -253,13 +254,13 @@ def _places(arrays: list[Any]) -> list[Place]:
     return [(position, index) for position, array in enumerate(arrays) for index in np.ndindex(array.shape)]
 
 
-def _reverse(function: Callable[..., Tensor], arrays: list[Any]) -> Derivatives:
+def _reverse(function: Function[Tensor], arrays: list[Any]) -> Derivatives:
     output, pull = vjp(function, *arrays)
     rows = [[part.numpy() for part in pull(unit)] for unit in np.eye(output.size)]
     return {(position, index): np.array([row[position][index] for row in rows]) for position, index in _places(arrays)}
 
 
-def _forward(function: Callable[..., Tensor], arrays: list[Any]) -> Derivatives:
+def _forward(function: Function[Tensor], arrays: list[Any]) -> Derivatives:
     found: Derivatives = {}
     for position, index in _places(arrays):
         seeds = [np.zeros(other.shape) for other in arrays]
@@ -268,7 +269,7 @@ def _forward(function: Callable[..., Tensor], arrays: list[Any]) -> Derivatives:
     return found
 
 
-def _finite_differences(function: Callable[..., Tensor], arrays: list[Any]) -> Derivatives:
+def _finite_differences(function: Function[Tensor], arrays: list[Any]) -> Derivatives:
     """Return derivatives from differences, each with how far it may be off beyond its relative tolerance."""
 
     def along(position: int, index: tuple[int, ...]) -> Callable[[float], Any]:
@@ -344,7 +345,7 @@ def _extrapolated(function: Callable[[float], Any], place: float, step: float) -
     return best  # type: ignore[return-value]
 
 
-def _complex_steps(function: Callable[..., Tensor], arrays: list[Any]) -> Derivatives | None:
+def _complex_steps(function: Function[Tensor], arrays: list[Any]) -> Derivatives | None:
     """Return Im f(x + ih) / h, whose error is rounding alone; None if an op is not analytic in NumPy."""
     inputs = [variable(array) for array in arrays]
     graph = Graph(function(*inputs))
@@ -372,7 +373,7 @@ def _complex_steps(function: Callable[..., Tensor], arrays: list[Any]) -> Deriva
     return found
 
 
-def _dot_product(report: CheckReport, flat: Callable[..., Tensor], arrays: list[Any], stream: Any) -> None:
+def _dot_product(report: CheckReport, flat: Function[Tensor], arrays: list[Any], stream: Any) -> None:
     """Compare ⟨v, J u⟩ with ⟨Jᵀ v, u⟩: exact up to rounding, and no differences are taken."""
     directions = [stream.normal(size=array.shape) for array in arrays]
     output, moved = jvp(flat, arrays, directions)
@@ -385,7 +386,7 @@ def _dot_product(report: CheckReport, flat: Callable[..., Tensor], arrays: list[
     report.comparisons.append(Comparison(*told, float(left.sum()), float(right.sum()), allowed))
 
 
-def _require_shapes(function: Callable[..., Tensor], arrays: list[Any]) -> None:
+def _require_shapes(function: Function[Tensor], arrays: list[Any]) -> None:
     """Refuse adjoints that are not of their operand's shape, of ops that are not graphdiff's own."""
     for node in Graph(function(*[variable(array) for array in arrays])):
         op = node.op
@@ -404,7 +405,7 @@ def _require_shapes(function: Callable[..., Tensor], arrays: list[Any]) -> None:
                 )
 
 
-def _explain(report: CheckReport, scalar: Callable[..., Tensor], arrays: list[Any]) -> str:
+def _explain(report: CheckReport, scalar: Function[Tensor], arrays: list[Any]) -> str:
     worst = report.worst()
     suspects = _suspects(scalar, arrays, second=worst.mode.startswith("second order"))
     blamed = f" The rule of {', '.join(suspects)} disagrees with finite differences." if suspects else ""
@@ -439,7 +440,7 @@ def _suspects(scalar: Callable[..., Tensor], arrays: list[Any], second: bool) ->
     return found
 
 
-def _is_wrong(function: Callable[..., Tensor], values: list[Any]) -> bool:
+def _is_wrong(function: Function[Tensor], values: list[Any]) -> bool:
     report = CheckReport()
     _compare(report, function, values, [""] * len(values), ("forward", "reverse"), 1e-6, "")
     return not report.passed

@@ -14,6 +14,7 @@ from graphdiff.errors import GraphError
 from graphdiff.guard import guarded
 from graphdiff.jacobians.jacobian import hessian
 from graphdiff.op import as_tensor
+from graphdiff.typing import ArrayLike, Function
 
 __all__ = [
     "CriticalPoint",
@@ -171,7 +172,7 @@ class CriticalPoint:
 
 
 @guarded
-def critical_point(function: Callable[..., Any], x: Any, tolerance: float = 1e-8) -> CriticalPoint:
+def critical_point(function: Function[object], x: ArrayLike, tolerance: float = 1e-8) -> CriticalPoint:
     """Classify a point by gradient and Hessian.
 
     Parameters

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from graphdiff.host import is_real_floating
 from graphdiff.op import GRAPH, sum_to
 from graphdiff.tensor import Tensor, placeholder
 from graphdiff.tree import flatten
+from graphdiff.typing import Function
 
 __all__ = ["MODES", "Cost", "cost", "graph_cost"]
 
@@ -371,7 +372,7 @@ def graph_cost(graph: Graph, mode: str = "value") -> Cost:
 
 
 @guarded
-def cost(function: Callable[..., Any] | Graph | Tensor, *arguments: Any, mode: str = "value") -> Cost:
+def cost(function: Function[object] | Graph | Tensor, *arguments: object, mode: str = "value") -> Cost:
     """Return what a function costs at these arguments, or its whole Jacobian by them; see `Graph.cost`.
 
     Parameters

@@ -14,7 +14,7 @@ from graphdiff.guard import guarded
 from graphdiff.op import Composite, as_tensor, linear
 from graphdiff.tensor import Tensor, constant, current_trace, next_serial
 from graphdiff.tree import flatten, unflatten
-from graphdiff.typing import Attributes
+from graphdiff.typing import Attributes, Function
 
 __all__ = ["checkpoint"]
 
@@ -77,7 +77,7 @@ def _replayed(traced: _Traced, operands: Sequence[Tensor]) -> Tensor:
 
 
 @guarded
-def checkpoint(function: Callable[..., Any]) -> Callable[..., Tensor]:
+def checkpoint(function: Function[object]) -> Function[Tensor]:
     """Return `function` with less memory for more time: its inner values are computed again in the backward pass.
 
     Parameters
@@ -108,7 +108,7 @@ def checkpoint(function: Callable[..., Any]) -> Callable[..., Tensor]:
     name = getattr(function, "__name__", type(function).__name__.lower())
 
     @wraps(function)
-    def checkpointed(*arguments: Any, **named: Any) -> Tensor:
+    def checkpointed(*arguments: object, **named: object) -> Tensor:
         leaves, structure = flatten([list(arguments), named])
         places = [place for place, leaf in enumerate(leaves) if _is_array(leaf)]
         given = [as_tensor(leaves[place]) for place in places]

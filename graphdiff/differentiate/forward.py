@@ -29,6 +29,7 @@ from graphdiff.guard import guarded
 from graphdiff.host import is_real_floating
 from graphdiff.op import GRAPH, Composite, Elementwise, Multilinear, raise_complex
 from graphdiff.tensor import WATCHES, Tensor
+from graphdiff.typing import Array, ArrayLike, Namespace
 
 __all__ = ["push_forward", "tangents"]
 
@@ -37,7 +38,7 @@ __all__ = ["push_forward", "tangents"]
 def push_forward(
     order: Sequence[Tensor],
     tangent: dict[Tensor, Any],
-    F: Any,
+    F: Namespace,
     live: dict[Tensor, Any] | None = None,
     at_risk: Collection[Tensor] | None = None,
 ) -> None:
@@ -95,7 +96,7 @@ def push_forward(
             watch.tangent(node, result)
 
 
-def _push_through(F: Any, node: Tensor, moved: Sequence[Any], live: dict[Tensor, Any], careful: bool) -> Any:
+def _push_through(F: Namespace, node: Tensor, moved: Sequence[Any], live: dict[Tensor, Array], careful: bool) -> Any:
     """Differentiate a composite by opening it; return its tangent and where that is live."""
     opened = node.op.open(node.inputs, node.attributes)  # type: ignore[union-attr]
     inner = {operand: each for operand, each in zip(node.inputs, moved, strict=True) if each is not None}
@@ -106,7 +107,7 @@ def _push_through(F: Any, node: Tensor, moved: Sequence[Any], live: dict[Tensor,
 
 
 def _push_carefully(
-    F: Any, node: Tensor, moved: Sequence[Any], live: dict[Tensor, Any], at_risk: bool
+    F: Namespace, node: Tensor, moved: Sequence[Any], live: dict[Tensor, Array], at_risk: bool
 ) -> tuple[Any, Any]:
     """Return a node's tangent and where it is live (None: everywhere), structural zeros kept from infinite partials."""
     op, attributes = node.op, node.attributes
@@ -114,7 +115,7 @@ def _push_carefully(
     out, values = (node, node.inputs) if F.is_graph else (node._value, [operand._value for operand in node.inputs])
     masks = [live.get(operand) for operand in node.inputs]
 
-    def pushed(vectors: Sequence[Any]) -> Any:
+    def pushed(vectors: Sequence[object]) -> Any:
         return op.tangent(F, vectors, out, values, attributes)
 
     if op.__class__ is Elementwise or isinstance(op, Multilinear):
@@ -136,7 +137,7 @@ def _push_carefully(
     return kept(F, mask, result), mask
 
 
-def _reduced(F: Any, node: Tensor, vector: Any, mask: Any, slope: Any) -> tuple[Any, Any]:
+def _reduced(F: Namespace, node: Tensor, vector: Any, mask: Any, slope: Any) -> tuple[Any, Any]:
     """Return the tangent of a reduction from its slope by each element, and where it is live."""
     assert node.op is not None
     reached = some(F, slope) if node.op.chooses else mask
@@ -147,7 +148,7 @@ def _reduced(F: Any, node: Tensor, vector: Any, mask: Any, slope: Any) -> tuple[
     return result, along_rows(F, reached, node.op, node.attributes, node.shape)
 
 
-def _weights(F: Any, vector: Any, mask: Any) -> Any:
+def _weights(F: Namespace, vector: Any, mask: Any) -> Any:
     """Return one where an operand's tangent may differ from zero, and zero elsewhere."""
     if vector is None:
         return None
@@ -155,7 +156,7 @@ def _weights(F: Any, vector: Any, mask: Any) -> Any:
 
 
 def _sum_of_terms(
-    F: Any, node: Tensor, moved: Sequence[Any], masks: Sequence[Any], values: Sequence[Any], at_risk: bool
+    F: Namespace, node: Tensor, moved: Sequence[Any], masks: Sequence[Any], values: Sequence[Any], at_risk: bool
 ) -> tuple[Any, Any]:
     """Return the tangent of an op that adds a term per operand, and where it is live."""
     total: Any = None
@@ -171,13 +172,13 @@ def _sum_of_terms(
 
 
 def _term(
-    F: Any, node: Tensor, position: int, vector: Any, mask: Any, values: Sequence[Any], at_risk: bool
+    F: Namespace, node: Tensor, position: int, vector: Array, mask: Array, values: Sequence[Any], at_risk: bool
 ) -> tuple[Any, Any]:
     op, attributes = node.op, node.attributes
     assert op is not None
     out = node if F.is_graph else node._value
 
-    def pushed(vector: Any, operands: Sequence[Any] = values) -> Any:
+    def pushed(vector: ArrayLike, operands: Sequence[object] = values) -> Any:
         alone = [vector if place == position else None for place in range(len(operands))]
         return op.tangent(F, alone, out, operands, attributes)
 

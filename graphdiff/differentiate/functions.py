@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
-from typing import Any
+from typing import Any, Literal, TypeAlias, TypeVar, cast, overload
 
 from graphdiff import host
 from graphdiff.arguments import require_function, whole
@@ -23,6 +23,7 @@ from graphdiff.guard import guarded
 from graphdiff.op import FUNCTIONS, GRAPH, as_tensor
 from graphdiff.tensor import NO_ATTRIBUTES, Tensor, placeholder
 from graphdiff.tree import Structure, flatten, leaf_paths, leaves_like, map_leaves, unflatten
+from graphdiff.typing import ArrayData, ArrayLike, Derivative, Function, ValueAndGradient
 
 __all__ = [
     "ArgNums",
@@ -41,6 +42,9 @@ __all__ = [
 ]
 
 ArgNums = int | Sequence[int]
+Axes: TypeAlias = "int | Sequence[Axes] | Mapping[Any, Axes] | None"
+"""An axis per argument, or per leaf of one."""
+Returned = TypeVar("Returned")
 
 
 def _fresh_leaf(value: Any, path: Callable[[], str]) -> Tensor:
@@ -202,8 +206,20 @@ def _pulled_back(
     return results, numeric
 
 
+@overload
+def value_and_grad(
+    function: Function[object], argnums: int = 0, *, has_aux: Literal[False] = False
+) -> ValueAndGradient: ...
+@overload
+def value_and_grad(
+    function: Function[object], argnums: Sequence[int], *, has_aux: Literal[False] = False
+) -> Function[tuple[Tensor, tuple[Any, ...]]]: ...
+@overload
+def value_and_grad(function: Function[object], argnums: ArgNums = 0, *, has_aux: bool) -> Function[tuple[Any, Any]]: ...
 @guarded
-def value_and_grad(function: Callable[..., Any], argnums: ArgNums = 0, *, has_aux: bool = False) -> Callable[..., Any]:
+def value_and_grad(
+    function: Function[object], argnums: ArgNums = 0, *, has_aux: bool = False
+) -> Function[tuple[Any, Any]]:
     """Return a function that gives (value, gradient) of a scalar function.
 
     Parameters
@@ -254,8 +270,16 @@ def value_and_grad(function: Callable[..., Any], argnums: ArgNums = 0, *, has_au
     return evaluated
 
 
+@overload
+def grad(function: Function[object], argnums: int = 0, *, has_aux: Literal[False] = False) -> Derivative: ...
+@overload
+def grad(
+    function: Function[object], argnums: Sequence[int], *, has_aux: Literal[False] = False
+) -> Function[tuple[Any, ...]]: ...
+@overload
+def grad(function: Function[object], argnums: ArgNums = 0, *, has_aux: bool) -> Function[tuple[Any, Any]]: ...
 @guarded
-def grad(function: Callable[..., Any], argnums: ArgNums = 0, *, has_aux: bool = False) -> Callable[..., Any]:
+def grad(function: Function[object], argnums: ArgNums = 0, *, has_aux: bool = False) -> Function[Any]:
     """Return a function that gives the gradient of a scalar function, with `has_aux` (gradient, rest).
 
     See `value_and_grad` for the parameters.
@@ -277,7 +301,7 @@ def grad(function: Callable[..., Any], argnums: ArgNums = 0, *, has_aux: bool = 
 
 
 @guarded
-def vjp(function: Callable[..., Any], *arguments: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
+def vjp(function: Function[Returned], *arguments: Any) -> tuple[Returned, Function[tuple[Any, ...]]]:
     """Return the function's value and the map from output adjoints to argument adjoints.
 
     Parameters
@@ -325,7 +349,7 @@ def vjp(function: Callable[..., Any], *arguments: Any) -> tuple[Any, Callable[[A
 
 
 @guarded
-def jvp(function: Callable[..., Any], arguments: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+def jvp(function: Function[Returned], arguments: Sequence[Any], tangents: Sequence[Any]) -> tuple[Returned, Returned]:
     """Return the function's value and its derivative along a direction.
 
     Parameters
@@ -382,8 +406,12 @@ def pushed_forward(
     return [found[output] if output in found else GRAPH.zeros_like(output) for output in outputs]
 
 
+@overload
+def hvp(function: Function[object], argument: ArrayData | complex, vector: ArrayLike) -> Tensor: ...
+@overload
+def hvp(function: Function[object], argument: Sequence[Any] | Mapping[Any, Any], vector: object) -> Any: ...
 @guarded
-def hvp(function: Callable[..., Any], argument: Any, vector: Any) -> Any:
+def hvp(function: Function[Any], argument: Any, vector: Any) -> Any:
     """Return the Hessian of a scalar function times a vector, without forming the Hessian.
 
     Parameters
@@ -414,7 +442,7 @@ def hvp(function: Callable[..., Any], argument: Any, vector: Any) -> Any:
 
 
 @guarded
-def vmap(function: Callable[..., Any], in_axes: Any = 0, out_axes: int = 0) -> Callable[..., Any]:
+def vmap(function: Function[Returned], in_axes: Axes = 0, out_axes: int = 0) -> Function[Returned]:
     """Return a function that maps over an axis of its arguments, in one pass instead of a loop.
 
     Parameters
@@ -443,7 +471,7 @@ def vmap(function: Callable[..., Any], in_axes: Any = 0, out_axes: int = 0) -> C
 
     @guarded
     @wraps(function)
-    def mapped(*arguments: Any) -> Any:
+    def mapped(*arguments: object) -> Returned:
         axes = tuple(in_axes) if isinstance(in_axes, (tuple, list)) else (in_axes,) * len(arguments)
         if len(axes) != len(arguments):
             raise ShapeError(f"vmap: in_axes names {len(axes)} arguments, and {len(arguments)} are given")
@@ -456,12 +484,12 @@ def vmap(function: Callable[..., Any], in_axes: Any = 0, out_axes: int = 0) -> C
         with use_backend(next(iter(wide)).backend):
             batched = batch([as_output(output) for output in outputs], wide, sizes.pop())
             moved = [GRAPH.moveaxis(output, 0, out_axes) if out_axes else output for output in batched]
-        return unflatten(structure, moved)
+        return cast(Returned, unflatten(structure, moved))
 
-    return mapped
+    return cast(Function[Returned], mapped)
 
 
-def _slot(argument: Any, axis: Any, wide: dict[Tensor, Tensor]) -> Any:
+def _slot(argument: Any, axis: Axes, wide: dict[Tensor, Tensor]) -> Any:
     """Return an argument as placeholders without the mapped axis, remembered in `wide`."""
     if axis is None:
         return argument
@@ -482,7 +510,7 @@ def _slot(argument: Any, axis: Any, wide: dict[Tensor, Tensor]) -> Any:
     return map_leaves(leaf_slot, argument)
 
 
-def _slots(argument: Any, axes: Any, wide: dict[Tensor, Tensor]) -> Any:
+def _slots(argument: Any, axes: Sequence[Axes] | Mapping[Any, Axes], wide: dict[Tensor, Tensor]) -> Any:
     """Do so by the axes of a structure's parts."""
     fits = isinstance(argument, dict if isinstance(axes, dict) else (tuple, list)) and len(argument) == len(axes)
     if not fits or (isinstance(axes, dict) and axes.keys() != argument.keys()):

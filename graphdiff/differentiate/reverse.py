@@ -7,7 +7,7 @@ the graph of the derivative, which can be drawn, compiled and differentiated aga
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from graphdiff.arguments import listed, require_tensor
 from graphdiff.backend import working_on
@@ -42,7 +42,7 @@ from graphdiff.op import (
 )
 from graphdiff.ops.decompositions import TIED
 from graphdiff.tensor import WATCHES, Tensor, Variable, current_trace
-from graphdiff.typing import ArrayLike
+from graphdiff.typing import Array, ArrayLike, Namespace
 
 __all__ = ["adjoints", "backward", "below", "fitted", "gradients_of", "pull_back"]
 
@@ -56,7 +56,10 @@ def below(order: Iterable[Tensor], sources: Collection[Tensor]) -> set[Tensor]:
     return dependent
 
 
-def fitted(F: Any, contribution: Any, operand: Any) -> Any:
+Fitted = TypeVar("Fitted", bound=Array)
+
+
+def fitted(F: Namespace, contribution: Fitted, operand: Fitted) -> Fitted:
     """Sum a contribution down to its operand's shape and cast it to its dtype: the one place where both happen."""
     try:
         differs = contribution.shape != operand.shape
@@ -78,21 +81,21 @@ def fitted(F: Any, contribution: Any, operand: Any) -> Any:
     given = contribution.dtype if F.is_graph else F.backend.host_dtype(contribution)
     if given.kind == "c":
         raise_complex()
-    return F.astype(contribution, operand.dtype)
+    return cast(Fitted, F.astype(contribution, operand.dtype))
 
 
-def _as_array(F: Any, contribution: Any, operand: Any) -> Any:
+def _as_array(F: Namespace, contribution: object, operand: Fitted) -> Fitted:
     """Return a number that an adjoint rule returned, such as a constant derivative, as an array."""
     if not isinstance(contribution, PYTHON_SCALARS):
         raise OpError(f"an adjoint rule returned {type(contribution).__name__}: it returns arrays, or None for zero")
-    return F.full((), contribution, dtype=operand.dtype)
+    return cast(Fitted, F.full((), contribution, dtype=operand.dtype))
 
 
 @collector_paused
 def pull_back(
     order: Sequence[Tensor],
     adjoint: dict[Tensor, Any],
-    F: Any,
+    F: Namespace,
     needed: Collection[Tensor],
     keep: bool = False,
     boundary: Collection[Tensor] = frozenset(),
@@ -176,20 +179,22 @@ def pull_back(
                         _add(F, adjoint, operand, fitted(F, contribution, values[position]))
 
 
-def _add(F: Any, adjoint: dict[Tensor, Any], operand: Tensor, contribution: Any) -> None:
+def _add(F: Namespace, adjoint: dict[Tensor, Array], operand: Tensor, contribution: Array) -> None:
     earlier = adjoint.get(operand)
     adjoint[operand] = contribution if earlier is None else earlier + contribution
 
 
-def _pull_through(F: Any, node: Tensor, cotangent: Any, needed: Collection[Tensor], adjoint: dict[Tensor, Any]) -> None:
+def _pull_through(
+    F: Namespace, node: Tensor, cotangent: Array, needed: Collection[Tensor], adjoint: dict[Tensor, Array]
+) -> None:
     """Differentiate a composite by opening it."""
     for operand, contribution in _opened_adjoints(F, node, cotangent, needed).items():
         _add(F, adjoint, operand, contribution)
 
 
 def _opened_adjoints(
-    F: Any, node: Tensor, cotangent: Any, needed: Collection[Tensor], live: dict[Tensor, Any] | None = None
-) -> dict[Tensor, Any]:
+    F: Namespace, node: Tensor, cotangent: Array, needed: Collection[Tensor], live: dict[Tensor, Array] | None = None
+) -> dict[Tensor, Array]:
     opened = node.op.again(node.inputs, node.attributes)  # type: ignore[union-attr]
     order = topological_order([opened], boundary=frozenset(node.inputs))
     wanted = {operand for operand in node.inputs if operand in needed}
@@ -203,12 +208,12 @@ def _opened_adjoints(
 
 
 def _pull_carefully(
-    F: Any,
+    F: Namespace,
     node: Tensor,
-    cotangent: Any,
+    cotangent: Array,
     needed: Collection[Tensor],
-    adjoint: dict[Tensor, Any],
-    live: dict[Tensor, Any],
+    adjoint: dict[Tensor, Array],
+    live: dict[Tensor, Array],
     at_risk: bool,
     floor: int,
 ) -> None:
@@ -240,14 +245,21 @@ def _pull_carefully(
 
 
 def _careful_part(
-    F: Any, node: Tensor, cotangent: Any, mask: Any, position: int, values: Sequence[Any], at_risk: bool, tracked: bool
+    F: Namespace,
+    node: Tensor,
+    cotangent: Any,
+    mask: Any,
+    position: int,
+    values: Sequence[Any],
+    at_risk: bool,
+    tracked: bool,
 ) -> tuple[Any, Any]:
     """Return what a node adds to an operand's adjoint, and where that is live (None: everywhere, or not tracked)."""
     op, attributes = node.op, node.attributes
     assert op is not None
     out = node if F.is_graph else node._value
 
-    def pulled(vector: Any, operands: Sequence[Any]) -> Any:
+    def pulled(vector: ArrayLike, operands: Sequence[object]) -> Any:
         return op.adjoint(F, vector, position, out, operands, attributes)
 
     if op.chooses:
@@ -275,7 +287,7 @@ def _careful_part(
     return (kept(F, reached, contribution) if isinstance(op, Custom) else contribution), reached if tracked else None
 
 
-def _widen(F: Any, live: dict[Tensor, Any], operand: Tensor, reached: Any, fresh: bool) -> None:
+def _widen(F: Namespace, live: dict[Tensor, Any], operand: Tensor, reached: Any, fresh: bool) -> None:
     """Join a contribution's mask to what is live of its operand; None means everywhere."""
     if not fresh:
         reached = joined(F, live.pop(operand, None), reached)
@@ -325,7 +337,7 @@ def backward(output: Tensor, seed: ArrayLike | None = None, *, accumulate: bool 
         leaf._grad = gradient
 
 
-def gradients_of(output: Tensor, seed: Any = None) -> dict[Variable, Any]:
+def gradients_of(output: Tensor, seed: ArrayLike | None = None) -> dict[Variable, Any]:
     """Return the gradient of `output` by every real floating variable below it.
 
     Integers, such as the number of a batch, carry none and are passed over.
@@ -391,7 +403,7 @@ def _untied(output: Tensor) -> Tensor:
     return untied([output])[0]
 
 
-def _apart(gradients: dict[Variable, Any], seed: Any) -> dict[Variable, Any]:
+def _apart(gradients: dict[Variable, Array], seed: Any) -> dict[Variable, Array]:
     """Return gradients that share no memory: whoever changes one in place must not change another, nor the seed."""
     taken = {_memory(seed._value if isinstance(seed, Tensor) else seed)}
     apart = {}
@@ -412,7 +424,7 @@ def _memory(array: Any) -> int:
 
 @guarded
 def adjoints(
-    output: Tensor, seed: Any = None, wrt: Tensor | Collection[Tensor] | None = None
+    output: Tensor, seed: ArrayLike | None = None, wrt: Tensor | Collection[Tensor] | None = None
 ) -> Mapping[Tensor, Tensor]:
     """Return the adjoint of every node that `output` depends on, as Tensors that can be differentiated again.
 

@@ -15,6 +15,7 @@ from graphdiff.differentiate.checkpoint import checkpoint
 from graphdiff.errors import GraphError
 from graphdiff.guard import guarded
 from graphdiff.tensor import Tensor
+from graphdiff.typing import ArrayLike
 
 __all__ = ["checkpoint_chain", "longest_chain", "recomputed_steps", "repetitions"]
 
@@ -134,7 +135,7 @@ def checkpoint_chain(steps: Sequence[Callable[[Any], Tensor]], snapshots: int) -
     if repetitions(len(steps), snapshots) == 0:
         return steps[0]
 
-    def chain(state: Any) -> Tensor:
+    def chain(state: ArrayLike) -> Tensor:
         rest, held = steps, snapshots
         while len(rest) > 1:
             part = first_part(len(rest), held)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from graphdiff.backend import use_backend
 from graphdiff.errors import BackendError, DTypeError, NonScalarError, ShapeError
 from graphdiff.host import is_real_floating
 from graphdiff.op import GRAPH, as_tensor, literal
 from graphdiff.tensor import Tensor
+from graphdiff.typing import ArrayLike
 
 __all__ = ["seed_for", "starting_tangent"]
 
 
-def seed_for(output: Tensor, seed: Any = None) -> Tensor:
+def seed_for(output: Tensor, seed: ArrayLike | None = None) -> Tensor:
     """Return the adjoint to start from: ones for a scalar, else the seed given, checked.
 
     Raises
@@ -40,7 +39,7 @@ def seed_for(output: Tensor, seed: Any = None) -> Tensor:
     return GRAPH.ones_like(output) if output.shape else literal(1.0, output.dtype, output.backend)
 
 
-def starting_tangent(node: Tensor, given: Any) -> Tensor:
+def starting_tangent(node: Tensor, given: ArrayLike) -> Tensor:
     """Return what was given as a node's tangent as a Tensor of its shape, dtype and backend.
 
     Raises
@@ -58,7 +57,7 @@ def starting_tangent(node: Tensor, given: Any) -> Tensor:
     return _fitting(node, given, "tangent")
 
 
-def _fitting(node: Tensor, given: Any, title: str) -> Tensor:
+def _fitting(node: Tensor, given: ArrayLike, title: str) -> Tensor:
     """Return a derivative that was given for a node, in the node's dtype; raise an error unless it fits."""
     with use_backend(node.backend):
         tensor = as_tensor(given)

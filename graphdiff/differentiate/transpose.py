@@ -29,7 +29,7 @@ def tangent_by_adjoint(
     images: list[tuple[Tensor, Tensor]] = []
     for position, (tangent, operand) in enumerate(zip(tangents, operands, strict=True)):
         if tangent is not None:
-            image = op.adjoint_rule(GRAPH, slot, position, result, *operands, **attributes)
+            image: Tensor | None = op.adjoint_rule(GRAPH, slot, position, result, *operands, **attributes)
             if image is not None:
                 images.append((fitted(GRAPH, image, operand), _as_tensors(F, [tangent])[0]))
     return _pulled_back(op, F, images, slot, [result, *operands])

@@ -15,7 +15,7 @@ from graphdiff.errors import NoValueError
 from graphdiff.graph import topological_order
 from graphdiff.op import GRAPH, OPS, Composite, Elementwise, Multilinear, Op
 from graphdiff.tensor import NO_ATTRIBUTES, Tensor
-from graphdiff.typing import Attributes
+from graphdiff.typing import Array, Attributes, Namespace
 
 __all__ = [
     "REDUCTIONS",
@@ -192,12 +192,12 @@ def still(node: Tensor) -> Tensor:
 # Masks -----------------------------------------------------------------------------------------------------------
 
 
-def some(F: Any, pattern: Any) -> Any:
+def some(F: Namespace, pattern: Array) -> Array:
     """Return where a pattern of numbers is not zero."""
     return pattern != F.zeros_like(pattern)  # of booleans too: namespaces compare them with booleans alone
 
 
-def joined(F: Any, one: Any, other: Any) -> Any:
+def joined(F: Namespace, one: Array, other: Array) -> Array:
     """Return where one of two masks is live; None stands for everywhere."""
     return None if one is None or other is None else F.logical_or(one, other)
 
@@ -207,7 +207,7 @@ def is_without_sign(op: Op) -> bool:
     return op.chooses or op.keeps is not None or op.name in _WITHOUT_SIGN
 
 
-def along_rows(F: Any, mask: Any, op: Op, attributes: Attributes, shape: tuple[int, ...]) -> Any:
+def along_rows(F: Namespace, mask: Any, op: Op, attributes: Attributes, shape: tuple[int, ...]) -> Any:
     """Return a mask for elements of another shape: live where a live element stands in the same row.
 
     A row is what lies along the op's axes, or everything together if nothing is known of the op.
@@ -222,7 +222,9 @@ def along_rows(F: Any, mask: Any, op: Op, attributes: Attributes, shape: tuple[i
     return F.broadcast_to(rows, shape) if len(shape) == len(mask.shape) else F.reshape(rows, shape)
 
 
-def chosen(F: Any, rule: Any, vector: Any, mask: Any, op: Op, attributes: Attributes, shape: tuple[int, ...]) -> Any:
+def chosen(
+    F: Namespace, rule: Any, vector: Array, mask: Array, op: Op, attributes: Attributes, shape: tuple[int, ...]
+) -> Any:
     """Return where what an op has chosen is live; None where the rule says that nothing flows.
 
     Parameters
@@ -245,12 +247,12 @@ def chosen(F: Any, rule: Any, vector: Any, mask: Any, op: Op, attributes: Attrib
     return F.logical_and(some(F, weight), rows)
 
 
-def kept(F: Any, mask: Any, contribution: Any) -> Any:
+def kept(F: Namespace, mask: Array, contribution: Array) -> Array:
     """Return a contribution with exact zeros where the mask says that nothing flows."""
     return F.where(mask, contribution, F.zeros_like(contribution))
 
 
-def finite_product(F: Any, product: Any, position: int, vector: Any, mask: Any, factors: Sequence[Any]) -> Any:
+def finite_product(F: Namespace, product: Any, position: int, vector: Any, mask: Any, factors: Sequence[Any]) -> Any:
     """Return a product of a derivative with other factors, in which a zero of the mask times an infinite one is zero.
 
     Factors that are not finite count as zero, except where they meet a live element of the vector.
@@ -290,7 +292,7 @@ class Masked:
         None where it may.
     """
 
-    def __init__(self, F: Any, value: Any, live: Any = None) -> None:
+    def __init__(self, F: Namespace, value: Array, live: Any = None) -> None:
         self.F, self.value, self.live = F, value, live
 
     def __mul__(self, other: Any) -> Masked:

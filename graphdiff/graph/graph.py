@@ -123,6 +123,12 @@ class Graph:
     ['a', 'b', 'add', 'add', 'multiply']
     """
 
+    if TYPE_CHECKING:  # attached in graphdiff._links; named here for type checkers
+
+        def cost(self, mode: str = "value") -> Any: ...
+        @staticmethod
+        def from_networkx(view: object) -> Graph: ...
+
     @guarded
     def __init__(self, outputs: Any, inputs: Tensor | Sequence[Tensor] | None = None) -> None:
         self.outputs, self._structure = flatten(outputs)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Hashable, Sequence
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from graphdiff import host
 from graphdiff.backend import working_on
@@ -28,6 +28,11 @@ from graphdiff.guard import guarded
 from graphdiff.op import GRAPH, raise_complex
 from graphdiff.tensor import Tensor, placeholder
 from graphdiff.tree import Structure, unflatten
+from graphdiff.typing import Derivative, Function
+
+if TYPE_CHECKING:
+    from graphdiff.elimination.orders import EliminationOrder
+    from graphdiff.jacobians.choose import Choice
 
 __all__ = ["hessian", "hessian_of", "jacobian"]
 
@@ -102,8 +107,15 @@ def _eliminated(
     return eliminate(outputs, leaves, order, stands_alone(reached, sources))
 
 
+class Explained(Derivative, Protocol):
+    """A derivative that can be taken in several ways."""
+
+    def explain(self, *arguments: Any, **options: Any) -> Choice:
+        """Return the choice that mode "auto" makes at these arguments, with what each mode costs; prints as a table."""
+
+
 @guarded
-def jacobian(function: Callable[..., Any], argnums: ArgNums = 0, mode: Any = "auto") -> Callable[..., Any]:
+def jacobian(function: Function[object], argnums: ArgNums = 0, mode: str | EliminationOrder = "auto") -> Explained:
     """Return a function that gives the whole Jacobian in one batched pass.
 
     Parameters
@@ -143,7 +155,7 @@ def jacobian(function: Callable[..., Any], argnums: ArgNums = 0, mode: Any = "au
     if not isinstance(mode, str) and not hasattr(mode, "numbers"):
         raise GraphError(f"a mode is a name or an order from elimination_order, not {type(mode).__name__}")
 
-    chosen: dict[Any, Any] = {}
+    chosen: dict[Hashable, Choice] = {}
 
     def begun(arguments: Sequence[Any], options: dict[str, Any]) -> tuple[Differentiated, list[Tensor], Structure]:
         call = Differentiated(arguments, argnums)
@@ -153,7 +165,7 @@ def jacobian(function: Callable[..., Any], argnums: ArgNums = 0, mode: Any = "au
                 raise DTypeError(f"{output.describe()} has no Jacobian: it is not real floating")
         return call, untied(outputs, frozenset(call.leaves)), structure
 
-    def cheapest(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> Any:
+    def cheapest(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> Choice:
         from graphdiff.jacobians.choose import choose
 
         # Another branch of the function is another graph, for which another way may be the cheapest, or the right one.
@@ -184,17 +196,18 @@ def jacobian(function: Callable[..., Any], argnums: ArgNums = 0, mode: Any = "au
         rows = [flat[start : start + len(call.leaves)] for start in range(0, len(flat), len(call.leaves))]
         return unflatten(structure, [call.restore(row) for row in rows])
 
-    def explain(*arguments: Any, **options: Any) -> Any:
+    def explain(*arguments: object, **options: object) -> Choice:
         """Return the choice that mode "auto" makes at these arguments, with what each mode costs; prints as a table."""
         call, outputs, _ = begun(arguments, options)
         return cheapest(outputs, call.leaves)
 
-    evaluated.explain = explain  # type: ignore[attr-defined]
-    return evaluated
+    explained = cast(Explained, evaluated)
+    explained.explain = explain  # type: ignore[method-assign]
+    return explained
 
 
 @guarded
-def hessian(function: Callable[..., Any], argnums: ArgNums = 0, mode: Any = "auto") -> Callable[..., Any]:
+def hessian(function: Function[object], argnums: ArgNums = 0, mode: str | EliminationOrder = "auto") -> Explained:
     """Return a function that gives the Hessian of a scalar function: the Jacobian of its gradient.
 
     Parameters
@@ -227,15 +240,15 @@ def hessian(function: Callable[..., Any], argnums: ArgNums = 0, mode: Any = "aut
     [[2.0, 0.0], [0.0, -2.0]]
     """
     evaluated = jacobian(grad(function, argnums), argnums, mode)
-    explained = evaluated.explain  # type: ignore[attr-defined]
+    explained = evaluated.explain
 
-    def explain(*arguments: Any, **options: Any) -> Any:
+    def explain(*arguments: object, **options: object) -> Choice:
         """Return the choice that mode "auto" makes at these arguments, with what each mode costs; prints as a table."""
         from dataclasses import replace  # costs a tenth of `import graphdiff`
 
         return replace(explained(*arguments, **options), title="Hessian, as the Jacobian of the gradient,")
 
-    evaluated.explain = explain  # type: ignore[attr-defined]
+    evaluated.explain = explain  # type: ignore[method-assign]
     return evaluated
 
 

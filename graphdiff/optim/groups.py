@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 
-Parameters = Iterable[Variable] | Iterable[Mapping[str, Any]]
+Parameters = Iterable[Variable | Mapping[str, Any]]
 Rate = float | Schedule
 
 

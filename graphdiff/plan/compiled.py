@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from functools import update_wrapper
 from threading import Lock
-from typing import Any
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
 from weakref import WeakSet
 
 from graphdiff import host
@@ -35,11 +35,21 @@ _MANY_NUMBERS = 64
 _MISS = object()
 
 
+Inputs = ParamSpec("Inputs")
+Returned = TypeVar("Returned", covariant=True)
+
+
+class Decorator(Protocol):
+    """What compiles a function by options given before."""
+
+    def __call__(self, function: Callable[Inputs, Returned], /) -> Compiled[Inputs, Returned]: ...
+
+
 class RetraceWarning(UserWarning):
     """A compiled function is traced again and again: one of its arguments keeps changing its shape, dtype or value."""
 
 
-class Compiled:
+class Compiled(Generic[Inputs, Returned]):
     """A function that runs as a plan; made by `compile`.
 
     Attributes
@@ -51,7 +61,7 @@ class Compiled:
     @guarded
     def __init__(
         self,
-        function: Callable[..., Any],
+        function: Callable[Inputs, Returned],
         static_argnames: Iterable[str] = (),
         disable: Iterable[str] = (),
         memory_limit: float | None = None,
@@ -125,7 +135,7 @@ class Compiled:
     def __get__(self, instance: Any, owner: type) -> Any:
         return self if instance is None else types.MethodType(self, instance)
 
-    def __call__(self, *arguments: Any, **named: Any) -> Any:
+    def __call__(self, *arguments: Inputs.args, **named: Inputs.kwargs) -> Returned:
         if len(arguments) == self._arity and not named and not TRACES and not WATCHES:
             assert self._quick is not None
             result = self._quick(*arguments)
@@ -139,7 +149,7 @@ class Compiled:
                     return result
         return self._call(arguments, named)
 
-    def plan(self, *arguments: Any, **named: Any) -> Plan:
+    def plan(self, *arguments: Inputs.args, **named: Inputs.kwargs) -> Plan:
         """Return the plan for these arguments, made if there is none yet; nothing is run."""
         signature, leaves, structure, backend = self._signature(arguments, named)
         return self._find(signature, leaves, structure, backend)
@@ -166,7 +176,7 @@ class Compiled:
             arguments, named = unflatten(structure, leaves)
         return self.function(*arguments, **named)
 
-    def many(self, count: int, /, *arguments: Any, **named: Any) -> Any:
+    def many(self, count: int, /, *arguments: Inputs.args, **named: Inputs.kwargs) -> Returned:
         """Call the function `count` times on the same arguments; return what the last call returned.
 
         What changes from call to call are the variables. A backend may run several steps in one launch.
@@ -467,6 +477,24 @@ def _guarded(plan: Plan, arrays: list[Any], lock: Lock, seen: list[Any] | None) 
     return scope["quick"]  # type: ignore[no-any-return]
 
 
+@overload
+def compile(
+    function: Callable[Inputs, Returned],
+    /,
+    *,
+    static_argnames: Iterable[str] = (),
+    memory_limit: float | None = None,
+    precision: str = "float32",
+    disable: Iterable[str] = (),
+) -> Compiled[Inputs, Returned]: ...
+@overload
+def compile(
+    *,
+    static_argnames: Iterable[str] = (),
+    memory_limit: float | None = None,
+    precision: str = "float32",
+    disable: Iterable[str] = (),
+) -> Decorator: ...
 def compile(
     function: Callable[..., Any] | None = None,
     /,

@@ -337,7 +337,7 @@ def _held_out(examples: Examples, validation: Any) -> Examples:
     return held_out
 
 
-def _can_trace(step: Compiled, batch: Sequence[Any]) -> bool:
+def _can_trace(step: Compiled[..., Any], batch: Sequence[Any]) -> bool:
     try:
         step.plan(*batch)
     except (CompileError, NoValueError) as error:
