@@ -272,7 +272,7 @@ class linalg:
     def matrix_transpose(x: ArrayLike, /) -> Tensor:
         """Swap the last two axes."""
     @staticmethod
-    def norm(x: ArrayLike, /, ord: ArrayLike = None, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    def norm(x: ArrayLike, /, ord: float | str | None = None, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """Vector norm over axes (all by default): Euclidean, or of order 1, inf, -inf or p. Its derivative at 0 is 0."""
     @staticmethod
     def outer(x: ArrayLike, y: ArrayLike, /) -> Tensor:

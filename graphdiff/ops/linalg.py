@@ -383,7 +383,7 @@ def _squared(x: Tensor, *, axis: tuple[int, ...], keepdims: bool = False, ord: f
 SQUARED["norm"] = _squared
 
 
-def _matrix_norm(x: Tensor, ord: Any) -> Tensor:
+def _matrix_norm(x: Tensor, ord: float | str | None) -> Tensor:
     """Return a norm over the last two axes: of sums along rows or columns, or of singular values."""
     if ord in (2, -2, "nuc"):
         sizes = svdvals(x)
@@ -391,12 +391,12 @@ def _matrix_norm(x: Tensor, ord: Any) -> Tensor:
         sizes = FUNCTIONS["sum"](FUNCTIONS["abs"](x), axis=-2 if ord in (1, -1) else -1)
     else:
         raise ShapeError(f'norm: of matrices the orders are 1, 2, inf, their negatives, "fro" and "nuc", not {ord!r}')
-    reduction = "sum" if ord == "nuc" else "max" if ord > 0 else "min"
+    reduction = "sum" if ord == "nuc" else "max" if ord in (1, 2, host.inf) else "min"
     return FUNCTIONS[reduction](sizes, axis=-1)  # type: ignore[no-any-return]
 
 
 @function()
-def norm(x: ArrayLike, /, ord: Any = None, axis: Axis = None, keepdims: bool = False) -> Tensor:
+def norm(x: ArrayLike, /, ord: float | str | None = None, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Vector norm over axes (all by default): Euclidean, or of order 1, inf, -inf or p. Its derivative at 0 is 0.
 
     Over two axes, `ord` "fro" or None is the Frobenius norm, 2 the greatest singular value, -2 the least, "nuc" their
@@ -425,7 +425,7 @@ def norm(x: ArrayLike, /, ord: Any = None, axis: Axis = None, keepdims: bool = F
         raise ShapeError(f"norm: order {ord!r} is for vectors; give one axis of {x.describe()}")
     size = FUNCTIONS["abs"](x)
     if ord in (host.inf, -host.inf):
-        return FUNCTIONS["max" if ord > 0 else "min"](size, axis=axes, keepdims=keepdims)
+        return FUNCTIONS["max" if ord == host.inf else "min"](size, axis=axes, keepdims=keepdims)
     if ord == 0:
         return FUNCTIONS["sum"]((size != 0).astype(x.dtype), axis=axes, keepdims=keepdims)
     if ord == 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -159,7 +159,10 @@ _ATTRIBUTES = """n_features_in_, n_iter_, n_layers_, n_outputs_ : int
     out_activation_ : str"""
 
 
-def documented(estimator: Any) -> Any:
+Estimator = TypeVar("Estimator", bound=type)
+
+
+def documented(estimator: Estimator) -> Estimator:
     """Write what both estimators have in common into a docstring."""
     if estimator.__doc__:  # there is none under python -OO
         shared = estimator.__doc__.replace("%(parameters)s", _PARAMETERS).replace("%(attributes)s", _ATTRIBUTES)
