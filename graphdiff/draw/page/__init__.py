@@ -8,10 +8,14 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
-from typing import Any
 
+from graphdiff.draw.names import names_of
 from graphdiff.draw.page.content import content
+from graphdiff.draw.page.programs import JSON
+from graphdiff.graph import Graph
+from graphdiff.tensor import Tensor
 from graphdiff.text.quoting import html_text
+from graphdiff.typing import Tree
 
 __all__ = ["MODULES", "Page", "document", "embedded_json", "joined", "page"]
 
@@ -42,7 +46,7 @@ class Page:
         )
 
 
-def page(outputs: Any, *, title: str | None = None) -> Page:
+def page(outputs: Tree[Tensor] | Graph, *, title: str | None = None) -> Page:
     """Return an interactive page of the graph below `outputs`.
 
     Step and play through the forward pass, the reverse pass and forward mode. Graphs of small nodes can be
@@ -76,9 +80,10 @@ def page(outputs: Any, *, title: str | None = None) -> Page:
     >>> shown.html.startswith("<!DOCTYPE html>")
     True
     """
-    data = content(outputs)
-    names = [data["nodes"][place]["name"] for place in data["outputs"]]
-    return Page(document(data, title or f"Graph of {', '.join(filter(None, names))[:80]}"))
+    graph = outputs if isinstance(outputs, Graph) else Graph(outputs)
+    data, names = content(graph), names_of(graph.nodes)
+    listed = ", ".join(names[output] for output in dict.fromkeys(graph.outputs) if output in names)
+    return Page(document(data, title or f"Graph of {listed[:80]}"))
 
 
 def _part(name: str) -> str:
@@ -95,7 +100,7 @@ def _digest(text: str) -> str:
     return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'"
 
 
-def embedded_json(data: Mapping[str, Any]) -> str:
+def embedded_json(data: Mapping[str, JSON]) -> str:
     """Return JSON that can end neither its script element nor a line: ``<``, ``>``, ``&`` and separators escaped."""
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":
@@ -104,7 +109,7 @@ def embedded_json(data: Mapping[str, Any]) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def document(data: Mapping[str, Any], title: str) -> str:
+def document(data: Mapping[str, JSON], title: str) -> str:
     """Return the whole page.
 
     Parameters

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import linecache
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from graphdiff import host
 from graphdiff.draw.lecture.partials import local_symbol
 from graphdiff.draw.lecture.symbols import Symbol, expression, symbol_of
 from graphdiff.draw.names import names_of
 from graphdiff.draw.page.layout import lay_out
-from graphdiff.draw.page.programs import LARGEST_NODE, Programs, UnknownOpError, is_fixed
+from graphdiff.draw.page.programs import LARGEST_NODE, Programs, Record, UnknownOpError, is_fixed
 from graphdiff.draw.page.records import IN_FULL, adjoint_records, record, tangent_records
 from graphdiff.draw.scopes import scopes_of
 from graphdiff.errors import DTypeError, GraphDiffError, GraphError
 from graphdiff.graph import Graph, topological_order
 from graphdiff.tensor import Tensor, Variable
+from graphdiff.typing import Tree
 
 __all__ = ["content"]
 
@@ -32,7 +32,7 @@ _CHARACTER, _LINE, _PADDING = 7.4, 19.0, 24.0
 _RANGE = 24
 
 
-def content(outputs: Any) -> dict[str, Any]:
+def content(outputs: Tree[Tensor] | Graph) -> Record:
     """Return all that the page needs to know of the graph below `outputs`.
 
     Parameters
@@ -76,24 +76,24 @@ class _Content:
         self.index = {node: place for place, node in enumerate(graph.nodes)}
         self.names = names_of(graph.nodes)
         self.scopes = {node: "/".join(scope) for node, scope in scopes_of(graph).items()}
+        self.expressions: dict[Tensor, str] = {}
+        self.drawn = [node for node in graph.nodes if node in self.names or node in self.outputs]
         self.programs_of = Programs()
         self.notes: list[str] = []
         self.engine = ""
         self.downwards = False
 
-    def made(self) -> dict[str, Any]:
+    def made(self) -> Record:
         programs, places = self.programs()
         live = programs is not None
         nodes = [self.node(node, places.get(node, -1), live) for node in self.graph.nodes]
-        edges = self.place(nodes)
-        outputs = list(dict.fromkeys(self.index[output] for output in self.graph.outputs))
         return {
             "nodes": nodes,
-            "edges": edges,
+            "edges": self.place(nodes),
             "layout": self.engine,
             "downwards": self.downwards,
             "inputs": [self.index[leaf] for leaf in self.graph.inputs],
-            "outputs": outputs,
+            "outputs": list(dict.fromkeys(self.index[output] for output in self.graph.outputs)),
             "live": live,
             "programs": programs or [],
             "records": None if live else self.records(),
@@ -104,7 +104,7 @@ class _Content:
         """Return a node's operands, none where the graph begins."""
         return () if node in self.sources else node.inputs
 
-    def programs(self) -> tuple[list[dict[str, Any]] | None, dict[Tensor, int]]:
+    def programs(self) -> tuple[list[Record] | None, dict[Tensor, int]]:
         """Return the programs and each node's place among them; None where the page cannot compute the graph."""
         programs = self.programs_of
         places: dict[Tensor, int] = {}
@@ -122,9 +122,9 @@ class _Content:
             return None, {}
         return programs.listed, places
 
-    def node(self, node: Tensor, program: int, live: bool) -> dict[str, Any]:
+    def node(self, node: Tensor, program: int, live: bool) -> Record:
         folded = node not in self.names and node not in self.outputs
-        made: dict[str, Any] = {
+        made: Record = {
             "name": self.names.get(node, ""),
             "kind": self.kind(node),
             "op": node.op.name if node.op else "",
@@ -161,70 +161,64 @@ class _Content:
             return "variable"
         return "placeholder" if node.recorded else "constant"
 
-    def writing(self, node: Tensor) -> dict[str, Any]:
+    def writing(self, node: Tensor) -> Record:
         """Return the node's expression and local derivatives, private characters standing for operands and output."""
         operands = self.operands(node)
-        if not operands:
-            return {"expression": "", "locals": []}
+        written, derivatives = "", [""] * len(operands)
         if len(operands) > _WIDEST_CALL:
-            assert node.op is not None
             first = ", ".join(chr(_OPERAND + position) for position in range(3))
-            written = f"{node.op.name}({first}, … {len(operands)} operands)"
-            return {"expression": written, "locals": [""] * len(operands)}
-        symbols = [
-            Symbol(chr(_OPERAND + position)) if operand in self.names else symbol_of(operand, self.names)
-            for position, operand in enumerate(operands)
-        ]
-        out = Symbol(chr(_OUT))
-        written = expression(node, symbols).text
-        return {
-            "expression": written,
-            "locals": [local_symbol(node, position, out, symbols).text for position in range(len(operands))],
-        }
+            written = f"{node.op.name if node.op else ''}({first}, … {len(operands)} operands)"
+        elif operands:
+            symbols = [
+                Symbol(chr(_OPERAND + position)) if operand in self.names else symbol_of(operand, self.names)
+                for position, operand in enumerate(operands)
+            ]
+            written, out = expression(node, symbols).text, Symbol(chr(_OUT))
+            derivatives = [local_symbol(node, position, out, symbols).text for position in range(len(operands))]
+        self.expressions[node] = written
+        return {"expression": written, "locals": derivatives}
 
-    def place(self, nodes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    def place(self, nodes: Sequence[Record]) -> list[Record]:
         """Give every drawn node its box, and return the edges between them."""
-        drawn = [place for place, node in enumerate(nodes) if not node["folded"]]
-        row = {place: number for number, place in enumerate(drawn)}
-        sizes = [self.size(nodes[place]) for place in drawn]
+        row = {node: number for number, node in enumerate(self.drawn)}
+        sizes = [self.size(node) for node in self.drawn]
         edges = [
-            (row[operand], row[place], position)
-            for place in drawn
-            for position, operand in enumerate(nodes[place]["inputs"])
+            (operand, node, position)
+            for node in self.drawn
+            for position, operand in enumerate(self.operands(node))
             if operand in row
         ]
-        layout = lay_out(sizes, [edge[:2] for edge in edges], [nodes[place]["scope"] for place in drawn])
+        joined = [(row[operand], row[node]) for operand, node, _ in edges]
+        layout = lay_out(sizes, joined, [self.scopes[node] for node in self.drawn])
         self.engine, self.downwards = layout.engine, layout.downwards
         if layout.engine != "graphviz":
-            self.notes.append(f"{len(drawn):,} nodes are placed in plain layers: Graphviz would take too long.")
-        for place, size, centre in zip(drawn, sizes, layout.centres, strict=True):
-            nodes[place]["box"] = [*centre, *size]
+            self.notes.append(f"{len(row):,} nodes are placed in plain layers: Graphviz would take too long.")
+        for node, size, centre in zip(self.drawn, sizes, layout.centres, strict=True):
+            nodes[self.index[node]]["box"] = [*centre, *size]
         return [
             {
-                "from": drawn[origin],
-                "to": drawn[end],
+                "from": self.index[origin],
+                "to": self.index[end],
                 "position": position,
                 "curve": [coordinate for point in curve for coordinate in point],
             }
             for (origin, end, position), curve in zip(edges, layout.curves, strict=True)
         ]
 
-    def size(self, node: Mapping[str, Any]) -> tuple[float, float]:
+    def size(self, node: Tensor) -> tuple[float, float]:
         """Return the width and height of a node's box, wide enough for its title."""
-        title = len(node["name"]) if not node["expression"] else len(node["name"]) + 3 + len(node["expression"])
-        for position, operand in enumerate(node["inputs"]):
-            title += node["expression"].count(chr(_OPERAND + position)) * (len(self.graph_name(operand)) - 1)
+        name, written = self.names.get(node, ""), self.expressions[node]
+        title = len(name) + 3 + len(written) if written else len(name)
+        for position, operand in enumerate(self.operands(node)):
+            title += written.count(chr(_OPERAND + position)) * (len(self.names.get(operand, "1")) - 1)
         # Room for "∂e/∂b = −0.123456" below it.
-        derivative = 15 + min(len(node["name"]), 8) + min(len(self.names.get(self.graph.outputs[0], "")), 6)
-        characters = min(max(title, derivative if not node["shape"] else _RANGE), 30)
+        derivative = 15 + min(len(name), 8) + min(len(self.names.get(self.graph.outputs[0], "")), 6)
+        characters = min(max(title, _RANGE if node.shape else derivative), 30)
         return round(characters * _CHARACTER + _PADDING, 1), 3 * _LINE + 12
 
-    def graph_name(self, place: int) -> str:
-        return self.names.get(self.graph.nodes[place], "1")
-
-    def records(self) -> dict[str, Any]:
+    def records(self) -> Record:
         """Return derivatives in numbers, for a page that computes none."""
-        made: dict[str, Any] = {"reverse": None, "forward": []}
+        made: Record = {"reverse": None, "forward": []}
         smooth = [output for output in self.graph.outputs if host.is_real_floating(output.dtype) and output.recorded]
         if not smooth or not all(output.has_value for output in smooth):
             return made
@@ -241,7 +235,7 @@ class _Content:
         return made
 
 
-def _source(node: Tensor) -> dict[str, str]:
+def _source(node: Tensor) -> Record:
     path, _, line = node.source.rpartition(":")
     text = linecache.getline(path, int(line)).strip() if line.isdigit() else ""
     return {"source": f"{Path(path).name}:{line}", "line": text[:200]}

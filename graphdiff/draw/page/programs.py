@@ -8,10 +8,10 @@ all that the page knows. An op that the page lacks is opened: by its body, or by
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import TypeAlias, cast
 
 import numpy as np
 
@@ -19,18 +19,23 @@ from graphdiff import host
 from graphdiff.backend import get_backend, use_backend
 from graphdiff.differentiate.forward import push_forward
 from graphdiff.differentiate.reverse import pull_back
+from graphdiff.draw.lecture.symbols import Numbers
 from graphdiff.errors import GraphDiffError
 from graphdiff.graph import topological_order
 from graphdiff.op import GRAPH, Composite, Linear, Op
 from graphdiff.plan.passes import attribute_key
 from graphdiff.tensor import Tensor, constant, placeholder
+from graphdiff.typing import Array
 
-__all__ = ["LARGEST_NODE", "Programs", "UnknownOpError", "is_fixed", "numbers_of"]
+__all__ = ["JSON", "LARGEST_NODE", "Programs", "Record", "UnknownOpError", "is_fixed", "numbers_of"]
+
+JSON: TypeAlias = "str | float | Sequence[JSON] | Mapping[str, JSON] | None"
+Record: TypeAlias = dict[str, JSON]
 
 LARGEST_NODE = 400
 """The most elements that a node may have in a graph that the page computes itself."""
 _DEEPEST = 12
-_CASTS: dict[str, Any] = {"f": {8: "", 4: "single", 2: "single"}, "i": "integer", "u": "integer", "b": "boolean"}
+_CASTS = {"f8": "", "f4": "single", "f2": "single", "b1": "boolean"}
 
 
 class UnknownOpError(Exception):
@@ -45,20 +50,19 @@ def known_functions() -> frozenset[str]:
     return frozenset(name for table in tables for name in re.findall(r"^  (\w+)[:(,]", table, re.MULTILINE))
 
 
-def numbers_of(array: Any) -> list[Any]:
+def numbers_of(array: Numbers) -> list[JSON]:
     """Return an array's elements as JSON has them: what JSON lacks (NaN, infinities) as JavaScript's words for it."""
-    flat = np.asarray(array).reshape(-1)
-    listed: list[Any] = flat.tolist()
+    flat = array.reshape(-1)
+    listed: list[JSON] = [*flat.tolist()]
     for place in np.flatnonzero(~np.isfinite(flat)):
         listed[place] = "NaN" if np.isnan(flat[place]) else "Infinity" if flat[place] > 0 else "-Infinity"
     return listed
 
 
 def _cast(dtype: host.DType) -> str:
-    kind = _CASTS.get(dtype.kind)
-    if kind is None:
+    if dtype.kind not in "fiub":
         raise UnknownOpError(f"numbers of dtype {dtype}")
-    return kind if isinstance(kind, str) else kind.get(dtype.itemsize, "")
+    return "integer" if dtype.kind in "iu" else _CASTS.get(f"{dtype.kind}{dtype.itemsize}", "")
 
 
 class _Writer:
@@ -66,10 +70,10 @@ class _Writer:
 
     def __init__(self, arguments: Sequence[Tensor]) -> None:
         self.arguments = arguments
-        self.instructions: list[list[Any]] = []
+        self.instructions: list[JSON] = []
         self.known: dict[Tensor, int] = {argument: index for index, argument in enumerate(arguments)}
 
-    def write(self, result: Tensor) -> dict[str, Any]:
+    def write(self, result: Tensor) -> Record:
         """Return the program that computes `result` from the arguments."""
         return {"result": self._walk(result, self.known, 0), "code": self.instructions}
 
@@ -89,7 +93,7 @@ class _Writer:
             known[node] = self._append("constant", [], node, numbers_of(node.numpy()))
         return known[node]
 
-    def _append(self, name: str, registers: list[int], node: Tensor, *extra: Any) -> int:
+    def _append(self, name: str, registers: list[int], node: Tensor, *extra: JSON) -> int:
         if node.size > LARGEST_NODE:
             raise UnknownOpError(f"{node.describe()}, more than {LARGEST_NODE} elements")
         self.instructions.append([name, registers, list(node.shape), _cast(node.dtype), *extra])
@@ -103,8 +107,7 @@ class _Writer:
         if op.name == "bitwise_invert" and node.dtype.kind == "b":
             return self._append("logical_not", registers, node)
         if op.name in known_functions():
-            extra = [dict(node.attributes)] if node.attributes else []
-            return self._append(op.name, registers, node, *extra)
+            return self._append(op.name, registers, node, *([cast(Record, node.attributes)] if node.attributes else []))
         if isinstance(op, Linear) and (callable(op.transposes) or op.transposes):
             return self._append("linear", registers, node, _matrix(node, op))
         rule = op.body if isinstance(op, Composite) else op.evaluate
@@ -118,7 +121,7 @@ class _Writer:
             raise UnknownOpError(f"the op {op.name!r}") from error
 
 
-def _matrix(node: Tensor, op: Linear) -> list[list[list[Any]]]:
+def _matrix(node: Tensor, op: Linear) -> JSON:
     """Return a linear op as sparse matrices, one per operand: rows, columns, entries; found by trying unit vectors."""
     kernel = op.kernel(get_backend("numpy"))
     varying = range(len(node.inputs)) if callable(op.transposes) else range(len(op.transposes))
@@ -128,7 +131,7 @@ def _matrix(node: Tensor, op: Linear) -> list[list[list[Any]]]:
         np.zeros(operand.shape, operand.dtype) if position in varying else operand.numpy()
         for position, operand in enumerate(node.inputs)
     ]
-    matrices: list[list[list[Any]]] = []
+    matrices: list[JSON] = []
     for position, operand in enumerate(node.inputs):
         rows: list[int] = []
         columns: list[int] = []
@@ -156,9 +159,9 @@ class Programs:
     """
 
     def __init__(self) -> None:
-        self.listed: list[dict[str, Any]] = []
-        self._found: dict[Any, int] = {}
-        self._read: dict[Any, list[set[int]]] = {}
+        self.listed: list[Record] = []
+        self._found: dict[Hashable, int] = {}
+        self._read: dict[Hashable, list[set[int]]] = {}
 
     def index_of(self, node: Tensor) -> int:
         """Return the place in `listed` of a node's programs.
@@ -193,7 +196,7 @@ class Programs:
         return list(dict.fromkeys(read))
 
 
-def _signature(node: Tensor, op: Op) -> Any:
+def _signature(node: Tensor, op: Op) -> Hashable:
     operands = tuple((each.shape, each.dtype, id(each) if is_fixed(each) else 0) for each in node.inputs)
     return op.name, operands, attribute_key(node.attributes)
 
@@ -235,16 +238,16 @@ def _smooth(operands: Iterable[Tensor]) -> set[Tensor]:
     return {each for each in operands if each.recorded and host.is_real_floating(each.dtype)}
 
 
-def _programs(node: Tensor, op: Op) -> dict[str, Any]:
+def _programs(node: Tensor, op: Op) -> Record:
     operands, out = _stand_ins(node, op)
     return {"value": _Writer(operands).write(out), **_derivatives(operands, out)}
 
 
-def _derivatives(operands: list[Tensor], out: Tensor) -> dict[str, list[Any]]:
+def _derivatives(operands: list[Tensor], out: Tensor) -> Record:
     """Return the programs of the adjoints' contributions and of the tangents' terms."""
-    adjoint: list[Any] = [None] * len(operands)
-    tangent: list[Any] = [None] * len(operands)
-    made = {"adjoint": adjoint, "tangent": tangent}
+    adjoint: list[JSON] = [None] * len(operands)
+    tangent: list[JSON] = [None] * len(operands)
+    made: Record = {"adjoint": adjoint, "tangent": tangent}
     if not host.is_real_floating(out.dtype):
         return made
     smooth = _smooth(operands)
@@ -255,14 +258,14 @@ def _derivatives(operands: list[Tensor], out: Tensor) -> dict[str, list[Any]]:
             adjoint[position] = _Writer([*operands, out, cotangent]).write(pulled[operand])
         if operand in smooth:
             direction = placeholder(operand.shape, operand.dtype)
-            pushed: dict[Tensor, Any] = {operand: direction}
+            pushed: dict[Tensor, Array] = {operand: direction}
             push_forward([out], pushed, GRAPH)
             if out in pushed:
-                tangent[position] = _Writer([*operands, out, direction]).write(pushed[out])
+                tangent[position] = _Writer([*operands, out, direction]).write(cast(Tensor, pushed[out]))
     return made
 
 
 def _pulled(out: Tensor, cotangent: Tensor, smooth: Iterable[Tensor]) -> Mapping[Tensor, Tensor]:
-    found: dict[Tensor, Any] = {out: cotangent}
+    found: dict[Tensor, Array] = {out: cotangent}
     pull_back([out], found, GRAPH, set(smooth))
-    return found
+    return cast(Mapping[Tensor, Tensor], found)

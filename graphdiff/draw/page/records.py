@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -13,8 +12,10 @@ from graphdiff.differentiate.forward import push_forward
 from graphdiff.differentiate.reverse import pull_back
 from graphdiff.differentiate.seeds import seed_for
 from graphdiff.differentiate.zeros import exposed
-from graphdiff.draw.page.programs import numbers_of
+from graphdiff.draw.lecture.symbols import Numbers
+from graphdiff.draw.page.programs import JSON, Record, numbers_of
 from graphdiff.tensor import Tensor
+from graphdiff.typing import Array
 
 __all__ = ["IN_FULL", "adjoint_records", "record", "tangent_records"]
 
@@ -23,7 +24,7 @@ IN_FULL = 64
 _BINS = 24
 
 
-def record(array: Any, in_full: int = IN_FULL) -> dict[str, Any]:
+def record(array: Numbers, in_full: int = IN_FULL) -> Record:
     """Return an array as the page shows it.
 
     Returns
@@ -32,12 +33,11 @@ def record(array: Any, in_full: int = IN_FULL) -> dict[str, Any]:
         ``data``, every element, up to `in_full` of them; beyond, ``size``, ``finite`` (how many are), and of those
         ``mean``, ``std``, ``min``, ``max`` and ``counts``, a histogram of equal bins between the extremes.
     """
-    array = np.asarray(array)
     if array.size <= in_full:
         return {"data": numbers_of(array)}
     flat = array.reshape(-1).astype(np.float64)
     finite = flat[np.isfinite(flat)]
-    made: dict[str, Any] = {"size": int(array.size), "finite": int(finite.size)}
+    made: Record = {"size": array.size, "finite": finite.size}
     if finite.size:
         low, high = float(finite.min()), float(finite.max())
         counts = np.histogram(finite, _BINS, (low, high))[0] if high > low else np.array([finite.size])
@@ -46,17 +46,17 @@ def record(array: Any, in_full: int = IN_FULL) -> dict[str, Any]:
     return made
 
 
-def _host(node: Tensor, array: Any) -> Any:
+def _host(node: Tensor, array: Array) -> Numbers:
     return host.as_host(node.backend.to_host(node.backend.normalize(array)))
 
 
-def _seed(output: Tensor) -> Any:
+def _seed(output: Tensor) -> Tensor:
     return seed_for(output, np.ones(output.shape, output.dtype))
 
 
 def adjoint_records(
     order: Sequence[Tensor], output: Tensor, index: Mapping[Tensor, int], sources: Collection[Tensor]
-) -> dict[str, Any]:
+) -> Record:
     """Walk down from `output` node by node, and record what each adds to the adjoints of its operands.
 
     Parameters
@@ -76,16 +76,16 @@ def adjoint_records(
         ``adjoints``: by node, the complete adjoint; ``steps``: by node, for every operand ``amount``, what is added,
         and ``after``, what has been added up by then. Operands that a node has twice receive one joint amount.
     """
-    steps: dict[str, Any] = {}
+    steps: Record = {}
     with working_on(output.backend):
         F = output.backend.numbers
-        adjoint: dict[Tensor, Any] = {output: _seed(output).value}
+        adjoint: dict[Tensor, Array] = {output: _seed(output).value}
         for node in reversed(order):
             if node.op is None or node in sources or node not in adjoint:
                 continue
             alone = {node: adjoint[node]}
             pull_back([node], alone, F, set(node.inputs))
-            moved: list[Any] = [None] * len(node.inputs)
+            moved: list[JSON] = [None] * len(node.inputs)
             for position, operand in enumerate(node.inputs):
                 amount = alone.pop(operand, None)
                 if amount is not None and operand.recorded:
@@ -102,10 +102,10 @@ def adjoint_records(
     return {"output": index[output], "adjoints": final, "steps": steps}
 
 
-def tangent_records(order: Sequence[Tensor], leaf: Tensor, index: Mapping[Tensor, int]) -> dict[str, Any]:
+def tangent_records(order: Sequence[Tensor], leaf: Tensor, index: Mapping[Tensor, int]) -> Record:
     """Record the tangents of the nodes above `leaf`, whose own tangent is one everywhere."""
     with working_on(leaf.backend):
         F = leaf.backend.numbers
-        tangent: dict[Tensor, Any] = {leaf: F.ones_like(leaf.value)}
+        tangent: dict[Tensor, Array] = {leaf: F.ones_like(leaf.value)}
         push_forward(order, tangent, F)
     return {"input": index[leaf], "tangents": {str(index[node]): record(_host(node, t)) for node, t in tangent.items()}}
