@@ -51,7 +51,7 @@ def question(name: str) -> str:
 def lines(text: str, width: int = 34) -> list[Line]:
     """Return a text in lines of about so many letters."""
     found = [""]
-    for word in text.split():
+    for word in text.replace("`", "").split():
         if len(found[-1]) + len(word) > width:
             found.append("")
         found[-1] = f"{found[-1]} {word}".strip()
