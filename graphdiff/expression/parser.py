@@ -9,23 +9,29 @@ import ast
 import difflib
 import operator
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import NoReturn, TypeAlias, cast
 
 from graphdiff import host
 from graphdiff.errors import ExpressionError, GraphDiffError
-from graphdiff.expression.source_text import SourceText
+from graphdiff.expression.source_text import Part, SourceText
 from graphdiff.op import FUNCTIONS, as_tensor
 from graphdiff.tensor import Tensor, constant, next_serial, placeholder, variable
+from graphdiff.tree import flatten
+from graphdiff.typing import ArrayLike, Function
 
 __all__ = ["parse"]
+
+Value: TypeAlias = "Tensor | float | list[Value] | None"
+"""What a part of an expression stands for; None is one only of arguments, as axis=None."""
 
 _LENGTH = 10_000
 """Characters. Python's parser takes memory in proportion, and a person writes less."""
 _ELEMENTS = 10_000
 """Elements of an array on the way, unless the arrays given are larger: ten broadcasts could fill any memory."""
 
-_OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
+_OPERATORS: dict[type[ast.AST], Function[Tensor]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
@@ -85,7 +91,7 @@ _REFUSED: dict[type[ast.AST], str] = {
 _SUBSET = "an expression has names, numbers, lists, + - * / // % ** @, comparisons and calls of graphdiff's functions"
 
 
-def parse(text: str, /, **values: Any) -> Tensor:
+def parse(text: str, /, **values: ArrayLike) -> Tensor:
     """Build the graph of an expression given as text, safely whatever the text is.
 
     The text is a subset of Python: names, numbers, lists, ``+ - * / // % ** @``, comparisons, and calls of graphdiff's
@@ -139,7 +145,7 @@ def parse(text: str, /, **values: Any) -> Tensor:
 class _Builder:
     """The graph of one expression in the making."""
 
-    def __init__(self, text: str, values: Mapping[str, Any]) -> None:
+    def __init__(self, text: str, values: Mapping[str, ArrayLike]) -> None:
         if not isinstance(text, str):
             raise ExpressionError(f"an expression is a str, not {type(text).__name__}")
         if len(text) > _LENGTH:
@@ -157,7 +163,7 @@ class _Builder:
         statements = self.syntax_tree().body
         if not statements:
             raise ExpressionError("the expression is empty: write one such as (a + b) * (b + 1)")
-        result: Any = None
+        result: Tensor | None = None
         for position, statement in enumerate(statements):
             if isinstance(statement, ast.Assign):
                 result = self.assign(statement)
@@ -170,7 +176,7 @@ class _Builder:
         if self.unused:
             listed = ", ".join(sorted(map(repr, self.unused)))
             raise ExpressionError(f"the expression has no name {listed}, for which a value was given")
-        assert isinstance(result, Tensor)
+        assert result is not None
         return result
 
     def syntax_tree(self) -> ast.Module:
@@ -185,7 +191,7 @@ class _Builder:
         except ValueError as error:  # characters that no Python source has: NUL, lone surrogates
             raise ExpressionError(f"the expression is not plain text: {error}") from error
 
-    def refuse(self, node: ast.AST, message: str, cause: BaseException | None = None) -> NoReturn:
+    def refuse(self, node: Part, message: str, cause: BaseException | None = None) -> NoReturn:
         self.source.refuse(node, message, cause)
 
     def assign(self, statement: ast.Assign) -> Tensor:
@@ -202,9 +208,9 @@ class _Builder:
         self.values[target.id] = value
         return value
 
-    def value_of(self, root: ast.expr) -> Any:
+    def value_of(self, root: ast.expr) -> Value:
         """Return what an expression stands for: a Tensor, a number, or a list of such. No recursion."""
-        values: list[Any] = []
+        values: list[Value] = []
         pending: list[tuple[ast.expr, bool]] = [(root, False)]
         while pending:
             node, ready = pending.pop()
@@ -239,14 +245,14 @@ class _Builder:
                 return ()
         self.refuse(node, f"{_REFUSED.get(type(node), 'this is something else')}: {_SUBSET}")
 
-    def combine(self, node: ast.expr, operands: list[Any]) -> Any:
+    def combine(self, node: ast.expr, operands: list[Value]) -> Value:
         """Return what a node stands for, of what its parts stand for."""
         try:
             match node:
                 case ast.Name():
                     return self.named(node)
-                case ast.Constant():
-                    return self.number(node.value, node)
+                case ast.Constant(value=bool() | int() | float() | None as value):
+                    return self.number(value, node)
                 case ast.List() | ast.Tuple():
                     return operands
                 case ast.Call():
@@ -261,7 +267,7 @@ class _Builder:
             self.refuse(node, str(error), error)
         raise AssertionError(node)
 
-    def named(self, node: ast.Name) -> Any:
+    def named(self, node: ast.Name) -> Value:
         name = node.id
         if name in self.values:
             self.unused.discard(name)
@@ -276,7 +282,7 @@ class _Builder:
         self.values[name] = placeholder(name=name)
         return self.values[name]
 
-    def number(self, value: Any, node: ast.expr) -> Any:
+    def number(self, value: float | None, node: ast.expr) -> float | None:
         if not isinstance(value, (int, float)):
             return value
         try:
@@ -286,32 +292,33 @@ class _Builder:
             pass
         self.refuse(node, "this number is too large for float64")
 
-    def tensor(self, value: Any, node: ast.AST) -> Tensor:
+    def tensor(self, value: Value, node: Part) -> Tensor:
         """Return a Tensor for a number or a list: float64, as Python's floats are, and bool for a truth value."""
         if isinstance(value, Tensor):
             return value
-        leaves = [leaf for leaf in _leaves([value]) if isinstance(leaf, Tensor)]
+        leaves = [leaf for leaf in flatten(value)[0] if isinstance(leaf, Tensor)]
         self.require_small(sum(leaf.size for leaf in leaves), node)
         try:
-            return (
-                as_tensor(value) if leaves else constant(value, dtype="bool" if value.__class__ is bool else "float64")
-            )
+            if leaves:
+                return as_tensor(cast(ArrayLike, value))
+            return constant(value, dtype="bool" if value.__class__ is bool else "float64")
         except (GraphDiffError, TypeError, ValueError) as error:
             self.refuse(node, str(error), error)
 
-    def operate(self, function: Callable[..., Any], operands: Sequence[Any], node: ast.expr) -> Any:
-        if all(isinstance(operand, (int, float)) for operand in operands):
-            return self.fold(function, operands, node)
+    def operate(self, function: Function[Tensor], operands: Sequence[Value], node: ast.expr) -> Tensor | float:
+        numbers = [operand for operand in operands if isinstance(operand, (int, float))]
+        if len(numbers) == len(operands):
+            return self.fold(function, numbers, node)
         return self.apply(function, [self.operand(each, node) for each in operands], {}, node)
 
-    def operand(self, value: Any, node: ast.expr) -> Any:
+    def operand(self, value: Value, node: ast.expr) -> Tensor | float:
         """Return an operand: a list as a Tensor, a number as it is, to take its dtype from what is beside it."""
         return value if isinstance(value, (int, float)) else self.tensor(value, node)
 
-    def fold(self, function: Callable[..., Any], numbers: Sequence[Any], node: ast.expr) -> Any:
+    def fold(self, function: Function[Tensor], numbers: Sequence[float], node: ast.expr) -> float:
         """Compute with plain numbers, in float64, which bounds what it costs: 9**9**9 has 370 million digits."""
         try:
-            result = function(*map(float, numbers))
+            result = cast(float, function(*map(float, numbers)))
         except ArithmeticError as error:
             zero = isinstance(error, ZeroDivisionError)
             self.refuse(node, "division by zero" if zero else "the result is too large for float64", error)
@@ -322,16 +329,14 @@ class _Builder:
         whole = all(isinstance(each, int) for each in numbers) and function is not operator.truediv
         return int(result) if whole and result.is_integer() and abs(result) <= 2**53 else result
 
-    def compare(self, node: ast.Compare, operands: list[Any]) -> Any:
-        made: list[Any] = []
-        for comparison, left, right in zip(node.ops, operands, operands[1:]):
-            made.append(self.operate(_OPERATORS[type(comparison)], (left, right), node))
-        joined = made[0]
-        for each in made[1:]:
+    def compare(self, node: ast.Compare, operands: list[Value]) -> Value:
+        pairs = zip(node.ops, pairwise(operands))
+        joined, *others = [self.operate(_OPERATORS[type(comparison)], pair, node) for comparison, pair in pairs]
+        for each in others:
             joined = self.apply(self.functions["logical_and"], [joined, each], {}, node)
         return joined
 
-    def function(self, node: ast.Name) -> Callable[..., Any]:
+    def function(self, node: ast.Name) -> Function[Tensor]:
         """Return the function of that name; refuse a name that is none."""
         found = self.functions.get(node.id)
         if found is None:
@@ -340,7 +345,7 @@ class _Builder:
             self.refuse(node, f"there is no function {node.id!r} for expressions; {hint}")
         return found
 
-    def call(self, node: ast.Call, operands: list[Any]) -> Any:
+    def call(self, node: ast.Call, operands: list[Value]) -> Value:
         assert isinstance(node.func, ast.Name)
         name, function = node.func.id, self.function(node.func)
         count = len(node.args)
@@ -349,12 +354,16 @@ class _Builder:
             self.refuse(node, f"{name}(x) is of the elements of one array; of two values it is {name}imum(a, b)")
         if not any(isinstance(each, Tensor) for each in given):
             given = [float(each) for each in given]
-        keywords = {keyword.arg: value for keyword, value in zip(node.keywords, operands[count:])}
+        keywords = {keyword.arg or "": value for keyword, value in zip(node.keywords, operands[count:])}
         return self.apply(function, given, keywords, node)
 
     def apply(
-        self, function: Callable[..., Any], operands: Sequence[Any], keywords: Mapping[Any, Any], node: ast.expr
-    ) -> Any:
+        self,
+        function: Function[Tensor],
+        operands: Sequence[Tensor | float],
+        keywords: Mapping[str, Value],
+        node: ast.expr,
+    ) -> Tensor:
         """Call a function on Tensors and numbers, once it is known that the result is not too large."""
         if any(isinstance(each, Tensor) and each.size > 1 for each in operands):
             # Of placeholders only the shape is computed.
@@ -362,11 +371,11 @@ class _Builder:
             self.require_small(function(*stand_ins, **keywords).size, node)
         return function(*operands, **keywords)
 
-    def require_small(self, elements: int, node: ast.AST) -> None:
+    def require_small(self, elements: int, node: Part) -> None:
         if elements > self.largest:
             self.refuse(node, f"this would have {elements:,} elements; at most {self.largest:,} are computed")
 
-    def mark(self, value: Any, node: ast.expr) -> None:
+    def mark(self, value: Value, node: ast.expr) -> None:
         """Let the nodes that were made for this part of the text say that they come from there."""
         pending = [value] if isinstance(value, Tensor) else []
         while pending:
@@ -376,7 +385,7 @@ class _Builder:
                 pending.extend(made.inputs)
 
 
-def _given(name: str, value: Any) -> Tensor:
+def _given(name: str, value: ArrayLike) -> Tensor:
     if isinstance(value, Tensor):
         return value
     try:
@@ -390,17 +399,7 @@ def _given(name: str, value: Any) -> Tensor:
     return variable(array, name=name, dtype=None if array.dtype.kind == "f" else "float64")
 
 
-def _is_allowed(name: str, function: Any) -> bool:
+def _is_allowed(name: str, function: Function[Tensor]) -> bool:
     op = getattr(function, "op", None)
     elementwise = op is not None and op.kind == "elementwise" and not op.name.startswith("bitwise")
     return name in _ARRAY_FUNCTIONS or elementwise
-
-
-def _leaves(items: list[Any]) -> list[Any]:
-    """Return what nested lists hold, in any order."""
-    found: list[Any] = []
-    pending = [items]
-    while pending:
-        for item in pending.pop():
-            (pending if isinstance(item, list) else found).append(item)
-    return found

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
-from typing import NoReturn
+from typing import NoReturn, TypeAlias
 
 from graphdiff.errors import ExpressionError
 from graphdiff.text.columns import text_width
 
-__all__ = ["SourceText"]
+__all__ = ["Part", "SourceText"]
+
+Part: TypeAlias = ast.expr | ast.stmt
 
 _BEFORE, _SHOWN = 30, 70
 """Of a long line so many characters before the place are shown, and in all."""
@@ -31,11 +33,11 @@ class SourceText:
         """Return where a part of the syntax tree begins, in the form of a file's name with line and column."""
         return f"expression:{node.lineno}:{self.column(node.lineno, node.col_offset)}"
 
-    def refuse(self, node: ast.AST, message: str, cause: BaseException | None = None) -> NoReturn:
+    def refuse(self, node: Part, message: str, cause: BaseException | None = None) -> NoReturn:
         """Raise the error about a part of the syntax tree."""
-        line, end_line = node.lineno, node.end_lineno  # type: ignore[attr-defined]
-        start = self.column(line, node.col_offset)  # type: ignore[attr-defined]
-        self.point(message, line, start, end_line, self.column(end_line, node.end_col_offset), cause)  # type: ignore[attr-defined]
+        end_line = node.end_lineno or node.lineno
+        start, end = self.column(node.lineno, node.col_offset), self.column(end_line, node.end_col_offset or 0)
+        self.point(message, node.lineno, start, end_line, end, cause)
 
     def column(self, line: int, offset: int) -> int:
         """Return the column, counted from 1 in characters, of the parser's offset in bytes."""

@@ -30,4 +30,5 @@ def dot_text(text: str) -> str:
     """Return plain text as the value of an attribute such as a tooltip: never read as HTML, commands or entities."""
     import graphviz
 
-    return graphviz.escape(text.replace("&", "&amp;"))  # type: ignore[no-any-return]
+    escaped: str = graphviz.escape(text.replace("&", "&amp;"))
+    return escaped

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from graphdiff.arguments import require_tensor
@@ -40,10 +41,7 @@ class Path:
     @property
     def product(self) -> float:
         """The product of the edges' derivatives."""
-        result = 1.0
-        for each in self.derivatives:
-            result *= each
-        return result
+        return math.prod(self.derivatives, start=1.0)
 
     def __str__(self) -> str:
         factors = "·".join(_signed(each) for each in reversed(self.derivatives)) or "1"
@@ -53,6 +51,12 @@ class Path:
 def _signed(value: float) -> str:
     text = number(value)
     return f"({text})" if text.startswith("−") else text
+
+
+def _summed(terms: Iterable[str]) -> str:
+    """Return a sum as a factor."""
+    listed = list(terms)
+    return f"({' + '.join(listed)})" if len(listed) > 1 else "".join(listed)
 
 
 class Paths:
@@ -102,39 +106,27 @@ class Paths:
         self._factor()
 
     def _factor(self) -> None:
-        above: dict[Tensor, list[tuple[Tensor, list[float]]]] = {}
-        for node in reversed(self._order):
-            grouped: dict[Tensor, list[float]] = {}
-            for operand, part in self._edges.get(node, ()):
-                grouped.setdefault(operand, []).append(part)
-            for operand, parts in grouped.items():
-                above.setdefault(operand, []).append((node, parts))
+        above: dict[Tensor, dict[Tensor, list[float]]] = {}
+        for user in reversed(self._order):
+            for operand, part in self._edges.get(user, ()):
+                above.setdefault(operand, {}).setdefault(user, []).append(part)
         adjoint = {self.y: 1.0}
         self.steps = [f"∂{self._names[self.y]}/∂{self._names[self.y]} = 1"]
         self.factored_multiplications = 0
         texts: dict[Tensor, str | None] = {self.y: ""}
-        for node in reversed(self._order):
-            if node is self.y:
-                continue
-            terms, nested = [], []
-            total = 0.0
-            for user, parts in above.get(node, ()):
-                total += adjoint[user] * sum(parts)
-                self.factored_multiplications += user is not self.y
-                summed = " + ".join(map(_signed, parts))
-                inner = f"({summed})" if len(parts) > 1 else summed
-                terms.append(f"{_signed(adjoint[user])}·{inner}")
-                outer = texts[user]
-                nested.append(None if outer is None else f"{outer}·{inner}" if outer else inner)
-            adjoint[node] = total
-            self.steps.append(f"∂{self._names[self.y]}/∂{self._names[node]} = {' + '.join(terms)} = {number(total)}")
-            joined = None if any(each is None for each in nested) else " + ".join(nested)  # type: ignore[arg-type]
-            if joined is not None and len(nested) > 1:
-                joined = f"({joined})"
-            texts[node] = joined if joined is not None and len(joined) < 120 else None
+        for node in reversed(self._order[:-1]):  # the last is y
+            users = above[node]
+            written = {user: _summed(map(_signed, parts)) for user, parts in users.items()}
+            adjoint[node] = sum(adjoint[user] * sum(parts) for user, parts in users.items())
+            self.factored_multiplications += sum(user is not self.y for user in users)
+            terms = " + ".join(f"{_signed(adjoint[user])}·{inner}" for user, inner in written.items())
+            self.steps.append(f"∂{self._names[self.y]}/∂{self._names[node]} = {terms} = {number(adjoint[node])}")
+            nested = _summed("·".join(filter(None, (texts[user], inner))) for user, inner in written.items())
+            short = len(nested) < 120 and all(texts[user] is not None for user in users)
+            texts[node] = nested if short else None
         self.total = adjoint[self.x]
         whole = texts[self.x]
-        if whole is not None and len(above.get(self.x, ())) > 1:
+        if whole is not None and len(above.get(self.x, ())) > 1:  # without its parentheses
             whole = whole[1:-1]
         self.factored: str | None = whole if self.x is not self.y else "1"
         """The factored form in one line, or None where that is long: `steps` has it line by line."""
