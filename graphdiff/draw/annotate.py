@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from statistics import median
-from time import perf_counter
+from timeit import repeat
 
 from graphdiff import host
 from graphdiff.backend import working_on
@@ -20,13 +21,15 @@ from graphdiff.draw.picture import Line
 from graphdiff.draw.text import STALE, assigned_since, known_adjoints
 from graphdiff.errors import GraphError
 from graphdiff.graph import Graph
-from graphdiff.op import GRAPH, Composite
+from graphdiff.op import GRAPH, Composite, Op
 from graphdiff.tensor import Tensor, Variable
 from graphdiff.text.columns import clean, fit, shape_text, text_width
 from graphdiff.text.units import seconds_text
 from graphdiff.typing import ArrayLike
 
-__all__ = ["Annotations", "flops_of", "symbol_line"]
+__all__ = ["COSTS", "Annotations", "figure", "sized", "symbol_line"]
+
+COSTS = "flops", "bytes", "time"
 
 _NAME, _LINE, _ON_ARROW = 32, 48, 28
 """The most columns of a name within a formula, of a line, and of a value between two layers."""
@@ -70,9 +73,7 @@ class Annotations:
             "value": self.value,
             "adjoint": self.adjoint_text,
             "tangent": self.tangent_text,
-            "flops": lambda node: f"{flops_of(node):,} flops" if node.op is not None else "",
-            "bytes": lambda node: f"{nbytes(node):,} bytes",
-            "time": lambda node: seconds_text(self.seconds[node]) if node in self.seconds else "",
+            **{kind: partial(self.cost, kind) for kind in COSTS},
         }
 
     def _titles(self) -> dict[Tensor, str]:
@@ -190,6 +191,20 @@ class Annotations:
         left = "tangent" if self.options.seed is not None else f"∂{self.names[node]}/∂{self.names[self.wrt]}"
         return f"{left} = {'0' if found is None else self.figure(found)}"
 
+    def size(self, node: Tensor, kind: str) -> float | None:
+        """Return the mean of the adjoint's magnitude ("gradient"), or what the node costs; None where there is none."""
+        if kind == "gradient":
+            found = self.adjoint.get(node)
+            return None if found is None or not found.size else float(abs(found.numpy()).mean())
+        if kind == "bytes":
+            return nbytes(node)
+        return None if node.op is None else self.seconds.get(node) if kind == "time" else flops_of(node)
+
+    def cost(self, kind: str, node: Tensor) -> str:
+        """Return what a node costs as text."""
+        size = self.size(node, kind)
+        return "" if size is None else sized(size, kind)
+
     def symbols(self, node: Tensor) -> list[Symbol]:
         """Return how a node's operands are written."""
         return [symbol_of(each, self.names, self.options.digits) for each in node.inputs]
@@ -281,6 +296,19 @@ def _tangents(graph: Graph, wrt: Tensor, seed: ArrayLike | None) -> Mapping[Tens
     return tangents(graph.outputs, {wrt: GRAPH.ones_like(wrt) if seed is None else seed})
 
 
+def figure(size: float, kind: str) -> str:
+    """Return a gradient's size, or a cost, as text."""
+    if kind == "gradient":
+        return number(size, 2)
+    return seconds_text(size) if kind == "time" else f"{size:,.0f}"
+
+
+def sized(size: float, kind: str) -> str:
+    """Return a gradient's size, or a cost, as text that says what it is."""
+    text = figure(size, kind)
+    return {"gradient": f"mean |∂| {text}", "time": text}.get(kind, f"{text} {kind}")
+
+
 def flops_of(node: Tensor) -> int:
     """Return the floating-point operations of computing a node from its operands."""
     if isinstance(node.op, Composite):
@@ -296,20 +324,18 @@ def seconds_of(graph: Graph) -> dict[Tensor, float]:
     GraphError
         A node has no value.
     """
-    found: dict[Tensor, float] = {}
     for node in graph:
-        if node.op is None:
-            continue
-        if not node.has_value:
+        if node.op is not None and not node.has_value:
             raise GraphError(f"{node.describe()} has no value, and no time to measure: draw a graph of variables")
-        kernel = node.op.kernel(node.backend)
-        values = [operand.value for operand in node.inputs]
-        times = []
-        with working_on(node.backend):
-            for _ in range(_RUNS):
-                start = perf_counter()
-                kernel(*values, **node.attributes)
-                node.backend.synchronize()
-                times.append(perf_counter() - start)
-        found[node] = median(times)
-    return found
+    return {node: _seconds(node, node.op) for node in graph if node.op is not None}
+
+
+def _seconds(node: Tensor, op: Op) -> float:
+    kernel, values = op.kernel(node.backend), [operand.value for operand in node.inputs]
+
+    def run() -> None:
+        kernel(*values, **node.attributes)
+        node.backend.synchronize()
+
+    with working_on(node.backend):
+        return median(repeat(run, number=1, repeat=_RUNS))

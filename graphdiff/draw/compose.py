@@ -6,18 +6,15 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from graphdiff import host
-from graphdiff.costs.node import nbytes
-from graphdiff.draw.annotate import Annotations, flops_of, symbol_line
+from graphdiff.draw.annotate import COSTS, Annotations, figure, sized, symbol_line
 from graphdiff.draw.colours import shade, swatches
-from graphdiff.draw.lecture.symbols import number
 from graphdiff.draw.options import Options
 from graphdiff.draw.picture import Arrow, Box, Line, Picture, Scope
 from graphdiff.draw.scopes import collapsed_scopes, enclosing, scopes_of
-from graphdiff.graph import Graph
+from graphdiff.graph import Graph, kind_of
 from graphdiff.op import Composite
 from graphdiff.tensor import Tensor, Variable
 from graphdiff.text.columns import clean, fit
-from graphdiff.text.units import seconds_text
 
 __all__ = ["Layers", "compose"]
 
@@ -133,22 +130,14 @@ class _Composer:
     def _style(self, node: Tensor) -> str:
         if node in self.outputs:
             return "output"
-        if node.op is not None:
-            return "composite" if isinstance(node.op, Composite) else "op"
-        if node.__class__ is Variable:
-            return "variable"
-        return "placeholder" if node.recorded else "constant"
+        return "composite" if isinstance(node.op, Composite) else kind_of(node)
 
     def _scope_box(self, scope: Scope, nodes: list[Tensor]) -> Box:
         lines = [Line(fit(clean(scope[-1]), 40), "title")]
         if self.options.colour is None:
             lines += self._contents(nodes)
-        if self.options.asks("flops"):
-            lines.append(Line(f"{sum(map(flops_of, nodes)):,} flops", "faint"))
-        if self.options.asks("bytes"):
-            lines.append(Line(f"{sum(map(nbytes, nodes)):,} bytes", "faint"))
-        if self.options.asks("time"):
-            lines.append(Line(seconds_text(sum(self.notes.seconds.get(node, 0.0) for node in nodes)), "faint"))
+        for kind in filter(self.options.asks, COSTS):
+            lines.append(Line(sized(sum(self.notes.size(node, kind) or 0 for node in nodes), kind), "faint"))
         made = [node for node in nodes if node in self.outputs]
         if self.layers is not None and self.options.colour is None:
             lines += [Line(value) for value in map(self.notes.value, made) if value]
@@ -212,46 +201,20 @@ class _Composer:
     # Colours ---------------------------------------------------------------------------------------------------
 
     def _paint(self, colour: str) -> None:
-        sizes: dict[str, float] = {}
+        held: dict[str, list[float]] = {}
         for node, place in self.places.items():
-            size = self._size(node, colour)
-            if size is None or place == _FOLDED or node not in self.inside:
-                continue
-            earlier = sizes.get(place)
-            if earlier is None:
-                sizes[place] = size
-            else:  # a scope costs what its nodes cost together, and its largest gradient tells of it
-                sizes[place] = max(earlier, size) if colour == "gradient" else earlier + size
-        for place, fill in shade(sizes).items():
-            box = self.picture.boxes[place]
-            box.fill = fill
-            box.lines.append(Line(_sized(sizes[place], colour), "faint"))
+            size = self.notes.size(node, colour)
+            if size is not None and place != _FOLDED and node in self.inside:
+                held.setdefault(place, []).append(size)
+        # A scope costs what its nodes cost together, and its largest gradient tells of it.
+        sizes = {place: max(each) if colour == "gradient" else sum(each) for place, each in held.items()}
+        fills = shade(sizes)
         for key, box in self.picture.boxes.items():
-            if key not in sizes:
-                box.fill = ("#ffffff", "#000000")
+            box.fill = fills.get(key, ("#ffffff", "#000000"))
+            if key in sizes:
+                box.lines.append(Line(sized(sizes[key], colour), "faint"))
         title = f"mean |{self.notes.end()}/∂node|" if colour == "gradient" else _LEGENDS[colour]
-        self.picture.legend = title, swatches(sizes, lambda size: _figure(size, colour))
-
-    def _size(self, node: Tensor, colour: str) -> float | None:
-        if colour == "gradient":
-            found = self.notes.adjoint.get(node)
-            return None if found is None or not found.size else float(abs(found.numpy()).mean())
-        if node.op is None:
-            return float(nbytes(node)) if colour == "bytes" else None
-        if colour == "time":
-            return self.notes.seconds.get(node)
-        return float(nbytes(node) if colour == "bytes" else flops_of(node))
-
-
-def _sized(size: float, colour: str) -> str:
-    figure = _figure(size, colour)
-    return {"gradient": f"mean |∂| {figure}", "time": figure}.get(colour, f"{figure} {colour}")
-
-
-def _figure(size: float, colour: str) -> str:
-    if colour == "gradient":
-        return number(size, 2)
-    return seconds_text(size) if colour == "time" else f"{size:,.0f}"
+        self.picture.legend = title, swatches(sizes, lambda size: figure(size, colour))
 
 
 def _is_literal(node: Tensor) -> bool:

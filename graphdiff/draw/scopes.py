@@ -38,19 +38,19 @@ def scopes_of(graph: Graph, opened: Collection[str] = ()) -> dict[Tensor, Scope]
 
 
 def _outside(scope: Scope, opened: Collection[str]) -> Scope:
-    while any("/".join(scope[:depth]) in opened for depth in range(1, len(scope) + 1)):
+    while any("/".join(part) in opened for part in _around(scope)):
         scope = scope[:-1]
     return scope
 
 
 def _common(scopes: list[Scope]) -> Scope:
-    shared = scopes[0]
-    for scope in scopes[1:]:
-        length = 0
-        while length < min(len(shared), len(scope)) and shared[length] == scope[length]:
-            length += 1
-        shared = shared[:length]
-    return shared
+    shared = [part for part in _around(scopes[0]) if all(scope[: len(part)] == part for scope in scopes)]
+    return shared[-1] if shared else ()
+
+
+def _around(scope: Scope) -> list[Scope]:
+    """Return a scope and those around it, outermost first."""
+    return [scope[:depth] for depth in range(1, len(scope) + 1)]
 
 
 def collapsed_scopes(scopes: Iterable[Scope], wanted: bool | int | str | Iterable[str]) -> set[Scope]:
@@ -69,7 +69,7 @@ def collapsed_scopes(scopes: Iterable[Scope], wanted: bool | int | str | Iterabl
     GraphError
         No scope has that name.
     """
-    present = {scope[:depth] for scope in scopes for depth in range(1, len(scope) + 1)}
+    present = {part for scope in scopes for part in _around(scope)}
     if wanted is False:
         return set()
     if isinstance(wanted, int):
@@ -92,10 +92,5 @@ def _matches(name: str, pattern: str) -> bool:
 
 def enclosing(scopes: Mapping[Tensor, Scope], collapsed: set[Scope]) -> dict[Tensor, Scope]:
     """Return, for each node within a collapsed scope, the outermost such."""
-    found: dict[Tensor, Scope] = {}
-    for node, scope in scopes.items():
-        for depth in range(1, len(scope) + 1):
-            if scope[:depth] in collapsed:
-                found[node] = scope[:depth]
-                break
-    return found
+    found = {node: [part for part in _around(scope) if part in collapsed] for node, scope in scopes.items()}
+    return {node: parts[0] for node, parts in found.items() if parts}

@@ -18,7 +18,7 @@ from graphdiff.tree import flatten, unflatten
 if TYPE_CHECKING:
     import networkx
 
-__all__ = ["Graph", "raise_stale", "topological_order"]
+__all__ = ["Graph", "kind_of", "raise_stale", "topological_order"]
 
 _LONG = 10_000
 
@@ -240,7 +240,7 @@ class Graph:
             graph.add_node(
                 node.serial,
                 tensor=node,
-                kind=_kind(node),
+                kind=kind_of(node),
                 op=node.op.name if node.op else None,
                 attributes=node.attributes,
                 name=node.name,
@@ -264,7 +264,8 @@ def _places(nodes: Sequence[Tensor]) -> dict[Tensor, tuple[int, ...]]:
     return found
 
 
-def _kind(node: Tensor) -> str:
+def kind_of(node: Tensor) -> str:
+    """Return "variable", "constant", "placeholder" or "op"."""
     if node.op is not None:
         return "op"
     if node.__class__ is Variable:

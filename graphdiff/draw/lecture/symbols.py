@@ -176,21 +176,17 @@ _GREEK = {
 }
 
 
+_ESCAPES |= {letter: rf"\ensuremath{{{latex}}}" for letter, latex in _GREEK.items()}
+_ESCAPES |= {digit: rf"\ensuremath{{_{plain_name(digit)}}}" for digit in "₀₁₂₃₄₅₆₇₈₉"}
+
+
 def escape_latex(text: str) -> str:
     """Return plain text as LaTeX that shows it, on one line; characters LaTeX may lack become their code point."""
-    made = []
-    for character in " ".join(text.split()):
-        if character in _ESCAPES:
-            made.append(_ESCAPES[character])
-        elif character in _GREEK:
-            made.append(rf"\ensuremath{{{_GREEK[character]}}}")
-        elif character in "₀₁₂₃₄₅₆₇₈₉":
-            made.append(rf"\ensuremath{{_{plain_name(character)}}}")
-        elif character.isprintable() and (character < "\u0250"):
-            made.append(character)
-        else:
-            made.append(f"[U+{ord(character):04X}]")
-    return "".join(made)
+    return "".join(_ESCAPES.get(each) or _plain_latex(each) for each in " ".join(text.split()))
+
+
+def _plain_latex(character: str) -> str:
+    return character if character.isprintable() and character < "\u0250" else f"[U+{ord(character):04X}]"
 
 
 _POWER = re.compile(r"(?<![\d.])(?:1(?=e)|([\d.]+))e([+-]?\d+)")

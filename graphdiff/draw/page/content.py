@@ -15,8 +15,8 @@ from graphdiff.draw.page.programs import LARGEST_NODE, Programs, Record, Unknown
 from graphdiff.draw.page.records import IN_FULL, adjoint_records, record, tangent_records
 from graphdiff.draw.scopes import scopes_of
 from graphdiff.errors import DTypeError, GraphDiffError, GraphError
-from graphdiff.graph import Graph, topological_order
-from graphdiff.tensor import Tensor, Variable
+from graphdiff.graph import Graph, kind_of, topological_order
+from graphdiff.tensor import Tensor
 from graphdiff.typing import Tree
 
 __all__ = ["content"]
@@ -155,11 +155,9 @@ class _Content:
     def kind(self, node: Tensor) -> str:
         if node in self.outputs:
             return "output"
-        if node.op is not None and node not in self.sources:
-            return "op"
-        if node.__class__ is Variable:
-            return "variable"
-        return "placeholder" if node.recorded else "constant"
+        if node.op is not None and node in self.sources:
+            return "placeholder" if node.recorded else "constant"
+        return kind_of(node)
 
     def writing(self, node: Tensor) -> Record:
         """Return the node's expression and local derivatives, private characters standing for operands and output."""
