@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from graphdiff.backend import working_on
 from graphdiff.costs.node import Cost, opened
 from graphdiff.elimination.block_algebra import Algebra, Counting, Known, Met
-from graphdiff.elimination.blocks import Block, Dense, Local, Part, Sparse
+from graphdiff.elimination.blocks import Block, Dense, LocalDerivative, Part, Sparse
 from graphdiff.errors import GraphError
 from graphdiff.graph import topological_order
 from graphdiff.host import is_real_floating
@@ -52,13 +52,13 @@ class BlockGraph:
         with working_on(self.outputs[0].backend):
             nodes, stands = opened(topological_order(outputs, boundary=sources), sources)
         number = {leaf: place for place, leaf in enumerate(dict.fromkeys(self.leaves))}
-        self._locals: dict[tuple[int, int], list[Local]] = {}
+        self._locals: dict[tuple[int, int], list[LocalDerivative]] = {}
         first = len(number)
         for node in nodes:
             if node.op is None or node in sources or not is_real_floating(node.dtype):
                 continue
             links = [
-                (number[stands.get(operand, operand)], Local(node, position))
+                (number[stands.get(operand, operand)], LocalDerivative(node, position))
                 for position, operand in enumerate(node.inputs)
                 if stands.get(operand, operand) in number
             ]

@@ -8,7 +8,18 @@ from typing import Any
 
 from graphdiff.backend import ARRAY
 from graphdiff.costs.node import Cost
-from graphdiff.elimination.blocks import UNKNOWN, Block, Dense, Listed, Local, Part, Places, Sparse, is_whole, places
+from graphdiff.elimination.blocks import (
+    UNKNOWN,
+    Block,
+    Dense,
+    Listed,
+    LocalDerivative,
+    Part,
+    Places,
+    Sparse,
+    is_whole,
+    places,
+)
 from graphdiff.op import FUNCTIONS, GRAPH
 from graphdiff.tensor import Tensor, constant
 
@@ -83,7 +94,7 @@ class Algebra:
             return self._sparse_product(left, right)
         if not isinstance(left, Dense) and not isinstance(right, Dense):
             # As many directions as there are rows or columns, through one of them and then the other.
-            if isinstance(right, Sparse) or (isinstance(left, Local) and left.shape[0] <= right.shape[1]):
+            if isinstance(right, Sparse) or (isinstance(left, LocalDerivative) and left.shape[0] <= right.shape[1]):
                 left = self.dense(left)
             else:
                 right = self.dense(right)
@@ -174,18 +185,18 @@ class Algebra:
             return Dense((rows, columns), GRAPH.matmul(right.matrix, left.matrix), True)
         return Dense((rows, columns), GRAPH.matmul(left.value(), right.value()))
 
-    def _pulled(self, left: Dense, right: Sparse | Local) -> Dense:
+    def _pulled(self, left: Dense, right: Sparse | LocalDerivative) -> Dense:
         shape = left.shape[0], right.shape[1]
-        origin = right if isinstance(right, Local) else right.origin
+        origin = right if isinstance(right, LocalDerivative) else right.origin
         if origin is not None:
             self._of_ops += origin.cost(left.shape[0])
             return Dense(shape, origin.pulled(left.value()) if self.build else None)
         assert isinstance(right, Sparse)
         return self._by_parts(left, right, shape, axis=1)
 
-    def _pushed(self, left: Sparse | Local, right: Dense) -> Dense:
+    def _pushed(self, left: Sparse | LocalDerivative, right: Dense) -> Dense:
         shape = left.shape[0], right.shape[1]
-        origin = left if isinstance(left, Local) else left.origin
+        origin = left if isinstance(left, LocalDerivative) else left.origin
         if origin is not None:
             self._of_ops += origin.cost(right.shape[1])
             return Dense(shape, origin.pushed(right.value(True)) if self.build else None, True)
@@ -238,7 +249,7 @@ class Algebra:
         if isinstance(block, Dense):
             return block
         rows, columns = block.shape
-        if isinstance(block, Local):
+        if isinstance(block, LocalDerivative):
             self._of_ops += block.cost(min(rows, columns))
             if not self.build:
                 return Dense(block.shape, None)

@@ -20,7 +20,7 @@ from graphdiff.host import is_real_floating
 from graphdiff.op import GRAPH, OPS, Elementwise, Linear, Multilinear, sum_to
 from graphdiff.tensor import Tensor, placeholder
 
-__all__ = ["UNKNOWN", "Block", "Dense", "Listed", "Local", "Part", "Places", "Sparse", "is_whole", "places"]
+__all__ = ["UNKNOWN", "Block", "Dense", "Listed", "LocalDerivative", "Part", "Places", "Sparse", "is_whole", "places"]
 
 
 class Listed(tuple[int, ...]):
@@ -107,13 +107,13 @@ class Sparse:
 
     Attributes
     ----------
-    origin : Local or None
+    origin : LocalDerivative or None
         The op whose derivative this is, which multiplies dense matrices more quickly than entries one by one.
     """
 
     shape: tuple[int, int]
     parts: Sequence[Part]
-    origin: Local | None = None
+    origin: LocalDerivative | None = None
 
     @property
     def multiple(self) -> float | int | None:
@@ -131,7 +131,7 @@ class Sparse:
 
 
 @dataclass(frozen=True, eq=False)
-class Local:
+class LocalDerivative:
     """The derivative of a node by one of its operands: how to multiply by it, and what is known of its form."""
 
     node: Tensor
@@ -281,7 +281,7 @@ class Local:
         return Cost(3 * size, 3 * size, 0, 6, 12 * size * self.node.dtype.itemsize).wide(width)
 
 
-Block = Dense | Sparse | Local
+Block = Dense | Sparse | LocalDerivative
 
 
 def _spread(operand: Tensor, shape: tuple[int, ...]) -> Iterable[int]:
