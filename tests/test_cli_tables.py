@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 import graphdiff as gd
 from graphdiff.cli import main
-from graphdiff.cli.tables import scores_of
+from graphdiff.train.tabular.report import scores_of
 from graphdiff.train.tabular.tables import read_table
 
 QUICK = ["--epochs", "3", "--hidden", "8", "--lr", "0.01"]

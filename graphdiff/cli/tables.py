@@ -14,12 +14,12 @@ from graphdiff.backend import use_backend
 from graphdiff.cli.common import errors_told
 from graphdiff.errors import DataError
 from graphdiff.files.atomic import write_atomically
-from graphdiff.nn import accuracy, softmax_cross_entropy
 from graphdiff.train import Saved, load
-from graphdiff.train.tabular.columns import encode, encode_target, encode_weights
+from graphdiff.train.tabular.columns import encode, encode_weights
+from graphdiff.train.tabular.report import scores_of
 from graphdiff.train.tabular.tables import Table, read_table
 
-__all__ = ["evaluate", "loaded", "predict", "scores_of"]
+__all__ = ["evaluate", "loaded", "predict"]
 
 _PREDICT_EXAMPLES = """\b
 Examples:
@@ -31,32 +31,6 @@ _EVALUATE_EXAMPLES = """\b
 Examples:
   graphdiff evaluate model.safetensors test.csv
 """
-
-
-def scores_of(
-    saved: Saved, inputs: Any, table: Table, target: str, rows: Any = None, weights: Any = None
-) -> dict[str, float]:
-    """Return how good the predictions for these rows (None: all) are, each counted by its weight."""
-    truth = encode_target(table, target, saved.classes)
-    truth = truth if rows is None else truth[rows]
-    output = saved(inputs)
-    if saved.classes is not None:
-        return {
-            "accuracy": accuracy(output, truth, weights=weights),
-            "cross-entropy": float(softmax_cross_entropy(output, truth, weights=weights)),
-        }
-    # Squares of numbers near the largest would overflow; a power of two rounds nothing.
-    unit = np.ldexp(1.0, int(np.frexp(max(np.abs(truth).max(), np.abs(output).max()))[1]) - 1)
-    truth, wrong = truth[:, 0] / unit, (output[:, 0] / unit - truth[:, 0] / unit)
-    error, spread = (
-        np.average(squares, weights=weights)
-        for squares in (wrong**2, (truth - np.average(truth, weights=weights)) ** 2)
-    )
-    scores = {
-        "root mean squared error": float(np.sqrt(error) * unit),
-        "mean absolute error": float(np.average(np.abs(wrong), weights=weights) * unit),
-    }
-    return scores | ({"R²": 1 - float(error / spread)} if spread else {})
 
 
 def loaded(model: Path, data: Path) -> tuple[Saved, Table, Any]:
