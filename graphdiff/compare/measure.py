@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -151,7 +151,6 @@ def _runs(flat: _Flat, outputs: Sequence[Tensor], order: EliminationOrder | None
     def reverse() -> Any:
         return [pull(*points, *unit) for unit in output_units()]
 
-    first = next(_units([np.asarray(output.value) for output in outputs]))
     return {
         "value": lambda: value(*points),
         "finite differences": differences,
@@ -160,7 +159,7 @@ def _runs(flat: _Flat, outputs: Sequence[Tensor], order: EliminationOrder | None
         "reverse": reverse,
         "batched reverse": of("reverse"),
         "elimination": of(order if order is not None else "elimination"),
-        "one reverse pass": lambda: pull(*points, *first),
+        "one reverse pass": lambda: pull(*points, *output_units()[0]),
     }
 
 
@@ -253,17 +252,7 @@ def compare_modes(
     counts = predicted(outputs, leaves, ["value", *(mode for mode in modes if mode != "elimination")])
     if order is not None:
         counts |= predicted(outputs, leaves, ["elimination"], order)
-    results: list[ModeResult] = []
-    matrices: dict[str, Any] = {}
-    for mode in modes:
-        try:
-            if mode == "elimination":
-                counts = predicted(outputs, leaves, [mode]) | counts
-            _require_worth_running(mode, outputs, leaves, order, counts[mode])
-            matrices[mode] = _as_matrix(mode, runs[mode](), outputs, flat.points)
-            results.append(ModeResult(mode, counts[mode], *_timed(runs[mode], seconds)))
-        except GraphDiffError as error:
-            results.append(ModeResult(mode, counts.get(mode), note=str(error).split(":")[0][:60]))
+    results, matrices = _measured(modes, runs, counts, outputs, leaves, order, flat.points, seconds)
     if not matrices:
         raise GraphError(f"no mode could be run: {'; '.join(f'{each.mode}: {each.note}' for each in results)}")
     reference, errors = _errors(matrices, outputs, leaves)
@@ -286,6 +275,31 @@ def compare_modes(
         if crossover
         else None,
     )
+
+
+def _measured(
+    modes: Sequence[str],
+    runs: Mapping[str, Callable[[], Any]],
+    counts: dict[str, Cost],
+    outputs: Sequence[Tensor],
+    leaves: Sequence[Tensor],
+    order: EliminationOrder | None,
+    points: Sequence[Any],
+    seconds: float,
+) -> tuple[list[ModeResult], dict[str, Any]]:
+    """Return what each mode costs and takes, and the Jacobians by mode of those that could be run."""
+    results: list[ModeResult] = []
+    matrices: dict[str, Any] = {}
+    for mode in modes:
+        try:
+            if mode == "elimination":
+                counts = predicted(outputs, leaves, [mode]) | counts
+            _require_worth_running(mode, outputs, leaves, order, counts[mode])
+            matrices[mode] = _as_matrix(mode, runs[mode](), outputs, points)
+            results.append(ModeResult(mode, counts[mode], *_timed(runs[mode], seconds)))
+        except GraphDiffError as error:
+            results.append(ModeResult(mode, counts.get(mode), note=str(error).split(":")[0][:60]))
+    return results, matrices
 
 
 def _require_asked(arguments: Sequence[Any], modes: Sequence[str], order: Any, seconds: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,10 +139,9 @@ def lr_range_test(
     """
     given, names = split_inputs(data[0])
     *inputs, y = arrays = [with_rows(array) for array in (*given, data[1])]
-    rows = len(y)
     for array in inputs:
-        if rows == 0 or len(array) != rows:
-            raise DataError(f"X has {len(array)} rows and y has {rows}; there must be as many, and at least one")
+        if not len(y) or len(array) != len(y):
+            raise DataError(f"X has {len(array)} rows and y has {len(y)}; there must be as many, and at least one")
     require_callable(model, len(inputs), names)
     require("start", start, above=0)
     require("stop", stop, above=start)
@@ -152,47 +151,63 @@ def lr_range_test(
     require("smoothing", smoothing, below=1)
     require("diverged", diverged, above=1)
     own = _rates_of(optimizer)
-    base = max(own.values())
-    if base == 0:
-        raise OpError("the range test takes an optimiser whose lr is not 0")
 
     def step(*batch: Any) -> Tensor:
         value = loss(call_with(model, batch[:-1], names), batch[-1])
         optimizer.minimize(value)
         return value
 
-    size = min(batch_size, rows)
-    rates: list[float] = []
-    losses: list[float] = []
-    smoothed: list[float] = []
-    mean, lowest = 0.0, math.inf
+    size = min(batch_size, len(y))
+    rates = [start * (stop / start) ** (number / (steps - 1)) for number in range(steps)]
     with _put_back(model, optimizer):
         run = _runner(step, arrays, size) if compiled else step
-        for number, picked in zip(range(steps), _batches(rows, size, seed)):
-            rate = start * (stop / start) ** (number / (steps - 1))
-            for variable, usual in own.items():
-                variable.assign(rate * usual / base)
-            found = float(run(*(array[picked] for array in arrays)))
-            mean = smoothing * mean + (1 - smoothing) * found
-            current = mean / (1 - smoothing ** (number + 1))
-            if not math.isfinite(current):
-                break
-            rates.append(rate)
-            losses.append(found)
-            smoothed.append(current)
-            lowest = min(lowest, current)
-            if current - lowest > (diverged - 1) * max(abs(smoothed[0] - lowest), abs(lowest), 1e-12):
-                break
+        found = _losses_at(rates, own, run, ([a[picked] for a in arrays] for picked in _batches(len(y), size, seed)))
+        losses, smoothed = _until_diverged(found, smoothing, diverged)
+    rates = rates[: len(losses)]
     return RangeTest(rates, losses, smoothed, _steepest(rates, losses, smoothed))
 
 
+def _losses_at(
+    rates: Sequence[float],
+    own: Mapping[Variable, float],
+    run: Callable[..., Tensor],
+    batches: Iterable[Sequence[Any]],
+) -> Iterator[float]:
+    """Make a step at each rate, the groups' rates staying in proportion, and yield its loss."""
+    base = max(own.values())
+    for rate, batch in zip(rates, batches):
+        for variable, usual in own.items():
+            variable.assign(rate * usual / base)
+        yield float(run(*batch))
+
+
+def _until_diverged(losses: Iterable[float], smoothing: float, diverged: float) -> tuple[list[float], list[float]]:
+    """Return losses and their running means up to where they rise out of sight or are no numbers."""
+    seen: list[float] = []
+    smoothed: list[float] = []
+    mean, lowest = 0.0, math.inf
+    for number, found in enumerate(losses, 1):
+        mean = smoothing * mean + (1 - smoothing) * found
+        current = mean / (1 - smoothing**number)
+        if not math.isfinite(current):
+            break
+        seen.append(found)
+        smoothed.append(current)
+        lowest = min(lowest, current)
+        if current - lowest > (diverged - 1) * max(abs(smoothed[0] - lowest), abs(lowest), 1e-12):
+            break
+    return seen, smoothed
+
+
 def _rates_of(optimizer: Optimizer) -> dict[Variable, float]:
-    """Return the learning rates of all groups, as the variables that hold them, with their values."""
+    """Return the learning rates of all groups, as the variables that hold them, with their values; one is not 0."""
     found: dict[Variable, float] = {}
     for group in optimizer.groups:
         if isinstance(group.rate, Schedule):
             raise OpError("the range test takes an optimiser with a number as lr, not with a schedule")
         found[group.rate] = group.lr
+    if not any(found.values()):
+        raise OpError("the range test takes an optimiser whose lr is not 0")
     return found
 
 

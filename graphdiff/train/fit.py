@@ -158,41 +158,14 @@ def fit(
     sizes = [batch_size_at(batch_size, epoch) for epoch in range(epochs)]
     source = Source(examples, rows, sizes, seed, shuffle, drop_last, augment, prefetch)
     _check_source(source)
-    if checkpoint_every is not None and checkpoint_every < 1:
-        raise DataError(f"there is at least one batch between two checkpoints, not {checkpoint_every}")
-    if resume and checkpoint is None:
-        raise DataError("resume needs the path of a checkpoint")
-    set_mode(model, training=False)
-    examples.require_callable(model)
-    output = examples.call(model, [array[:1] for array in examples.inputs])
-    if isinstance(model, Module) and set(optimizer.parameters).isdisjoint(model.parameters()):
-        raise GraphError("the optimiser moves no parameter of this model: make it of model.parameters()")
-    classified = is_classified(output, examples.targets)
-    for targets in (examples.targets, *(() if held_out is None else (held_out[0].targets,))):
-        _check_targets(loss, output, targets, classified)
-    if not classified and any(plateau.mode == "max" for plateau in plateaus_of(optimizer)):
-        raise OpError('a reduce_on_plateau with mode="max" follows the accuracy, and these targets are no classes')
+    _check_checkpoint(checkpoint, checkpoint_every, resume)
+    classified = _classified(model, loss, optimizer, examples, held_out)
     measures, held_out_measures = measures_of(loss, metrics, classified)
     watcher = _watcher(early_stopping, measures, None if held_out is None else held_out_measures)
 
-    def step(*batch: Any) -> Tensor:
-        inputs, targets, beside = examples.parts(batch)
-        value = loss(examples.call(model, inputs), targets, **beside)
-        optimizer.minimize(value)
-        return value
-
-    def output_of(*inputs: Any) -> Tensor:
-        return examples.call(model, inputs)
-
-    step_once: Callable[..., Tensor] = step
-    predict: Callable[..., Tensor] = output_of
+    first = slice(0, min(sizes[0], source.count)) if rows is None else rows[: sizes[0]]
     set_mode(model, training=True)
-    if compiled:
-        planned = compile(step, precision=precision)
-        first = slice(0, min(sizes[0], source.count)) if rows is None else rows[: sizes[0]]
-        if _can_trace(planned, examples.taken(first)):
-            step_once, predict = planned, compile(output_of, precision=precision)
-
+    step, predict = _functions(model, loss, optimizer, examples, examples.taken(first), precision if compiled else None)
     run = Run(model, optimizer)
     saved = None
     if checkpoint is not None:
@@ -200,7 +173,7 @@ def fit(
     loop = Loop(
         run,
         source,
-        step_once,
+        step,
         predict,
         measures,
         held_out_measures,
@@ -214,6 +187,60 @@ def fit(
     loop.train(progress)
     set_mode(model, training=False)
     return run.history
+
+
+def _check_checkpoint(checkpoint: str | os.PathLike[str] | None, every: int | None, resume: bool) -> None:
+    if every is not None and every < 1:
+        raise DataError(f"there is at least one batch between two checkpoints, not {every}")
+    if resume and checkpoint is None:
+        raise DataError("resume needs the path of a checkpoint")
+
+
+def _classified(
+    model: Module,
+    loss: Callable[..., Tensor],
+    optimizer: Optimizer,
+    examples: Examples,
+    held_out: tuple[Examples, Any] | None,
+) -> bool:
+    """Whether targets are classes; data, model and optimiser have been found to fit each other."""
+    set_mode(model, training=False)
+    examples.require_callable(model)
+    output = examples.call(model, [array[:1] for array in examples.inputs])
+    if isinstance(model, Module) and set(optimizer.parameters).isdisjoint(model.parameters()):
+        raise GraphError("the optimiser moves no parameter of this model: make it of model.parameters()")
+    classified = is_classified(output, examples.targets)
+    for targets in (examples.targets, *(() if held_out is None else (held_out[0].targets,))):
+        _check_targets(loss, output, targets, classified)
+    if not classified and any(plateau.mode == "max" for plateau in plateaus_of(optimizer)):
+        raise OpError('a reduce_on_plateau with mode="max" follows the accuracy, and these targets are no classes')
+    return classified
+
+
+def _functions(
+    model: Module,
+    loss: Callable[..., Tensor],
+    optimizer: Optimizer,
+    examples: Examples,
+    first: Sequence[Any],
+    precision: str | None,
+) -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
+    """Return a step and a prediction, compiled where a precision is given and the first batch can be traced."""
+
+    def step(*batch: Any) -> Tensor:
+        inputs, targets, beside = examples.parts(batch)
+        value = loss(examples.call(model, inputs), targets, **beside)
+        optimizer.minimize(value)
+        return value
+
+    def predict(*inputs: Any) -> Tensor:
+        return examples.call(model, inputs)
+
+    if precision is not None:
+        planned = compile(step, precision=precision)
+        if _can_trace(planned, first):
+            return planned, compile(predict, precision=precision)
+    return step, predict
 
 
 def _watcher(
