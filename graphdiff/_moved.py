@@ -28,7 +28,6 @@ MOVED = {
     "graphdiff.structure": "graphdiff.tree",
     "graphdiff.train.estimators": "graphdiff.train.sklearn.estimators",
     "graphdiff.train.network": "graphdiff.train.sklearn.network",
-    "graphdiff.train.scaling": "graphdiff.train.tabular.scaling",
     "graphdiff.train.tables": "graphdiff.train.tabular.tables",
 }
 """Where each lies that holds a public name or a class that pickles refer to."""

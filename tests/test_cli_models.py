@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 import graphdiff as gd
 from graphdiff.cli import main
-from graphdiff.train.tabular.scaling import Standardise
+from graphdiff.train.scaling import Standardise
 
 ROWS = [(1.0, 2.0, "b"), (3.0, 5.0, "a"), (5.0, 2.0, "b")]
 

@@ -201,7 +201,7 @@ def test_a_loss_that_is_no_number_is_told_once() -> None:
 @pytest.mark.parametrize("kind", [gd.train.Standardise, gd.train.MinMax])
 def test_scalers_are_fitted_in_blocks_and_undone(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     data = stream.normal(size=(1000, 4)) * [1, 100, 1e-6, 0] + [1e6, 0, 0, 0.1]
-    monkeypatch.setattr(gd.train.tabular.scaling, "_BLOCK", 64)
+    monkeypatch.setattr(gd.train.scaling, "_BLOCK", 64)
     scaler = kind().fit(data)
     scaled = scaler.transform(data)
     if kind is gd.train.MinMax:
@@ -212,7 +212,7 @@ def test_scalers_are_fitted_in_blocks_and_undone(kind: Any, monkeypatch: pytest.
         np.testing.assert_allclose(scaler.scale[:3], data.std(0)[:3], rtol=1e-9)
     assert np.abs(scaled[:, 3]).max() < 1e-12
     np.testing.assert_allclose(scaler.inverse(scaled), data, rtol=1e-12, atol=1e-12)
-    again = gd.train.tabular.scaling.scaler_from_config(scaler.config())
+    again = gd.train.scaling.scaler_from_config(scaler.config())
     assert np.array_equal(again.transform(data), scaled)
     assert scaler.transform(data.astype("float32")).dtype == "float32"
 
@@ -493,7 +493,7 @@ def test_history_is_saved_and_drawn(tmp_path: Any) -> None:
 
 
 def test_nan_is_found_in_later_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gd.train.tabular.scaling, "_BLOCK", 8)
+    monkeypatch.setattr(gd.train.scaling, "_BLOCK", 8)
     bad = X.copy()
     bad[47, 2] = np.inf
     with pytest.raises(gd.errors.DataError, match="X has inf in row 47, column 2"):

@@ -11,7 +11,7 @@ from graphdiff.train.history import History
 from graphdiff.train.layer_histograms import LayerHistograms
 from graphdiff.train.minibatches import Growing, minibatches
 from graphdiff.train.onnx import export_onnx
-from graphdiff.train.tabular.scaling import MinMax, Scaler, Standardise
+from graphdiff.train.scaling import MinMax, Scaler, Standardise
 
 if TYPE_CHECKING:
     from graphdiff.train.sklearn.estimators import MLPClassifier, MLPRegressor

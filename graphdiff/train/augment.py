@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from graphdiff.errors import DataError, DTypeError, ShapeError
-from graphdiff.train.tabular.scaling import blocks_of
+from graphdiff.train.scaling import blocks_of
 
 __all__ = ["Augmentation", "colour_pca", "compose", "crop", "flip", "zoom"]
 

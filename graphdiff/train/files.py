@@ -17,7 +17,7 @@ from graphdiff.guard import guarded
 from graphdiff.nn.module import Module, parameters_within
 from graphdiff.train.measures import rows_at_once
 from graphdiff.train.minibatches import array_of
-from graphdiff.train.tabular.scaling import Scaler, scaler_from_config
+from graphdiff.train.scaling import Scaler, scaler_from_config
 
 __all__ = ["Saved", "input_names", "load", "module_config", "module_from_config", "save", "target_dtype"]
 

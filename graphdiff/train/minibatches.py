@@ -15,7 +15,7 @@ from graphdiff.guard import guarded
 from graphdiff.host import with_rows
 from graphdiff.train.augment import Augmentation
 from graphdiff.train.prefetch import prefetched
-from graphdiff.train.tabular.scaling import blocks_of
+from graphdiff.train.scaling import blocks_of
 
 __all__ = [
     "BatchSize",

@@ -34,7 +34,7 @@ from graphdiff.nn.layers import Embedding, Flatten
 from graphdiff.nn.module import Module
 from graphdiff.tensor import Tensor
 from graphdiff.train.files import Saved, input_names, target_dtype
-from graphdiff.train.tabular.scaling import Scaler
+from graphdiff.train.scaling import Scaler
 
 __all__ = ["OPSET", "example_shape", "export_onnx", "input_dtype"]
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from graphdiff.host import HostArray
+from graphdiff.train.scaling import Scaler, Standardise
 from graphdiff.train.tabular.columns import (
     count_missing,
     describe_columns,
@@ -21,7 +22,6 @@ from graphdiff.train.tabular.columns import (
     row_numbers,
     with_fills,
 )
-from graphdiff.train.tabular.scaling import Scaler, Standardise
 from graphdiff.train.tabular.tables import Table, read_table
 
 __all__ = ["Asked", "Prepared", "Say", "prepare"]
