@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from graphdiff.draw.simplify import composed, over, rebuilt
 from graphdiff.errors import GraphError
 from graphdiff.graph import Graph, topological_order
-from graphdiff.op import Composite
+from graphdiff.op import Composite, Op
 from graphdiff.tensor import Tensor
 
 __all__ = ["open_composites"]
@@ -29,47 +30,30 @@ def open_composites(
         The graph has no composite of that name.
     """
     names = {chosen} if isinstance(chosen, str) else None if isinstance(chosen, bool) else set(chosen)
+    graph = Graph(outputs)
     stands: dict[Tensor, Tensor] = {}
     opened: set[str] = set()
     taken: set[str] = set()
-    current = list(outputs)
-    # What is opened may hold composites again; only `True` opens those too.
-    while True:
-        step = _open_once(current, names, taken, opened)
-        stands = {node: step.get(stand, stand) for node, stand in stands.items()} | {
-            node: stand for node, stand in step.items() if node not in stands
-        }
-        current = [step.get(output, output) for output in current]
-        if names is not None or not step:
-            break
+
+    def rule(node: Tensor, op: Op, operands: tuple[Tensor, ...]) -> Tensor:
+        if not isinstance(op, Composite) or (names is not None and op.name not in names):
+            return over(node, operands)
+        opened.add(op.name)
+        made = op.open(operands, node.attributes)
+        _place(made, operands, _fresh(f"{node.scope}/{op.symbol}".strip("/"), taken))
+        if made not in frozenset(operands):
+            made.name = node.name
+        return made
+
+    while step := rebuilt(graph, rule):
+        stands = composed(stands, step)
+        graph = Graph([step.get(output, output) for output in graph.outputs])
+        if names is not None:
+            break  # what is opened may hold composites again: only `True` opens those too
     for name in sorted((names or set()) - opened):
         present = sorted({node.op.name for node in Graph(outputs) if isinstance(node.op, Composite)})
         raise GraphError(f"expand: the graph has no composite {name!r}; it has {', '.join(present) or 'none'}")
     return stands, taken
-
-
-def _open_once(
-    outputs: Sequence[Tensor], names: set[str] | None, taken: set[str], opened: set[str]
-) -> dict[Tensor, Tensor]:
-    stands: dict[Tensor, Tensor] = {}
-    for node in Graph(outputs):
-        op = node.op
-        if op is None:
-            continue
-        operands = tuple(stands.get(operand, operand) for operand in node.inputs)
-        if isinstance(op, Composite) and (names is None or op.name in names):
-            opened.add(op.name)
-            made = op.open(operands, node.attributes)
-            _place(made, operands, _fresh(f"{node.scope}/{op.symbol}".strip("/"), taken))
-        elif any(old is not new for old, new in zip(node.inputs, operands, strict=True)):
-            made = op.node(operands, node.attributes)
-            made.scope = node.scope
-        else:
-            continue
-        if made not in frozenset(operands):
-            made.name = node.name
-        stands[node] = made
-    return stands
 
 
 def _fresh(scope: str, taken: set[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from graphdiff.tensor import Tensor, Variable
 
@@ -85,7 +85,7 @@ def _numbers_of_repeated(nodes: Sequence[Tensor]) -> dict[Tensor, int]:
     inside: dict[str, Counter[str]] = {}
     for node in repeated:
         inside.setdefault(scopes[node], Counter())[str(node.name)] += 1
-    family = _families(list(names) for scope, names in inside.items() if scope)
+    family = _families(names for scope, names in inside.items() if scope)
     unclear = {
         family.get(name, name)
         for scope, names in inside.items()
@@ -117,18 +117,10 @@ def _scopes_of(nodes: Sequence[Tensor]) -> dict[Tensor, str]:
     return {node: found.get(node, "") for node in nodes}
 
 
-def _families(groups: Iterable[Sequence[str]]) -> dict[str, str]:
+def _families(groups: Iterable[Collection[str]]) -> dict[str, str]:
     """Return, for each name, one that stands for all that occur together with it, directly or through others."""
-    leaders: dict[str, str] = {}
-
-    def leader(name: str) -> str:
-        while leaders.setdefault(name, name) != name:
-            leaders[name] = leaders[leaders[name]]
-            name = leaders[name]
-        return name
-
-    for first, *others in groups:
-        for other in others:
-            leaders[leader(other)] = leader(first)
-        leader(first)
-    return {name: leader(name) for name in leaders}
+    families: list[set[str]] = []
+    for names in groups:
+        joined = set(names).union(*(family for family in families if not family.isdisjoint(names)))
+        families = [joined, *(family for family in families if family.isdisjoint(joined))]
+    return {name: min(family) for family in families for name in family}

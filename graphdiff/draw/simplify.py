@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 
 from graphdiff.graph import Graph
+from graphdiff.op import Op
 from graphdiff.plan.identities import simpler
 from graphdiff.plan.passes import attribute_key, operand_key
 from graphdiff.tensor import Tensor
 from graphdiff.typing import Tree
 
-__all__ = ["Simplified", "simplified"]
+__all__ = ["Simplified", "composed", "over", "rebuilt", "simplified"]
 
 
 @dataclass
@@ -61,27 +62,24 @@ def simplified(outputs: Tree[Tensor] | Graph) -> Simplified:
 
 def _once(before: Simplified) -> Simplified:
     graph = before.graph
-    sources = frozenset(graph.inputs)
-    new: dict[Tensor, Tensor] = {}
     seen: dict[Hashable, Tensor] = {}
-    for node in graph:
-        if node.op is None or node in sources:
-            continue
-        operands = tuple([new.get(operand, operand) for operand in node.inputs])
-        key = node.op.name, tuple(map(_key, operands)), attribute_key(node.attributes)
+
+    def rule(node: Tensor, op: Op, operands: tuple[Tensor, ...]) -> Tensor:
+        key = op.name, tuple(map(_key, operands)), attribute_key(node.attributes)
         made = seen[key] if key in seen else _simpler(node, operands)
         if node.name and made.name != node.name:
             # A leaf or a node with a name of its own cannot take another: the operation stays.
-            made = _again(node, operands, node) if made.op is None or made.name else _again(made, made.inputs, node)
-        if node.op.pure:
+            made = again(node, operands, node) if made.op is None or made.name else again(made, made.inputs, node)
+        if op.pure:
             seen.setdefault(key, made)
-        if made is not node:
-            new[node] = made
-    if not new:
+        return made
+
+    stands = rebuilt(graph, rule)
+    if not stands:
         return before
-    stands = {node: new.get(stand, stand) for node, stand in before.stands.items()} | new
     cut = graph.inputs if any(leaf.op is not None for leaf in graph.inputs) else None
-    return Simplified(Graph([new.get(output, output) for output in graph.outputs], cut), stands)
+    outputs = [stands.get(output, output) for output in graph.outputs]
+    return Simplified(Graph(outputs, cut), composed(before.stands, stands))
 
 
 def _key(operand: Tensor) -> Hashable:
@@ -93,13 +91,42 @@ def _key(operand: Tensor) -> Hashable:
 def _simpler(node: Tensor, operands: tuple[Tensor, ...]) -> Tensor:
     made = simpler(node, operands)
     if made is None:
-        changed = any(new is not old for new, old in zip(operands, node.inputs, strict=True))
-        return _again(node, operands, node) if changed else node
+        return over(node, operands)
     # Rules that are written for planning leave values for later.
-    return _again(made, made.inputs, made) if made.op is not None and made.has_value != node.has_value else made
+    return again(made, made.inputs, made) if made.op is not None and made.has_value != node.has_value else made
 
 
-def _again(node: Tensor, operands: tuple[Tensor, ...], like: Tensor) -> Tensor:
+def rebuilt(graph: Graph, rule: Callable[[Tensor, Op, tuple[Tensor, ...]], Tensor]) -> dict[Tensor, Tensor]:
+    """Return what stands for each node that changes, from the leaves up.
+
+    Parameters
+    ----------
+    graph : Graph
+    rule : callable
+        Returns what stands for a node with its op, over operands that have been rebuilt.
+    """
+    sources = frozenset(graph.inputs)
+    stands: dict[Tensor, Tensor] = {}
+    for node in graph:
+        if node.op is not None and node not in sources:
+            made = rule(node, node.op, tuple([stands.get(operand, operand) for operand in node.inputs]))
+            if made is not node:
+                stands[node] = made
+    return stands
+
+
+def composed(before: Mapping[Tensor, Tensor], after: Mapping[Tensor, Tensor]) -> dict[Tensor, Tensor]:
+    """Return what stands for nodes after two steps."""
+    return {node: after.get(stand, stand) for node, stand in before.items()} | dict(after)
+
+
+def over(node: Tensor, operands: tuple[Tensor, ...]) -> Tensor:
+    """Return the node over other operands; itself where they are its own."""
+    changed = any(new is not old for new, old in zip(operands, node.inputs, strict=True))
+    return again(node, operands, node) if changed else node
+
+
+def again(node: Tensor, operands: tuple[Tensor, ...], like: Tensor) -> Tensor:
     """Return the node's op over other operands, with the name, scope and line of `like`."""
     assert node.op is not None
     made = node.op.node(operands, node.attributes)
