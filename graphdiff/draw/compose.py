@@ -9,7 +9,7 @@ from graphdiff import host
 from graphdiff.draw.annotate import COSTS, Annotations, figure, sized, symbol_line
 from graphdiff.draw.colours import shade, swatches
 from graphdiff.draw.options import Options
-from graphdiff.draw.picture import Arrow, Box, Line, Picture, Scope
+from graphdiff.draw.picture import Arrow, Box, Line, Picture, Scope, grouped
 from graphdiff.draw.scopes import collapsed_scopes, enclosing, scopes_of
 from graphdiff.graph import Graph, kind_of
 from graphdiff.op import Composite
@@ -91,10 +91,7 @@ class _Composer:
 
     def _nearest(self, places: Mapping[Tensor, str], limit: int) -> set[str]:
         """Return the `limit` places that are fewest edges away from the outputs."""
-        below: dict[str, list[str]] = {}
-        for operand, node, _ in self.edges:
-            if operand in places:
-                below.setdefault(places[node], []).append(places[operand])
+        below = grouped((places[node], places[operand]) for operand, node, _ in self.edges if operand in places)
         kept = dict.fromkeys(places[output] for output in self.graph.outputs if output in places)
         front = list(kept)
         while front and len(kept) < limit:
@@ -105,10 +102,7 @@ class _Composer:
     # Boxes -----------------------------------------------------------------------------------------------------
 
     def _draw_boxes(self) -> None:
-        members: dict[str, list[Tensor]] = {}
-        for node, place in self.places.items():
-            members.setdefault(place, []).append(node)
-        for place, nodes in members.items():
+        for place, nodes in grouped((place, node) for node, place in self.places.items()).items():
             if place == _FOLDED:
                 self.picture.boxes[place] = _folded_box(nodes)
             elif nodes[0] in self.boxed:
@@ -201,11 +195,12 @@ class _Composer:
     # Colours ---------------------------------------------------------------------------------------------------
 
     def _paint(self, colour: str) -> None:
-        held: dict[str, list[float]] = {}
-        for node, place in self.places.items():
-            size = self.notes.size(node, colour)
-            if size is not None and place != _FOLDED and node in self.inside:
-                held.setdefault(place, []).append(size)
+        measured = [
+            (place, self.notes.size(node, colour))
+            for node, place in self.places.items()
+            if place != _FOLDED and node in self.inside
+        ]
+        held = grouped((place, size) for place, size in measured if size is not None)
         # A scope costs what its nodes cost together, and its largest gradient tells of it.
         sizes = {place: max(each) if colour == "gradient" else sum(each) for place, each in held.items()}
         fills = shade(sizes)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import TypeAlias, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
 
-from graphdiff.draw.picture import Box, Picture
+from graphdiff.draw.picture import Box, Key, Picture, grouped
 from graphdiff.text.columns import text_width
 
 __all__ = ["by_depth", "place", "too_slow"]
@@ -17,7 +17,6 @@ _GAPS = 36.0, 14.0
 """Between ranks, and between boxes of a rank."""
 _SWEEPS = 4
 
-Key = TypeVar("Key", bound=Hashable)
 Edges: TypeAlias = Sequence[tuple[Key, Key]]
 Point: TypeAlias = tuple[float, float]
 
@@ -88,14 +87,6 @@ def by_depth(
     return found
 
 
-def _neighbours(edges: Iterable[tuple[Key, Key]]) -> dict[Key, list[Key]]:
-    """Return, for each target, its origins."""
-    found: dict[Key, list[Key]] = {}
-    for origin, target in edges:
-        found.setdefault(target, []).append(origin)
-    return found
-
-
 def _depths(keys: Iterable[Key], edges: Edges[Key]) -> dict[Key, int]:
     """Return the length of the longest path to each box, leaves one before their first user.
 
@@ -103,7 +94,7 @@ def _depths(keys: Iterable[Key], edges: Edges[Key]) -> dict[Key, int]:
     """
     left = dict.fromkeys(keys)
     true = [edge for edge in edges if edge[0] != edge[1]]
-    into, out = _neighbours(true), _neighbours(edge[::-1] for edge in true)
+    into, out = grouped((target, origin) for origin, target in true), grouped(true)
     waiting = {key: len(into.get(key, ())) for key in left}
     depth: dict[Key, int] = {}
     ready = [key for key, count in waiting.items() if not count]
@@ -129,7 +120,7 @@ def _ranks(keys: Iterable[Key], edges: Edges[Key]) -> list[list[Key]]:
     ranks: list[list[Key]] = [[] for _ in range(max(depth.values(), default=-1) + 1)]
     for key in keys:
         ranks[depth[key]].append(key)
-    beside = _neighbours(edges), _neighbours(edge[::-1] for edge in edges)
+    beside = grouped((target, origin) for origin, target in edges), grouped(edges)
     height: dict[Key, float] = {}
     for rank in ranks:
         _spread(rank, height)

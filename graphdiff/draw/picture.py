@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
-__all__ = ["Arrow", "Box", "Line", "Picture", "Scope", "Swatch"]
+__all__ = ["Arrow", "Box", "Key", "Line", "Picture", "Scope", "Swatch", "grouped"]
+
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
 
 Scope = tuple[str, ...]
 """The names of the clusters around a box, outermost first."""
@@ -93,3 +98,11 @@ class Picture:
     arrows: list[Arrow] = field(default_factory=list)
     legend: tuple[str, list[Swatch]] | None = None
     notes: list[str] = field(default_factory=list)
+
+
+def grouped(pairs: Iterable[tuple[Key, Value]]) -> dict[Key, list[Value]]:
+    """Return the values of each key."""
+    found: dict[Key, list[Value]] = {}
+    for key, value in pairs:
+        found.setdefault(key, []).append(value)
+    return found

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from itertools import count
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from graphdiff.draw.colours import ARROWS, STYLES, TONES
 from graphdiff.draw.layout import place, too_slow
-from graphdiff.draw.picture import Box, Line, Picture, Scope
+from graphdiff.draw.picture import Box, Key, Line, Picture, Scope, grouped
 from graphdiff.text.columns import clean, fit
 from graphdiff.text.quoting import dot_label, dot_text
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["to_dot", "write_clusters"]
 
-Key = TypeVar("Key", bound=Hashable)
 
 _FONT = "Helvetica,Arial,sans-serif"
 _GAP = "\u00a0\u00a0"
@@ -82,10 +81,8 @@ def write_clusters(
     frame : callable
         Writes the attributes of a scope's cluster.
     """
-    members: dict[Scope, list[Key]] = {}
+    members = grouped((scope, key) for key, scope in scopes.items())
     children: dict[Scope, list[Scope]] = {}
-    for key, scope in scopes.items():
-        members.setdefault(scope, []).append(key)
     for scope in list(members):
         while scope and scope not in (known := children.setdefault(scope[:-1], [])):
             known.append(scope)
@@ -112,10 +109,7 @@ def _frame(cluster: graphviz.Digraph, scope: Scope) -> None:
 def _write_beside(dot: graphviz.Digraph, picture: Picture) -> set[str]:
     """Put a layer's weights beside the op that reads them, so that the flow is a straight line; return their keys."""
     found: set[str] = set()
-    users: dict[str, list[str]] = {}
-    for arrow in picture.arrows:
-        users.setdefault(arrow.origin, []).append(arrow.target)
-    for key, readers in users.items():
+    for key, readers in grouped((arrow.origin, arrow.target) for arrow in picture.arrows).items():
         box = picture.boxes[key]
         if len(readers) == 1 and box.scope and box.style == "variable":
             with dot.subgraph() as rank:

@@ -10,6 +10,7 @@ import difflib
 import operator
 import unicodedata
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from typing import NoReturn, TypeAlias, cast
 
@@ -285,11 +286,9 @@ class _Builder:
     def number(self, value: float | None, node: ast.expr) -> float | None:
         if not isinstance(value, (int, float)):
             return value
-        try:
+        with suppress(OverflowError):
             if abs(float(value)) != host.inf:
                 return value if abs(value) <= 2**53 else float(value)
-        except OverflowError:
-            pass
         self.refuse(node, "this number is too large for float64")
 
     def tensor(self, value: Value, node: Part) -> Tensor:

@@ -26,6 +26,7 @@ from graphdiff.draw.lecture.symbols import (
 )
 from graphdiff.draw.lecture.table import Row, Trace
 from graphdiff.draw.names import names_of
+from graphdiff.draw.picture import grouped
 from graphdiff.draw.simplify import simplified
 from graphdiff.errors import GraphError
 from graphdiff.graph import Graph, topological_order
@@ -158,10 +159,7 @@ class _Tracer:
             self.derivative = adjoints(output, seed, None if wrt is None else [wrt])
         self.groups = {node: self.group(node) for node in self.kept if node.op is not None}
         self.local = {node: self.locals(group) for node, group in self.groups.items()}
-        self.users: dict[Tensor, list[Tensor]] = {}
-        for node, parts in self.local.items():
-            for operand in parts:
-                self.users.setdefault(operand, []).append(node)
+        self.users = grouped((operand, node) for node, parts in self.local.items() for operand in parts)
 
     def symbol(self, node: Tensor) -> Symbol:
         # A constant has no row to look it up in, and is written out where it is short.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from graphdiff.draw.engine import rendered
 from graphdiff.draw.layout import Edges, Point, by_depth
@@ -27,22 +27,6 @@ _STAGE = 900.0, 640.0
 _PREFERENCE = 1.25
 
 Curve: TypeAlias = list[Point]
-
-
-class _Placed(TypedDict, total=False):
-    """A node or an edge as Graphviz places it."""
-
-    name: str
-    id: str
-    pos: str
-
-
-class _Placing(TypedDict, total=False):
-    """What Graphviz says of a layout."""
-
-    bb: str
-    objects: list[_Placed]
-    edges: list[_Placed]
 
 
 @dataclass
@@ -99,14 +83,15 @@ def _scale(layout: Layout) -> float:
 
 
 def _graphviz(sizes: Sequence[Point], edges: Edges[int], scopes: Sequence[str], *, downwards: bool) -> Layout:
-    drawn: _Placing = json.loads(rendered(_dot(sizes, edges, scopes, downwards), "json0"))
-    top = float(drawn["bb"].split(",")[3])
+    drawn: dict[str, object] = json.loads(rendered(_dot(sizes, edges, scopes, downwards), "json0"))
+    top = float(str(drawn["bb"]).split(",")[3])
+    objects, arrows = (cast("list[dict[str, str]]", drawn.get(kind, [])) for kind in ("objects", "edges"))
     centres = [(0.0, 0.0)] * len(sizes)
-    for each in drawn["objects"]:
+    for each in objects:
         if "pos" in each and each["name"].isdigit():
             centres[int(each["name"])] = _point(each["pos"], top)
     curves: list[Curve] = [[] for _ in edges]
-    for each in drawn.get("edges", []):
+    for each in arrows:
         curves[int(each["id"])] = _curve(each["pos"], top)
     return Layout(centres, curves, downwards=downwards)
 
