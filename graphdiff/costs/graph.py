@@ -9,9 +9,9 @@ from typing import Any
 
 from graphdiff.arguments import require_function
 from graphdiff.costs.liveness import Step, peak
-from graphdiff.costs.node import Cost, nbytes, node_cost, opened
+from graphdiff.costs.node import Cost, nbytes, node_cost
 from graphdiff.errors import GraphError
-from graphdiff.graph import Graph, topological_order
+from graphdiff.graph import Graph, opened, topological_order
 from graphdiff.guard import guarded
 from graphdiff.host import is_real_floating
 from graphdiff.op import GRAPH, sum_to

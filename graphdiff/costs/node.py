@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 
 from graphdiff.costs.rates import current
-from graphdiff.graph import topological_order
-from graphdiff.op import Composite, Op
+from graphdiff.graph import opened, topological_order
+from graphdiff.op import Op
 from graphdiff.tensor import Tensor, placeholder
 
-__all__ = ["Cost", "nbytes", "node_cost", "opened"]
+__all__ = ["Cost", "nbytes", "node_cost"]
 
 _COUNTED = {"multiplication": "multiplications", "addition": "additions", "transcendental": "transcendental"}
 """The sorts of work that are operations, by what counts them."""
@@ -155,21 +154,3 @@ def _turns(node: Tensor) -> int:
     largest = max(shapes, key=math.prod, default=())
     rows = math.prod(largest[:-1])
     return 0 if rows < 2 or all(shape == largest for shape in shapes) else rows
-
-
-def opened(order: Sequence[Tensor], boundary: frozenset[Tensor]) -> tuple[list[Tensor], dict[Tensor, Tensor]]:
-    """Return the nodes with composites replaced by what they stand for, and what stands for each."""
-    found: list[Tensor] = []
-    stands: dict[Tensor, Tensor] = {}
-    for node in order:
-        if isinstance(node.op, Composite) and node not in boundary:
-            inside = node.op.open(node.inputs, node.attributes)
-            below = topological_order([inside], boundary=frozenset(node.inputs))
-            given = frozenset(node.inputs)
-            inner, more = opened([each for each in below if each not in given], boundary)
-            stands |= more
-            stands[node] = stands.get(inside, inside)
-            found += inner
-        else:
-            found.append(node)
-    return found, stands

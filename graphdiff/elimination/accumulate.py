@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from graphdiff.backend import working_on
-from graphdiff.costs.node import Cost, opened
+from graphdiff.costs.node import Cost
 from graphdiff.elimination.block_algebra import Algebra, Counting, Known, Met
 from graphdiff.elimination.blocks import Block, Dense, LocalDerivative, Part, Sparse
 from graphdiff.errors import GraphError
-from graphdiff.graph import topological_order
+from graphdiff.graph import opened, topological_order
 from graphdiff.host import is_real_floating
 from graphdiff.op import GRAPH
 from graphdiff.tensor import Tensor

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import wraps
-from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from graphdiff.arguments import require_tensor
-from graphdiff.errors import GraphError, NoValueError, StaleError
+from graphdiff.errors import GraphError, NoValueError
+from graphdiff.graph.walks import evaluated, reachable, run_kernel
 from graphdiff.guard import guarded
 from graphdiff.tensor import Tensor, Variable, value_for
 from graphdiff.tree import flatten, unflatten
+from graphdiff.typing import Array
 
 if TYPE_CHECKING:
     import networkx
 
-__all__ = ["Graph", "kind_of", "raise_stale", "topological_order"]
+__all__ = ["Graph", "collector_paused", "kind_of", "without_collector"]
 
 _LONG = 10_000
 
@@ -49,49 +50,6 @@ def collector_paused(walk: Walk) -> Walk:
             return walk(order, *arguments, **options)
 
     return cast(Walk, paused)
-
-
-_by_serial = attrgetter("serial")
-
-
-def topological_order(outputs: Iterable[Tensor], boundary: frozenset[Tensor] = frozenset()) -> list[Tensor]:
-    """Return the recorded nodes that `outputs` depend on, inputs before users.
-
-    Since every node's serial exceeds its inputs', the order is the reachable set sorted by serial. The walk stops
-    at the nodes of `boundary`, which are included.
-
-    Raises
-    ------
-    StaleError
-        A variable was assigned after a node that uses it had been built.
-    """
-    seen: set[Tensor] = set()
-    found: list[Tensor] = []
-    pending = [output for output in outputs if output.recorded]
-    while pending:
-        node = pending.pop()
-        if node in seen:
-            continue
-        seen.add(node)
-        found.append(node)
-        if boundary and node in boundary:
-            continue
-        for operand in node.inputs:
-            if operand.recorded:
-                if operand.__class__ is Variable and operand.clock[0] > node.serial:  # type: ignore[attr-defined]
-                    raise_stale(operand, node)
-                pending.append(operand)
-    # Depth-first discovery of a chain is already in descending order, which sorting makes use of.
-    found.sort(key=_by_serial)
-    return found
-
-
-def raise_stale(leaf: Tensor, user: Tensor) -> NoReturn:
-    """Raise the error for a variable that was assigned after `user` had been built from it."""
-    raise StaleError(
-        f"variable {leaf.describe()} was assigned after {user.describe()} had been built from it at {user.source}. "
-        "Build the expression again, or evaluate it at the new value with gd.Graph(output).evaluate()."
-    )
 
 
 class Graph:
@@ -138,24 +96,13 @@ class Graph:
         given = None if inputs is None else flatten(inputs)[0]
         for leaf in given or ():
             require_tensor(leaf, "an input of a graph")
-        self.nodes: list[Tensor] = self._collect(frozenset(given or ()))
+        self.nodes: list[Tensor] = reachable(self.outputs, frozenset(given or ()))
         leaves = [node for node in self.nodes if node.recorded and node.op is None]
         self.inputs: list[Tensor] = leaves if given is None else given
         present = set(self.nodes)
         for leaf in self.inputs:
             if leaf not in present:
                 raise GraphError(f"no path leads from the input {leaf.describe()} to the outputs")
-
-    def _collect(self, boundary: frozenset[Tensor]) -> list[Tensor]:
-        seen: set[Tensor] = set()
-        pending = list(self.outputs)
-        while pending:
-            node = pending.pop()
-            if node not in seen:
-                seen.add(node)
-                if node not in boundary:
-                    pending.extend(node.inputs)
-        return sorted(seen, key=_by_serial)
 
     @property
     def edges(self) -> list[tuple[Tensor, Tensor, int]]:
@@ -207,16 +154,7 @@ class Graph:
             if leaf not in inside:
                 raise GraphError(f"{leaf.describe()} is fed but is not in the graph")
             values[leaf] = value_for(leaf, given, "fed")
-        for node in self.nodes:
-            if node in values:
-                continue
-            if node.op is None:
-                if not node.has_value:
-                    raise NoValueError(f"placeholder {node.describe()}, made at {node.source}, has not been fed")
-                values[node] = node.value
-            else:
-                kernel = node.op.kernel(node.backend)
-                values[node] = kernel(*[values[operand] for operand in node.inputs], **node.attributes)
+        evaluated(self.nodes, values, _value_of, run_kernel)
         return unflatten(self._structure, [values[output] for output in self.outputs])
 
     def to_networkx(self) -> networkx.MultiDiGraph:
@@ -255,6 +193,12 @@ class Graph:
         for operand, node, position in self.edges:
             graph.add_edge(operand.serial, node.serial, position=position)
         return graph
+
+
+def _value_of(leaf: Tensor) -> Array:
+    if not leaf.has_value:
+        raise NoValueError(f"placeholder {leaf.describe()}, made at {leaf.source}, has not been fed")
+    return leaf.value  # type: ignore[no-any-return]
 
 
 def _places(nodes: Sequence[Tensor]) -> dict[Tensor, tuple[int, ...]]:

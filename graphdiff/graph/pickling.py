@@ -25,7 +25,7 @@ from typing import Any
 
 from graphdiff import host
 from graphdiff.backend import Backend
-from graphdiff.graph import Graph, raise_stale
+from graphdiff.graph import Graph, raise_stale, reachable
 from graphdiff.tensor import NO_ATTRIBUTES, Tensor, Variable, next_serial
 from graphdiff.typing import Attributes
 
@@ -284,7 +284,7 @@ def reduce_graph(graph: Graph, protocol: Any) -> tuple[Any, ...]:
 def _load_graph(ahead: Any, outputs: list[Tensor], inputs: list[Tensor], structure: Any) -> Graph:
     graph = Graph.__new__(Graph)
     graph.outputs, graph.inputs, graph._structure = outputs, inputs, structure
-    graph.nodes = graph._collect(frozenset(inputs))
+    graph.nodes = reachable(graph.outputs, frozenset(inputs))
     return graph
 
 

@@ -21,7 +21,6 @@ from graphdiff.errors import (
     OpError,
     ShapeError,
 )
-from graphdiff.graph import topological_order
 from graphdiff.op.functions import FUNCTIONS, GRAPH
 from graphdiff.op.operands import as_tensors, entered
 from graphdiff.op.work import SORTS, Sort, Work
@@ -319,8 +318,15 @@ class Op:
 
     def _occurs(self, output: Tensor, operands: frozenset[Tensor]) -> bool:
         """Whether this op is among what lies between operands and output: then opening it would never end."""
-        between = topological_order([output], boundary=operands)
-        return any(node.op is self and node not in operands for node in between)
+        seen, pending = set(operands), [output]
+        while pending:
+            node = pending.pop()
+            if node not in seen:
+                if node.op is self:
+                    return True
+                seen.add(node)
+                pending.extend(node.inputs)
+        return False
 
     def flops_of(self, node: Tensor) -> int:
         """Return the operations of one evaluation, all sorts alike."""
