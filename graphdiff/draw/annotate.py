@@ -14,7 +14,7 @@ from graphdiff.costs.node import nbytes, node_cost
 from graphdiff.differentiate.forward import tangents
 from graphdiff.differentiate.reverse import adjoints
 from graphdiff.draw.lecture.partials import local_derivatives, local_symbol
-from graphdiff.draw.lecture.symbols import Numbers, Symbol, expression, number, shown, symbol_of
+from graphdiff.draw.lecture.symbols import Numbers, Symbol, equation, number, shown, symbol_of
 from graphdiff.draw.names import names_of
 from graphdiff.draw.options import Options
 from graphdiff.draw.picture import Line
@@ -160,8 +160,7 @@ class Annotations:
         """Return ``c = a + b``; for a leaf its name."""
         if node.op is None or node in self.sources:
             return self.names.get(node, "")
-        written = expression(node, self.symbols(node)).text
-        return f"{self.names[node]} = {written}"
+        return equation(node, self.names, self.options.digits)
 
     def figure(self, node: Tensor) -> str:
         """Return a value as text, or its description where there is none yet."""

@@ -11,7 +11,7 @@ from typing import TextIO
 
 from graphdiff.differentiate.reverse import adjoints as adjoints_of
 from graphdiff.draw.drawing import Drawable
-from graphdiff.draw.lecture.symbols import expression, shown, symbol_of
+from graphdiff.draw.lecture.symbols import equation, shown, symbol_of
 from graphdiff.draw.names import names_of
 from graphdiff.draw.options import Example, Inputs, InputShape, tensors_of
 from graphdiff.draw.simplify import simplified
@@ -146,9 +146,7 @@ def text(
 
 
 def _written(node: Tensor, names: Mapping[Tensor, str]) -> str:
-    if node.op is None:
-        return names[node] if node in names else symbol_of(node, names).text
-    return f"{names[node]} = {expression(node, [symbol_of(each, names) for each in node.inputs]).text}"
+    return symbol_of(node, names).text if node.op is None else equation(node, names)
 
 
 def _value(node: Tensor) -> str:

@@ -25,6 +25,7 @@ __all__ = [
     "Number",
     "Numbers",
     "Symbol",
+    "equation",
     "escape_latex",
     "expression",
     "number",
@@ -324,6 +325,11 @@ def expression(node: Tensor, operands: Sequence[Symbol]) -> Symbol:
             latex = rf"{made.latex.removesuffix(_CLOSING)},\ \text{{{escape_latex(extra)}}}{_CLOSING}"
             made = Symbol(f"{made.text[:-1]}, {extra})", latex, ATOM, made.uses)
     return made
+
+
+def equation(node: Tensor, names: Mapping[Tensor, str], digits: int = DIGITS) -> str:
+    """Return ``c = a + b``, of a node that has a name and is no leaf."""
+    return f"{names[node]} = {expression(node, [symbol_of(each, names, digits) for each in node.inputs]).text}"
 
 
 _CLOSING = r"\right)"

@@ -8,10 +8,10 @@ all that the page knows. An op that the page lacks is opened: by its body, or by
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
-from typing import TypeAlias, cast
+from typing import TypeAlias, TypeVar, cast
 
 import numpy as np
 
@@ -31,6 +31,7 @@ __all__ = ["JSON", "LARGEST_NODE", "Programs", "Record", "UnknownOpError", "is_f
 
 JSON: TypeAlias = "str | float | Sequence[JSON] | Mapping[str, JSON] | None"
 Record: TypeAlias = dict[str, JSON]
+Made = TypeVar("Made")
 
 LARGEST_NODE = 400
 """The most elements that a node may have in a graph that the page computes itself."""
@@ -94,14 +95,14 @@ class _Writer:
         return known[node]
 
     def _append(self, name: str, registers: list[int], node: Tensor, *extra: JSON) -> int:
-        if node.size > LARGEST_NODE:
-            raise UnknownOpError(f"{node.describe()}, more than {LARGEST_NODE} elements")
         self.instructions.append([name, registers, list(node.shape), _cast(node.dtype), *extra])
         return len(self.arguments) + len(self.instructions) - 1
 
     def _emit(self, node: Tensor, registers: list[int], depth: int) -> int:
         op = node.op
         assert op is not None
+        if node.size > LARGEST_NODE:
+            raise UnknownOpError(f"{node.describe()}, more than {LARGEST_NODE} elements")
         if op.name == "astype":
             return self._append("positive", registers, node)
         if op.name == "bitwise_invert" and node.dtype.kind == "b":
@@ -133,19 +134,13 @@ def _matrix(node: Tensor, op: Linear) -> JSON:
     ]
     matrices: list[JSON] = []
     for position, operand in enumerate(node.inputs):
-        rows: list[int] = []
-        columns: list[int] = []
-        entries: list[float] = []
-        for column in range(operand.size if position in varying else 0):
-            unit = np.zeros(operand.size, operand.dtype)
-            unit[column] = 1
-            made = kernel(*base[:position], unit.reshape(operand.shape), *base[position + 1 :], **node.attributes)
-            image = np.asarray(made).reshape(-1)
-            (places,) = np.nonzero(image)
-            rows.extend(places.tolist())
-            columns.extend([column] * len(places))
-            entries.extend(image[places].tolist())
-        matrices.append([rows, columns, [] if all(entry == 1 for entry in entries) else entries])
+        size = operand.size if position in varying else 0
+        units = np.eye(size, dtype=operand.dtype).reshape(size, *operand.shape)
+        images = [kernel(*base[:position], unit, *base[position + 1 :], **node.attributes) for unit in units]
+        transposed: Numbers = np.reshape(cast("list[Numbers]", images), (size, node.size))
+        columns, rows = np.nonzero(transposed)
+        entries = transposed[columns, rows]
+        matrices.append([rows.tolist(), columns.tolist(), [] if (entries == 1).all() else entries.tolist()])
     return matrices
 
 
@@ -160,8 +155,12 @@ class Programs:
 
     def __init__(self) -> None:
         self.listed: list[Record] = []
-        self._found: dict[Hashable, int] = {}
+        self._index: dict[Hashable, int] = {}
         self._read: dict[Hashable, list[set[int]]] = {}
+
+    def _list(self, node: Tensor, op: Op) -> int:
+        self.listed.append(_programs(node, op))
+        return len(self.listed) - 1
 
     def index_of(self, node: Tensor) -> int:
         """Return the place in `listed` of a node's programs.
@@ -171,34 +170,27 @@ class Programs:
         UnknownOpError
             The page cannot compute the op, its dtype or its size.
         """
-        assert node.op is not None
-        key = _signature(node, node.op)
-        if key not in self._found:
-            with use_backend("numpy"):
-                made = _programs(node, node.op)
-            self._found[key] = len(self.listed)
-            self.listed.append(made)
-        return self._found[key]
+        return _remembered(self._index, node, self._list)
 
     def stored_by(self, node: Tensor) -> list[Tensor]:
         """Return the nodes whose values are read when the adjoint passes through `node`: kept until then.
 
         What its rule does with placeholders tells: ``x * y`` reads both, ``tanh(x)`` its own value, ``x + y`` neither.
         """
-        assert node.op is not None
-        key = _signature(node, node.op)
-        if key not in self._read:
-            with use_backend("numpy"):
-                self._read[key] = _read_by(node, node.op)
-        arguments = (*node.inputs, node)
-        wanted = [places for operand, places in zip(node.inputs, self._read[key]) if operand.recorded]
-        read = [argument for place, argument in enumerate(arguments) if any(place in each for each in wanted)]
-        return list(dict.fromkeys(read))
+        read = _remembered(self._read, node, _read_by)
+        wanted: set[int] = set().union(*(places for operand, places in zip(node.inputs, read) if operand.recorded))
+        return list(dict.fromkeys(each for place, each in enumerate((*node.inputs, node)) if place in wanted))
 
 
-def _signature(node: Tensor, op: Op) -> Hashable:
+def _remembered(known: dict[Hashable, Made], node: Tensor, make: Callable[[Tensor, Op], Made]) -> Made:
+    """Return what is the same for all nodes of one op, with operands alike."""
+    assert node.op is not None
     operands = tuple((each.shape, each.dtype, id(each) if is_fixed(each) else 0) for each in node.inputs)
-    return op.name, operands, attribute_key(node.attributes)
+    key = node.op.name, operands, attribute_key(node.attributes)
+    if key not in known:
+        with use_backend("numpy"):
+            known[key] = make(node, node.op)
+    return known[key]
 
 
 def is_fixed(operand: Tensor) -> bool:

@@ -50,10 +50,6 @@ def _host(node: Tensor, array: Array) -> Numbers:
     return host.as_host(node.backend.to_host(node.backend.normalize(array)))
 
 
-def _seed(output: Tensor) -> Tensor:
-    return seed_for(output, np.ones(output.shape, output.dtype))
-
-
 def adjoint_records(
     order: Sequence[Tensor], output: Tensor, index: Mapping[Tensor, int], sources: Collection[Tensor]
 ) -> Record:
@@ -79,7 +75,8 @@ def adjoint_records(
     steps: Record = {}
     with working_on(output.backend):
         F = output.backend.numbers
-        adjoint: dict[Tensor, Array] = {output: _seed(output).value}
+        seed = {output: seed_for(output, np.ones(output.shape, output.dtype)).value}
+        adjoint: dict[Tensor, Array] = {**seed}
         for node in reversed(order):
             if node.op is None or node in sources or node not in adjoint:
                 continue
@@ -93,11 +90,10 @@ def adjoint_records(
                     after = record(_host(operand, adjoint[operand]))
                     moved[position] = {"amount": record(_host(operand, amount)), "after": after}
             steps[str(index[node])] = moved
-    if exposed(order):
-        # Zeros that are structural survive infinite partials only in one walk over the whole graph.
-        with working_on(output.backend):
-            adjoint = {output: _seed(output).value}
-            pull_back(order, adjoint, output.backend.numbers, set(order), keep=True, boundary=sources)
+        if exposed(order):
+            # Zeros that are structural survive infinite partials only in one walk over the whole graph.
+            adjoint = {**seed}
+            pull_back(order, adjoint, F, set(order), keep=True, boundary=sources)
     final = {str(index[node]): record(_host(node, array)) for node, array in adjoint.items()}
     return {"output": index[output], "adjoints": final, "steps": steps}
 
