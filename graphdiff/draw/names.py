@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
-from graphdiff.tensor import Tensor, Variable
+from graphdiff.draw.picture import grouped
+from graphdiff.graph import kind_of
+from graphdiff.tensor import Tensor
 
 __all__ = ["names_of", "plain_name"]
 
@@ -64,9 +66,7 @@ def plain_name(name: str) -> str:
 
 
 def _stem(node: Tensor) -> str:
-    if node.op is not None:
-        return "v"
-    return "x" if node.__class__ is Variable or node.recorded else "k"
+    return {"op": "v", "constant": "k"}.get(kind_of(node), "x")
 
 
 def _indexed(name: str, number: int) -> str:
@@ -82,9 +82,8 @@ def _numbers_of_repeated(nodes: Sequence[Tensor]) -> dict[Tensor, int]:
         return {}
     scopes = _scopes_of(nodes)
     order = {scope: place for place, scope in enumerate(dict.fromkeys(node.scope for node in nodes if node.op))}
-    inside: dict[str, Counter[str]] = {}
-    for node in repeated:
-        inside.setdefault(scopes[node], Counter())[str(node.name)] += 1
+    occurrences = grouped((scopes[node], str(node.name)) for node in repeated)
+    inside = {scope: Counter(names) for scope, names in occurrences.items()}
     family = _families(names for scope, names in inside.items() if scope)
     unclear = {
         family.get(name, name)
