@@ -5,13 +5,13 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterable
 from numbers import Real
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 from graphdiff import host
 from graphdiff.errors import DTypeError, GraphError, OpError, ShapeError
+from graphdiff.typing import Described
 
-if TYPE_CHECKING:
-    from graphdiff.tensor import Tensor
+Operand = TypeVar("Operand", bound=Described)
 
 __all__ = [
     "axis_of",
@@ -109,7 +109,7 @@ def require_tensor(value: Any, asked: str) -> None:
         raise GraphError(f"{asked} is a Tensor, not {value!r}")
 
 
-def axis_of(x: Tensor, axis: Any, name: str) -> int:
+def axis_of(x: Described, axis: Any, name: str) -> int:
     """Return one axis of x, counted from the front."""
     number, rank = whole(axis, f"{name}: an axis"), x.ndim
     if not -rank <= number < rank:
@@ -124,7 +124,7 @@ def listed(parts: Any, name: str) -> list[Any]:
     raise ShapeError(f"{name} takes a sequence of tensors, not {parts!r}")
 
 
-def real_floating(x: Tensor, name: str) -> Tensor:
+def real_floating(x: Operand, name: str) -> Operand:
     """Return x as a real floating tensor: integers and booleans become float64.
 
     Raises
@@ -138,7 +138,7 @@ def real_floating(x: Tensor, name: str) -> Tensor:
     return x.astype("float64")  # type: ignore[no-any-return]
 
 
-def require_real(x: Tensor, name: str) -> None:
+def require_real(x: Described, name: str) -> None:
     """Refuse complex numbers where what is computed would not be right for them."""
     if x.dtype.kind == "c":
         raise DTypeError(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import EllipsisType
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar, overload
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,9 +28,11 @@ __all__ = [
     "Axis",
     "DTypeLike",
     "Derivative",
+    "Described",
     "Function",
     "Index",
     "Namespace",
+    "Operation",
     "Place",
     "Places",
     "Rule",
@@ -49,6 +51,7 @@ Tree: TypeAlias = "Leaf | Sequence[Tree[Leaf]] | Mapping[str, Tree[Leaf]]"
 
 Result = TypeVar("Result", covariant=True)
 Key = TypeVar("Key")
+Value = TypeVar("Value")
 Entry = TypeVar("Entry", bound="ArrayData | complex")
 
 
@@ -174,6 +177,56 @@ class ValueAndGradient(Protocol):
     ) -> tuple[Tensor, dict[Key, Tensor]]: ...
     @overload
     def __call__(self, *arguments: Any, **options: Any) -> tuple[Tensor, Any]: ...
+
+
+class Described(Protocol):
+    """A Tensor, as far as an error's text needs one."""
+
+    @property
+    def ndim(self) -> int: ...
+    @property
+    def dtype(self) -> DType: ...
+    def describe(self) -> str: ...
+    def astype(self, dtype: DTypeLike, /) -> Any: ...
+
+
+class Operation(Protocol):
+    """What a node knows of its op: the contract that `graphdiff.op.Op` describes and every kind of op keeps."""
+
+    name: str
+    symbol: str
+    kind: str
+    module: str
+    built_in: bool
+    calls: int
+    pure: bool
+    work: Any
+    function: str
+    poles: bool | tuple[int, ...]
+    chooses: bool
+    is_suspect: bool
+    keeps: Literal["places", "elements"] | None
+    evaluate: Function[Any] | None
+    batch_rule: Function[Any] | None
+
+    def __call__(self, *operands: ArrayLike, **attributes: Any) -> Tensor: ...
+    def node(self, operands: tuple[Tensor, ...], attributes: Attributes) -> Tensor: ...
+    def kernel(self, backend: Backend) -> Function[Array]: ...
+    def infer(self, operands: Sequence[Tensor], attributes: Attributes) -> tuple[Shape, DType]: ...
+    def may_be_written(self, operands: Sequence[Tensor]) -> bool: ...
+    def written(self, node: Tensor, operands: Sequence[Tensor]) -> Tensor | None: ...
+    def flops_of(self, node: Tensor) -> int: ...
+    def adjoint(
+        self, F: Namespace, cotangent: Value, position: int, out: Value, inputs: Sequence[Value], attributes: Attributes
+    ) -> Value | None: ...
+    def tangent(
+        self,
+        F: Namespace,
+        tangents: Sequence[Value | None],
+        out: Value,
+        inputs: Sequence[Value],
+        attributes: Attributes,
+    ) -> Value | None: ...
 
 
 class LinearAlgebra(Namespace):

@@ -11,8 +11,9 @@ EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
 PRINTED = {
     "checkpoint_memory.py": "11                        93   (by the formula 93)",
     "comparing_pictures.py": "wrote comparing_crossover.svg",
-    "compiled_training.py": "\npasses\n  open",
+    "compiled_training.py": "\npasses\nopen",
     "gallery.py": "wrote gallery/vanishing.svg\n",
+    "house.py": "house.svg\n",
     "gradient_descent.py": "after one step w = 1.4, f = 2.72\nafter one stochastic step w = 8.5\n",
     "optimizer_paths.py": "Beale's function           L-BFGS            after 120 steps at ( 3.000,  0.500)\n",
     "literature.py": "human heart dipole",

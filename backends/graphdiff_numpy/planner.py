@@ -22,11 +22,11 @@ from typing import Any
 
 import numpy as np
 
-from graphdiff.op import Op
 from graphdiff.plan.calls import Call, Local, Operand
 from graphdiff.plan.lowering.schedule import Schedule
 from graphdiff.plan.lowering.views import Storage, View, dense_strides
 from graphdiff.plan.program import Program, Tensor, Variable
+from graphdiff.typing import Operation
 from graphdiff_numpy import moving, reductions  # noqa: F401 - they register their lowerings
 from graphdiff_numpy.common import FULL, LOWERINGS, PRIVATE, VIEWS, boxed, compact, ends_at_ones, numeral
 from graphdiff_numpy.elementwise import elementwise, number
@@ -254,7 +254,7 @@ class Planner:
     # Ops ----------------------------------------------------------------------------------------------------------
 
     @staticmethod
-    def ufunc(op: Op) -> Any:
+    def ufunc(op: Operation) -> Any:
         """Return the NumPy ufunc that computes an op, or None."""
         found = getattr(np, op.function, None)
         return found if isinstance(found, np.ufunc) and op.kind == "elementwise" else None

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, fields, replace
 
 from graphdiff.costs.rates import current
 from graphdiff.graph import opened, topological_order
-from graphdiff.op import Op
 from graphdiff.tensor import Tensor, placeholder
+from graphdiff.typing import Operation
 
 __all__ = ["Cost", "nbytes", "node_cost"]
 
@@ -137,7 +137,7 @@ def node_cost(node: Tensor) -> Cost:
     return Cost(**counted, calls=1, nbytes=moved, numbers=numbers, turns=_turns(node))
 
 
-def _undeclared_cost(op: Op, node: Tensor, moved: int) -> Cost:
+def _undeclared_cost(op: Operation, node: Tensor, moved: int) -> Cost:
     """Return what the ops cost that the evaluation is written in; if there are none, the declared operations."""
     operands = [placeholder(each.shape, each.dtype) for each in node.inputs]
     written = op.written(node, operands)

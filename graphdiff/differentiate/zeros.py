@@ -13,9 +13,9 @@ from typing import Any
 
 from graphdiff.errors import NoValueError
 from graphdiff.graph import topological_order
-from graphdiff.op import GRAPH, OPS, Composite, Elementwise, Multilinear, Op
+from graphdiff.op import GRAPH, OPS, Composite, Elementwise, Multilinear
 from graphdiff.tensor import NO_ATTRIBUTES, Tensor
-from graphdiff.typing import Array, Attributes, Namespace
+from graphdiff.typing import Array, Attributes, Namespace, Operation
 
 __all__ = [
     "REDUCTIONS",
@@ -57,7 +57,7 @@ _WITHOUT_SIGN = frozenset(
 # Where a zero may meet an infinite partial derivative -----------------------------------------------------------
 
 
-def suspects(order: Sequence[Tensor]) -> list[Op]:
+def suspects(order: Sequence[Tensor]) -> list[Operation]:
     """Return the ops of a graph on account of which it may have to be looked through; mostly there are none."""
     return [node.op for node in order if node.op is not None and node.op.is_suspect]
 
@@ -202,12 +202,12 @@ def joined(F: Namespace, one: Array, other: Array) -> Array:
     return None if one is None or other is None else F.logical_or(one, other)
 
 
-def is_without_sign(op: Op) -> bool:
+def is_without_sign(op: Operation) -> bool:
     """Whether an op over zeros and ones tells what depends on what: nothing in it can cancel."""
     return op.chooses or op.keeps is not None or op.name in _WITHOUT_SIGN
 
 
-def along_rows(F: Namespace, mask: Any, op: Op, attributes: Attributes, shape: tuple[int, ...]) -> Any:
+def along_rows(F: Namespace, mask: Any, op: Operation, attributes: Attributes, shape: tuple[int, ...]) -> Any:
     """Return a mask for elements of another shape: live where a live element stands in the same row.
 
     A row is what lies along the op's axes, or everything together if nothing is known of the op.
@@ -223,7 +223,7 @@ def along_rows(F: Namespace, mask: Any, op: Op, attributes: Attributes, shape: t
 
 
 def chosen(
-    F: Namespace, rule: Any, vector: Array, mask: Array, op: Op, attributes: Attributes, shape: tuple[int, ...]
+    F: Namespace, rule: Any, vector: Array, mask: Array, op: Operation, attributes: Attributes, shape: tuple[int, ...]
 ) -> Any:
     """Return where what an op has chosen is live; None where the rule says that nothing flows.
 

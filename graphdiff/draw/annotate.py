@@ -21,11 +21,11 @@ from graphdiff.draw.picture import Line
 from graphdiff.draw.text import STALE, assigned_since, known_adjoints
 from graphdiff.errors import GraphError
 from graphdiff.graph import Graph
-from graphdiff.op import GRAPH, Composite, Op
+from graphdiff.op import GRAPH, Composite
 from graphdiff.tensor import Tensor, Variable
 from graphdiff.text.columns import clean, fit, shape_text, text_width
 from graphdiff.text.units import seconds_text
-from graphdiff.typing import ArrayLike
+from graphdiff.typing import ArrayLike, Operation
 
 __all__ = ["COSTS", "Annotations", "figure", "sized", "symbol_line"]
 
@@ -329,7 +329,7 @@ def seconds_of(graph: Graph) -> dict[Tensor, float]:
     return {node: _seconds(node, node.op) for node in graph if node.op is not None}
 
 
-def _seconds(node: Tensor, op: Op) -> float:
+def _seconds(node: Tensor, op: Operation) -> float:
     kernel, values = op.kernel(node.backend), [operand.value for operand in node.inputs]
 
     def run() -> None:

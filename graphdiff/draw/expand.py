@@ -51,7 +51,7 @@ def open_composites(
         if names is not None:
             break  # what is opened may hold composites again: only `True` opens those too
     for name in sorted((names or set()) - opened):
-        present = sorted({node.op.name for node in Graph(outputs) if isinstance(node.op, Composite)})
+        present = sorted({op.name for node in Graph(outputs) if isinstance(op := node.op, Composite)})
         raise GraphError(f"expand: the graph has no composite {name!r}; it has {', '.join(present) or 'none'}")
     return stands, taken
 

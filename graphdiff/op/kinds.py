@@ -25,7 +25,7 @@ from graphdiff.op.functions import FUNCTIONS, GRAPH
 from graphdiff.op.operands import as_tensors, entered
 from graphdiff.op.work import SORTS, Sort, Work
 from graphdiff.tensor import NO_ATTRIBUTES, TRACES, WATCHES, Tensor
-from graphdiff.typing import Array, ArrayLike, Attribute, Attributes, Function, Namespace
+from graphdiff.typing import Array, ArrayLike, Attribute, Attributes, Function, Namespace, Operation
 
 OPS: dict[str, Op] = {}
 """Every op by name."""
@@ -47,7 +47,7 @@ ARRAY_ERRORS = (ValueError, TypeError, IndexError, ArithmeticError)
 
 
 def explained(
-    op: Op,
+    op: Operation,
     operands: Sequence[Tensor],
     error: Exception,
     attributes: Attributes = NO_ATTRIBUTES,

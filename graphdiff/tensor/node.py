@@ -16,8 +16,7 @@ from graphdiff.tensor.detached import departure_of
 if TYPE_CHECKING:
     from types import CodeType
 
-    from graphdiff.op import Op
-    from graphdiff.typing import ArrayLike, Attributes, Axis, DTypeLike, Index, Places
+    from graphdiff.typing import ArrayLike, Attributes, Axis, DTypeLike, Index, Operation, Places
 
 
 class Tensor:
@@ -61,7 +60,7 @@ class Tensor:
 
     def __init__(
         self,
-        op: Op | None,
+        op: Operation | None,
         inputs: tuple[Tensor, ...],
         attributes: Attributes,
         value: Any,

@@ -25,7 +25,7 @@ from graphdiff.graph import topological_order
 from graphdiff.op import GRAPH, Composite, Linear, Op
 from graphdiff.plan.passes import attribute_key
 from graphdiff.tensor import Tensor, constant, placeholder
-from graphdiff.typing import Array
+from graphdiff.typing import Array, Operation
 
 __all__ = ["JSON", "LARGEST_NODE", "Programs", "Record", "UnknownOpError", "is_fixed", "numbers_of"]
 
@@ -182,7 +182,7 @@ class Programs:
         return list(dict.fromkeys(each for place, each in enumerate((*node.inputs, node)) if place in wanted))
 
 
-def _remembered(known: dict[Hashable, Made], node: Tensor, make: Callable[[Tensor, Op], Made]) -> Made:
+def _remembered(known: dict[Hashable, Made], node: Tensor, make: Callable[[Tensor, Operation], Made]) -> Made:
     """Return what is the same for all nodes of one op, with operands alike."""
     assert node.op is not None
     operands = tuple((each.shape, each.dtype, id(each) if is_fixed(each) else 0) for each in node.inputs)
@@ -198,7 +198,7 @@ def is_fixed(operand: Tensor) -> bool:
     return not operand.recorded and operand.dtype.kind in "iub" and operand.size != 1
 
 
-def _stand_ins(node: Tensor, op: Op) -> tuple[list[Tensor], Tensor]:
+def _stand_ins(node: Tensor, op: Operation) -> tuple[list[Tensor], Tensor]:
     """Return placeholders for a node's operands, and the op applied to them."""
     operands = [
         constant(each.numpy(), dtype=each.dtype) if is_fixed(each) else placeholder(each.shape, each.dtype)
@@ -209,7 +209,7 @@ def _stand_ins(node: Tensor, op: Op) -> tuple[list[Tensor], Tensor]:
     return operands, op.node(tuple(operands), node.attributes)
 
 
-def _read_by(node: Tensor, op: Op) -> list[set[int]]:
+def _read_by(node: Tensor, op: Operation) -> list[set[int]]:
     """Return, for every operand, which operands its adjoint's rule reads, the output counted after them."""
     try:
         operands, out = _stand_ins(node, op)
@@ -230,7 +230,7 @@ def _smooth(operands: Iterable[Tensor]) -> set[Tensor]:
     return {each for each in operands if each.recorded and host.is_real_floating(each.dtype)}
 
 
-def _programs(node: Tensor, op: Op) -> Record:
+def _programs(node: Tensor, op: Operation) -> Record:
     operands, out = _stand_ins(node, op)
     return {"value": _Writer(operands).write(out), **_derivatives(operands, out)}
 
