@@ -6,11 +6,10 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 
 from graphdiff.graph import Graph
-from graphdiff.op import Op
 from graphdiff.plan.identities import simpler
 from graphdiff.plan.passes import attribute_key, operand_key
 from graphdiff.tensor import Tensor
-from graphdiff.typing import Tree
+from graphdiff.typing import Operation, Tree
 
 __all__ = ["Simplified", "composed", "over", "rebuilt", "simplified"]
 
@@ -64,7 +63,7 @@ def _once(before: Simplified) -> Simplified:
     graph = before.graph
     seen: dict[Hashable, Tensor] = {}
 
-    def rule(node: Tensor, op: Op, operands: tuple[Tensor, ...]) -> Tensor:
+    def rule(node: Tensor, op: Operation, operands: tuple[Tensor, ...]) -> Tensor:
         key = op.name, tuple(map(_key, operands)), attribute_key(node.attributes)
         made = seen[key] if key in seen else _simpler(node, operands)
         if node.name and made.name != node.name:
@@ -96,7 +95,7 @@ def _simpler(node: Tensor, operands: tuple[Tensor, ...]) -> Tensor:
     return again(made, made.inputs, made) if made.op is not None and made.has_value != node.has_value else made
 
 
-def rebuilt(graph: Graph, rule: Callable[[Tensor, Op, tuple[Tensor, ...]], Tensor]) -> dict[Tensor, Tensor]:
+def rebuilt(graph: Graph, rule: Callable[[Tensor, Operation, tuple[Tensor, ...]], Tensor]) -> dict[Tensor, Tensor]:
     """Return what stands for each node that changes, from the leaves up.
 
     Parameters

@@ -22,7 +22,7 @@ from graphdiff.differentiate.reverse import pull_back
 from graphdiff.draw.lecture.symbols import Numbers
 from graphdiff.errors import GraphDiffError
 from graphdiff.graph import topological_order
-from graphdiff.op import GRAPH, Composite, Linear, Op
+from graphdiff.op import GRAPH, Composite, Linear
 from graphdiff.plan.passes import attribute_key
 from graphdiff.tensor import Tensor, constant, placeholder
 from graphdiff.typing import Array, Operation
@@ -158,7 +158,7 @@ class Programs:
         self._index: dict[Hashable, int] = {}
         self._read: dict[Hashable, list[set[int]]] = {}
 
-    def _list(self, node: Tensor, op: Op) -> int:
+    def _list(self, node: Tensor, op: Operation) -> int:
         self.listed.append(_programs(node, op))
         return len(self.listed) - 1
 
