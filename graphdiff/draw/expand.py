@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from graphdiff.draw.simplify import composed, over, rebuilt
 from graphdiff.errors import GraphError
 from graphdiff.graph import Graph, topological_order
-from graphdiff.op import Composite, Op
+from graphdiff.op import Composite
 from graphdiff.tensor import Tensor
+from graphdiff.typing import Operation
 
 __all__ = ["open_composites"]
 
@@ -35,7 +36,7 @@ def open_composites(
     opened: set[str] = set()
     taken: set[str] = set()
 
-    def rule(node: Tensor, op: Op, operands: tuple[Tensor, ...]) -> Tensor:
+    def rule(node: Tensor, op: Operation, operands: tuple[Tensor, ...]) -> Tensor:
         if not isinstance(op, Composite) or (names is not None and op.name not in names):
             return over(node, operands)
         opened.add(op.name)
