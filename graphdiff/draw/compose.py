@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from graphdiff import host
@@ -79,10 +79,11 @@ class _Composer:
 
     def _places(self) -> dict[Tensor, str]:
         boxes = {scope: f"scope{index}" for index, scope in enumerate(dict.fromkeys(self.boxed.values()))}
-        places: dict[Tensor, str] = {}
-        for node in self.graph:
-            if node not in self.literals:
-                places[node] = boxes[self.boxed[node]] if node in self.boxed else f"n{node.serial}"
+        places = {
+            node: boxes[self.boxed[node]] if node in self.boxed else f"n{node.serial}"
+            for node in self.graph
+            if node not in self.literals
+        }
         limit = self.options.max_nodes
         if limit is not None and len(set(places.values())) > limit:
             kept = self._nearest(places, limit)
@@ -221,10 +222,9 @@ def _with_backward(graph: Graph, notes: Annotations) -> Graph:
     return Graph([*graph.outputs, *(notes.adjoint[leaf] for leaf in leaves)])
 
 
-def _folded_box(nodes: Iterable[Tensor]) -> Box:
-    listed = list(nodes)
-    variables = sum(node.__class__ is Variable for node in listed)
-    lines = [Line(f"… {len(listed):,} more node{'s' * (len(listed) != 1)}", "title")]
+def _folded_box(nodes: Sequence[Tensor]) -> Box:
+    variables = sum(node.__class__ is Variable for node in nodes)
+    lines = [Line(f"… {len(nodes):,} more node{'s' * (len(nodes) != 1)}", "title")]
     if variables:
         lines.append(Line(f"{variables:,} variable{'s' * (variables != 1)} among them", "faint"))
     return Box(lines, "folded")

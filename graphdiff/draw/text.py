@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TextIO
@@ -161,9 +162,7 @@ def _tree(
     max_nodes: int,
     coloured: bool,
 ) -> str:
-    users: dict[Tensor, int] = {}
-    for operand, _, _ in graph.edges:
-        users[operand] = users.get(operand, 0) + 1
+    users = Counter(operand for operand, _, _ in graph.edges)
     lines: list[str] = []
     seen: set[Tensor] = set()
     # Each entry: the node, the indentation of its own line, and that of its operands'.
@@ -183,7 +182,7 @@ def _tree(
                 details.append(f"adjoint {_value(adjoint[node])}")
             if node in stale:
                 details.append(f"({STALE})")
-            if users.get(node, 0) > 1 and node in names:
+            if users[node] > 1 and node in names:
                 details.append("(shared)")
             line = "  ".join([line, *filter(None, details)])
         line = _narrow(line, own, width)
