@@ -8,9 +8,8 @@ from typing import cast
 
 from graphdiff.draw.compose import Layers, compose
 from graphdiff.draw.drawing import Drawable, Drawing
-from graphdiff.draw.expand import open_composites
 from graphdiff.draw.options import Example, Inputs, InputShape, Options, drawn_by_itself
-from graphdiff.draw.simplify import simplified
+from graphdiff.draw.simplify import open_composites, simplified
 from graphdiff.draw.write import to_dot
 from graphdiff.graph import Graph
 from graphdiff.tensor import Tensor
