@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from graphdiff.plan.calls import Instruction
+from graphdiff.plan.lowering.calls import Instruction
 from graphdiff.plan.program import counted_flops
 from graphdiff_cupy.kernels import Kernel
 from graphdiff_cupy.units import Copied, Fallback, Product

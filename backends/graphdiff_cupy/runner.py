@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from graphdiff.plan.calls import Call, Instruction
 from graphdiff.plan.failures import ARRAY_ERRORS, told
+from graphdiff.plan.lowering.calls import Call, Instruction
 from graphdiff.plan.lowering.schedule import Schedule
 from graphdiff.plan.lowering.views import Storage, View
 from graphdiff.plan.plan import RetraceError

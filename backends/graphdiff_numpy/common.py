@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphdiff.plan.calls import Local, Operand
+from graphdiff.plan.lowering.calls import Local, Operand
 from graphdiff.plan.lowering.views import View, dense_strides
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphdiff.plan.calls import Call, Local, Operand
 from graphdiff.plan.identities import scalar
+from graphdiff.plan.lowering.calls import Call, Local, Operand
 from graphdiff.plan.lowering.views import View
 from graphdiff.plan.program import Tensor
 from graphdiff_numpy.common import FULL, lowers

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from graphdiff.plan.calls import Call, Local, Operand
+from graphdiff.plan.lowering.calls import Call, Local, Operand
 from graphdiff.plan.lowering.schedule import Schedule
 from graphdiff.plan.lowering.views import Storage, View, dense_strides
 from graphdiff.plan.program import Program, Tensor, Variable

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graphdiff.plan.calls import Call, Local, Operand
+from graphdiff.plan.lowering.calls import Call, Local, Operand
 from graphdiff.plan.lowering.views import View
 from graphdiff.plan.program import Tensor
 from graphdiff_numpy.common import FULL, QUICK, SMALL, ends_at_ones, lowers, turned

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphdiff.plan.calls import Call, Local
+from graphdiff.plan.lowering.calls import Call, Local
 from graphdiff.plan.lowering.views import View
 from graphdiff.plan.program import Tensor
 from graphdiff_numpy import weighted_dot

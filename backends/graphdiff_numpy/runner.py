@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from graphdiff.backend import require_labels
-from graphdiff.plan.calls import Call, Instruction, Local, Operand
+from graphdiff.plan.lowering.calls import Call, Instruction, Local, Operand
 from graphdiff.plan.lowering.schedule import ALIGNMENT
 from graphdiff.plan.lowering.views import Storage, View, dense_strides
 from graphdiff.plan.plan import RetraceError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from graphdiff.plan.calls import Call
+from graphdiff.plan.lowering.calls import Call
 from graphdiff.plan.lowering.views import View
 from graphdiff.plan.program import Tensor
 

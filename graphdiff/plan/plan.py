@@ -12,8 +12,8 @@ from typing import Any
 from graphdiff.backend import Backend
 from graphdiff.errors import CompileError
 from graphdiff.graph import without_collector
-from graphdiff.plan.calls import Instruction
 from graphdiff.plan.failures import ARRAY_ERRORS, told
+from graphdiff.plan.lowering.calls import Instruction
 from graphdiff.plan.lowering.generic import GenericRunner
 from graphdiff.plan.passes import PASSES, optimize
 from graphdiff.plan.program import Program

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from graphdiff.plan.calls import Instruction
+from graphdiff.plan.lowering.calls import Instruction
 from graphdiff.text.tables import plain, table
 
 if TYPE_CHECKING:

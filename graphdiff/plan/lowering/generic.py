@@ -7,8 +7,8 @@ from itertools import pairwise
 from time import perf_counter_ns
 from typing import Any
 
-from graphdiff.plan.calls import Instruction
 from graphdiff.plan.failures import ARRAY_ERRORS, told
+from graphdiff.plan.lowering.calls import Instruction
 from graphdiff.plan.program import Program, counted_flops
 from graphdiff.plan.streams import Streams
 from graphdiff.tensor import Tensor

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from graphdiff.plan.calls import Call, Operand
+from graphdiff.plan.lowering.calls import Call, Operand
 from graphdiff.plan.lowering.placing import lowest_places
 from graphdiff.plan.lowering.views import Storage, View
 
