@@ -21,7 +21,7 @@ from rich.progress import track
 from rich.table import Table
 
 import graphdiff as gd
-from graphdiff.elimination.vertices import vertices_of
+from graphdiff.elimination.scalar_graph import vertices_of
 
 ROOT = Path(__file__).parent.parent
 KINDS = ("vertex", "edge", "face")

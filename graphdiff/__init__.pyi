@@ -29,7 +29,7 @@ def acosh(x: ArrayLike, /) -> Tensor:
     """Inverse hyperbolic cosine."""
 def add(x: ArrayLike, y: ArrayLike, /) -> Tensor:
     """x + y."""
-from graphdiff.differentiate.reverse import adjoints as adjoints
+from graphdiff.differentiate.gradients import adjoints as adjoints
 from graphdiff.ops.reduce import all as all
 from graphdiff.ops.reduce import max as _amax
 amax = _amax
@@ -73,7 +73,7 @@ from graphdiff.ops.derived import atleast_1d as atleast_1d
 from graphdiff.ops.derived import atleast_2d as atleast_2d
 from graphdiff.ops.derived import average as average
 from graphdiff.backend import backends as backends
-from graphdiff.differentiate.reverse import backward as backward
+from graphdiff.differentiate.gradients import backward as backward
 def barrier(*operands: ArrayLike, **attributes: Attribute) -> Tensor:
     """Return x, as something that is not to be merged with what is computed from x elsewhere."""
 def bitwise_and(x: ArrayLike, y: ArrayLike, /) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from graphdiff.differentiate.reverse import backward
+from graphdiff.differentiate.gradients import backward
 from graphdiff.differentiate.transpose import adjoint_by_tangent, tangent_by_adjoint
 from graphdiff.graph import Graph
 from graphdiff.graph.pickling import copy_tensor, deepcopy_tensor, reduce_graph, reduce_tensor

@@ -2,6 +2,9 @@
 
 from graphdiff.compare.crossover import Crossover
 from graphdiff.compare.measure import compare_modes
+from graphdiff.compare.page import page
 from graphdiff.compare.results import Comparison, ModeResult
 
 __all__ = ["Comparison", "Crossover", "ModeResult", "compare_modes"]
+
+Comparison.to_html = page  # type: ignore[method-assign,assignment]

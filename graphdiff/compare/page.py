@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from graphdiff.compare import charts
 from graphdiff.compare.crossover import Crossover
+from graphdiff.compare.results import Comparison, ModeResult
 from graphdiff.compare.terms import CHEAP_GRADIENT, COLUMNS
 from graphdiff.text.quoting import html_text
 from graphdiff.text.units import bytes_text, seconds_text
-
-if TYPE_CHECKING:
-    from graphdiff.compare.results import Comparison, ModeResult
 
 __all__ = ["page"]
 
@@ -26,7 +23,7 @@ WIDE, NARROW = 780.0, 400.0
 
 
 def page(report: Comparison) -> str:
-    """Return the page; it loads nothing, and follows the reader's choice of light or dark."""
+    """Return the report as a page of its own with plots; it loads nothing, and follows the choice of light or dark."""
     ran = [each for each in report.results if not each.note]
     sections = [
         _verdicts(report),

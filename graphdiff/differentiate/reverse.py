@@ -6,14 +6,9 @@ the graph of the derivative, which can be drawn, compiled and differentiated aga
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, TypeVar, cast
 
-from graphdiff.arguments import listed, require_tensor
-from graphdiff.backend import working_on
-from graphdiff.differentiate.derivatives import Derivatives
-from graphdiff.differentiate.detached import tell_of_returns
-from graphdiff.differentiate.seeds import seed_for
 from graphdiff.differentiate.zeros import (
     along_rows,
     chosen,
@@ -25,26 +20,22 @@ from graphdiff.differentiate.zeros import (
     some,
     suspects,
 )
-from graphdiff.errors import DTypeError, OpError
+from graphdiff.errors import OpError
 from graphdiff.graph import collector_paused, topological_order
-from graphdiff.guard import guarded
-from graphdiff.host import PYTHON_SCALARS, broadcasts_to, is_real_floating
+from graphdiff.host import PYTHON_SCALARS, broadcasts_to
 from graphdiff.op import (
-    GRAPH,
     Composite,
     Custom,
     Elementwise,
     Linear,
     Multilinear,
-    as_tensor,
     raise_complex,
     sum_to,
 )
-from graphdiff.ops.decompositions import TIED
-from graphdiff.tensor import WATCHES, Tensor, Variable, current_trace
+from graphdiff.tensor import WATCHES, Tensor
 from graphdiff.typing import Array, ArrayLike, Namespace
 
-__all__ = ["adjoints", "backward", "below", "fitted", "gradients_of", "pull_back"]
+__all__ = ["below", "fitted", "pull_back"]
 
 
 def below(order: Iterable[Tensor], sources: Collection[Tensor]) -> set[Tensor]:
@@ -293,182 +284,3 @@ def _widen(F: Namespace, live: dict[Tensor, Any], operand: Tensor, reached: Any,
         reached = joined(F, live.pop(operand, None), reached)
     if reached is not None:
         live[operand] = reached
-
-
-# The public functions --------------------------------------------------------------------------------------------
-
-
-@guarded
-def backward(output: Tensor, seed: ArrayLike | None = None, *, accumulate: bool = False) -> None:
-    """Compute the gradient of `output` with respect to every variable below it, and set each one's `.grad`.
-
-    Parameters
-    ----------
-    output : Tensor
-        A scalar, unless a seed is given.
-    seed : array-like of the output's shape, optional
-        The output's adjoint.
-    accumulate : bool
-        Add to what `.grad` holds instead of setting it afresh.
-
-    Raises
-    ------
-    NonScalarError, DTypeError, NoValueError, StaleError
-        Nothing is changed then.
-
-    Examples
-    --------
-    >>> import graphdiff as gd
-    >>> a, b = gd.variable(2.0, name="a"), gd.variable(1.0, name="b")
-    >>> ((a + b) * (b + 1)).backward()
-    >>> float(a.grad), float(b.grad)
-    (2.0, 5.0)
-    """
-    gradients = gradients_of(output, seed)
-    trace = current_trace()
-    if trace is not None:
-        for leaf, gradient in gradients.items():
-            held = trace.gradient(leaf) if accumulate else None
-            trace.set_gradient(leaf, gradient if held is None else held + gradient)
-        return
-    if accumulate:
-        gradients = {leaf: part if leaf._grad is None else leaf._grad + part for leaf, part in gradients.items()}
-    for leaf, gradient in _apart(gradients, seed).items():
-        leaf._grad = gradient
-
-
-def gradients_of(output: Tensor, seed: ArrayLike | None = None) -> dict[Variable, Any]:
-    """Return the gradient of `output` by every real floating variable below it.
-
-    Integers, such as the number of a batch, carry none and are passed over.
-
-    Returns
-    -------
-    dict of Variable to array of the backend
-        Tensors instead of arrays while a function is traced.
-
-    Raises
-    ------
-    NonScalarError, DTypeError, NoValueError, StaleError
-    """
-    output = as_tensor(output)
-    start = seed_for(output, seed)
-    leaves: dict[Tensor, Variable]
-    trace = current_trace()
-    if trace is not None:
-        leaves = trace.leaves(output)
-        order = topological_order([output], boundary=frozenset(leaves))
-    else:
-        if not output.has_value:
-            output.value  # noqa: B018 - raises, and says which placeholder is not fed
-        output = _untied(output)
-        order = topological_order([output])
-        tell_of_returns(order)
-        leaves = {node: node for node in order if node.__class__ is Variable}  # type: ignore[misc]
-    if not leaves:
-        raise DTypeError(
-            f"{output.describe()}, made at {output.source}, depends on no variable: there is nothing to differentiate "
-            "by. What is made of values, such as gd.constant(x.value), np.asarray(x) and x.item(), is constant."
-        )
-    smooth = {leaf: variable for leaf, variable in leaves.items() if is_real_floating(leaf.dtype)}
-    if not smooth:
-        raise DTypeError(
-            f"{next(iter(leaves)).describe()} carries no gradient: only real floating tensors do. Make it a float: "
-            "gd.variable(2.0), or dtype='float64'."
-        )
-    leaves = smooth
-    backend = output.backend
-    F = GRAPH if trace is not None else backend.numbers
-    found: dict[Tensor, Any] = {output: start if trace is not None else start._value}
-    with working_on(backend):
-        if trace is not None:
-            pull_back(order, found, F, below(order, leaves), boundary=leaves)
-        else:
-            pull_back(order, found, F, set(order))
-    gradients = {}
-    for leaf, variable in leaves.items():
-        gradient = found.get(leaf)
-        if gradient is None:
-            gradient = F.zeros_like(leaf if trace is not None else leaf._value)
-        gradients[variable] = gradient if trace is not None else backend.normalize(gradient)
-    return gradients
-
-
-def _untied(output: Tensor) -> Tensor:
-    """Return an output whose derivatives are right where decompositions below it have ties."""
-    if not TIED:
-        return output
-    from graphdiff.differentiate.ties import untied  # which walks, too
-
-    return untied([output])[0]
-
-
-def _apart(gradients: dict[Variable, Array], seed: Any) -> dict[Variable, Array]:
-    """Return gradients that share no memory: whoever changes one in place must not change another, nor the seed."""
-    taken = {_memory(seed._value if isinstance(seed, Tensor) else seed)}
-    apart = {}
-    for variable, gradient in gradients.items():
-        if _memory(gradient) in taken:
-            gradient = variable.backend.copy(gradient)
-        taken.add(_memory(gradient))
-        apart[variable] = gradient
-    return apart
-
-
-def _memory(array: Any) -> int:
-    """Return what tells apart the arrays that views are of."""
-    while getattr(array, "base", None) is not None:
-        array = array.base
-    return id(array)
-
-
-@guarded
-def adjoints(
-    output: Tensor, seed: ArrayLike | None = None, wrt: Tensor | Collection[Tensor] | None = None
-) -> Mapping[Tensor, Tensor]:
-    """Return the adjoint of every node that `output` depends on, as Tensors that can be differentiated again.
-
-    Parameters
-    ----------
-    output : Tensor
-    seed : array-like, optional
-        The output's adjoint; needed unless it is a scalar.
-    wrt : Tensor or collection of Tensors, optional
-        Only nodes between these and the output.
-
-    Returns
-    -------
-    dict of Tensor to Tensor
-        Nodes that do not influence the output smoothly (through integers, comparisons) have no entry.
-
-    Raises
-    ------
-    NonScalarError, DTypeError, ShapeError, BackendError
-        The output is no scalar and no seed is given, it is not real floating, or the seed does not fit it.
-
-    Examples
-    --------
-    >>> import graphdiff as gd
-    >>> a, b = gd.variable(2.0), gd.variable(1.0)
-    >>> c = a + b
-    >>> e = c * (b + 1)
-    >>> gd.adjoints(e)[c].item()
-    2.0
-    """
-    require_tensor(output, "the output of adjoints")
-    wrt = [wrt] if isinstance(wrt, Tensor) else None if wrt is None else listed(wrt, "adjoints: wrt")
-    for node in wrt or ():
-        require_tensor(node, "what is in wrt")
-    order = topological_order([output])
-    tell_of_returns(order)
-    needed = set(order) if wrt is None else below(order, wrt)
-    found: dict[Tensor, Any] = {output: seed_for(output, seed)}
-    with working_on(output.backend):
-        pull_back(order, found, GRAPH, needed, keep=True)
-        limit = _untied(output)
-        if limit is not output:
-            again = topological_order([limit])
-            limits: dict[Tensor, Any] = {limit: found[output]}
-            pull_back(again, limits, GRAPH, below(again, needed.intersection(again)), keep=True)
-            found.update((node, limits[node]) for node in needed.intersection(limits))
-    return Derivatives(found, "adjoint")

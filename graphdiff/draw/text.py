@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TextIO
 
-from graphdiff.differentiate.reverse import adjoints as adjoints_of
+from graphdiff.differentiate.gradients import adjoints as adjoints_of
 from graphdiff.draw.drawing import Drawable
 from graphdiff.draw.lecture.symbols import equation, shown, symbol_of
 from graphdiff.draw.names import names_of

@@ -15,7 +15,7 @@ from typing import Any
 from graphdiff.costs.node import Cost, node_cost
 from graphdiff.differentiate.batch import batch
 from graphdiff.differentiate.zeros import still
-from graphdiff.elimination.eliminate import elements, whole_partial
+from graphdiff.elimination.scalar_graph import elements, whole_partial
 from graphdiff.host import is_real_floating
 from graphdiff.op import GRAPH, OPS, Elementwise, Linear, Multilinear, sum_to
 from graphdiff.tensor import Tensor, placeholder

@@ -10,7 +10,7 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from graphdiff.elimination.search.vertices import disjoint_paths
+from graphdiff.elimination.bounds import disjoint_paths
 from graphdiff.elimination.vertices import Vertices
 from graphdiff.errors import GraphError
 

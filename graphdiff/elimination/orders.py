@@ -10,12 +10,14 @@ from numbers import Real
 from typing import Any
 
 from graphdiff.arguments import truth, whole
+from graphdiff.elimination.bounds import disjoint_paths
 from graphdiff.elimination.edges import EdgeGraph
 from graphdiff.elimination.faces import FaceGraph
+from graphdiff.elimination.scalar_graph import vertices_of
 from graphdiff.elimination.search.cache import cache_file, remember, remembered
 from graphdiff.elimination.search.edges_faces import GRAPHS, anneal_in_parallel, exact, replayed, steps_of
-from graphdiff.elimination.search.vertices import TIES, disjoint_paths, markowitz, search_vertices
-from graphdiff.elimination.vertices import Vertices, vertices_of
+from graphdiff.elimination.search.vertices import TIES, markowitz, search_vertices
+from graphdiff.elimination.vertices import Vertices
 from graphdiff.errors import GraphError
 
 __all__ = ["GRAPHS", "PLURALS", "EliminationOrder", "elimination_order", "graph_after", "operations"]

@@ -7,10 +7,8 @@ from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
 from graphdiff.errors import GraphError
-from graphdiff.graph import Graph
-from graphdiff.tensor import Tensor
 
-__all__ = ["Vertices", "remove", "vertices_of"]
+__all__ = ["Vertices", "of_networkx", "remove"]
 
 
 class Vertices:
@@ -91,32 +89,8 @@ def remove(v: int, before: list[set[int]], after: list[set[int]]) -> None:
         before[head] |= before[v]
 
 
-def vertices_of(graph: Any) -> Vertices:
-    """Return a `Graph` or a NetworkX directed graph as `Vertices`.
-
-    Raises
-    ------
-    GraphError
-        It is neither, or has a cycle, or no path leads from an input to an output.
-    """
-    if isinstance(graph, Vertices):
-        return graph
-    if isinstance(graph, Tensor):
-        graph = Graph(graph)
-    if isinstance(graph, Graph):
-        from graphdiff.elimination.eliminate import ScalarGraph
-
-        found = ScalarGraph(graph.outputs, graph.inputs).vertices
-    elif hasattr(graph, "is_directed") and hasattr(graph, "edges"):
-        found = _of_networkx(graph)
-    else:
-        raise GraphError(f"elimination_order takes a gd.Graph or a networkx.DiGraph, not {type(graph).__name__}")
-    if not any(found.before):
-        raise GraphError("no path leads from an input to an output: there is no Jacobian to accumulate")
-    return found
-
-
-def _of_networkx(graph: Any) -> Vertices:
+def of_networkx(graph: Any) -> Vertices:
+    """Return a NetworkX directed graph as `Vertices`; see `graphdiff.elimination.scalar_graph.vertices_of`."""
     if not graph.is_directed():
         raise GraphError("a computational graph is directed, and this one is not: give a networkx.DiGraph")
     names = list(graph.nodes)

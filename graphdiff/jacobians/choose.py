@@ -114,8 +114,9 @@ def _elimination(
 
 def _scalar_cost(outputs: Sequence[Tensor], leaves: Sequence[Tensor], order: EliminationOrder | None) -> Cost:
     """Return the cost of an order on the graph of numbers, by default of the best greedy one."""
-    from graphdiff.elimination.eliminate import ScalarGraph, best_order, check_fits
+    from graphdiff.elimination.eliminate import best_order, check_fits
     from graphdiff.elimination.orders import operations
+    from graphdiff.elimination.scalar_graph import ScalarGraph
 
     vertices = ScalarGraph(outputs, leaves).vertices
     if order is None:

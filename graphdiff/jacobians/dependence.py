@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from graphdiff.backend import working_on
-from graphdiff.elimination.eliminate import local_matrix, still
+from graphdiff.differentiate.zeros import still
+from graphdiff.elimination.scalar_graph import local_matrix
 from graphdiff.errors import GraphError
 from graphdiff.graph import topological_order
 from graphdiff.host import is_real_floating

@@ -1,5 +1,7 @@
 """Layers, losses and initialisers."""
 
+from typing import Any
+
 from graphdiff.nn import init
 from graphdiff.nn.containers import MLP, Highway, Residual, Sequential
 from graphdiff.nn.layers import Activation, Embedding, Flatten, Linear, Maxout, PReLU
@@ -49,6 +51,16 @@ __all__ = [
     "statistics",
     "summary",
 ]
+
+
+def _drawing(module: Module, options: Any, example: Any) -> Any:
+    """Return the drawing of a module's layers, for `graphdiff.draw`."""
+    from graphdiff.nn.drawing import draw_layers  # which knows all kinds of layers
+
+    return draw_layers(module, options, example)
+
+
+Module.__graphdiff_draw__ = _drawing  # type: ignore[method-assign,assignment]
 
 
 def __dir__() -> list[str]:

@@ -6,7 +6,7 @@ import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from graphdiff import host
 from graphdiff.errors import GraphError, OpError, ShapeError
@@ -116,11 +116,9 @@ class Module(Configured):
             settings = [f"{path}={item.dtype}{list(item.shape)}" for path, item, _ in self._named(Variable)]
         return f"{name}({', '.join(settings)})"
 
-    def __graphdiff_draw__(self, options: Any, example: Any) -> Any:
-        """Return the drawing of this module's layers, for `graphdiff.draw`."""
-        from graphdiff.nn.drawing import draw_layers
+    if TYPE_CHECKING:  # attached in graphdiff.nn; named here for type checkers
 
-        return draw_layers(self, options, example)
+        def __graphdiff_draw__(self, options: Any, example: Any) -> Any: ...
 
     # What it holds ---------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from graphdiff.backend import use_backend
-from graphdiff.differentiate.reverse import gradients_of
+from graphdiff.differentiate.gradients import gradients_of
 from graphdiff.errors import CompileError, DTypeError
 from graphdiff.op import GRAPH, as_tensor
 from graphdiff.optim.flat_buffer import arena_of

@@ -12,7 +12,7 @@ from typing import Any
 
 from graphdiff.arguments import truth
 from graphdiff.backend import use_backend
-from graphdiff.differentiate.reverse import gradients_of
+from graphdiff.differentiate.gradients import gradients_of
 from graphdiff.errors import OpError
 from graphdiff.guard import guarded
 from graphdiff.op import GRAPH, as_tensor

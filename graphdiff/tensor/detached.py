@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import sys
 import sysconfig
+from collections.abc import Sequence
 from functools import lru_cache
 from types import CodeType, FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from graphdiff import host
 from graphdiff.tensor.context import DEPARTURES
-
-if TYPE_CHECKING:
-    from graphdiff.tensor.node import Tensor
+from graphdiff.typing import Operation
 
 _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib", "platstdlib")})
 _WITHIN = frozenset({"<listcomp>", "<genexpr>", "<setcomp>", "<dictcomp>"})
@@ -93,7 +92,20 @@ def _noted(frame: FrameType) -> Departure:
     return found
 
 
-def departure_of(tensor: Tensor) -> Departure | None:
+class Recorded(Protocol):
+    """A node, as far as what leaves the graph needs one."""
+
+    recorded: bool
+
+    @property
+    def op(self) -> Operation | None: ...
+    @property
+    def inputs(self) -> Sequence[Recorded]: ...
+    @property
+    def dtype(self) -> host.DType: ...
+
+
+def departure_of(tensor: Recorded) -> Departure | None:
     """Take up that the value of a tensor leaves the graph on the user's line; None if no derivative is lost."""
     if not tensor.recorded or not lets_through(tensor):
         return None
@@ -123,7 +135,7 @@ def _calls(frame: FrameType | None) -> list[FrameType]:
     return [*calls, *reversed(users)]
 
 
-def lets_through(node: Tensor) -> bool:
+def lets_through(node: Recorded) -> bool:
     """Whether a derivative may flow through a node: not through integers, comparisons, steps and `stop_gradient`."""
     op = node.op
     if not host.is_real_floating(node.dtype) or (op is not None and op.name == "stop_gradient"):
@@ -132,7 +144,7 @@ def lets_through(node: Tensor) -> bool:
     return partials is None or any(partial is not None for partial in partials)
 
 
-def _reaches_a_leaf(tensor: Tensor) -> bool:
+def _reaches_a_leaf(tensor: Recorded) -> bool:
     """Whether a derivative flows from a tensor to a leaf: the first path that does is enough."""
     seen, pending = {tensor}, [tensor]
     while pending:

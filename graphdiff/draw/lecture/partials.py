@@ -10,7 +10,8 @@ from typing import TypeAlias, cast
 
 from graphdiff import host
 from graphdiff.backend import use_backend, working_on
-from graphdiff.differentiate.reverse import adjoints, fitted
+from graphdiff.differentiate.gradients import adjoints
+from graphdiff.differentiate.reverse import fitted
 from graphdiff.draw.lecture.symbols import LOOSE, PRODUCT, Number, Numbers, Symbol, transposed, written
 from graphdiff.op import OPS, Composite, Elementwise, Linear
 from graphdiff.tensor import Tensor, variable

@@ -8,7 +8,8 @@ from typing import TypeAlias
 
 from graphdiff import host
 from graphdiff.differentiate.forward import tangents
-from graphdiff.differentiate.reverse import adjoints, below
+from graphdiff.differentiate.gradients import adjoints
+from graphdiff.differentiate.reverse import below
 from graphdiff.draw.lecture.partials import local_derivatives, local_symbol
 from graphdiff.draw.lecture.symbols import (
     ATOM,
