@@ -47,7 +47,7 @@ def whole(value: Any, asked: str, least: int | None = None) -> int:
         It is no integer, or smaller.
     """
     if value.__class__ is int and (least is None or value >= least):
-        return value  # type: ignore[no-any-return]
+        return value
     try:
         number = None if isinstance(value, bool) else operator.index(value)
     except TypeError:
@@ -78,13 +78,13 @@ def number(value: Any, asked: str, least: float | None = None, most: float | Non
     if not fits or (least is not None and value < least) or (most is not None and value > most):
         bounds = [f"{word} {bound}" for word, bound in (("at least", least), ("at most", most)) if bound is not None]
         raise OpError(f"{asked} is a number{' that is ' if bounds else ''}{' and '.join(bounds)}, not {value!r}")
-    return value  # type: ignore[no-any-return]
+    return value
 
 
 def truth(value: Any, asked: str) -> bool:
     """Return a truth value, Python's or NumPy's, as Python's."""
     if value.__class__ is bool:
-        return value  # type: ignore[no-any-return]
+        return value
     if not (isinstance(value, int) or (host.is_host_array(value) and not value.ndim and value.dtype.kind in "biu")):
         raise OpError(f"{asked} is True or False, not {value!r}")
     return bool(value)
@@ -135,7 +135,7 @@ def real_floating(x: Operand, name: str) -> Operand:
     if x.dtype.kind == "f":
         return x
     require_real(x, name)
-    return x.astype("float64")  # type: ignore[no-any-return]
+    return x.astype("float64")
 
 
 def require_real(x: Described, name: str) -> None:

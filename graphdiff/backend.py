@@ -218,7 +218,7 @@ def _find_class(name: str) -> type[Backend]:
     if name in _BUILT_IN:
         module, attribute = _BUILT_IN[name]
         try:
-            return getattr(importlib.import_module(module), attribute)  # type: ignore[no-any-return]
+            return getattr(importlib.import_module(module), attribute)
         except ImportError as error:
             command = _INSTALL.get(name, f'pip install "graphdiff[{name}]"')
             message = f"backend {name!r} is not installed ({error}). Install it: {command}"
@@ -229,7 +229,7 @@ def _find_class(name: str) -> type[Backend]:
     if name not in points:
         known = ", ".join(sorted({*_BUILT_IN, *points}))
         raise BackendError(f"there is no backend {name!r}; known are: {known}")
-    return points[name].load()  # type: ignore[no-any-return]
+    return points[name].load()
 
 
 @guarded

@@ -133,14 +133,14 @@ def normalize_axes(axis: int | Sequence[int] | None, rank: int) -> tuple[int, ..
     """Return axes as a sorted tuple of non-negative integers; None means all."""
     if axis is None:
         return tuple(range(rank))
-    if axis.__class__ is int and -rank <= axis < rank:  # type: ignore[operator]
-        return (axis % rank,)  # type: ignore[operator]
+    if axis.__class__ is int and -rank <= axis < rank:
+        return (axis % rank,)
     axes = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
     if any(each is True or each is False for each in axes):
         raise TypeError(f"an axis is an integer, not {axis!r}")
     from numpy.lib.array_utils import normalize_axis_tuple
 
-    return tuple(sorted(normalize_axis_tuple(axes, rank)))  # type: ignore[arg-type]
+    return tuple(sorted(normalize_axis_tuple(axes, rank)))
 
 
 def indexed_shape(shape: Shape, index: Any) -> Shape:
@@ -295,7 +295,7 @@ def count_infinite(array: HostArray) -> int:
 
 def padded_positions(length: int, before: int, after: int, mode: str) -> HostArray:
     """Return which positions of an axis a padded axis shows, in NumPy's `mode`."""
-    return np.pad(np.arange(length), (before, after), mode=mode)  # type: ignore[call-overload,no-any-return]
+    return np.pad(np.arange(length), (before, after), mode=mode)  # type: ignore[call-overload]
 
 
 def zero_index(shape: Shape) -> HostArray:

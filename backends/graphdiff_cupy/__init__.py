@@ -43,7 +43,7 @@ class CupyBackend(Backend):
         return None
 
     @cached_property
-    def namespace(self) -> Any:  # type: ignore[override]
+    def namespace(self) -> Any:
         """CuPy, imported when the backend is first used."""
         import cupy
 

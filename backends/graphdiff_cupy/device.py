@@ -186,7 +186,7 @@ class CupyDevice:
                 raise
             graph = first.end_capture()
         graph.upload()
-        return graph.launch  # type: ignore[no-any-return]
+        return graph.launch
 
     def _launch_in_lanes(self, launches: Sequence[Launch]) -> list[Any]:
         """Launch each on its lane's stream; return the events between streams, which must outlive the recording."""

@@ -177,7 +177,7 @@ class Runner:
         if isinstance(part, Product):
             arrays = {name: None if view is None else self._array(view) for name, view in part.operands.items()}
             workspace = self._workspaces.setdefault(lane, self.device.workspace())
-            return self.device.product(part, arrays, workspace)  # type: ignore[no-any-return]
+            return self.device.product(part, arrays, workspace)
         operands, out, kernel = [self._array(view) for view in part.reads], self._array(part.out), part.kernel
 
         def call() -> None:
@@ -190,9 +190,9 @@ class Runner:
 
     def _pointer(self, target: Storage | int) -> int:
         if isinstance(target, int):
-            return self.device.pointer(self._streams[target])  # type: ignore[no-any-return]
+            return self.device.pointer(self._streams[target])
         base, start = self._base(target)
-        return self.device.pointer(base) + start  # type: ignore[no-any-return]
+        return self.device.pointer(base) + start
 
     def _recorded(self) -> list[Callable[[], None]]:
         """Return the step as few launches: what lies between two fallbacks is one CUDA graph."""
@@ -210,7 +210,7 @@ class Runner:
     def _graph(self, launches: list[Launch]) -> Callable[[], None]:
         if self._capture:
             try:
-                return self.device.record(launches)  # type: ignore[no-any-return]
+                return self.device.record(launches)
             except self.device.refusals as error:
                 self._capture = False
                 self.notes.append(("capture", f"refused ({error}): everything is launched one by one"))

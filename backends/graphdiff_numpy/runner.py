@@ -119,7 +119,7 @@ class NumpyRunner:
         self._context = contextvars.copy_context()
         self._context.run(np.seterr, all="ignore")
         run = self._compiled(self.source)
-        self._code = run.__code__  # type: ignore[attr-defined]
+        self._code = run.__code__
         self.run: Callable[..., Any] = partial(self._context.run, run)
         self._timed: Callable[..., Any] | None = None
 
@@ -437,7 +437,7 @@ class NumpyRunner:
 
     def _compiled(self, source: str) -> Callable[..., Any]:
         exec(compile(source, f"<plan {id(self):x}>", "exec"), self._scope)
-        return self._scope["run"]  # type: ignore[no-any-return]
+        return self._scope["run"]
 
     def failed(self, error: BaseException) -> Tensor | None:
         """Return the node that a run was computing when it met an error, found by the line of the source."""

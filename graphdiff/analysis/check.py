@@ -168,7 +168,7 @@ def check_grads(
         return _joined(flatten(function(*unflatten(structure, list(tensors))))[0])
 
     def projected(*tensors: object) -> Tensor:
-        return FUNCTIONS["sum"](flat(*tensors) * weights)  # type: ignore[no-any-return]
+        return FUNCTIONS["sum"](flat(*tensors) * weights)
 
     def gradient(*tensors: object) -> Tensor:
         return _joined(grad(projected, tuple(range(len(arrays))))(*tensors))
@@ -201,7 +201,7 @@ def _name(leaf: Any, index: int) -> str:
 
 
 def _joined(outputs: Sequence[Any]) -> Tensor:
-    return FUNCTIONS["concatenate"]([FUNCTIONS["ravel"](output) for output in outputs])  # type: ignore[no-any-return]
+    return FUNCTIONS["concatenate"]([FUNCTIONS["ravel"](output) for output in outputs])
 
 
 def _narrowed(function: Function[Tensor], size: int, weights: ArrayLike) -> Function[Tensor]:
@@ -342,7 +342,7 @@ def _extrapolated(function: Callable[[float], Any], place: float, step: float) -
         if (best[1] <= 1e-9 * np.abs(best[0])).all():
             break
     assert best is not None
-    return best  # type: ignore[return-value]
+    return best
 
 
 def _complex_steps(function: Function[Tensor], arrays: list[Any]) -> Derivatives | None:
@@ -433,7 +433,7 @@ def _suspects(scalar: Callable[..., Tensor], arrays: list[Any], second: bool) ->
             for position, tensor in zip(real, tensors, strict=True):
                 operands[position] = as_tensor(tensor)
             output = node.op.node(tuple(operands), node.attributes)  # type: ignore[union-attr]
-            return FUNCTIONS["reshape"](FUNCTIONS["sum"](output * weights), (1,))  # type: ignore[no-any-return]
+            return FUNCTIONS["reshape"](FUNCTIONS["sum"](output * weights), (1,))
 
         if _is_wrong(alone, values) or (second and _is_wrong(_slope(alone, values), values)):
             found.append(op.name)
@@ -454,6 +454,6 @@ def _slope(function: Callable[..., Tensor], arrays: list[Any]) -> Callable[..., 
     def slope(*tensors: Any) -> Tensor:
         parts = grad(lambda *given: FUNCTIONS["sum"](function(*given)), tuple(range(len(arrays))))(*tensors)
         along = [FUNCTIONS["sum"](part * direction) for part, direction in zip(parts, directions, strict=True)]
-        return FUNCTIONS["reshape"](sum(along[1:], start=along[0]), (1,))  # type: ignore[no-any-return]
+        return FUNCTIONS["reshape"](sum(along[1:], start=along[0]), (1,))
 
     return slope

@@ -33,7 +33,7 @@ def errors_told() -> Iterator[None]:
         click.echo(f"Warning: {message}", err=True)
 
     with warnings.catch_warnings():
-        warnings.showwarning = tell  # type: ignore[assignment]
+        warnings.showwarning = tell
         try:
             yield
         except (GraphDiffError, ImportError) as error:

@@ -50,7 +50,7 @@ def _digits(seed: int) -> tuple[Any, Any, Any, Any]:
         raise click.ClickException(f'the demo needs {error.name}: pip install "graphdiff[demo]"') from error
     images, labels = load_digits(return_X_y=True)
     scaled = (images / 16).astype("float32")
-    return tuple(train_test_split(scaled, labels, test_size=0.25, random_state=seed, stratify=labels))  # type: ignore[return-value]
+    return tuple(train_test_split(scaled, labels, test_size=0.25, random_state=seed, stratify=labels))
 
 
 def _train_digits(epochs: int, widths: list[int], seed: int, out: Path) -> None:

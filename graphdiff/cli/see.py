@@ -182,7 +182,7 @@ def _single(outputs: Any) -> Tensor:
     leaves, _ = flatten(tensors_of(outputs))
     if len(leaves) != 1:
         raise GraphError(f"a trace is of one output, and there are {len(leaves)}")
-    return leaves[0]  # type: ignore[no-any-return]
+    return leaves[0]
 
 
 @click.command(cls=_Command, epilog=_DRAW_EXAMPLES)

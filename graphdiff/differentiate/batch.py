@@ -46,7 +46,7 @@ def _batch_node(node: Tensor, operands: list[Tensor], flags: list[bool], size: i
     op = node.op
     assert op is not None
     if op.batch_rule is not None:
-        return op.batch_rule(GRAPH, operands, flags, size, **node.attributes)  # type: ignore[no-any-return]
+        return op.batch_rule(GRAPH, operands, flags, size, **node.attributes)
     if isinstance(op, Elementwise) or op is OPS["where"]:
         return op.node(_aligned(operands, flags), node.attributes)
     if isinstance(op, Composite):
@@ -80,4 +80,4 @@ def _batch_loop(node: Tensor, operands: list[Tensor], flags: list[bool], size: i
         )
         for index in range(size)
     ]
-    return FUNCTIONS["stack"](rows)  # type: ignore[no-any-return]
+    return FUNCTIONS["stack"](rows)

@@ -62,7 +62,7 @@ def _fresh_leaf(value: Any, path: Callable[[], str]) -> Tensor:
             "derivatives. Write 2.0 instead of 2, or cast with astype('float64')."
         )
     if tensor.recorded:
-        return FUNCTIONS["positive"](tensor)  # type: ignore[no-any-return]
+        return FUNCTIONS["positive"](tensor)
     return Tensor(None, (), NO_ATTRIBUTES, tensor._value, tensor.backend, True)
 
 
@@ -343,7 +343,7 @@ def vjp(function: Function[Returned], *arguments: Any) -> tuple[Returned, Functi
         for output, seed in zip(outputs, seeds, strict=True):
             for index, part in enumerate(pulled_back(output, call.leaves, seed_for(output, seed))):
                 totals[index] = part if totals[index] is None else totals[index] + part
-        return call.restore(totals)  # type: ignore[no-any-return]
+        return call.restore(totals)
 
     return unflatten(structure, settled(outputs, call.leaves)), pull
 

@@ -93,7 +93,7 @@ def gradients_of(output: Tensor, seed: ArrayLike | None = None) -> dict[Variable
         output = _untied(output)
         order = topological_order([output])
         tell_of_returns(order)
-        leaves = {node: node for node in order if node.__class__ is Variable}  # type: ignore[misc]
+        leaves = {node: node for node in order if node.__class__ is Variable}
     if not leaves:
         raise DTypeError(
             f"{output.describe()}, made at {output.source}, depends on no variable: there is nothing to differentiate "

@@ -148,7 +148,7 @@ def pull_back(
                 floor = min(each.serial for each in at_risk)
             _pull_carefully(F, node, cotangent, needed, adjoint, live, node in at_risk, floor)
         elif op.__class__ is Elementwise:
-            partials: Sequence[Any] = op.partials  # type: ignore[attr-defined]
+            partials: Sequence[Any] = op.partials
             for operand, value, partial in zip(inputs, values, partials):
                 if partial is None or operand not in needed:
                     continue

@@ -81,7 +81,7 @@ def _combined(outputs: Sequence[Tensor], directions: Mapping[Tensor, Any], masks
 
 def _along(weights: Sequence[float], like: Tensor) -> Tensor:
     """Return weights along a new leading axis of something."""
-    return GRAPH.reshape(constant(weights, dtype=like.dtype), (-1, *(1,) * like.ndim))  # type: ignore[no-any-return]
+    return GRAPH.reshape(constant(weights, dtype=like.dtype), (-1, *(1,) * like.ndim))
 
 
 def _only_values_are_used(node: Tensor, order: Sequence[Tensor]) -> bool:
@@ -147,7 +147,7 @@ def _direction(node: Tensor, size: float) -> Tensor:
     within = resolution(values)
     blocks = [_block(row, within, size, singular) for row in rows]
     inner = GRAPH.reshape(constant(blocks, dtype=values.dtype), (*values.shape, values.shape[-1]))
-    return GRAPH.matmul(GRAPH.matmul(left, inner), GRAPH.matrix_transpose(right))  # type: ignore[no-any-return]
+    return GRAPH.matmul(GRAPH.matmul(left, inner), GRAPH.matrix_transpose(right))
 
 
 def _is_svd(node: Tensor) -> bool:

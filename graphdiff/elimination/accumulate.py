@@ -199,8 +199,8 @@ def _entry(found: Dense | None, output: Tensor, leaf: Tensor) -> Tensor:
     """Return a block of the Jacobian in the shape of output and leaf; zeros where no path leads from one to other."""
     shape = (*output.shape, *leaf.shape)
     if found is None:
-        return GRAPH.zeros(shape, dtype=leaf.dtype)  # type: ignore[no-any-return]
-    return GRAPH.reshape(found.value(), shape).astype(leaf.dtype)  # type: ignore[no-any-return]
+        return GRAPH.zeros(shape, dtype=leaf.dtype)
+    return GRAPH.reshape(found.value(), shape).astype(leaf.dtype)
 
 
 def _neighbours(edges: Edges) -> tuple[dict[int, set[int]], dict[int, set[int]]]:

@@ -273,12 +273,12 @@ class Algebra:
             for p in block.parts
         ]
         if not flat:
-            return GRAPH.zeros(block.shape)  # type: ignore[no-any-return]
+            return GRAPH.zeros(block.shape)
         joined = values[0] if len(values) == 1 else GRAPH.concat(values)
         where = flat[0] if len(flat) == 1 else places([place for each in flat for place in each])
         if block.shape[0] * width == len(where) and is_whole(where, len(where)):
-            return GRAPH.reshape(joined, block.shape)  # type: ignore[no-any-return]
-        return GRAPH.reshape(_scattered(joined, (block.shape[0] * width,), where, 0), block.shape)  # type: ignore[no-any-return]
+            return GRAPH.reshape(joined, block.shape)
+        return GRAPH.reshape(_scattered(joined, (block.shape[0] * width,), where, 0), block.shape)
 
 
 Known = dict[tuple[Callable[..., Block], Block, Block], tuple[Block, Cost]]
@@ -319,9 +319,9 @@ def _scattered(values: Tensor, shape: tuple[int, ...], target: Places, axis: int
     """Add values into zeros, at places along an axis."""
     lead = (slice(None),) * axis
     if isinstance(target, range):
-        return FUNCTIONS["scatter_add"](values, shape=shape, template=(*lead, _index(target), *_rest(shape, axis)))  # type: ignore[no-any-return]
+        return FUNCTIONS["scatter_add"](values, shape=shape, template=(*lead, _index(target), *_rest(shape, axis)))
     template = (*lead, ARRAY, *_rest(shape, axis))
-    return FUNCTIONS["scatter_add"](values, _index(target), shape=shape, template=template)  # type: ignore[no-any-return]
+    return FUNCTIONS["scatter_add"](values, _index(target), shape=shape, template=template)
 
 
 def _rest(shape: tuple[int, ...], axis: int) -> tuple[slice, ...]:

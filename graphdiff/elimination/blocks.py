@@ -98,7 +98,7 @@ class Dense:
     def value(self, turned: bool = False) -> Tensor:
         """Return the matrix, or its transpose."""
         assert self.matrix is not None
-        return self.matrix if turned == self.turned else GRAPH.matrix_transpose(self.matrix)  # type: ignore[no-any-return]
+        return self.matrix if turned == self.turned else GRAPH.matrix_transpose(self.matrix)
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,13 +252,13 @@ class LocalDerivative:
         moved[self.position] = seed
         tangent = node.op.tangent(GRAPH, moved, node, node.inputs, node.attributes)  # type: ignore[union-attr]
         if tangent is None:
-            return GRAPH.zeros((rows.shape[0], node.size), dtype=node.dtype)  # type: ignore[no-any-return]
+            return GRAPH.zeros((rows.shape[0], node.size), dtype=node.dtype)
         if tangent.shape != node.shape:
             tangent = GRAPH.broadcast_to(tangent, node.shape)
         width = rows.shape[0]
         seeds = GRAPH.reshape(rows, (width, *operand.shape)).astype(operand.dtype)
         (wide,) = batch([tangent], {seed: seeds}, width)
-        return GRAPH.reshape(wide, (width, node.size))  # type: ignore[no-any-return]
+        return GRAPH.reshape(wide, (width, node.size))
 
     def pulled(self, matrix: Tensor) -> Tensor:
         """Return a matrix times this block: its rows as adjoints, all at once."""
@@ -266,12 +266,12 @@ class LocalDerivative:
         seed = placeholder(node.shape, node.dtype)
         adjoint = node.op.adjoint(GRAPH, seed, self.position, node, node.inputs, node.attributes)  # type: ignore[union-attr]
         if adjoint is None:
-            return GRAPH.zeros((matrix.shape[0], operand.size), dtype=operand.dtype)  # type: ignore[no-any-return]
+            return GRAPH.zeros((matrix.shape[0], operand.size), dtype=operand.dtype)
         if adjoint.shape != operand.shape:
             adjoint = sum_to(GRAPH, adjoint, operand.shape)
         rows = GRAPH.reshape(matrix, (matrix.shape[0], *node.shape)).astype(node.dtype)
         (wide,) = batch([adjoint], {seed: rows}, matrix.shape[0])
-        return GRAPH.reshape(wide, (matrix.shape[0], operand.size))  # type: ignore[no-any-return]
+        return GRAPH.reshape(wide, (matrix.shape[0], operand.size))
 
     def cost(self, width: int) -> Cost:
         """Return what a product with a matrix of so many rows or columns costs, roughly."""

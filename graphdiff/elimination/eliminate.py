@@ -113,7 +113,7 @@ def _block(
     shape, dtype, backend = (*output.shape, *leaf.shape), leaf.dtype, output.backend
     entries = [factor.get((column, row)) for row in rows for column in columns]
     if all(entry is None for entry in entries):
-        return GRAPH.zeros(shape, dtype=dtype)  # type: ignore[no-any-return]
+        return GRAPH.zeros(shape, dtype=dtype)
     tensors = []
     for entry in entries:
         entry = entry.value if isinstance(entry, Masked) else entry
@@ -123,4 +123,4 @@ def _block(
             tensors.append(literal(float(entry or 0), dtype, backend))
         else:
             tensors.append(Tensor(None, (), NO_ATTRIBUTES, backend.normalize(entry), backend, False).astype(dtype))
-    return FUNCTIONS["reshape"](FUNCTIONS["stack"](tensors), shape)  # type: ignore[no-any-return]
+    return FUNCTIONS["reshape"](FUNCTIONS["stack"](tensors), shape)

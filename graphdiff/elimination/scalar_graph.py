@@ -26,7 +26,7 @@ Term = Any
 
 def elements(tensor: Tensor) -> list[Any]:
     """Return the elements of a tensor of any shape, row by row, as Python numbers."""
-    return GRAPH.reshape(tensor, (-1,)).tolist()  # type: ignore[no-any-return]
+    return GRAPH.reshape(tensor, (-1,)).tolist()
 
 
 class ScalarGraph:
@@ -236,12 +236,12 @@ def local_matrix(node: Tensor, position: int, operands: Sequence[Tensor]) -> Ten
     out = node if own else op.node(tuple(operands), node.attributes)
     tangent = op.tangent(GRAPH, moved, out, operands, node.attributes)
     if tangent is None:
-        return GRAPH.zeros((node.size, operand.size), dtype=operand.dtype)  # type: ignore[no-any-return]
+        return GRAPH.zeros((node.size, operand.size), dtype=operand.dtype)
     if tangent.shape != node.shape:
         tangent = GRAPH.broadcast_to(tangent, node.shape)
     rows = GRAPH.reshape(GRAPH.eye(operand.size, dtype=operand.dtype), (operand.size, *operand.shape))
     (wide,) = batch([tangent], {seed: rows}, operand.size)
-    return GRAPH.matrix_transpose(GRAPH.reshape(wide, (operand.size, node.size)))  # type: ignore[no-any-return]
+    return GRAPH.matrix_transpose(GRAPH.reshape(wide, (operand.size, node.size)))
 
 
 def _partial(F: Any, term: tuple[Tensor, int, Any], known: dict[Any, Any]) -> Any:

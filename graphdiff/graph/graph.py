@@ -198,7 +198,7 @@ class Graph:
 def _value_of(leaf: Tensor) -> Array:
     if not leaf.has_value:
         raise NoValueError(f"placeholder {leaf.describe()}, made at {leaf.source}, has not been fed")
-    return leaf.value  # type: ignore[no-any-return]
+    return leaf.value
 
 
 def _places(nodes: Sequence[Tensor]) -> dict[Tensor, tuple[int, ...]]:

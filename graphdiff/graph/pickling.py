@@ -81,11 +81,7 @@ def _make_variable(
 
 def _stale_inputs(node: Tensor) -> tuple[Variable, ...]:
     """Return the variables assigned since `node` was built from them."""
-    return tuple(
-        operand
-        for operand in node.inputs
-        if operand.__class__ is Variable and operand.clock[0] > node.serial  # type: ignore[attr-defined,misc]
-    )
+    return tuple(operand for operand in node.inputs if operand.__class__ is Variable and operand.clock[0] > node.serial)
 
 
 def _mark_stale(variables: Iterable[Variable]) -> None:
@@ -269,7 +265,7 @@ def _load_node(
     value, attributes = _unpack(value, backend), attributes or NO_ATTRIBUTES
     node = _make(Tensor, op, inputs, attributes, value, backend, recorded, signature, name, scope, (source, 0))
     _mark_stale(stale or ())
-    return node  # type: ignore[no-any-return]
+    return node
 
 
 def reduce_graph(graph: Graph, protocol: Any) -> tuple[Any, ...]:
@@ -317,7 +313,7 @@ def copy_tensor(node: Tensor) -> Tensor:
     """
     for leaf in _stale_inputs(node):
         raise_stale(leaf, node)
-    return _copy_node(node, node.inputs, node.attributes)  # type: ignore[no-any-return]
+    return _copy_node(node, node.inputs, node.attributes)
 
 
 def deepcopy_tensor(node: Tensor, memo: dict[int, Any]) -> Tensor:
@@ -336,7 +332,7 @@ def deepcopy_tensor(node: Tensor, memo: dict[int, Any]) -> Tensor:
     (3.0, None)
     """
     _deepcopy_nodes([node], memo)
-    return memo[id(node)]  # type: ignore[no-any-return]
+    return memo[id(node)]
 
 
 class _Copied:

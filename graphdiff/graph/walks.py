@@ -45,7 +45,7 @@ def topological_order(outputs: Iterable[Tensor], boundary: frozenset[Tensor] = f
             continue
         for operand in node.inputs:
             if operand.recorded:
-                if operand.__class__ is Variable and operand.clock[0] > node.serial:  # type: ignore[attr-defined]
+                if operand.__class__ is Variable and operand.clock[0] > node.serial:
                     raise_stale(operand, node)
                 pending.append(operand)
     # Depth-first discovery of a chain is already in descending order, which sorting makes use of.

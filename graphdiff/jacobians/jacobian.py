@@ -277,4 +277,4 @@ def hessian_of(output: Tensor, leaves: Sequence[Tensor]) -> Tensor:
             )
             for slope, row in zip(flat, rows, strict=True)
         ]
-        return GRAPH.concat(blocks, axis=0)  # type: ignore[no-any-return]
+        return GRAPH.concat(blocks, axis=0)

@@ -305,11 +305,11 @@ class _Compressed:
     def entries(self, output: Tensor, leaf: Tensor) -> Tensor:
         """Return the entries that may differ from zero, one behind the other."""
         if not self._places.size:
-            return GRAPH.zeros((0,), dtype=leaf.dtype)  # type: ignore[no-any-return]
+            return GRAPH.zeros((0,), dtype=leaf.dtype)
         seed = placeholder(leaf.shape, leaf.dtype)
         moved = pushed_forward([output], {leaf: seed})
         wide = batch(moved, {seed: as_tensor(self._seeds)}, len(self._seeds))[0]
-        return GRAPH.reshape(wide, (-1,))[self._places]  # type: ignore[no-any-return]
+        return GRAPH.reshape(wide, (-1,))[self._places]
 
     def plan(self) -> None:
         """Compile: a graph met for the second time will be met again."""

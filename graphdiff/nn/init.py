@@ -74,7 +74,7 @@ def zeros(shape: Shape, *, seed: Any = 0, dtype: Any = "float64") -> Tensor:
     >>> bool((gradient == gradient[:, :1]).all())  # they never become different: the symmetry must be broken
     True
     """
-    return FUNCTIONS["zeros"](_shape_of(shape), dtype=dtype)  # type: ignore[no-any-return]
+    return FUNCTIONS["zeros"](_shape_of(shape), dtype=dtype)
 
 
 def ones(shape: Shape, *, seed: Any = 0, dtype: Any = "float64") -> Tensor:
@@ -86,7 +86,7 @@ def ones(shape: Shape, *, seed: Any = 0, dtype: Any = "float64") -> Tensor:
     >>> gd.nn.init.ones(2).tolist()
     [1.0, 1.0]
     """
-    return FUNCTIONS["ones"](_shape_of(shape), dtype=dtype)  # type: ignore[no-any-return]
+    return FUNCTIONS["ones"](_shape_of(shape), dtype=dtype)
 
 
 def constant(shape: Shape, *, value: float = 0.0, seed: Any = 0, dtype: Any = "float64") -> Tensor:
@@ -100,7 +100,7 @@ def constant(shape: Shape, *, value: float = 0.0, seed: Any = 0, dtype: Any = "f
     >>> gd.nn.Linear(2, in_features=1, init=tenth, dtype="float64").weight.tolist()
     [[0.1, 0.1]]
     """
-    return FUNCTIONS["full"](_shape_of(shape), value, dtype=dtype)  # type: ignore[no-any-return]
+    return FUNCTIONS["full"](_shape_of(shape), value, dtype=dtype)
 
 
 def normal(shape: Shape, *, seed: Any, mean: float = 0.0, std: float = 0.01, dtype: Any = "float64") -> Tensor:
@@ -153,7 +153,7 @@ def truncated_normal(
     while FUNCTIONS["any"](outside):
         drawn = FUNCTIONS["where"](outside, random.normal(lengths, seed=stream), drawn)
         outside = FUNCTIONS["abs"](drawn) > bound
-    return (mean + std * drawn).astype(dtype)  # type: ignore[no-any-return]
+    return (mean + std * drawn).astype(dtype)
 
 
 def fan_in_uniform(shape: Shape, *, seed: Any, dtype: Any = "float64") -> Tensor:
@@ -280,7 +280,7 @@ def orthogonal(shape: Shape, *, seed: Any, gain: float = 1.0, dtype: Any = "floa
     basis = tall @ (vectors / FUNCTIONS["sqrt"](values)[..., None, :]) @ vectors.mT
     for _ in range(2):
         basis = 1.5 * basis - 0.5 * basis @ (basis.mT @ basis)
-    return (gain * (basis.mT if wide else basis)).astype(dtype)  # type: ignore[no-any-return]
+    return (gain * (basis.mT if wide else basis)).astype(dtype)
 
 
 def sparse(shape: Shape, *, seed: Any, nonzero: int = 15, std: float = 1.0, dtype: Any = "float64") -> Tensor:
@@ -302,7 +302,7 @@ def sparse(shape: Shape, *, seed: Any, nonzero: int = 15, std: float = 1.0, dtyp
     stream = random.generator(seed)
     order = FUNCTIONS["argsort"](random.uniform(lengths, seed=stream), axis=-2)
     weights = random.normal(lengths, seed=stream, std=std)
-    return FUNCTIONS["where"](order < nonzero, weights, 0.0).astype(dtype)  # type: ignore[no-any-return]
+    return FUNCTIONS["where"](order < nonzero, weights, 0.0).astype(dtype)
 
 
 INITIALISERS: dict[str, Initialiser] = {

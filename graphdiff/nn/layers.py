@@ -130,7 +130,7 @@ class Linear(Module):
             )
             raise ShapeError(f"a linear layer of {self.in_features or 'some'} inputs was given {x.describe()}{mend}")
         product = FUNCTIONS["matmul"](x, self.weight)
-        return product + self.bias if self._has_bias else product  # type: ignore[no-any-return]
+        return product + self.bias if self._has_bias else product
 
     def config(self) -> dict[str, Any]:
         if self.in_features is None:
@@ -187,7 +187,7 @@ class Activation(Module):
         return MappingProxyType(dict(self._options))
 
     def forward(self, x: Any) -> Tensor:
-        return self._function(x)  # type: ignore[no-any-return]
+        return self._function(x)
 
     def config(self) -> dict[str, Any]:
         return {"name": self.name, **self.options}
@@ -226,7 +226,7 @@ class PReLU(Module):
         x = as_tensor(x)
         if self.features is not None and (not x.ndim or x.shape[-1] != self.features):
             raise ShapeError(f"PReLU of {self.features} features was given {x.describe()}")
-        return FUNCTIONS["relu"](x) - self.alpha * FUNCTIONS["relu"](-x)  # type: ignore[no-any-return]
+        return FUNCTIONS["relu"](x) - self.alpha * FUNCTIONS["relu"](-x)
 
     def config(self) -> dict[str, Any]:
         return {"features": self.features, "dtype": str(self.alpha.dtype)}
@@ -277,7 +277,7 @@ class Maxout(Module):
     def forward(self, x: Any) -> Tensor:
         drawn = self.linear(x)
         grouped = FUNCTIONS["reshape"](drawn, (*drawn.shape[:-1], self.out_features, self.pieces))
-        return FUNCTIONS["max"](grouped, axis=-1)  # type: ignore[no-any-return]
+        return FUNCTIONS["max"](grouped, axis=-1)
 
     def config(self) -> dict[str, Any]:
         linear = self.linear.config()
@@ -299,7 +299,7 @@ class Flatten(Module):
         x = as_tensor(x)
         if not x.ndim:
             raise ShapeError(f"flatten takes a batch of examples, not {x.describe()}")
-        return FUNCTIONS["reshape"](x, (x.shape[0], math.prod(x.shape[1:])))  # type: ignore[no-any-return]
+        return FUNCTIONS["reshape"](x, (x.shape[0], math.prod(x.shape[1:])))
 
     def config(self) -> dict[str, Any]:
         return {}
@@ -352,7 +352,7 @@ class Embedding(Module):
             raise DataError(f"an embedding of {self.count} rows was given {x.describe()} with numbers outside them")
         told = f"an embedding has {self.count} rows, from 0 on"
         rows = demand(as_tensor(self.weight), x, 0, self.count - 1, told)
-        return FUNCTIONS["take"](rows, x, axis=0)  # type: ignore[no-any-return]
+        return FUNCTIONS["take"](rows, x, axis=0)
 
     def config(self) -> dict[str, Any]:
         return {"count": self.count, "width": self.width, "dtype": str(self.weight.dtype)}

@@ -72,7 +72,7 @@ def _check_labels(logits: Tensor, labels: Tensor) -> None:
 
 def _chosen(labels: Tensor, classes: int, dtype: Any) -> Tensor:
     """Return rows with a 1 at the labels."""
-    return FUNCTIONS["label_weights"](labels, classes=classes, value=1.0, dtype=dtype)  # type: ignore[no-any-return]
+    return FUNCTIONS["label_weights"](labels, classes=classes, value=1.0, dtype=dtype)
 
 
 def _check_probabilities(labels: Tensor) -> Tensor:
@@ -151,7 +151,7 @@ def _cross_entropy_slope(F: Any, logits: Any, labels: Any) -> Any:
 def _cross_entropy_batch(F: Any, operands: Any, flags: Any, size: int) -> Any:
     logits, labels = operands
     whole = logits if flags[0] else F.broadcast_to(logits, (size, *logits.shape))
-    return _cross_entropy_value(F, whole, labels)  # type: ignore[no-any-return]
+    return _cross_entropy_value(F, whole, labels)
 
 
 _cross_entropy: Any = custom(
@@ -218,7 +218,7 @@ def softmax_cross_entropy(
         loss = _cross_entropy(logits, labels)
         if not loss.has_value or not bool(loss._value == loss._value):  # a device gives NaN for what is no class
             _check_labels(logits, labels)
-        return loss  # type: ignore[no-any-return]
+        return loss
     if labels.dtype.kind != "f":
         raise DTypeError(
             f"labels are integers or probabilities, not {labels.describe()}; labels.astype('int64') numbers two classes"
@@ -231,7 +231,7 @@ def softmax_cross_entropy(
     labels = _check_probabilities(labels)
     if not plain:
         return _general_cross_entropy(logits, labels, weights, class_weights, label_smoothing)
-    return FUNCTIONS["mean"](_entropies(logits, labels.astype(logits.dtype)))  # type: ignore[no-any-return]
+    return FUNCTIONS["mean"](_entropies(logits, labels.astype(logits.dtype)))
 
 
 # An op of its own, since its derivative by t as a product is t · 1/t, of which 1/t overflows where t is subnormal.
@@ -268,7 +268,7 @@ def _entropies(logits: Tensor, targets: Tensor) -> Tensor:
     logarithms = FUNCTIONS["log_softmax"](logits, axis=-1)
     nothing = (targets == 0) & (logarithms == -math.inf)
     counted = FUNCTIONS["where"](nothing, 0.0, logarithms)
-    return -FUNCTIONS["sum"](targets * counted, axis=-1)  # type: ignore[no-any-return]
+    return -FUNCTIONS["sum"](targets * counted, axis=-1)
 
 
 def _general_cross_entropy(
@@ -308,7 +308,7 @@ def _pair(prediction: Any, target: Any) -> tuple[Tensor, Tensor]:
 
 
 def _floating(x: Tensor) -> Tensor:
-    return x if x.dtype.kind == "f" else x.astype("float64")  # type: ignore[no-any-return]
+    return x if x.dtype.kind == "f" else x.astype("float64")
 
 
 def _in_order(class_weights: Any, classes: int) -> Any:
@@ -335,7 +335,7 @@ def _importance(weights: Any, like: Tensor, shape: tuple[int, ...], name: str) -
 def _mean(losses: Tensor, importance: Tensor | None) -> Tensor:
     """Return the mean over all elements, or the weighted mean over the first axis of the means over the others."""
     if importance is None:
-        return FUNCTIONS["mean"](losses)  # type: ignore[no-any-return]
+        return FUNCTIONS["mean"](losses)
     if losses.ndim > 1:
         losses = FUNCTIONS["mean"](losses, axis=tuple(range(1, losses.ndim)))
     return _quotient(FUNCTIONS["sum"](losses * importance), FUNCTIONS["sum"](importance))
@@ -343,12 +343,12 @@ def _mean(losses: Tensor, importance: Tensor | None) -> Tensor:
 
 def _quotient(loss: Tensor, weight: Tensor) -> Tensor:
     """Return loss / weight; of a batch that counts for nothing 0, whose gradient is 0 too."""
-    return loss / FUNCTIONS["where"](weight > 0, weight, FUNCTIONS["ones_like"](weight))  # type: ignore[no-any-return]
+    return loss / FUNCTIONS["where"](weight > 0, weight, FUNCTIONS["ones_like"](weight))
 
 
 def _weighted_mean(losses: Tensor, weights: Any) -> Tensor:
     if weights is None:
-        return FUNCTIONS["mean"](losses)  # type: ignore[no-any-return]
+        return FUNCTIONS["mean"](losses)
     return _mean(losses, _importance(weights, losses, losses.shape[:1], "weights"))
 
 
@@ -466,7 +466,7 @@ def binary_cross_entropy(logits: Any, labels: Any, *, positive_weight: float = 1
 
 def _counted(share: Tensor, loss: Tensor) -> Tensor:
     """Return share · loss; of an infinite loss that has no share, 0."""
-    return share * FUNCTIONS["where"]((share == 0) & (loss == math.inf), 0.0, loss)  # type: ignore[no-any-return]
+    return share * FUNCTIONS["where"]((share == 0) & (loss == math.inf), 0.0, loss)
 
 
 @guarded
@@ -566,7 +566,7 @@ def _penalty(of: Module | Iterable[Any], name: str) -> Tensor:
     if not given:
         raise GraphError("there are no weights to penalise")
     parts = [FUNCTIONS["sum"](FUNCTIONS[name](as_tensor(leaf))) for leaf in given]
-    return sum(parts[1:], parts[0])  # type: ignore[no-any-return]
+    return sum(parts[1:], parts[0])
 
 
 @guarded

@@ -207,7 +207,7 @@ class Module(Configured):
         """Whether the module trains; a compiled function that has read it has a plan for either mode."""
         if TRACES:
             self.use_settings()
-            return self.use_setting("_training")  # type: ignore[no-any-return]
+            return self.use_setting("_training")
         return self._training
 
     def train(self: Self, mode: bool = True) -> Self:

@@ -186,7 +186,7 @@ def _checked_call(op: Op, signature: inspect.Signature) -> Function[Tensor]:
             unknown = [f"{key}=…" for key in attributes if key not in known]
             asked = ", ".join(unknown) or f"{len(given)} arguments by position"
             raise OpError(f"{op.name}{signature} was called with {asked}")
-        return plain(*given, **attributes)  # type: ignore[no-any-return]
+        return plain(*given, **attributes)
 
     call.__signature__ = signature  # type: ignore[attr-defined]
     return call

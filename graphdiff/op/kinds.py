@@ -517,7 +517,7 @@ class Composite(Op):
 
     def open(self, operands: Sequence[Tensor], attributes: Attributes) -> Tensor:
         """Return the output of the ops that this one stands for."""
-        return self.body(GRAPH, *operands, **attributes)  # type: ignore[no-any-return]
+        return self.body(GRAPH, *operands, **attributes)
 
     def again(self, operands: Sequence[Tensor], attributes: Attributes) -> Tensor:
         """Return the same for a backward pass."""

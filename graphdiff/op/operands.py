@@ -21,7 +21,7 @@ def as_tensor(value: ArrayLike) -> Tensor:
     if isinstance(value, Tensor):
         return entered(value) if TRACES else value
     if isinstance(value, (tuple, list)) and _holds_tensor(value):
-        return FUNCTIONS["stack"]([as_tensor(item) for item in value])  # type: ignore[no-any-return]
+        return FUNCTIONS["stack"]([as_tensor(item) for item in value])
     return constant(value)
 
 
@@ -70,7 +70,7 @@ class Number(Tensor):
     def beside(self, kind_of: host.DType) -> Tensor:
         """Return this number in the dtype that a literal has beside a tensor of dtype `kind_of`."""
         wanted = host.weak_dtype(self.dtype.type(1).item(), kind_of)
-        return self if wanted == self.dtype else FUNCTIONS["astype"](self, wanted)  # type: ignore[no-any-return]
+        return self if wanted == self.dtype else FUNCTIONS["astype"](self, wanted)
 
 
 def operand_beside(value: ArrayLike, other: ArrayLike) -> Tensor:
@@ -79,7 +79,7 @@ def operand_beside(value: ArrayLike, other: ArrayLike) -> Tensor:
         if isinstance(value, host.PYTHON_SCALARS):
             return literal(value, other.dtype, other.backend)
         if value.__class__ is Number and other.__class__ is not Number:
-            return value.beside(other.dtype)  # type: ignore[no-any-return]
+            return value.beside(other.dtype)
     return as_tensor(value)
 
 

@@ -26,7 +26,7 @@ def _batched(
     F: Namespace, operands: Sequence[Array], flags: Sequence[bool], size: int, **attributes: Attribute
 ) -> Tensor:
     x, values = operands
-    return _within(x if flags[0] else F.broadcast_to(x, (size, *x.shape)), values, **attributes)  # type: ignore[no-any-return]
+    return _within(x if flags[0] else F.broadcast_to(x, (size, *x.shape)), values, **attributes)
 
 
 _within: Applied = custom(
@@ -50,4 +50,4 @@ def demand(x: Tensor, values: Tensor, low: float, high: float, told: str) -> Ten
     """
     if values.has_value or not values.size:
         return x
-    return FUNCTIONS["within"](x, values, low=low, high=high, told=told)  # type: ignore[no-any-return]
+    return FUNCTIONS["within"](x, values, low=low, high=high, told=told)

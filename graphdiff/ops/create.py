@@ -41,7 +41,7 @@ def full(shape: Lengths, fill_value: ArrayLike, *, dtype: DTypeLike | None = Non
         kind_of = host.as_host(fill_value).dtype if dtype is None else dtype
         return _make("full", lengths(shape, "full"), fill_value, dtype=kind_of)
     filled = FUNCTIONS["broadcast_to"](as_tensor(fill_value), lengths(shape, "full"))
-    return filled if dtype is None else filled.astype(dtype)  # type: ignore[no-any-return]
+    return filled if dtype is None else filled.astype(dtype)
 
 
 def _like(x: ArrayLike, make: Function[Tensor], *arguments: ArrayLike, dtype: DTypeLike | None) -> Tensor:
@@ -72,7 +72,7 @@ def full_like(x: ArrayLike, /, fill_value: ArrayLike, *, dtype: DTypeLike | None
     x, filled = as_tensor(x), as_tensor(fill_value)
     if filled.ndim or filled.recorded:
         made = FUNCTIONS["broadcast_to"](filled, x.shape)
-        return made.astype(x.dtype if dtype is None else dtype)  # type: ignore[no-any-return]
+        return made.astype(x.dtype if dtype is None else dtype)
     return _like(x, full, fill_value, dtype=dtype)
 
 

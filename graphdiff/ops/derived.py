@@ -28,12 +28,12 @@ def round(x: ArrayLike, /, decimals: int = 0) -> Tensor:
         raise OpError(f"round: decimals is an integer between -308 and 308, not {decimals!r}")
     x, decimals = as_tensor(x), int(decimals)
     if not decimals or (x.dtype.kind in "iu" and decimals > 0):
-        return _nearest(x)  # type: ignore[no-any-return]
+        return _nearest(x)
     if x.dtype.kind in "iu":
-        return GRAPH.astype(round(x.astype("float64"), decimals), x.dtype)  # type: ignore[no-any-return]
+        return GRAPH.astype(round(x.astype("float64"), decimals), x.dtype)
     if decimals < 0:
-        return _nearest(as_tensor(x) / 10**-decimals) * 10**-decimals  # type: ignore[no-any-return]
-    return _nearest(as_tensor(x) * 10**decimals) / 10**decimals  # type: ignore[no-any-return]
+        return _nearest(as_tensor(x) / 10**-decimals) * 10**-decimals
+    return _nearest(as_tensor(x) * 10**decimals) / 10**decimals
 
 
 @function("radians")
@@ -62,7 +62,7 @@ def nan_to_num(x: ArrayLike, /, nan: float = 0.0) -> Tensor:
         return x
     lowest, highest = host.float_limits(x.dtype)
     known = GRAPH.where(GRAPH.isnan(x), nan, x)
-    return GRAPH.where(known > highest, highest, GRAPH.where(known < lowest, lowest, known))  # type: ignore[no-any-return]
+    return GRAPH.where(known > highest, highest, GRAPH.where(known < lowest, lowest, known))
 
 
 round.op = _nearest.op  # type: ignore[attr-defined]
@@ -88,14 +88,14 @@ def atleast_2d(x: ArrayLike, /) -> Tensor:
 @function()
 def vstack(parts: Sequence[ArrayLike], /) -> Tensor:
     """Join along the first axis, vectors as rows."""
-    return GRAPH.concatenate([atleast_2d(part) for part in listed(parts, "vstack")], axis=0)  # type: ignore[no-any-return]
+    return GRAPH.concatenate([atleast_2d(part) for part in listed(parts, "vstack")], axis=0)
 
 
 @function()
 def hstack(parts: Sequence[ArrayLike], /) -> Tensor:
     """Join along the second axis, vectors along their only one."""
     tensors = [atleast_1d(part) for part in listed(parts, "hstack")]
-    return GRAPH.concatenate(tensors, axis=0 if tensors and tensors[0].ndim == 1 else 1)  # type: ignore[no-any-return]
+    return GRAPH.concatenate(tensors, axis=0 if tensors and tensors[0].ndim == 1 else 1)
 
 
 @function()
@@ -103,13 +103,13 @@ def column_stack(parts: Sequence[ArrayLike], /) -> Tensor:
     """Join along the second axis, vectors as columns."""
     tensors = [as_tensor(part) for part in listed(parts, "column_stack")]
     columns = [part if part.ndim >= 2 else GRAPH.reshape(part, (part.size, 1)) for part in tensors]
-    return GRAPH.concatenate(columns, axis=1)  # type: ignore[no-any-return]
+    return GRAPH.concatenate(columns, axis=1)
 
 
 @function()
 def append(x: ArrayLike, values: ArrayLike, /, axis: int | None = None) -> Tensor:
     """Join values to the end of x along an axis; None flattens both first."""
-    return GRAPH.concatenate(as_tensors([x, values]), axis=axis)  # type: ignore[no-any-return]
+    return GRAPH.concatenate(as_tensors([x, values]), axis=axis)
 
 
 @function()
@@ -136,13 +136,13 @@ def meshgrid(*axes: Any, indexing: str = "xy") -> tuple[Tensor, ...]:
 @function()
 def flipud(x: ArrayLike, /) -> Tensor:
     """Reverse the order of the rows."""
-    return GRAPH.flip(x, axis=0)  # type: ignore[no-any-return]
+    return GRAPH.flip(x, axis=0)
 
 
 @function()
 def fliplr(x: ArrayLike, /) -> Tensor:
     """Reverse the order of the columns."""
-    return GRAPH.flip(x, axis=1)  # type: ignore[no-any-return]
+    return GRAPH.flip(x, axis=1)
 
 
 @function()
@@ -150,8 +150,8 @@ def copy(x: ArrayLike, /) -> Tensor:
     """Return another tensor of the same value: a variable's, as it is now; derivatives flow through."""
     x = as_tensor(x)
     if x.dtype.kind == "b":
-        return GRAPH.bitwise_or(x, x)  # type: ignore[no-any-return]
-    return GRAPH.positive(x)  # type: ignore[no-any-return]
+        return GRAPH.bitwise_or(x, x)
+    return GRAPH.positive(x)
 
 
 # Differences, sums and products ------------------------------------------------------------------------------
@@ -177,21 +177,21 @@ def trapezoid(y: ArrayLike, x: ArrayLike | None = None, dx: float = 1.0, axis: i
     front = (slice(None),) * place
     means = (y[(*front, slice(1, None))] + y[(*front, slice(None, -1))]) / 2.0
     if x is None:
-        return GRAPH.sum(means * dx, axis=place)  # type: ignore[no-any-return]
+        return GRAPH.sum(means * dx, axis=place)
     places = as_tensor(x)
     if places.ndim not in (1, y.ndim):
         raise ShapeError(f"trapezoid: {places.describe()} has neither one axis nor as many as {y.describe()}")
     steps = diff(places, axis=-1 if places.ndim == 1 else place)
     if places.ndim == 1:
         steps = GRAPH.reshape(steps, (-1, *(1,) * (y.ndim - place - 1)))
-    return GRAPH.sum(means * steps, axis=place)  # type: ignore[no-any-return]
+    return GRAPH.sum(means * steps, axis=place)
 
 
 @function()
 def average(x: ArrayLike, /, axis: int | None = None, weights: ArrayLike | None = None) -> Tensor:
     """Mean, each element counted by its weight; weights are of x's shape, or of the axis's length."""
     if weights is None:
-        return GRAPH.mean(x, axis=axis)  # type: ignore[no-any-return]
+        return GRAPH.mean(x, axis=axis)
     x, weights = as_tensors([x, weights])
     if weights.shape != x.shape:
         if axis is None or weights.ndim != 1:
@@ -206,20 +206,20 @@ def average(x: ArrayLike, /, axis: int | None = None, weights: ArrayLike | None 
     total = GRAPH.sum(weights, axis=axis)
     if total.has_value and not bool(GRAPH.all(total != 0)):
         raise OpError("average: the weights sum up to 0, and nothing is left to divide by")
-    return GRAPH.sum(x * weights, axis=axis) / total  # type: ignore[no-any-return]
+    return GRAPH.sum(x * weights, axis=axis) / total
 
 
 @function()
 def ptp(x: ArrayLike, /, axis: Axis = None) -> Tensor:
     """Maximum less minimum over axes."""
-    return GRAPH.max(x, axis=axis) - GRAPH.min(x, axis=axis)  # type: ignore[no-any-return]
+    return GRAPH.max(x, axis=axis) - GRAPH.min(x, axis=axis)
 
 
 @function()
 def inner(x: ArrayLike, y: ArrayLike, /) -> Tensor:
     """Sum of products over the last axes of x and y."""
     x, y = as_tensors([x, y])
-    return GRAPH.tensordot(x, y, axes=((-1,), (-1,))) if x.ndim and y.ndim else x * y  # type: ignore[no-any-return]
+    return GRAPH.tensordot(x, y, axes=((-1,), (-1,))) if x.ndim and y.ndim else x * y
 
 
 @function()
@@ -230,7 +230,7 @@ def vdot(x: ArrayLike, y: ArrayLike, /) -> Tensor:
         require_real(operand, "vdot")
     if x.size != y.size:
         raise ShapeError(f"vdot: {x.describe()} and {y.describe()} differ in size")
-    return GRAPH.dot(GRAPH.ravel(x), GRAPH.ravel(y))  # type: ignore[no-any-return]
+    return GRAPH.dot(GRAPH.ravel(x), GRAPH.ravel(y))
 
 
 @function()
@@ -241,7 +241,7 @@ def kron(x: ArrayLike, y: ArrayLike, /) -> Tensor:
     rows, columns = ((1,) * (rank - each.ndim) + each.shape for each in (x, y))
     outer = GRAPH.reshape(x, tuple(n for length in rows for n in (length, 1)))
     blocks = outer * GRAPH.reshape(y, tuple(n for length in columns for n in (1, length)))
-    return GRAPH.reshape(blocks, tuple(a * b for a, b in zip(rows, columns, strict=True)))  # type: ignore[no-any-return]
+    return GRAPH.reshape(blocks, tuple(a * b for a, b in zip(rows, columns, strict=True)))
 
 
 @function()
@@ -252,13 +252,13 @@ def interp(x: ArrayLike, places: ArrayLike, values: ArrayLike, /) -> Tensor:
         raise ShapeError(f"interp: {places.describe()} and {values.describe()} are not two vectors of one length")
     if places.size == 1:
         joined = host.quotient_dtype(x.dtype, places.dtype, values.dtype)
-        return GRAPH.broadcast_to(values[0], x.shape).astype(joined)  # type: ignore[no-any-return]
+        return GRAPH.broadcast_to(values[0], x.shape).astype(joined)
     inside = GRAPH.clip(x, places[0], places[-1])
     # The segment is counted, not searched, so that it can be traced: the places that lie at x or below it.
     below = GRAPH.sum(GRAPH.astype(inside[..., None] >= places[1:-1], "int64"), axis=-1)
     width = GRAPH.take(places, below + 1) - GRAPH.take(places, below)
     part = (inside - GRAPH.take(places, below)) / width
-    return GRAPH.take(values, below) * (1 - part) + GRAPH.take(values, below + 1) * part  # type: ignore[no-any-return]
+    return GRAPH.take(values, below) * (1 - part) + GRAPH.take(values, below + 1) * part
 
 
 FUNCTIONS["empty_like"] = FUNCTIONS["zeros_like"]

@@ -325,7 +325,7 @@ class At:
         indexed = _result_shape(self._x.shape, self._template, self._arrays)
         if not host.broadcasts_to(tensor.shape, indexed):
             raise ShapeError(f"{tensor.describe()} does not fit the indexed part of {self._x.describe()}, {indexed}")
-        return tensor.astype(self._x.dtype)  # type: ignore[no-any-return]
+        return tensor.astype(self._x.dtype)
 
     def set(self, values: ArrayLike) -> Tensor:
         """Return a copy with the indexed elements replaced; which value wins at an index named twice is not fixed."""
@@ -388,7 +388,7 @@ def one_hot(indices: ArrayLike, classes: int, /, *, dtype: DTypeLike = "float64"
     if chosen.dtype.kind not in _INTEGERS:
         raise DTypeError(f"one_hot: the indices are integers, not {chosen.describe()}")
     classes = whole(classes, "one_hot: the count of classes", 0)
-    return (chosen[..., None] == FUNCTIONS["arange"](classes)).astype(dtype)  # type: ignore[no-any-return]
+    return (chosen[..., None] == FUNCTIONS["arange"](classes)).astype(dtype)
 
 
 def _label_weights(F: Namespace, labels: Array, *, classes: int, value: float, dtype: host.DType) -> Array:

@@ -321,7 +321,7 @@ def matrix_power(x: ArrayLike, n: int, /) -> Tensor:
             x = FUNCTIONS["matmul"](x, x)
     if found is None:
         identity = FUNCTIONS["eye"](x.shape[-1], dtype=x.dtype)
-        return FUNCTIONS["broadcast_to"](identity, x.shape)  # type: ignore[no-any-return]
+        return FUNCTIONS["broadcast_to"](identity, x.shape)
     return found
 
 
@@ -392,7 +392,7 @@ def _matrix_norm(x: Tensor, ord: float | str | None) -> Tensor:
     else:
         raise ShapeError(f'norm: of matrices the orders are 1, 2, inf, their negatives, "fro" and "nuc", not {ord!r}')
     reduction = "sum" if ord == "nuc" else "max" if ord in (1, 2, host.inf) else "min"
-    return FUNCTIONS[reduction](sizes, axis=-1)  # type: ignore[no-any-return]
+    return FUNCTIONS[reduction](sizes, axis=-1)
 
 
 @function()
@@ -458,12 +458,12 @@ _NAMES = (
 
 def _linalg_diagonal(x: ArrayLike, /, *, offset: int = 0) -> Tensor:
     """Return a diagonal of the matrices in the last two axes, as the last axis: the array API standard's."""
-    return FUNCTIONS["diagonal"](x, offset, -2, -1)  # type: ignore[no-any-return]
+    return FUNCTIONS["diagonal"](x, offset, -2, -1)
 
 
 def _linalg_trace(x: ArrayLike, /, *, offset: int = 0, dtype: DTypeLike | None = None) -> Tensor:
     """Sum of a diagonal of the matrices in the last two axes: the array API standard's."""
-    return FUNCTIONS["sum"](_linalg_diagonal(x, offset=offset), axis=-1, dtype=dtype)  # type: ignore[no-any-return]
+    return FUNCTIONS["sum"](_linalg_diagonal(x, offset=offset), axis=-1, dtype=dtype)
 
 
 linalg = SimpleNamespace(
@@ -471,4 +471,4 @@ linalg = SimpleNamespace(
     diagonal=guarded(_linalg_diagonal),
     trace=guarded(_linalg_trace),
 )
-FUNCTIONS["linalg"] = linalg  # type: ignore[assignment]
+FUNCTIONS["linalg"] = linalg

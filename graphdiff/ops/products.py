@@ -143,7 +143,7 @@ def vecdot(x: ArrayLike, y: ArrayLike, /, axis: int = -1) -> Tensor:
 
 def _sum_as_it_is(x: Tensor, axis: Axis) -> Tensor:
     """Sum in the dtype of x: small integers too, which `sum` widens."""
-    return FUNCTIONS["sum"](x, axis=axis).astype(x.dtype)  # type: ignore[no-any-return]
+    return FUNCTIONS["sum"](x, axis=axis).astype(x.dtype)
 
 
 @function()

@@ -155,14 +155,14 @@ def bernoulli(shape: Lengths = (), *, seed: Seed, p: float = 0.5, dtype: DTypeLi
     """Draw True with probability p."""
     if not 0 <= p <= 1:
         raise GraphDiffError(f"a probability lies in [0, 1], and p is {p}")
-    return (_drawn(seed, "uniform", (0.0, 1.0), lengths(shape, "random numbers"), "float64") < p).astype(dtype)  # type: ignore[no-any-return]
+    return (_drawn(seed, "uniform", (0.0, 1.0), lengths(shape, "random numbers"), "float64") < p).astype(dtype)
 
 
 @guarded
 def permutation(count: int, *, seed: Seed) -> Tensor:
     """Return 0 … count - 1 in random order."""
     shape = (whole(count, "permutation: the count", 0),)
-    return FUNCTIONS["argsort"](_drawn(seed, "uniform", (0.0, 1.0), shape, "float64"))  # type: ignore[no-any-return]
+    return FUNCTIONS["argsort"](_drawn(seed, "uniform", (0.0, 1.0), shape, "float64"))
 
 
 def __dir__() -> list[str]:

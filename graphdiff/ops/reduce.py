@@ -82,7 +82,7 @@ def widened(F: Namespace, x: Array) -> Array:
 
 def _is_half(F: Namespace, x: Array) -> bool:
     kind_of = x.dtype if F.is_graph else F.backend.host_dtype(x)
-    return kind_of.kind == "f" and kind_of.itemsize == 2  # type: ignore[no-any-return]
+    return kind_of.kind == "f" and kind_of.itemsize == 2
 
 
 def in_single(evaluate: Rule) -> Rule:
@@ -186,7 +186,7 @@ def sum(x: ArrayLike, /, axis: Axis = None, *, dtype: DTypeLike | None = None, k
     """
     x = _cast(x, dtype)
     total = _sum(x, axis=_axes(x, axis, "sum"), keepdims=bool(keepdims))
-    return total if dtype is None else _cast(total, dtype)  # type: ignore[no-any-return]
+    return total if dtype is None else _cast(total, dtype)
 
 
 @function()
@@ -198,7 +198,7 @@ def mean(x: ArrayLike, /, axis: Axis = None, *, dtype: DTypeLike | None = None, 
 
 def _cast(x: ArrayLike, dtype: DTypeLike | None) -> Tensor:
     x = as_tensor(x)
-    return x if dtype is None else x.astype(dtype)  # type: ignore[no-any-return]
+    return x if dtype is None else x.astype(dtype)
 
 
 # Products: as balanced trees of multiplications, whose derivatives are right where factors are zero --------------
@@ -382,7 +382,7 @@ def _arg(op: Any, x: ArrayLike, axis: int | None, keepdims: bool) -> Tensor:
     given = as_tensor(x)
     flat, position = _flat_unless(given, axis, op.__name__)
     found = op(flat, axis=position, keepdims=bool(keepdims))
-    return found.reshape((1,) * given.ndim) if keepdims and axis is None else found  # type: ignore[no-any-return]
+    return found.reshape((1,) * given.ndim) if keepdims and axis is None else found
 
 
 @function()

@@ -54,7 +54,7 @@ class Arena:
 
     def part(self, whole: Any, member: Variable) -> Tensor:
         """Return a member's value out of the flat one, as graph."""
-        return FUNCTIONS["reshape"](whole[self._places[member]], member.shape)  # type: ignore[no-any-return]
+        return FUNCTIONS["reshape"](whole[self._places[member]], member.shape)
 
     def show(self) -> None:
         """Make the members' values what the flat array holds."""

@@ -188,7 +188,7 @@ class ArenaGroup:
 
     def traced_gradient(self, gradients: dict[Variable, Any]) -> Tensor:
         """Return the flat gradient as graph."""
-        return flat_gradient(GRAPH, self.members, gradients)  # type: ignore[no-any-return]
+        return flat_gradient(GRAPH, self.members, gradients)
 
 
 def flat_gradient(F: Any, parameters: Sequence[Variable], gradients: Mapping[Variable, Any]) -> Any:

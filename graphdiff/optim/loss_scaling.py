@@ -38,7 +38,7 @@ class LossScaling(Configured):
 
     def scaled(self, loss: Tensor) -> Tensor:
         """Return the loss times the factor."""
-        return loss * GRAPH.astype(as_tensor(self.scale), loss.dtype)  # type: ignore[no-any-return]
+        return loss * GRAPH.astype(as_tensor(self.scale), loss.dtype)
 
     def unscaled(self, gradients: tuple[Any, ...]) -> tuple[tuple[Tensor, ...], Tensor]:
         """Return gradients of the loss itself, and whether they are all finite."""

@@ -474,7 +474,7 @@ def _guarded(plan: Plan, arrays: list[Any], lock: Lock, seen: list[Any] | None) 
         "    return miss",
     ]
     exec("\n".join(lines), scope)
-    return scope["quick"]  # type: ignore[no-any-return]
+    return scope["quick"]
 
 
 @overload

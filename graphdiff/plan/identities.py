@@ -27,7 +27,7 @@ def simpler(node: Tensor, operands: tuple[Tensor, ...]) -> Tensor | None:
     made = rule(node, *operands)
     if made is None or made.shape != node.shape or made.dtype != node.dtype:
         return None
-    return made  # type: ignore[no-any-return]
+    return made
 
 
 def scalar(node: Tensor) -> Any:
@@ -76,7 +76,7 @@ def _constant_last(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _constant(value: float, like: Tensor) -> Tensor:
-    return FUNCTIONS["full"]((), value, dtype=like.dtype)  # type: ignore[no-any-return]
+    return FUNCTIONS["full"]((), value, dtype=like.dtype)
 
 
 def _product(factor: float, other: float | None, node: Tensor) -> float | None:
@@ -95,9 +95,9 @@ def _add(node: Tensor, x: Tensor, y: Tensor) -> Tensor | None:
     if scalar(last) == 0 and first.shape == node.shape:
         return first
     if _within(node, right, "negative"):
-        return FUNCTIONS["subtract"](left, right.inputs[0])  # type: ignore[no-any-return]
+        return FUNCTIONS["subtract"](left, right.inputs[0])
     if _within(node, left, "negative"):
-        return FUNCTIONS["subtract"](right, left.inputs[0])  # type: ignore[no-any-return]
+        return FUNCTIONS["subtract"](right, left.inputs[0])
     return _rebuilt(node, x, y, left, right)
 
 
@@ -106,7 +106,7 @@ def _subtract(node: Tensor, x: Tensor, y: Tensor) -> Tensor | None:
     if scalar(right) == 0 and left.shape == node.shape:
         return left
     if _within(node, right, "negative"):
-        return FUNCTIONS["add"](left, right.inputs[0])  # type: ignore[no-any-return]
+        return FUNCTIONS["add"](left, right.inputs[0])
     return _rebuilt(node, x, y, left, right)
 
 
@@ -122,9 +122,9 @@ def _multiply(node: Tensor, x: Tensor, y: Tensor) -> Tensor | None:
     if node.dtype.kind != "f" or first.shape != node.shape:
         return _rebuilt(node, x, y, left, right)
     if factor == -1:
-        return FUNCTIONS["negative"](first)  # type: ignore[no-any-return]
+        return FUNCTIONS["negative"](first)
     if _within(node, first, "negative"):
-        return FUNCTIONS["multiply"](first.inputs[0], _constant(-factor, node))  # type: ignore[no-any-return]
+        return FUNCTIONS["multiply"](first.inputs[0], _constant(-factor, node))
     joined = _joined(node, first, factor)
     return _rebuilt(node, x, y, left, right) if joined is None else joined
 
@@ -139,17 +139,17 @@ def _joined(node: Tensor, first: Tensor, factor: float) -> Tensor | None:
     x, y = first.inputs
     before, behind = (_product(factor, scalar(operand), node) for operand in (x, y))
     if _is(first, "divide"):
-        return None if before is None else FUNCTIONS["divide"](_constant(before, node), y)  # type: ignore[no-any-return]
+        return None if before is None else FUNCTIONS["divide"](_constant(before, node), y)
     if behind is not None:
-        return FUNCTIONS["multiply"](x, _constant(behind, node))  # type: ignore[no-any-return]
-    return None if before is None else FUNCTIONS["multiply"](y, _constant(before, node))  # type: ignore[no-any-return]
+        return FUNCTIONS["multiply"](x, _constant(behind, node))
+    return None if before is None else FUNCTIONS["multiply"](y, _constant(before, node))
 
 
 def _quotient(node: Tensor, left: Tensor, right: Tensor) -> Tensor | None:
     """Turn x · (1 / y) into x / y."""
     for factor, inverse in ((left, right), (right, left)):
         if _within(node, inverse, "divide") and scalar(inverse.inputs[0]) == 1 and factor.recorded:
-            return FUNCTIONS["divide"](factor, inverse.inputs[1])  # type: ignore[no-any-return]
+            return FUNCTIONS["divide"](factor, inverse.inputs[1])
     return None
 
 
@@ -164,7 +164,7 @@ def _negative(node: Tensor, x: Tensor) -> Tensor | None:
     if _is(x, "negative"):
         return x.inputs[0]
     if _is(x, "subtract"):
-        return FUNCTIONS["subtract"](x.inputs[1], x.inputs[0])  # type: ignore[no-any-return]
+        return FUNCTIONS["subtract"](x.inputs[1], x.inputs[0])
     return None
 
 
@@ -180,7 +180,7 @@ def _permute(node: Tensor, x: Tensor) -> Tensor | None:
         return x
     if _is(x, "permute_dims"):
         inner = x.attributes["axes"]
-        return FUNCTIONS["permute_dims"](x.inputs[0], tuple(inner[axis] for axis in axes))  # type: ignore[no-any-return]
+        return FUNCTIONS["permute_dims"](x.inputs[0], tuple(inner[axis] for axis in axes))
     return None
 
 
@@ -192,7 +192,7 @@ def _broadcast(node: Tensor, x: Tensor) -> Tensor | None:
 
 def _sum(node: Tensor, x: Tensor) -> Tensor | None:
     if all(x.shape[axis] == 1 for axis in node.attributes["axis"]):
-        return FUNCTIONS["reshape"](x, node.shape)  # type: ignore[no-any-return]
+        return FUNCTIONS["reshape"](x, node.shape)
     return None
 
 

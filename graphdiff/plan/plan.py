@@ -135,7 +135,7 @@ class Plan:
     @property
     def instructions(self) -> list[Instruction]:
         """What runs, call by call."""
-        return self._runner.instructions  # type: ignore[no-any-return]
+        return self._runner.instructions
 
     @property
     def cost(self) -> Cost:
@@ -196,7 +196,7 @@ class Plan:
     @property
     def source(self) -> str:
         """What runs, as text."""
-        return self._runner.source  # type: ignore[no-any-return]
+        return self._runner.source
 
     def __repr__(self) -> str:
         return f"<plan of {self.name}: {sum(1 for node in self.program.nodes() if node.op is not None)} ops>"

@@ -112,7 +112,7 @@ class Tensor:
     @property
     def shape(self) -> host.Shape:
         """The length along each axis."""
-        return self._signature[0] if self._value is None else self._value.shape  # type: ignore[index,no-any-return]
+        return self._signature[0] if self._value is None else self._value.shape  # type: ignore[index]
 
     @property
     def dtype(self) -> host.DType:
@@ -205,7 +205,7 @@ class Tensor:
         return copied.__dlpack__(**options)
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        return self.value.__dlpack_device__()  # type: ignore[no-any-return]
+        return self.value.__dlpack_device__()
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:

@@ -208,7 +208,7 @@ def module_from_config(config: Mapping[str, Any]) -> Module:
     name = config["class"]
     for kind in _classes(Module):
         if kind.__name__ == name:
-            return kind.from_config(_decoded(config["config"]))  # type: ignore[no-any-return]
+            return kind.from_config(_decoded(config["config"]))
     raise DataError(f"there is no module {name!r}: import what defines it first")
 
 

@@ -372,7 +372,7 @@ def _scaled(x: Tensor, scaler: Scaler | None) -> Tensor:
     """Return the node of what `Scaler.transform` computes, in float64 as there."""
     if scaler is None:
         return x
-    return ((x - scaler.shift) / scaler.scale).astype(x.dtype if x.dtype.kind == "f" else "float64")  # type: ignore[no-any-return]
+    return ((x - scaler.shift) / scaler.scale).astype(x.dtype if x.dtype.kind == "f" else "float64")
 
 
 def _pairs(graph: Graph, other: Graph) -> dict[Tensor, Tensor]:

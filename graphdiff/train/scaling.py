@@ -96,7 +96,7 @@ class Scaler:
         if self.shift is None:
             raise DataError("the scaler has not been fitted")
         largest = np.maximum(np.abs(self.shift), np.abs(self.shift + self.scale))
-        return np.flatnonzero(np.finfo(dtype).eps * largest > _BLUR * self.scale).tolist()  # type: ignore[no-any-return]
+        return np.flatnonzero(np.finfo(dtype).eps * largest > _BLUR * self.scale).tolist()
 
     def _checked(self, X: Any) -> Any:
         X = np.asarray(X)

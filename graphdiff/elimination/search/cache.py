@@ -43,7 +43,7 @@ def remembered(path: Path, fits: Callable[[Any], bool]) -> dict[str, Any] | None
     try:
         found = json.loads(path.read_text("utf-8"))
         valid = fits(found["order"]) and isinstance(found["seconds"], (int, float))
-        return found if valid else None  # type: ignore[no-any-return]
+        return found if valid else None
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 

@@ -164,7 +164,7 @@ def _anneal_in_parallel(reduced: Reduced, start: list[int], seed: int, seconds: 
     }
     script = ["-I", "-S", str(Path(annealing.__file__))]  # it needs nothing but Python, and starts the sooner
     results = in_parallel(annealing.search, script, task, seed, least=0.3)
-    return min(results, key=lambda result: result[0])[1]  # type: ignore[no-any-return]
+    return min(results, key=lambda result: result[0])[1]
 
 
 def _greedy(vertices: Vertices, generator: random.Random) -> Iterator[list[int]]:

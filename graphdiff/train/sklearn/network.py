@@ -125,7 +125,7 @@ class Trainer:
             rows = FUNCTIONS["softplus"](raw) - y * raw
         else:
             rows = 0.5 * FUNCTIONS["square"](raw - y)
-        return FUNCTIONS["sum"](rows, axis=1)  # type: ignore[no-any-return]
+        return FUNCTIONS["sum"](rows, axis=1)
 
     @property
     def _reports_mean(self) -> bool:
