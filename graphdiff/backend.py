@@ -107,6 +107,8 @@ class Backend:
         An array-API namespace.
     kernels : Mapping of str to callable
         Quicker or missing evaluations by op name, called as ``kernel(*arrays, **attributes)``.
+    normal : frozenset of str
+        The kernels whose results are in the backend's one form already: see `normalize`.
     install : str
         The command that installs what this backend needs; shown in errors.
     in_place : bool
@@ -122,6 +124,7 @@ class Backend:
     name: str = ""
     namespace: Any = None
     kernels: Mapping[str, Function[Array]] = {}
+    normal: frozenset[str] = frozenset()
     install: str = ""
     in_place: bool = False
     planner: Callable[..., Any] | None = None

@@ -37,7 +37,7 @@ def _scatter_add(values: Any, *arrays: Any, shape: tuple[int, ...], template: tu
 
 
 def _getitem(array: Any, *arrays: Any, template: tuple[Any, ...]) -> Any:
-    return array[fill_index(template, arrays)]
+    return array[fill_index(template, arrays) if arrays else template]
 
 
 def _index_set(array: Any, values: Any, *arrays: Any, template: tuple[Any, ...]) -> Any:
@@ -196,6 +196,7 @@ class NumpyBackend(Backend):
         "within": _within,
         "weighted_total": _weighted_total,
     }
+    normal = frozenset({"sum", "mean", "max", "min", "getitem"})
 
     @staticmethod
     def planner(program: Any, disable: frozenset[str], precision: str) -> Any:

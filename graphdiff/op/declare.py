@@ -7,20 +7,10 @@ from typing import Any, cast
 
 from graphdiff.backend import Backend
 from graphdiff.errors import OpError
+from graphdiff.op.contract import Op, Rule
+from graphdiff.op.explain import explained, raise_mixed
 from graphdiff.op.functions import FUNCTIONS
-from graphdiff.op.kinds import (
-    Applied,
-    Composite,
-    Custom,
-    Elementwise,
-    Linear,
-    Multilinear,
-    Op,
-    Partial,
-    Rule,
-    explained,
-    raise_mixed,
-)
+from graphdiff.op.kinds import Applied, Composite, Custom, Elementwise, Linear, Multilinear, Partial
 from graphdiff.op.operands import as_tensor, as_tensors, operand_beside
 from graphdiff.tensor import NO_ATTRIBUTES, TRACES, WATCHES, Tensor, Variable
 from graphdiff.typing import Array, Attribute, Function

@@ -22,7 +22,7 @@ from graphdiff.typing import Array, ArrayLike, Attribute, Axis, DTypeLike, Funct
 
 def _axes(x: Tensor, axis: Axis, name: str) -> tuple[int, ...]:
     try:
-        return host.normalize_axes(axis, x.ndim)
+        return host.normalize_axes(axis, len(x.shape))
     except (ValueError, TypeError) as error:
         if not x.ndim and host.is_integer(axis) and axis in (0, -1):
             return ()  # as NumPy and PyTorch have it of a number
@@ -184,8 +184,8 @@ def sum(x: ArrayLike, /, axis: Axis = None, *, dtype: DTypeLike | None = None, k
     >>> gd.sum([[1.0, 2.0], [3.0, 4.0]], axis=0).tolist()
     [4.0, 6.0]
     """
-    x = _cast(x, dtype)
-    total = _sum(x, axis=_axes(x, axis, "sum"), keepdims=bool(keepdims))
+    x = as_tensor(x) if dtype is None else _cast(x, dtype)
+    total = _sum.op.node((x,), {"axis": _axes(x, axis, "sum"), "keepdims": bool(keepdims)})
     return total if dtype is None else _cast(total, dtype)
 
 

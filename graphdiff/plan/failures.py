@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from graphdiff.errors import GraphDiffError
-from graphdiff.op.kinds import ARRAY_ERRORS, explained
+from graphdiff.op.explain import ARRAY_ERRORS, explained
 from graphdiff.tensor import Tensor
 
 __all__ = ["ARRAY_ERRORS", "told"]
