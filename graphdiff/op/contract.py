@@ -16,7 +16,7 @@ from graphdiff.op.explain import ARRAY_ERRORS, explained, raise_mixed
 from graphdiff.op.functions import FUNCTIONS, GRAPH
 from graphdiff.op.operands import as_tensors, entered
 from graphdiff.op.work import SORTS, Sort, Work
-from graphdiff.tensor import NO_ATTRIBUTES, TRACES, WATCHES, Tensor
+from graphdiff.tensor import NO_ATTRIBUTES, TRACES, WATCHES, Tensor, leaf
 from graphdiff.typing import Array, ArrayLike, Attribute, Attributes, Function, Namespace
 
 OPS: dict[str, Op] = {}
@@ -223,7 +223,7 @@ class Op:
         """Return the shape and dtype of what the evaluation builds as graph, where it can."""
         made = None
         if self.evaluate is not None:
-            stand_ins = [Tensor(None, (), NO_ATTRIBUTES, None, o.backend, True, (o.shape, o.dtype)) for o in operands]
+            stand_ins = [leaf(None, o.backend, True, (o.shape, o.dtype)) for o in operands]
             with contextlib.suppress(AttributeError, TypeError, ValueError):
                 made = self.evaluate(GRAPH, *stand_ins, **attributes)
         if not isinstance(made, Tensor):

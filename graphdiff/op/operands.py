@@ -9,7 +9,7 @@ from graphdiff import host
 from graphdiff.backend import Backend
 from graphdiff.errors import DTypeError
 from graphdiff.op.functions import FUNCTIONS
-from graphdiff.tensor import NO_ATTRIBUTES, TRACES, Tensor, constant, current_trace
+from graphdiff.tensor import TRACES, Tensor, constant, current_trace, leaf
 from graphdiff.typing import ArrayLike
 
 _literals: dict[Hashable, Tensor] = {}
@@ -51,7 +51,7 @@ def literal(scalar: complex, kind_of: host.DType, backend: Backend) -> Tensor:
             value = backend.normalize(backend.from_host(scalar, weak))
         except OverflowError as error:
             raise DTypeError(f"{scalar!r} beside a tensor of {kind_of}: {error}") from error
-        found = Tensor(None, (), NO_ATTRIBUTES, value, backend, False)
+        found = leaf(value, backend)
         if scalar and scalar == scalar:
             if len(_literals) >= _LITERAL_LIMIT:
                 _literals.clear()

@@ -26,7 +26,7 @@ from graphdiff.tensor.context import (
 )
 from graphdiff.tensor.detached import MARK, MARKED, PLACES, Departure, Places, departure_of, lets_through
 from graphdiff.tensor.leaves import Variable, constant, placeholder, value_for, variable
-from graphdiff.tensor.node import Tensor
+from graphdiff.tensor.node import Tensor, leaf
 from graphdiff.tensor.settings import Configured, Same, as_key, contents, is_held, put, put_traced
 
 __all__ = [
@@ -50,6 +50,7 @@ __all__ = [
     "constant",
     "contents",
     "current_trace",
+    "leaf",
     "lets_through",
     "is_held",
     "name_scope",

@@ -16,7 +16,7 @@ from graphdiff.tensor.detached import departure_of
 if TYPE_CHECKING:
     from types import CodeType
 
-    from graphdiff.typing import ArrayLike, Attributes, Axis, DTypeLike, Index, Operation, Places
+    from graphdiff.typing import Array, ArrayLike, Attributes, Axis, DTypeLike, Index, Operation, Places
 
 
 class Tensor:
@@ -171,7 +171,7 @@ class Tensor:
         """Return a constant with this value on another backend."""
         target = get_backend(backend)
         host_value = self.backend.to_host(self.value)
-        return Tensor(None, (), NO_ATTRIBUTES, target.normalize(target.from_host(host_value)), target, False)
+        return leaf(target.normalize(target.from_host(host_value)), target)
 
     def numpy(self) -> Any:
         """Return the value as a NumPy array, which cannot be written into: ``np.array(x)`` is a copy that can."""
@@ -363,3 +363,13 @@ class Tensor:
         def __eq__(self, other: ArrayLike) -> Tensor: ...  # type: ignore[override]
         def __ne__(self, other: ArrayLike) -> Tensor: ...  # type: ignore[override]
         def __getitem__(self, index: Index) -> Tensor: ...
+
+
+def leaf(
+    value: Array | None,
+    backend: Backend,
+    recorded: bool = False,
+    signature: tuple[host.Shape, host.DType] | None = None,
+) -> Tensor:
+    """Make a node without op, of a value that is in the backend's form already, or of a signature alone."""
+    return Tensor(None, (), NO_ATTRIBUTES, value, backend, recorded, signature)
