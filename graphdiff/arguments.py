@@ -78,7 +78,8 @@ def number(value: Any, asked: str, least: float | None = None, most: float | Non
     if not fits or (least is not None and value < least) or (most is not None and value > most):
         bounds = [f"{word} {bound}" for word, bound in (("at least", least), ("at most", most)) if bound is not None]
         raise OpError(f"{asked} is a number{' that is ' if bounds else ''}{' and '.join(bounds)}, not {value!r}")
-    return value
+    result: float = value
+    return result
 
 
 def truth(value: Any, asked: str) -> bool:
@@ -135,7 +136,8 @@ def real_floating(x: Operand, name: str) -> Operand:
     if x.dtype.kind == "f":
         return x
     require_real(x, name)
-    return x.astype("float64")
+    result: Operand = x.astype("float64")
+    return result
 
 
 def require_real(x: Described, name: str) -> None:

@@ -221,7 +221,8 @@ def _find_class(name: str) -> type[Backend]:
     if name in _BUILT_IN:
         module, attribute = _BUILT_IN[name]
         try:
-            return getattr(importlib.import_module(module), attribute)
+            result: type[Backend] = getattr(importlib.import_module(module), attribute)
+            return result
         except ImportError as error:
             command = _INSTALL.get(name, f'pip install "graphdiff[{name}]"')
             message = f"backend {name!r} is not installed ({error}). Install it: {command}"
@@ -232,7 +233,8 @@ def _find_class(name: str) -> type[Backend]:
     if name not in points:
         known = ", ".join(sorted({*_BUILT_IN, *points}))
         raise BackendError(f"there is no backend {name!r}; known are: {known}")
-    return points[name].load()
+    result = points[name].load()
+    return result
 
 
 @guarded

@@ -54,7 +54,8 @@ def dtype(spec: Any) -> DType:
     except (TypeError, ValueError, SyntaxError) as error:
         raise DTypeError(f"{spec!r} is no dtype that tensors can have: {error}") from None
     require_numeric(found)
-    return found
+    result: DType = found
+    return result
 
 
 def require_numeric(kind_of: DType) -> None:
@@ -147,12 +148,14 @@ def indexed_shape(shape: Shape, index: Any) -> Shape:
     """Return the shape of ``array[index]``, by indexing an array of that shape that owns a single byte."""
     # Every axis has at least one element here, so that a stand-in index of zeros is never out of range.
     lengths = tuple(max(length, 1) if entry_is_array else length for length, entry_is_array in _axes_of(shape, index))
-    return np.broadcast_to(np.zeros((), np.int8), lengths)[index].shape
+    result: Shape = np.broadcast_to(np.zeros((), np.int8), lengths)[index].shape
+    return result
 
 
 def flat_places(shape: Shape, index: tuple[Any, ...]) -> HostArray:
     """Return, for every element that the index takes, its place in the flattened array."""
-    return np.arange(math.prod(shape)).reshape(shape)[index].reshape(-1)
+    result: HostArray = np.arange(math.prod(shape)).reshape(shape)[index].reshape(-1)
+    return result
 
 
 def _axes_of(shape: Shape, index: tuple[Any, ...]) -> list[tuple[int, bool]]:
@@ -295,7 +298,8 @@ def count_infinite(array: HostArray) -> int:
 
 def padded_positions(length: int, before: int, after: int, mode: str) -> HostArray:
     """Return which positions of an axis a padded axis shows, in NumPy's `mode`."""
-    return np.pad(np.arange(length), (before, after), mode=mode)  # type: ignore[call-overload]
+    result: HostArray = np.pad(np.arange(length), (before, after), mode=mode)  # type: ignore[call-overload]
+    return result
 
 
 def zero_index(shape: Shape) -> HostArray:

@@ -186,7 +186,8 @@ class CupyDevice:
                 raise
             graph = first.end_capture()
         graph.upload()
-        return graph.launch
+        result: Callable[[], None] = graph.launch
+        return result
 
     def _launch_in_lanes(self, launches: Sequence[Launch]) -> list[Any]:
         """Launch each on its lane's stream; return the events between streams, which must outlive the recording."""
@@ -213,7 +214,8 @@ class CupyDevice:
         run()
         end.record()
         end.synchronize()
-        return round(1e6 * self.cupy.cuda.get_elapsed_time(begin, end) / count)
+        result: int = round(1e6 * self.cupy.cuda.get_elapsed_time(begin, end) / count)
+        return result
 
 
 @cache

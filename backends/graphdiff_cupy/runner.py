@@ -173,11 +173,15 @@ class Runner:
     def _launch_of(self, part: Part, lane: int) -> Callable[[], None]:
         if isinstance(part, Kernel):
             pointers = [self._pointer(target) for target, _ in part.parameters]
-            return self.device.launch(self._functions[part.name], part.blocks, part.threads, pointers)
+            result: Callable[[], None] = self.device.launch(
+                self._functions[part.name], part.blocks, part.threads, pointers
+            )
+            return result
         if isinstance(part, Product):
             arrays = {name: None if view is None else self._array(view) for name, view in part.operands.items()}
             workspace = self._workspaces.setdefault(lane, self.device.workspace())
-            return self.device.product(part, arrays, workspace)
+            result = self.device.product(part, arrays, workspace)
+            return result
         operands, out, kernel = [self._array(view) for view in part.reads], self._array(part.out), part.kernel
 
         def call() -> None:
@@ -190,9 +194,11 @@ class Runner:
 
     def _pointer(self, target: Storage | int) -> int:
         if isinstance(target, int):
-            return self.device.pointer(self._streams[target])
+            result: int = self.device.pointer(self._streams[target])
+            return result
         base, start = self._base(target)
-        return self.device.pointer(base) + start
+        result = self.device.pointer(base) + start
+        return result
 
     def _recorded(self) -> list[Callable[[], None]]:
         """Return the step as few launches: what lies between two fallbacks is one CUDA graph."""
@@ -210,7 +216,8 @@ class Runner:
     def _graph(self, launches: list[Launch]) -> Callable[[], None]:
         if self._capture:
             try:
-                return self.device.record(launches)
+                result: Callable[[], None] = self.device.record(launches)
+                return result
             except self.device.refusals as error:
                 self._capture = False
                 self.notes.append(("capture", f"refused ({error}): everything is launched one by one"))
@@ -271,7 +278,8 @@ class Runner:
         for held in (self._memory, self._streams, self._workspaces):
             held.clear()
         self._moved = -1
-        return told
+        result: Exception = told
+        return result
 
     def _step(self, count: int) -> None:
         """Run several steps on what lies in the plan's memory."""

@@ -19,7 +19,8 @@ _MASK = (1 << 64) - 1
 
 def is_counted(generator: Any) -> bool:
     """Whether a generator's numbers can be computed by their count."""
-    return generator.bit_generator.state["bit_generator"] == "Philox"
+    result: bool = generator.bit_generator.state["bit_generator"] == "Philox"
+    return result
 
 
 def words_of(generator: Any) -> Any:

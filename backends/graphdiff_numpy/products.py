@@ -132,7 +132,8 @@ def _is_constant(view: View) -> bool:
     storage = view.storage
     if storage.kind != "constant" or view.size > FULL:
         return False
-    return storage.source.shape == (view.T.shape if view.turned else view.shape)
+    result: bool = storage.source.shape == (view.T.shape if view.turned else view.shape)
+    return result
 
 
 def product_with_bias(plan: Planner, node: Tensor) -> bool:

@@ -437,7 +437,8 @@ class NumpyRunner:
 
     def _compiled(self, source: str) -> Callable[..., Any]:
         exec(compile(source, f"<plan {id(self):x}>", "exec"), self._scope)
-        return self._scope["run"]
+        result: Callable[..., Any] = self._scope["run"]
+        return result
 
     def failed(self, error: BaseException) -> Tensor | None:
         """Return the node that a run was computing when it met an error, found by the line of the source."""

@@ -16,7 +16,7 @@ from graphdiff.errors import GraphDiffError
 __all__ = ["Names", "errors_told", "function_of", "random_arrays", "require_writable", "widths_of"]
 
 
-class Names(click.ParamType):
+class Names(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4 only
     """Names separated by commas."""
 
     name = "names"

@@ -182,7 +182,8 @@ def _single(outputs: Any) -> Tensor:
     leaves, _ = flatten(tensors_of(outputs))
     if len(leaves) != 1:
         raise GraphError(f"a trace is of one output, and there are {len(leaves)}")
-    return leaves[0]
+    result: Tensor = leaves[0]
+    return result
 
 
 @click.command(cls=_Command, epilog=_DRAW_EXAMPLES)

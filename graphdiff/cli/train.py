@@ -27,7 +27,7 @@ Examples:
 """
 
 
-class _Rate(click.ParamType):
+class _Rate(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4 only
     name = "number or auto"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:

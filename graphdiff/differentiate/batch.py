@@ -46,7 +46,8 @@ def _batch_node(node: Tensor, operands: list[Tensor], flags: list[bool], size: i
     op = node.op
     assert op is not None
     if op.batch_rule is not None:
-        return op.batch_rule(GRAPH, operands, flags, size, **node.attributes)
+        result: Tensor = op.batch_rule(GRAPH, operands, flags, size, **node.attributes)
+        return result
     if isinstance(op, Elementwise) or op is OPS["where"]:
         return op.node(_aligned(operands, flags), node.attributes)
     if isinstance(op, Composite):

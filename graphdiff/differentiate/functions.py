@@ -343,7 +343,8 @@ def vjp(function: Function[Returned], *arguments: Any) -> tuple[Returned, Functi
         for output, seed in zip(outputs, seeds, strict=True):
             for index, part in enumerate(pulled_back(output, call.leaves, seed_for(output, seed))):
                 totals[index] = part if totals[index] is None else totals[index] + part
-        return call.restore(totals)
+        result: tuple[Any, ...] = call.restore(totals)
+        return result
 
     return unflatten(structure, settled(outputs, call.leaves)), pull
 

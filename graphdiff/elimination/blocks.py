@@ -151,17 +151,18 @@ class LocalDerivative:
     def _entries(self) -> tuple[Places, Places] | None:
         """Where a sparse derivative's entries are; None if it is not sparse."""
         node, op = self.node, self.node.op
+        assert op is not None
         if isinstance(op, Elementwise) or op is OPS["where"]:
             return range(node.size), places(_spread(self.operand, node.shape))
-        if op.keeps == "places":  # type: ignore[union-attr]
+        if op.keeps == "places":
             return range(node.size), range(node.size)
-        if op.keeps == "elements":  # type: ignore[union-attr]
+        if op.keeps == "elements":
             return self._moved()
-        if op.name in ("sum", "mean"):  # type: ignore[union-attr]
+        if op.name in ("sum", "mean"):
             kept = tuple(1 if axis in node.attributes["axis"] else n for axis, n in enumerate(self.operand.shape))
             rows = GRAPH.broadcast_to(GRAPH.reshape(GRAPH.arange(node.size), kept), self.operand.shape)
             return places(elements(rows)), range(self.operand.size)
-        if op.name == "scatter_add":  # type: ignore[union-attr]
+        if op.name == "scatter_add":
             return self._scattered()
         return None
 

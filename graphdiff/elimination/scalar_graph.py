@@ -26,7 +26,8 @@ Term = Any
 
 def elements(tensor: Tensor) -> list[Any]:
     """Return the elements of a tensor of any shape, row by row, as Python numbers."""
-    return GRAPH.reshape(tensor, (-1,)).tolist()
+    result: list[Any] = GRAPH.reshape(tensor, (-1,)).tolist()
+    return result
 
 
 class ScalarGraph:

@@ -157,7 +157,7 @@ class Graph:
         evaluated(self.nodes, values, _value_of, run_kernel)
         return unflatten(self._structure, [values[output] for output in self.outputs])
 
-    def to_networkx(self) -> networkx.MultiDiGraph:
+    def to_networkx(self) -> networkx.MultiDiGraph[int]:
         """Return the graph as a NetworkX multigraph, from which `from_networkx` builds the graph again.
 
         Returns
@@ -198,7 +198,8 @@ class Graph:
 def _value_of(leaf: Tensor) -> Array:
     if not leaf.has_value:
         raise NoValueError(f"placeholder {leaf.describe()}, made at {leaf.source}, has not been fed")
-    return leaf.value
+    result: Array = leaf.value
+    return result
 
 
 def _places(nodes: Sequence[Tensor]) -> dict[Tensor, tuple[int, ...]]:

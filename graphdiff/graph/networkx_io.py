@@ -21,7 +21,7 @@ __all__ = ["from_networkx"]
 _KINDS = ("variable", "constant", "placeholder", "op")
 
 
-def from_networkx(view: networkx.MultiDiGraph) -> Graph:
+def from_networkx(view: networkx.MultiDiGraph[Hashable]) -> Graph:
     """Build a graph from a NetworkX multigraph such as `Graph.to_networkx` returns.
 
     Parameters

@@ -265,7 +265,8 @@ def _load_node(
     value, attributes = _unpack(value, backend), attributes or NO_ATTRIBUTES
     node = _make(Tensor, op, inputs, attributes, value, backend, recorded, signature, name, scope, (source, 0))
     _mark_stale(stale or ())
-    return node
+    result: Tensor = node
+    return result
 
 
 def reduce_graph(graph: Graph, protocol: Any) -> tuple[Any, ...]:
@@ -313,7 +314,8 @@ def copy_tensor(node: Tensor) -> Tensor:
     """
     for leaf in _stale_inputs(node):
         raise_stale(leaf, node)
-    return _copy_node(node, node.inputs, node.attributes)
+    result: Tensor = _copy_node(node, node.inputs, node.attributes)
+    return result
 
 
 def deepcopy_tensor(node: Tensor, memo: dict[int, Any]) -> Tensor:
@@ -332,7 +334,8 @@ def deepcopy_tensor(node: Tensor, memo: dict[int, Any]) -> Tensor:
     (3.0, None)
     """
     _deepcopy_nodes([node], memo)
-    return memo[id(node)]
+    result: Tensor = memo[id(node)]
+    return result
 
 
 class _Copied:

@@ -209,7 +209,8 @@ class Highway(Module):
         if not x.ndim or x.shape[-1] != self.width:
             raise ShapeError(f"a highway layer of width {self.width or 'unknown'} was given {x.describe()}")
         share = FUNCTIONS["sigmoid"](self.gate(x))
-        return x + share * (self.activation(self.transform(x)) - x)
+        result: Tensor = x + share * (self.activation(self.transform(x)) - x)
+        return result
 
     def config(self) -> dict[str, Any]:
         self._require_made()

@@ -218,7 +218,8 @@ def softmax_cross_entropy(
         loss = _cross_entropy(logits, labels)
         if not loss.has_value or not bool(loss._value == loss._value):  # a device gives NaN for what is no class
             _check_labels(logits, labels)
-        return loss
+        result: Tensor = loss
+        return result
     if labels.dtype.kind != "f":
         raise DTypeError(
             f"labels are integers or probabilities, not {labels.describe()}; labels.astype('int64') numbers two classes"

@@ -207,7 +207,8 @@ class Module(Configured):
         """Whether the module trains; a compiled function that has read it has a plan for either mode."""
         if TRACES:
             self.use_settings()
-            return self.use_setting("_training")
+            result: bool = self.use_setting("_training")
+            return result
         return self._training
 
     def train(self: Self, mode: bool = True) -> Self:

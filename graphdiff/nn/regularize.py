@@ -24,7 +24,8 @@ def _real(x: Any, layer: str) -> Tensor:
     x = as_tensor(x)
     if x.dtype.kind != "f":
         raise DTypeError(f"{layer} takes real floating numbers, not {x.describe()}")
-    return x
+    result: Tensor = x
+    return result
 
 
 def _lies_in(value: Any, most: float) -> bool:
@@ -74,11 +75,13 @@ class Dropout(Module):
     def forward(self, x: Any) -> Tensor:
         x = _real(x, "dropout")
         if not self.training or self.p == 0:
-            return x
+            result: Tensor = x
+            return result
         keep = 1 - self.p
         with use_backend(x.backend):
             kept = random.bernoulli(x.shape, seed=self.stream, p=keep, dtype=x.dtype)
-        return x * (kept * (1 / keep if keep else 0.0))
+        result = x * (kept * (1 / keep if keep else 0.0))
+        return result
 
     def config(self) -> dict[str, Any]:
         return {"p": self.p}
@@ -130,7 +133,8 @@ class _Normalising(Module):
                 self._make(x.shape[-1])
         if x.shape[-1] != self.features:
             raise ShapeError(f"{self.name} of {self.features} features was given {x.describe()}")
-        return x
+        result: Tensor = x
+        return result
 
     def _scaled(self, centred: Tensor, variance: Any) -> Tensor:
         deviation = FUNCTIONS["sqrt"](variance + self.eps)

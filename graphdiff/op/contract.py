@@ -150,7 +150,8 @@ class Op:
             evaluate, namespace = self.evaluate, backend.numbers
 
             def plain(*arrays: Array, **attributes: Attribute) -> Array:
-                return evaluate(namespace, *arrays, **attributes)
+                result: Array = evaluate(namespace, *arrays, **attributes)
+                return result
 
         if plain is None:
             plain = getattr(backend.namespace, self.function, None)

@@ -53,7 +53,8 @@ class Elementwise(Op):
     def adjoint(
         self, F: Namespace, cotangent: Value, position: int, out: Value, inputs: Sequence[Value], attributes: Attributes
     ) -> Value | None:
-        return self._scale(self.partials[position], F, cotangent, out, inputs, attributes)
+        result: Value | None = self._scale(self.partials[position], F, cotangent, out, inputs, attributes)
+        return result
 
     def tangent(
         self,
@@ -68,7 +69,8 @@ class Elementwise(Op):
             if tangent is not None:
                 term = self._scale(partial, F, tangent, out, inputs, attributes)
                 total = term if total is None else total if term is None else total + term
-        return total
+        result: Value | None = total
+        return result
 
     def _scale(
         self, partial: Partial, F: Namespace, vector: Any, out: Value, inputs: Sequence[Value], attributes: Attributes
@@ -93,7 +95,8 @@ class Linear(Op):
         self, F: Namespace, cotangent: Value, position: int, out: Value, inputs: Sequence[Value], attributes: Attributes
     ) -> Value | None:
         if callable(self.transposes):
-            return self.transposes(F, cotangent, position, *inputs, **attributes)
+            result: Value | None = self.transposes(F, cotangent, position, *inputs, **attributes)
+            return result
         transpose = self.transposes[position] if position < len(self.transposes) else None
         return None if transpose is None else transpose(F, cotangent, *inputs, **attributes)
 
@@ -112,7 +115,8 @@ class Linear(Op):
             varies = callable(self.transposes) or position < len(self.transposes)
             zero = F.zeros_like(operand) if varies and tangent is None else operand
             moved.append(tangent if tangent is not None else zero)
-        return self._applied(F, moved, attributes)
+        result: Value | None = self._applied(F, moved, attributes)
+        return result
 
 
 class Multilinear(Op):
@@ -127,7 +131,8 @@ class Multilinear(Op):
     def adjoint(
         self, F: Namespace, cotangent: Value, position: int, out: Value, inputs: Sequence[Value], attributes: Attributes
     ) -> Value | None:
-        return self.transposes(F, cotangent, position, *inputs, **attributes)
+        result: Value | None = self.transposes(F, cotangent, position, *inputs, **attributes)
+        return result
 
     def tangent(
         self,
@@ -143,7 +148,8 @@ class Multilinear(Op):
                 operands = (*inputs[:position], tangent, *inputs[position + 1 :])
                 term = self._applied(F, operands, attributes)
                 total = term if total is None else total + term
-        return total
+        result: Value | None = total
+        return result
 
 
 class Composite(Op):
@@ -164,7 +170,8 @@ class Composite(Op):
 
     def open(self, operands: Sequence[Tensor], attributes: Attributes) -> Tensor:
         """Return the output of the ops that this one stands for."""
-        return self.body(GRAPH, *operands, **attributes)
+        result: Tensor = self.body(GRAPH, *operands, **attributes)
+        return result
 
     def again(self, operands: Sequence[Tensor], attributes: Attributes) -> Tensor:
         """Return the same for a backward pass."""
@@ -197,8 +204,10 @@ class Custom(Op):
             self._raise_undefined("adjoint")
         try:
             if self.adjoint_rule is None:
-                return self.adjoint_by_tangent(F, cotangent, position, out, inputs, attributes)
-            return self.adjoint_rule(F, cotangent, position, out, *inputs, **attributes)
+                result: Value | None = self.adjoint_by_tangent(F, cotangent, position, out, inputs, attributes)
+                return result
+            result = self.adjoint_rule(F, cotangent, position, out, *inputs, **attributes)
+            return result
         except ValueError as error:
             self._raise_of_matrix(error)
             raise
@@ -217,8 +226,10 @@ class Custom(Op):
             self._raise_undefined("tangent")
         try:
             if self.tangent_rule is None:
-                return self.tangent_by_adjoint(F, tangents, out, inputs, attributes)
-            return self.tangent_rule(F, tangents, out, *inputs, **attributes)
+                result: Value | None = self.tangent_by_adjoint(F, tangents, out, inputs, attributes)
+                return result
+            result = self.tangent_rule(F, tangents, out, *inputs, **attributes)
+            return result
         except ValueError as error:
             self._raise_of_matrix(error)
             raise

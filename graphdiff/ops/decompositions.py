@@ -69,7 +69,8 @@ something depends on the choice of the vectors, as far as they can tell.
 
 def resolution(values: Array) -> float:
     """Return how near two values are, relative to the greatest, whose vectors' derivative is lost to rounding."""
-    return host.epsilon(host.dtype(values.dtype)) ** 0.6
+    result: float = host.epsilon(host.dtype(values.dtype)) ** 0.6
+    return result
 
 
 def _greatest(F: Namespace, x: Array) -> Array:

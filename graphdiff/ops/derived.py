@@ -32,8 +32,10 @@ def round(x: ArrayLike, /, decimals: int = 0) -> Tensor:
     if x.dtype.kind in "iu":
         return GRAPH.astype(round(x.astype("float64"), decimals), x.dtype)
     if decimals < 0:
-        return _nearest(as_tensor(x) / 10**-decimals) * 10**-decimals
-    return _nearest(as_tensor(x) * 10**decimals) / 10**decimals
+        result: Tensor = _nearest(as_tensor(x) / 10**-decimals) * 10**-decimals
+        return result
+    result = _nearest(as_tensor(x) * 10**decimals) / 10**decimals
+    return result
 
 
 @function("radians")

@@ -362,13 +362,15 @@ def _gelu_inner(F: Namespace, x: Array) -> tuple[Any, Any, Any]:
 
 def _gelu_slope(F: Namespace, x: Array) -> Array:
     inner, first, _ = _gelu_inner(F, x)
-    return 0.5 * (1 + inner) + 0.5 * (x * (1 - inner * inner)) * first
+    result: Array = 0.5 * (1 + inner) + 0.5 * (x * (1 - inner * inner)) * first
+    return result
 
 
 def _gelu_slope_partial(F: Namespace, out: Array, x: Array) -> Array:
     inner, first, second = _gelu_inner(F, x)
     falling = 1 - inner * inner
-    return falling * first + 0.5 * (x * falling) * (second - 2 * inner * first * first)
+    result: Array = falling * first + 0.5 * (x * falling) * (second - 2 * inner * first * first)
+    return result
 
 
 gelu_tanh_slope = transcendental(

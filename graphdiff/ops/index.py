@@ -441,7 +441,8 @@ def diag(x: ArrayLike, /, k: int = 0) -> Tensor:
 
 def _triangle(name: str) -> Any:
     def evaluate(F: Namespace, x: Array, *, k: int) -> Array:
-        return getattr(F, name)(x, k=k)
+        result: Array = getattr(F, name)(x, k=k)
+        return result
 
     def batch(F: Namespace, operands: Sequence[Array], flags: Sequence[bool], size: int, *, k: int) -> Array:
         return op(operands[0], k=k)
@@ -465,13 +466,15 @@ _tril, _triu = _triangle("tril"), _triangle("triu")
 @function()
 def tril(x: ArrayLike, /, k: int = 0) -> Tensor:
     """Return the matrix with zeros above its k-th diagonal."""
-    return _tril(_matrix(x, "tril"), k=whole(k, "tril: the number of a diagonal"))
+    result: Tensor = _tril(_matrix(x, "tril"), k=whole(k, "tril: the number of a diagonal"))
+    return result
 
 
 @function()
 def triu(x: ArrayLike, /, k: int = 0) -> Tensor:
     """Return the matrix with zeros below its k-th diagonal."""
-    return _triu(_matrix(x, "triu"), k=whole(k, "triu: the number of a diagonal"))
+    result: Tensor = _triu(_matrix(x, "triu"), k=whole(k, "triu: the number of a diagonal"))
+    return result
 
 
 def _matrix(x: ArrayLike, name: str) -> Tensor:

@@ -238,7 +238,8 @@ def _einsum_flops(out: Any, *operands: Any) -> int:
     elements = out.size
     for operand in operands:
         elements = max(elements, operand.size)
-    return len(operands) * elements
+    result: int = len(operands) * elements
+    return result
 
 
 def _einsum_evaluate(F: Namespace, *operands: Array, subscripts: str) -> Array:

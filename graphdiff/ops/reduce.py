@@ -109,7 +109,8 @@ def _batch(name: str) -> Rule:
         **attributes: Attribute,
     ) -> Array:
         shifted = axis + 1 if isinstance(axis, int) else tuple(position + 1 for position in axis)
-        return getattr(F, name)(operands[0], axis=shifted, **attributes)
+        result: Array = getattr(F, name)(operands[0], axis=shifted, **attributes)
+        return result
 
     return batch
 
@@ -382,7 +383,8 @@ def _arg(op: Any, x: ArrayLike, axis: int | None, keepdims: bool) -> Tensor:
     given = as_tensor(x)
     flat, position = _flat_unless(given, axis, op.__name__)
     found = op(flat, axis=position, keepdims=bool(keepdims))
-    return found.reshape((1,) * given.ndim) if keepdims and axis is None else found
+    result: Tensor = found.reshape((1,) * given.ndim) if keepdims and axis is None else found
+    return result
 
 
 @function()

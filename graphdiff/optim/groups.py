@@ -106,7 +106,8 @@ class ParameterGroup(Configured):
         """The learning rate; a number can be assigned at any time, unless it is a schedule."""
         if isinstance(self.rate, Schedule):
             raise OpError("the learning rate is a schedule: ask it for its value at a step, as schedule(step)")
-        return number_of(self.rate)
+        result: float = number_of(self.rate)
+        return result
 
     @lr.setter
     def lr(self, value: float) -> None:
@@ -188,7 +189,8 @@ class ArenaGroup:
 
     def traced_gradient(self, gradients: dict[Variable, Any]) -> Tensor:
         """Return the flat gradient as graph."""
-        return flat_gradient(GRAPH, self.members, gradients)
+        result: Tensor = flat_gradient(GRAPH, self.members, gradients)
+        return result
 
 
 def flat_gradient(F: Any, parameters: Sequence[Variable], gradients: Mapping[Variable, Any]) -> Any:

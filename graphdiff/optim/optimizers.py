@@ -214,7 +214,8 @@ class Optimizer(Configured):
 
         Groups that were given one of their own keep it. Of a schedule, this is what the next step uses.
         """
-        return self._lr(number_of(self._steps)) if isinstance(self._lr, Schedule) else number_of(self._lr)
+        result: float = self._lr(number_of(self._steps)) if isinstance(self._lr, Schedule) else number_of(self._lr)
+        return result
 
     @lr.setter
     def lr(self, value: float) -> None:

@@ -91,8 +91,8 @@ class Compiled(Generic[Inputs, Returned]):
         self._probes: dict[tuple[int, str], Callable[[], Any]] = {}
         self._traced = 0
         self._last_signature: Any = None
-        self._quick: Callable[..., Any] | None = None
-        self._other: Callable[..., Any] | None = None
+        self._quick: Callable[..., Returned] | None = None
+        self._other: Callable[..., Returned] | None = None
         self._arity = -1
         self._lock = Lock()
         _ALL.add(self)
@@ -107,7 +107,8 @@ class Compiled(Generic[Inputs, Returned]):
         owners = [probe.__self__ for (_, what), probe in self._probes.items() if what == "settings"]  # type: ignore[attr-defined]
         containers = [container for owner in owners for container in owner.containers()]
         seen[:] = count, containers, contents(containers)
-        return quick
+        result: Callable[..., Any] = quick
+        return result
 
     def __reduce__(self) -> Any:
         """Pickle as functions are, by name, where the name leads here; else anew of the function, without plans."""
@@ -154,17 +155,18 @@ class Compiled(Generic[Inputs, Returned]):
         signature, leaves, structure, backend = self._signature(arguments, named)
         return self._find(signature, leaves, structure, backend)
 
-    def _call(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    def _call(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> Returned:
         if WATCHES.here() or current_trace() or _is_recorded(arguments, named):
             # Inside another trace, or under differentiation: what the function builds is part of that graph. Watched:
             # a plan has no nodes to tell of.
             return self._inlined(arguments, named)
         count = SWITCHES[0]  # before the call, which may set switches
+        result: Returned
         result, plan, arrays = self._run(arguments, named, lambda plan, arrays: plan.run(*arrays))
         self._remember(plan, arguments, named, arrays, count)
         return result
 
-    def _inlined(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    def _inlined(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> Returned:
         """Call the function itself, on Tensors where a plan would have them: an array's methods are NumPy's."""
         leaves, structure = flatten([list(arguments), named])
         if any(map(host.is_host_array, leaves)):
@@ -199,7 +201,8 @@ class Compiled(Generic[Inputs, Returned]):
             raise CompileError(f"{self.__name__}.many runs a positive number of times, not {count!r}")
         if current_trace() or _is_recorded(arguments, named):
             raise CompileError(f"{self.__name__}.many cannot be traced or differentiated: write a loop")
-        return self._run(arguments, named, lambda plan, arrays: plan.many(count, *arrays))[0]
+        result: Returned = self._run(arguments, named, lambda plan, arrays: plan.many(count, *arrays))[0]
+        return result
 
     def _run(
         self, arguments: tuple[Any, ...], named: dict[str, Any], work: Callable[[Plan, list[Any]], Any]
@@ -343,7 +346,7 @@ class Compiled(Generic[Inputs, Returned]):
             self._arity, self._other = -1, None
 
 
-_ALL: WeakSet[Compiled] = WeakSet()
+_ALL: WeakSet[Compiled[..., Any]] = WeakSet()
 
 
 def _renew_locks() -> None:
@@ -474,7 +477,8 @@ def _guarded(plan: Plan, arrays: list[Any], lock: Lock, seen: list[Any] | None) 
         "    return miss",
     ]
     exec("\n".join(lines), scope)
-    return scope["quick"]
+    result: Callable[..., Any] = scope["quick"]
+    return result
 
 
 @overload

@@ -135,7 +135,8 @@ class Plan:
     @property
     def instructions(self) -> list[Instruction]:
         """What runs, call by call."""
-        return self._runner.instructions
+        result: list[Instruction] = self._runner.instructions
+        return result
 
     @property
     def cost(self) -> Cost:
@@ -196,7 +197,8 @@ class Plan:
     @property
     def source(self) -> str:
         """What runs, as text."""
-        return self._runner.source
+        result: str = self._runner.source
+        return result
 
     def __repr__(self) -> str:
         return f"<plan of {self.name}: {sum(1 for node in self.program.nodes() if node.op is not None)} ops>"

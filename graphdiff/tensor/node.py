@@ -205,7 +205,8 @@ class Tensor:
         return copied.__dlpack__(**options)
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        return self.value.__dlpack_device__()
+        result: tuple[int, int] = self.value.__dlpack_device__()
+        return result
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:

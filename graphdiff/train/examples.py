@@ -68,7 +68,8 @@ class Examples:
 
     def call(self, model: Callable[..., Tensor], inputs: Sequence[Any]) -> Tensor:
         """Return what a model makes of a batch's inputs."""
-        return call_with(model, inputs, self.names)
+        result: Tensor = call_with(model, inputs, self.names)
+        return result
 
     def changed_by(self, augment: Augmentation) -> Change:
         """Return what an augmentation does to a batch: it is given the inputs in the form in which `fit` was."""

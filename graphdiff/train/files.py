@@ -208,7 +208,8 @@ def module_from_config(config: Mapping[str, Any]) -> Module:
     name = config["class"]
     for kind in _classes(Module):
         if kind.__name__ == name:
-            return kind.from_config(_decoded(config["config"]))
+            result: Module = kind.from_config(_decoded(config["config"]))
+            return result
     raise DataError(f"there is no module {name!r}: import what defines it first")
 
 

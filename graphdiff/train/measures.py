@@ -27,7 +27,8 @@ BLOCK_ROWS = 8192
 
 def rows_at_once(X: Any) -> int:
     """Return how many of these inputs a model is given at once where it may be any number."""
-    return min(BLOCK_ROWS, max(1, 2**22 // max(1, math.prod(X.shape[1:]))))
+    result: int = min(BLOCK_ROWS, max(1, 2**22 // max(1, math.prod(X.shape[1:]))))
+    return result
 
 
 def is_classified(output: Tensor, y: Any) -> bool:

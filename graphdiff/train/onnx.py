@@ -372,7 +372,8 @@ def _scaled(x: Tensor, scaler: Scaler | None) -> Tensor:
     """Return the node of what `Scaler.transform` computes, in float64 as there."""
     if scaler is None:
         return x
-    return ((x - scaler.shift) / scaler.scale).astype(x.dtype if x.dtype.kind == "f" else "float64")
+    result: Tensor = ((x - scaler.shift) / scaler.scale).astype(x.dtype if x.dtype.kind == "f" else "float64")
+    return result
 
 
 def _pairs(graph: Graph, other: Graph) -> dict[Tensor, Tensor]:

@@ -164,7 +164,8 @@ def _anneal_in_parallel(reduced: Reduced, start: list[int], seed: int, seconds: 
     }
     script = ["-I", "-S", str(Path(annealing.__file__))]  # it needs nothing but Python, and starts the sooner
     results = in_parallel(annealing.search, script, task, seed, least=0.3)
-    return min(results, key=lambda result: result[0])[1]
+    found: list[int] = min(results, key=lambda result: result[0])[1]
+    return found
 
 
 def _greedy(vertices: Vertices, generator: random.Random) -> Iterator[list[int]]:

@@ -264,7 +264,8 @@ class TrainedMLP(MLPParameters):
             return min(_AUTO_BATCH, rows)
         if self.batch_size > rows:
             warnings.warn(f"batch_size is {self.batch_size} and there are {rows} examples: it is {rows}", stacklevel=4)
-        return min(self.batch_size, rows)
+        result: int = min(self.batch_size, rows)
+        return result
 
     def _next_order(self, order: Any) -> Any:
         if not self.shuffle:
