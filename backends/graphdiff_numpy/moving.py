@@ -28,13 +28,14 @@ def passed(plan: Planner, node: Tensor) -> bool:
 
 def viewed_or_copied(plan: Planner, node: Tensor) -> bool:
     """Make a view; where strides do not allow a reshape, a copy."""
-    source = plan.operand(node.inputs[0])
+    source, op = plan.operand(node.inputs[0]), node.op
+    assert op is not None
     if len(node.inputs) > 1:
         return False
     if isinstance(source, View):
         view = plan.viewed(node, source)
         if view is None:
-            if node.op.name != "reshape" or not node.size:  # type: ignore[union-attr]
+            if op.name != "reshape" or not node.size:
                 return False
             out = plan.out(node)
             turned = View(out.storage, source.shape, dense_strides(source.shape), out.shift, out.dtype)
@@ -46,18 +47,18 @@ def viewed_or_copied(plan: Planner, node: Tensor) -> bool:
         boxed = plan.slot(source, node.dtype)
         plan.value[node] = boxed.broadcast(node.shape)
         return True
-    if node.op.name == "reshape":  # type: ignore[union-attr]
+    if op.name == "reshape":
         taken = Local(plan.fresh(), node.shape, node.dtype, source.roots)
         plan.calls.append(Call(f"{{0}}.reshape({node.shape})", (source,), assigns=taken, node=node))
         plan.value[node] = taken
         return True
-    if node.op.name == "getitem":  # type: ignore[union-attr]
+    if op.name == "getitem":
         index = ", ".join(map(_subscript, node.attributes["template"]))
         taken = Local(plan.fresh(), node.shape, node.dtype, source.roots)
         plan.calls.append(Call(f"{{0}}[{index}]", (source,), assigns=taken, node=node))
         plan.value[node] = taken
         return True
-    if node.op.name == "permute_dims" and node.attributes["axes"] == tuple(reversed(range(len(node.shape)))):  # type: ignore[union-attr]
+    if op.name == "permute_dims" and node.attributes["axes"] == tuple(reversed(range(len(node.shape)))):
         plan.value[node] = Local(f"{source.text}.T", node.shape, node.dtype, source.roots)
         return True
     return False
