@@ -50,6 +50,11 @@ Functions without a kind are written in ops.
 
 FAMILIES = {
     "elementwise": "Element by element",
+    "error_function": "The error function",
+    "activations": "Activations",
+    "powers": "Powers",
+    "lengths": "Lengths and angles",
+    "selection": "Selection",
     "shape": "Shape",
     "index": "Indexing",
     "reduce": "Reductions",

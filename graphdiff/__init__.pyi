@@ -95,7 +95,7 @@ from graphdiff.analysis.check import check_grads as check_grads
 from graphdiff.differentiate.checkpoint import checkpoint as checkpoint
 from graphdiff.differentiate.revolve import checkpoint_chain as checkpoint_chain
 from graphdiff.ops.decompositions import cholesky as cholesky
-from graphdiff.ops.elementwise import clip as clip
+from graphdiff.ops.selection import clip as clip
 def cofactor(*operands: ArrayLike, **attributes: Attribute) -> Tensor:
     """The cofactors of square matrices, singular ones too: the gradient of the determinant."""
 from graphdiff.ops.derived import column_stack as column_stack
@@ -378,9 +378,9 @@ from graphdiff.tensor.leaves import placeholder as placeholder
 from graphdiff import plan as plan
 def positive(x: ArrayLike, /) -> Tensor:
     """Return +x."""
-from graphdiff.ops.elementwise import power as _pow
+from graphdiff.ops.powers import power as _pow
 pow = _pow
-from graphdiff.ops.elementwise import power as power
+from graphdiff.ops.powers import power as power
 from graphdiff.ops.reduce import prod as prod
 from graphdiff.ops.derived import ptp as ptp
 from graphdiff.ops.decompositions import qr as qr
@@ -483,7 +483,7 @@ from graphdiff.differentiate.functions import vjp as vjp
 from graphdiff.differentiate.functions import vmap as vmap
 from graphdiff.ops.derived import vstack as vstack
 from graphdiff import watch as watch
-from graphdiff.ops.elementwise import where as where
+from graphdiff.ops.selection import where as where
 def within(*operands: ArrayLike, **attributes: Attribute) -> Tensor:
     """The first operand, once every element of the second has been seen to lie in [low, high]."""
 from graphdiff.ops.create import zeros as zeros

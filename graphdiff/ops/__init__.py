@@ -1,31 +1,41 @@
 """The ops, a file per family. Importing this package registers them all."""
 
 from graphdiff.ops import (
+    activations,
     checks,
     create,
     decompositions,
     derived,
     elementwise,
+    error_function,
     index,
+    lengths,
     linalg,
     order,
+    powers,
     products,
     random,
     reduce,
+    selection,
     shape,
 )
 
 __all__ = [
+    "activations",
     "checks",
     "create",
     "decompositions",
     "derived",
     "elementwise",
+    "error_function",
     "index",
+    "lengths",
     "linalg",
     "order",
+    "powers",
     "products",
     "random",
     "reduce",
+    "selection",
     "shape",
 ]

@@ -18,8 +18,8 @@ from graphdiff.errors import OpError, ShapeError
 from graphdiff.guard import guarded
 from graphdiff.op import FUNCTIONS, Applied, as_tensor, custom, function, public, sum_to
 from graphdiff.ops.decompositions import svdvals
-from graphdiff.ops.elementwise import SQUARED
 from graphdiff.ops.matrices import CUBIC, over_stacks, rectangular, require_square, same, scaled_columns, square
+from graphdiff.ops.powers import SQUARED
 from graphdiff.ops.products import turned
 from graphdiff.ops.reduce import in_single, widened
 from graphdiff.ops.shape import expand_dims, moveaxis, reshape

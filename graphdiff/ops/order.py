@@ -12,10 +12,11 @@ from graphdiff.arguments import axis_of, real_floating
 from graphdiff.errors import OpError, ShapeError
 from graphdiff.op import GRAPH, Applied, as_tensor, function, linear
 from graphdiff.ops.checks import demand
-from graphdiff.ops.elementwise import ceil, floor, isnan, where
+from graphdiff.ops.elementwise import ceil, floor, isnan
 from graphdiff.ops.elementwise import round as nearest
 from graphdiff.ops.index import take, take_along_axis
 from graphdiff.ops.reduce import _axes, _last, reduced_shape, widened
+from graphdiff.ops.selection import where
 from graphdiff.ops.shape import astype, flip, moveaxis, reshape
 from graphdiff.tensor import Tensor
 from graphdiff.typing import ArrayLike, Axis

@@ -15,7 +15,7 @@ from graphdiff import host
 from graphdiff.arguments import real_floating, require_real
 from graphdiff.errors import OpError, ShapeError
 from graphdiff.op import Applied, Work, as_tensor, composite, custom, function, linear, summing
-from graphdiff.ops.elementwise import SQUARED
+from graphdiff.ops.powers import SQUARED
 from graphdiff.tensor import Tensor
 from graphdiff.typing import Array, ArrayLike, Attribute, Axis, DTypeLike, Function, Inference, Namespace, Rule
 
