@@ -451,7 +451,7 @@ from graphdiff.ops.index import take as take
 from graphdiff.ops.index import take_along_axis as take_along_axis
 def tan(x: ArrayLike, /) -> Tensor:
     """Tangent of radians."""
-from graphdiff.differentiate.forward import tangents as tangents
+from graphdiff.differentiate.gradients import tangents as tangents
 def tanh(x: ArrayLike, /) -> Tensor:
     """Hyperbolic tangent."""
 from graphdiff.ops.products import tensordot as tensordot

@@ -2,9 +2,8 @@
 
 from graphdiff.differentiate.batch import batch
 from graphdiff.differentiate.checkpoint import checkpoint
-from graphdiff.differentiate.forward import tangents
 from graphdiff.differentiate.functions import grad, hvp, jvp, value_and_grad, vjp, vmap
-from graphdiff.differentiate.gradients import adjoints, backward
+from graphdiff.differentiate.gradients import adjoints, backward, tangents
 from graphdiff.differentiate.revolve import checkpoint_chain
 
 __all__ = [

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from functools import partial, reduce
 from typing import Any
 
-from graphdiff.arguments import listed, require_tensor
-from graphdiff.backend import working_on
-from graphdiff.differentiate.derivatives import Derivatives
-from graphdiff.differentiate.detached import tell_of_returns
-from graphdiff.differentiate.seeds import starting_tangent
-from graphdiff.differentiate.ties import untied
 from graphdiff.differentiate.zeros import (
     REDUCTIONS,
     along_rows,
@@ -23,15 +17,13 @@ from graphdiff.differentiate.zeros import (
     kept,
     some,
 )
-from graphdiff.errors import GraphError
-from graphdiff.graph import collector_paused, topological_order
-from graphdiff.guard import guarded
+from graphdiff.graph import collector_paused, inside
 from graphdiff.host import is_real_floating
-from graphdiff.op import GRAPH, Composite, Elementwise, Multilinear, raise_complex
+from graphdiff.op import Composite, Elementwise, Multilinear, raise_complex
 from graphdiff.tensor import WATCHES, Tensor
 from graphdiff.typing import Array, ArrayLike, Namespace
 
-__all__ = ["push_forward", "tangents"]
+__all__ = ["push_forward"]
 
 
 @collector_paused
@@ -98,10 +90,9 @@ def push_forward(
 
 def _push_through(F: Namespace, node: Tensor, moved: Sequence[Any], live: dict[Tensor, Array], careful: bool) -> Any:
     """Differentiate a composite by opening it; return its tangent and where that is live."""
-    opened = node.op.open(node.inputs, node.attributes)  # type: ignore[union-attr]
+    opened, order = inside(node)
     inner = {operand: each for operand, each in zip(node.inputs, moved, strict=True) if each is not None}
     masks = {operand: live[operand] for operand in node.inputs if operand in live}
-    order = topological_order([opened], boundary=frozenset(node.inputs))
     push_forward(order, inner, F, masks, set(order) if careful else None)
     return inner.get(opened), masks.get(opened)
 
@@ -195,55 +186,3 @@ def _term(
         return term, along_rows(F, mask, op, attributes, node.shape)
     term = pushed(vector)
     return (kept(F, mask, term) if at_risk and term is not None else term), mask
-
-
-@guarded
-def tangents(outputs: Tensor | Collection[Tensor], seeds: Mapping[Tensor, Any]) -> Mapping[Tensor, Tensor]:
-    """Return the tangent of every node between the seeded ones and the outputs, as differentiable Tensors.
-
-    Parameters
-    ----------
-    outputs : Tensor or collection of Tensors
-        Where to stop.
-    seeds : mapping of Tensor to array-like
-        The tangents to start from, each of its node's shape.
-
-    Returns
-    -------
-    dict of Tensor to Tensor
-        A node without an entry does not depend on the seeded ones.
-
-    Raises
-    ------
-    GraphError
-        There are no outputs, or the seeds are no mapping.
-    ShapeError, DTypeError, BackendError
-        A seed does not have its node's shape, its node is not real floating, or it is on another backend.
-
-    Examples
-    --------
-    >>> import graphdiff as gd
-    >>> a, b = gd.variable(2.0), gd.variable(1.0)
-    >>> e = (a + b) * (b + 1)
-    >>> gd.tangents(e, {b: 1.0})[e].item()
-    5.0
-    """
-    ends = [outputs] if isinstance(outputs, Tensor) else listed(outputs, "tangents")
-    for node in ends:
-        require_tensor(node, "an output of tangents")
-    if not ends:
-        raise GraphError("tangents needs at least one output to stop at")
-    if not isinstance(seeds, Mapping):
-        raise GraphError(f"seeds map nodes to their tangents, such as {{x: 1.0}}, and are no {type(seeds).__name__}")
-    for node in seeds:
-        require_tensor(node, "what a seed is given for")
-    found: dict[Tensor, Any] = {node: starting_tangent(node, seed) for node, seed in seeds.items()}
-    order = topological_order(ends)
-    tell_of_returns(order)
-    with working_on(ends[0].backend):
-        push_forward(order, found, GRAPH)
-        for end, limit in zip(ends, untied(ends), strict=True):
-            if limit is not end:
-                push_forward(topological_order([limit]), found, GRAPH)
-                found[end] = found[limit]
-    return Derivatives(found, "tangent")

@@ -1,4 +1,4 @@
-"""What users call of reverse mode: gradients by all variables below an output, and adjoints of any node."""
+"""Derivatives of graphs, as users call for them: gradients by all variables, adjoints and tangents of any node."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from graphdiff.arguments import listed, require_tensor
 from graphdiff.backend import working_on
 from graphdiff.differentiate.derivatives import Derivatives
 from graphdiff.differentiate.detached import tell_of_returns
+from graphdiff.differentiate.forward import push_forward
 from graphdiff.differentiate.reverse import below, pull_back
-from graphdiff.differentiate.seeds import seed_for
+from graphdiff.differentiate.seeds import seed_for, starting_tangent
 from graphdiff.differentiate.ties import untied
-from graphdiff.errors import DTypeError
+from graphdiff.errors import DTypeError, GraphError
 from graphdiff.graph import topological_order
 from graphdiff.guard import guarded
 from graphdiff.host import is_real_floating
@@ -24,7 +25,7 @@ from graphdiff.ops.decompositions import TIED
 from graphdiff.tensor import Tensor, Variable, current_trace
 from graphdiff.typing import Array, ArrayLike
 
-__all__ = ["adjoints", "backward", "gradients_of"]
+__all__ = ["adjoints", "backward", "gradients_of", "tangents"]
 
 
 @guarded
@@ -199,3 +200,55 @@ def adjoints(
             pull_back(again, limits, GRAPH, below(again, needed.intersection(again)), keep=True)
             found.update((node, limits[node]) for node in needed.intersection(limits))
     return Derivatives(found, "adjoint")
+
+
+@guarded
+def tangents(outputs: Tensor | Collection[Tensor], seeds: Mapping[Tensor, Any]) -> Mapping[Tensor, Tensor]:
+    """Return the tangent of every node between the seeded ones and the outputs, as differentiable Tensors.
+
+    Parameters
+    ----------
+    outputs : Tensor or collection of Tensors
+        Where to stop.
+    seeds : mapping of Tensor to array-like
+        The tangents to start from, each of its node's shape.
+
+    Returns
+    -------
+    dict of Tensor to Tensor
+        A node without an entry does not depend on the seeded ones.
+
+    Raises
+    ------
+    GraphError
+        There are no outputs, or the seeds are no mapping.
+    ShapeError, DTypeError, BackendError
+        A seed does not have its node's shape, its node is not real floating, or it is on another backend.
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> a, b = gd.variable(2.0), gd.variable(1.0)
+    >>> e = (a + b) * (b + 1)
+    >>> gd.tangents(e, {b: 1.0})[e].item()
+    5.0
+    """
+    ends = [outputs] if isinstance(outputs, Tensor) else listed(outputs, "tangents")
+    for node in ends:
+        require_tensor(node, "an output of tangents")
+    if not ends:
+        raise GraphError("tangents needs at least one output to stop at")
+    if not isinstance(seeds, Mapping):
+        raise GraphError(f"seeds map nodes to their tangents, such as {{x: 1.0}}, and are no {type(seeds).__name__}")
+    for node in seeds:
+        require_tensor(node, "what a seed is given for")
+    found: dict[Tensor, Any] = {node: starting_tangent(node, seed) for node, seed in seeds.items()}
+    order = topological_order(ends)
+    tell_of_returns(order)
+    with working_on(ends[0].backend):
+        push_forward(order, found, GRAPH)
+        for end, limit in zip(ends, untied(ends), strict=True):
+            if limit is not end:
+                push_forward(topological_order([limit]), found, GRAPH)
+                found[end] = found[limit]
+    return Derivatives(found, "tangent")

@@ -21,7 +21,7 @@ from graphdiff.differentiate.zeros import (
     suspects,
 )
 from graphdiff.errors import OpError
-from graphdiff.graph import collector_paused, topological_order
+from graphdiff.graph import collector_paused, inside
 from graphdiff.host import PYTHON_SCALARS, broadcasts_to
 from graphdiff.op import (
     Composite,
@@ -186,8 +186,7 @@ def _pull_through(
 def _opened_adjoints(
     F: Namespace, node: Tensor, cotangent: Array, needed: Collection[Tensor], live: dict[Tensor, Array] | None = None
 ) -> dict[Tensor, Array]:
-    opened = node.op.again(node.inputs, node.attributes)  # type: ignore[union-attr]
-    order = topological_order([opened], boundary=frozenset(node.inputs))
+    opened, order = inside(node, again=True)
     wanted = {operand for operand in node.inputs if operand in needed}
     if live is not None and node in live:
         live[opened] = live.pop(node)

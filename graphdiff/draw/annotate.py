@@ -11,8 +11,7 @@ from graphdiff import host
 from graphdiff.backend import working_on
 from graphdiff.costs import graph_cost
 from graphdiff.costs.node import nbytes, node_cost
-from graphdiff.differentiate.forward import tangents
-from graphdiff.differentiate.gradients import adjoints
+from graphdiff.differentiate.gradients import adjoints, tangents
 from graphdiff.draw.lecture.partials import local_derivatives, local_symbol
 from graphdiff.draw.lecture.symbols import Numbers, Symbol, equation, number, shown, symbol_of
 from graphdiff.draw.names import names_of

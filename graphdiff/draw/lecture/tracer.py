@@ -7,8 +7,7 @@ from operator import attrgetter
 from typing import TypeAlias
 
 from graphdiff import host
-from graphdiff.differentiate.forward import tangents
-from graphdiff.differentiate.gradients import adjoints
+from graphdiff.differentiate.gradients import adjoints, tangents
 from graphdiff.differentiate.reverse import below
 from graphdiff.draw.lecture.partials import local_derivatives, local_symbol
 from graphdiff.draw.lecture.symbols import (
