@@ -5,9 +5,12 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from importlib.abc import Loader, MetaPathFinder
 
 __all__ = ["MOVED", "attach"]
 
@@ -33,7 +36,7 @@ MOVED = {
 """Where each lies that holds a public name or a class that pickles refer to."""
 
 
-class _Alias(Loader):
+class _Alias:  # no base of importlib.abc, whose import takes as long as all of graphdiff
     def __init__(self, name: str) -> None:
         self.name = name
 
@@ -46,11 +49,11 @@ class _Alias(Loader):
         module.__spec__ = self.own  # it has been run, and stays what it is
 
 
-class _Finder(MetaPathFinder):
+class _Finder:
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
-        return ModuleSpec(name, _Alias(MOVED[name])) if name in MOVED else None
+        return ModuleSpec(name, cast("Loader", _Alias(MOVED[name]))) if name in MOVED else None
 
 
 def attach() -> None:
     """Have imports find them; asked last, so that it costs other imports nothing."""
-    sys.meta_path.append(_Finder())
+    sys.meta_path.append(cast("MetaPathFinder", _Finder()))

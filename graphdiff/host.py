@@ -29,7 +29,7 @@ inf = float("inf")
 nan = float("nan")
 newaxis = None
 
-Generator: TypeAlias = np.random.Generator
+Generator: TypeAlias = "np.random.Generator"  # written, not looked up: numpy.random is loaded when it is used
 HostArray: TypeAlias = np.ndarray[Any, DType]
 ARRAY = np.ndarray
 """The class of arrays on the host."""

@@ -52,8 +52,9 @@ def test_what_is_loaded_later_is_listed_before() -> None:
     assert not any(name.startswith("_") for name in listed)
 
 
-def test_the_import_scans_no_entry_points() -> None:
-    assert "importlib.metadata" not in loaded_by("import graphdiff") - loaded_by("import numpy")
+def test_the_import_scans_no_entry_points_and_loads_no_more_than_it_needs() -> None:
+    loaded = loaded_by("import graphdiff") - loaded_by("import numpy")
+    assert loaded & {"importlib.metadata", "importlib.resources", "numpy.random", "inspect"} == set()
 
 
 def test_what_is_asked_for_is_loaded() -> None:
