@@ -135,8 +135,12 @@ class _Counted:
             result = op.tangent(GRAPH, moved, out, operands, node.attributes)
             if result is not None and result.shape != node.shape:
                 result = GRAPH.broadcast_to(result, node.shape)
-        if result is None:
-            return None
+        return None if result is None else self._counted(result, operands, seeds, out, real)
+
+    def _counted(
+        self, result: Tensor, operands: list[Tensor], seeds: list[Tensor], out: Tensor, real: list[bool]
+    ) -> _Rule:
+        """Return what a rule costs that has built a result from operands, seeds and the node's value."""
         boundary = frozenset((*operands, *seeds, out))
         order, stands = opened(topological_order([result], boundary=boundary), boundary)
         moving = set(seeds)

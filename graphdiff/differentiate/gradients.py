@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from graphdiff.arguments import listed, require_tensor
 from graphdiff.backend import working_on
@@ -95,17 +95,9 @@ def gradients_of(output: Tensor, seed: ArrayLike | None = None) -> dict[Variable
         order = topological_order([output])
         tell_of_returns(order)
         leaves = {node: node for node in order if node.__class__ is Variable}
-    if not leaves:
-        raise DTypeError(
-            f"{output.describe()}, made at {output.source}, depends on no variable: there is nothing to differentiate "
-            "by. What is made of values, such as gd.constant(x.value), np.asarray(x) and x.item(), is constant."
-        )
     smooth = {leaf: variable for leaf, variable in leaves.items() if is_real_floating(leaf.dtype)}
     if not smooth:
-        raise DTypeError(
-            f"{next(iter(leaves)).describe()} carries no gradient: only real floating tensors do. Make it a float: "
-            "gd.variable(2.0), or dtype='float64'."
-        )
+        _raise_constant(output, leaves)
     leaves = smooth
     backend = output.backend
     F = GRAPH if trace is not None else backend.numbers
@@ -122,6 +114,19 @@ def gradients_of(output: Tensor, seed: ArrayLike | None = None) -> dict[Variable
             gradient = F.zeros_like(leaf if trace is not None else leaf._value)
         gradients[variable] = gradient if trace is not None else backend.normalize(gradient)
     return gradients
+
+
+def _raise_constant(output: Tensor, leaves: Mapping[Tensor, Variable]) -> NoReturn:
+    """Say why there is nothing to differentiate an output by."""
+    if not leaves:
+        raise DTypeError(
+            f"{output.describe()}, made at {output.source}, depends on no variable: there is nothing to differentiate "
+            "by. What is made of values, such as gd.constant(x.value), np.asarray(x) and x.item(), is constant."
+        )
+    raise DTypeError(
+        f"{next(iter(leaves)).describe()} carries no gradient: only real floating tensors do. Make it a float: "
+        "gd.variable(2.0), or dtype='float64'."
+    )
 
 
 def _untied(output: Tensor) -> Tensor:

@@ -60,6 +60,12 @@ def nonzero(x: ArrayLike, /) -> tuple[Tensor, ...]:
     return tuple(as_tensor(places) for places in host.nonzero(x.backend.to_host(x.value)))
 
 
+_TORN = (
+    "between index arrays stands an ellipsis for no axes, where NumPy moves the arrays' axes to the front; "
+    "leave the ellipsis out, and move them with gd.moveaxis if that is wanted"
+)
+
+
 def normalize_index(x: Tensor, index: Index) -> tuple[Template, tuple[Tensor, ...]]:
     """Return an index as a template with one entry per axis, and the integer tensors that fill its `ARRAY` places."""
     entries = list(index) if isinstance(index, tuple) else [index]
@@ -90,23 +96,25 @@ def normalize_index(x: Tensor, index: Index) -> tuple[Template, tuple[Tensor, ..
             template += [ARRAY] * len(found)
             arrays += found
             covered += len(found)
-    if covered > x.ndim:
-        raise _index_error(x, index, f"{covered} indices for {x.ndim} axes")
+    rank = x.ndim
+    if covered > rank:
+        raise _index_error(x, index, f"{covered} indices for {rank} axes")
+    if masks:
+        _require_fitting(x, index, masks, rank - covered)
+    place = len(template) if ellipsis_at is None else ellipsis_at
+    if ellipsis_at is not None and covered == rank and _tears(template, place):
+        raise _index_error(x, index, _TORN)
+    template[place:place] = [slice(None)] * (rank - covered)
+    return tuple(template), tuple(arrays)
+
+
+def _require_fitting(x: Tensor, index: Index, masks: Sequence[tuple[int, bool, host.Shape]], between: int) -> None:
+    """Refuse masks that are not of the shape of the axes that they cover; an ellipsis stands for `between` axes."""
     for before, after_ellipsis, mask in masks:
-        first = before + (x.ndim - covered if after_ellipsis else 0)
+        first = before + (between if after_ellipsis else 0)
         lengths = x.shape[first : first + len(mask)]
         if lengths != mask and mask != (0,):  # an empty list takes nothing, as in NumPy
             raise _index_error(x, index, f"the shape of a mask is that of the axes it covers, {lengths}, not {mask}")
-    place = len(template) if ellipsis_at is None else ellipsis_at
-    if ellipsis_at is not None and covered == x.ndim and _tears(template, place):
-        raise _index_error(
-            x,
-            index,
-            "between index arrays stands an ellipsis for no axes, where NumPy moves the arrays' axes to the front; "
-            "leave the ellipsis out, and move them with gd.moveaxis if that is wanted",
-        )
-    template[place:place] = [slice(None)] * (x.ndim - covered)
-    return tuple(template), tuple(arrays)
 
 
 def _index_error(x: Tensor, index: Index, reason: str) -> ShapeError:
