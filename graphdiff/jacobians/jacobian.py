@@ -107,6 +107,43 @@ def _eliminated(
     return eliminate(outputs, leaves, order, stands_alone(reached, sources))
 
 
+def _table(
+    outputs: Sequence[Tensor], leaves: Sequence[Tensor], mode: str | EliminationOrder, choice: Choice | None
+) -> list[list[Tensor]]:
+    """Return a row of Tensors per output, one per leaf, in a given mode or as chosen."""
+    way = mode if choice is None else choice.mode
+    with working_on(outputs[0].backend):
+        if way == "forward":
+            return _forward_columns(outputs, leaves)
+        if way == "reverse":
+            return _reverse_rows(outputs, leaves)
+        order = None if isinstance(way, str) else way
+        return _eliminated(outputs, leaves, order, choice.order if choice is not None else None)
+
+
+class _Cheapest:
+    """The cheapest ways that have been found for a function.
+
+    Another branch of the function is another graph, for which another way may be the cheapest, or the right one.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[Hashable, Choice] = {}
+
+    def __call__(self, outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> Choice:
+        from graphdiff.jacobians.choose import choose
+
+        order = topological_order(outputs, boundary=frozenset(leaves))
+        ops = tuple(node.op.name for node in order if node.op is not None)
+        key = ops, tuple(leaf.shape for leaf in leaves), tuple(output.shape for output in outputs)
+        if key not in self._known:
+            if len(self._known) >= 256:
+                self._known.clear()
+            with working_on(outputs[0].backend):
+                self._known[key] = choose(outputs, leaves)
+        return self._known[key]
+
+
 class Explained(Derivative, Protocol):
     """A derivative that can be taken in several ways."""
 
@@ -155,7 +192,7 @@ def jacobian(function: Function[object], argnums: ArgNums = 0, mode: str | Elimi
     if not isinstance(mode, str) and not hasattr(mode, "numbers"):
         raise GraphError(f"a mode is a name or an order from elimination_order, not {type(mode).__name__}")
 
-    chosen: dict[Hashable, Choice] = {}
+    cheapest = _Cheapest()
 
     def begun(arguments: Sequence[Any], options: dict[str, Any]) -> tuple[Differentiated, list[Tensor], Structure]:
         call = Differentiated(arguments, argnums)
@@ -165,33 +202,11 @@ def jacobian(function: Function[object], argnums: ArgNums = 0, mode: str | Elimi
                 raise DTypeError(f"{output.describe()} has no Jacobian: it is not real floating")
         return call, untied(outputs, frozenset(call.leaves)), structure
 
-    def cheapest(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> Choice:
-        from graphdiff.jacobians.choose import choose
-
-        # Another branch of the function is another graph, for which another way may be the cheapest, or the right one.
-        order = topological_order(outputs, boundary=frozenset(leaves))
-        ops = tuple(node.op.name for node in order if node.op is not None)
-        key = ops, tuple(leaf.shape for leaf in leaves), tuple(output.shape for output in outputs)
-        if key not in chosen:
-            if len(chosen) >= 256:
-                chosen.clear()
-            with working_on(outputs[0].backend):
-                chosen[key] = choose(outputs, leaves)
-        return chosen[key]
-
     @wraps(function)
     def evaluated(*arguments: Any, **options: Any) -> Any:
         call, outputs, structure = begun(arguments, options)
         choice = cheapest(outputs, call.leaves) if isinstance(mode, str) and mode == "auto" else None
-        way = mode if choice is None else choice.mode
-        with working_on(outputs[0].backend):
-            if way == "forward":
-                table = _forward_columns(outputs, call.leaves)
-            elif way == "reverse":
-                table = _reverse_rows(outputs, call.leaves)
-            else:
-                order = None if isinstance(way, str) else way
-                table = _eliminated(outputs, call.leaves, order, choice.order if choice is not None else None)
+        table = _table(outputs, call.leaves, mode, choice)
         flat = settled([block for row in table for block in row], call.leaves)
         rows = [flat[start : start + len(call.leaves)] for start in range(0, len(flat), len(call.leaves))]
         return unflatten(structure, [call.restore(row) for row in rows])

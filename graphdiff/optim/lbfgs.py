@@ -149,9 +149,7 @@ class LBFGS:
                 self.converged, self._last = True, None
                 each(loss)
                 break
-            total = float(flat.F.sum(flat.F.abs(gradient)))
-            trial = self.lr * (min(1.0, 1.0 / total) if not self._pairs and self._last is None else 1.0)
-            start = flat.read()
+            trial, start = self._trial(gradient), flat.read()
 
             def along(step: float, start: Any = start, direction: Any = direction) -> Point:
                 flat.write(start + step * direction)
@@ -173,6 +171,11 @@ class LBFGS:
             )
             each(loss)
         return first
+
+    def _trial(self, gradient: Any) -> float:
+        """Return the step that a search begins with: along the first gradient, of which nothing is known, a short one."""
+        total = float(self._flat.F.sum(self._flat.F.abs(gradient)))
+        return self.lr * (min(1.0, 1.0 / total) if not self._pairs and self._last is None else 1.0)
 
     def _direction(self, gradient: Any) -> Any:
         """Return minus the estimated inverse Hessian times the gradient: the two-loop recursion."""
