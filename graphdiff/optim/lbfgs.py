@@ -173,7 +173,7 @@ class LBFGS:
         return first
 
     def _trial(self, gradient: Any) -> float:
-        """Return the step that a search begins with: a short one along the first gradient, of which nothing is known."""
+        """Return the step that a search begins with; nothing is known of the first gradient, and the step is short."""
         total = float(self._flat.F.sum(self._flat.F.abs(gradient)))
         return self.lr * (min(1.0, 1.0 / total) if not self._pairs and self._last is None else 1.0)
 
