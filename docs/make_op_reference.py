@@ -14,26 +14,7 @@ from typing import Any
 import graphdiff as gd
 from graphdiff.draw.lecture.partials import local_symbol
 from graphdiff.draw.lecture.symbols import Symbol
-from graphdiff.op import FUNCTIONS, OPS, Elementwise
-
-WITHIN = {
-    "cofactor",
-    "einsum_op",
-    "exp_of_square",
-    "gaussian",
-    "gelu_tanh_slope",
-    "getitem",
-    "index_set",
-    "label_weights",
-    "logabsdet",
-    "over_length",
-    "logistic",
-    "random_draw",
-    "scatter_add",
-    "sign_of_det",
-}
-WITHIN |= {"sum_wide"}
-"""Ops that other functions, derivatives and plans are made of, and nobody calls by name."""
+from graphdiff.op import FUNCTIONS, OPS, Elementwise, is_internal
 
 PAGE = Path(__file__).parent / "ops.md"
 
@@ -115,7 +96,7 @@ def page() -> str:
     for name, function in public():
         names.setdefault(function, []).append(name)
     found: dict[str, list[str]] = {each: [] for each in FAMILIES}
-    for function in sorted(names.keys() - {FUNCTIONS[name] for name in WITHIN}, key=lambda each: names[each][0]):
+    for function in sorted([each for each in names if not is_internal(each)], key=lambda each: names[each][0]):
         where = family(function)
         if where is not None:
             found[where].append(row(function, names[function]))

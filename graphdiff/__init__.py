@@ -80,4 +80,5 @@ def __dir__() -> list[str]:
         for name, value in globals().items()
         if not name.startswith("_") and (name in modules or not isinstance(value, _ModuleType))
     }
-    return sorted({*own, *op.FUNCTIONS, *_LAZY})
+    names = {*own, *op.FUNCTIONS, *_LAZY}
+    return sorted(name for name in names if not op.is_internal(op.FUNCTIONS.get(name)))

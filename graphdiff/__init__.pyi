@@ -74,8 +74,6 @@ from graphdiff.ops.derived import atleast_2d as atleast_2d
 from graphdiff.ops.derived import average as average
 from graphdiff.backend import backends as backends
 from graphdiff.differentiate.gradients import backward as backward
-def barrier(*operands: ArrayLike, **attributes: Attribute) -> Tensor:
-    """Return x, as something that is not to be merged with what is computed from x elsewhere."""
 def bitwise_and(x: ArrayLike, y: ArrayLike, /) -> Tensor:
     """Bitwise and."""
 def bitwise_invert(x: ArrayLike, /) -> Tensor:
@@ -96,8 +94,6 @@ from graphdiff.differentiate.checkpoint import checkpoint as checkpoint
 from graphdiff.differentiate.revolve import checkpoint_chain as checkpoint_chain
 from graphdiff.ops.decompositions import cholesky as cholesky
 from graphdiff.ops.selection import clip as clip
-def cofactor(*operands: ArrayLike, **attributes: Attribute) -> Tensor:
-    """The cofactors of square matrices, singular ones too: the gradient of the determinant."""
 from graphdiff.ops.derived import column_stack as column_stack
 from graphdiff.compare.measure import compare_modes as compare_modes
 from graphdiff.plan.compiled import compile as compile
@@ -153,8 +149,6 @@ e: float
 from graphdiff.ops.decompositions import eigh as eigh
 from graphdiff.ops.decompositions import eigvalsh as eigvalsh
 from graphdiff.ops.products import einsum as einsum
-def einsum_op(*operands: ArrayLike, **attributes: Attribute) -> Tensor:
-    """Apply the multilinear op `einsum_op`."""
 from graphdiff.elimination.orders import elimination_order as elimination_order
 def elu(x: ArrayLike, /, *, alpha: float = 1.0) -> Tensor:
     """x for x > 0, alpha·(exp(x) - 1) elsewhere."""
@@ -168,8 +162,6 @@ from graphdiff import errors as errors
 def exp(x: ArrayLike, /) -> Tensor:
     """Exponential."""
 from graphdiff.ops.derived import exp2 as exp2
-def exp_of_square(x: ArrayLike, /) -> Tensor:
-    """exp(-x²), accurate in the tails."""
 from graphdiff.ops.shape import expand_dims as expand_dims
 def expm1(x: ArrayLike, /) -> Tensor:
     """exp(x) - 1, accurate near 0."""
@@ -189,17 +181,11 @@ def floor_divide(x: ArrayLike, y: ArrayLike, /) -> Tensor:
     """floor(x / y); derivative 0."""
 from graphdiff.ops.create import full as full
 from graphdiff.ops.create import full_like as full_like
-def gaussian(x: ArrayLike, /) -> Tensor:
-    """exp(-x²/2), accurate in the tails."""
 def gelu(x: ArrayLike, /) -> Tensor:
     """x·Φ(x), Φ the normal distribution function (Hendrycks and Gimpel, 2016), the exact form."""
 def gelu_tanh(x: ArrayLike, /) -> Tensor:
     """x/2·(1 + tanh(sqrt(2/π)·(x + 0.044715·x³))): within 5e-4 of gelu (Hendrycks and Gimpel, 2016)."""
-def gelu_tanh_slope(x: ArrayLike, /) -> Tensor:
-    """The derivative of gelu_tanh."""
 from graphdiff.backend import get_backend as get_backend
-def getitem(*operands: ArrayLike, **attributes: Attribute) -> Tensor:
-    """Apply the linear op `getitem`."""
 from graphdiff.differentiate.functions import grad as grad
 def greater(x: ArrayLike, y: ArrayLike, /) -> Tensor:
     """x > y."""
@@ -213,8 +199,6 @@ from graphdiff.ops.derived import hstack as hstack
 from graphdiff.differentiate.functions import hvp as hvp
 def hypot(x: ArrayLike, y: ArrayLike, /) -> Tensor:
     """sqrt(x² + y²) without overflow; derivative 0 at (0, 0)."""
-def index_set(*operands: ArrayLike, **attributes: Attribute) -> Tensor:
-    """Apply the custom op `index_set`."""
 inf: float
 from graphdiff.ops.derived import inner as inner
 from graphdiff.host import int64 as int64
@@ -231,8 +215,6 @@ def isnan(x: ArrayLike, /) -> Tensor:
 from graphdiff.jacobians.jacobian import jacobian as jacobian
 from graphdiff.differentiate.functions import jvp as jvp
 from graphdiff.ops.derived import kron as kron
-def label_weights(*operands: ArrayLike, **attributes: Attribute) -> Tensor:
-    """A row per label: `value` at the label, 0 elsewhere; a label outside the classes is refused, on a device NaN."""
 def leaky_relu(x: ArrayLike, /, *, slope: float = 0.01) -> Tensor:
     """x for x > 0, slope·x elsewhere (slope 0.01)."""
 def less(x: ArrayLike, y: ArrayLike, /) -> Tensor:
@@ -314,8 +296,6 @@ def log1p(x: ArrayLike, /) -> Tensor:
 def log2(x: ArrayLike, /) -> Tensor:
     """Logarithm to base 2."""
 from graphdiff.ops.reduce import log_softmax as log_softmax
-def logabsdet(*operands: ArrayLike, **attributes: Attribute) -> Tensor:
-    """Apply the custom op `logabsdet`."""
 def logaddexp(x: ArrayLike, y: ArrayLike, /) -> Tensor:
     """log(exp(x) + exp(y)) without overflow."""
 def logical_and(x: ArrayLike, y: ArrayLike, /) -> Tensor:
@@ -326,8 +306,6 @@ def logical_or(x: ArrayLike, y: ArrayLike, /) -> Tensor:
     """x or y."""
 def logical_xor(x: ArrayLike, y: ArrayLike, /) -> Tensor:
     """Either x or y."""
-def logistic(x: ArrayLike, /) -> Tensor:
-    """sigmoid, with a derivative that is accurate in both tails."""
 from graphdiff.ops.reduce import logsumexp as logsumexp
 from graphdiff.ops.products import matmul as matmul
 from graphdiff.ops.linalg import matrix_power as matrix_power
@@ -365,8 +343,6 @@ from graphdiff.ops.create import ones_like as ones_like
 from graphdiff import op as op
 from graphdiff import optim as optim
 from graphdiff.ops.products import outer as outer
-def over_length(x: ArrayLike, y: ArrayLike, /) -> Tensor:
-    """x / length: a component of a direction. 0 where the length is 0, and NaN where it is infinite."""
 from graphdiff.ops.shape import pad as pad
 from graphdiff.expression.parser import parse as parse
 from graphdiff.draw.lecture.path_sums import paths as paths
@@ -389,8 +365,6 @@ from graphdiff.ops.derived import rad2deg as rad2deg
 from graphdiff.ops.derived import deg2rad as _radians
 radians = _radians
 from graphdiff.ops import random as random
-def random_draw(*operands: ArrayLike, **attributes: Attribute) -> Tensor:
-    """Numbers drawn from a stream each time a plan runs."""
 from graphdiff.costs import rates as rates
 from graphdiff.ops.shape import ravel as ravel
 def reciprocal(x: ArrayLike, /) -> Tensor:
@@ -407,15 +381,11 @@ from graphdiff.ops.derived import round as _rint
 rint = _rint
 from graphdiff.ops.shape import roll as roll
 from graphdiff.ops.derived import round as round
-def scatter_add(*operands: ArrayLike, **attributes: Attribute) -> Tensor:
-    """Apply the linear op `scatter_add`."""
 from graphdiff.draw.text import show as show
 def sigmoid(x: ArrayLike, /) -> Tensor:
     """Logistic function 1 / (1 + exp(-x))."""
 def sign(x: ArrayLike, /) -> Tensor:
     """Sign of x: -1, 0 or 1; derivative 0 everywhere."""
-def sign_of_det(*operands: ArrayLike, **attributes: Attribute) -> Tensor:
-    """Apply the custom op `sign_of_det`."""
 def sin(x: ArrayLike, /) -> Tensor:
     """Sine of radians."""
 def sinh(x: ArrayLike, /) -> Tensor:
@@ -442,8 +412,6 @@ def stop_gradient(x: ArrayLike, /) -> Tensor:
 def subtract(x: ArrayLike, y: ArrayLike, /) -> Tensor:
     """x - y."""
 from graphdiff.ops.reduce import sum as sum
-def sum_wide(*operands: ArrayLike, **attributes: Attribute) -> Tensor:
-    """The sum along the last axis times a number, repeated along the axis."""
 from graphdiff.ops.decompositions import svd as svd
 from graphdiff.ops.decompositions import svdvals as svdvals
 from graphdiff.ops.shape import swapaxes as swapaxes
@@ -484,7 +452,5 @@ from graphdiff.differentiate.functions import vmap as vmap
 from graphdiff.ops.derived import vstack as vstack
 from graphdiff import watch as watch
 from graphdiff.ops.selection import where as where
-def within(*operands: ArrayLike, **attributes: Attribute) -> Tensor:
-    """The first operand, once every element of the second has been seen to lie in [low, high]."""
 from graphdiff.ops.create import zeros as zeros
 from graphdiff.ops.create import zeros_like as zeros_like

@@ -29,6 +29,7 @@ barrier: Any = linear(
     keeps="places",
     pure=False,
     doc="Return x, as something that is not to be merged with what is computed from x elsewhere.",
+    internal=True,
 )
 
 

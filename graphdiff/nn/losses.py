@@ -131,6 +131,7 @@ _total: Any = composite(
     infer=lambda x, weights: (x.shape[:-2], x.dtype),
     flops=lambda out, x, weights: 2 * x.size,
     doc="Sum of x · weights over the last two axes, in which what has weight 0 does not count: not infinity either.",
+    internal=True,
 )
 
 
@@ -168,6 +169,7 @@ _cross_entropy: Any = custom(
     batch=_cross_entropy_batch,
     flops=lambda out, logits, labels: 7 * logits.size,
     doc="Mean cross-entropy of softmax(logits) with integer labels.",
+    internal=True,
 )
 
 
@@ -261,6 +263,7 @@ _divergence: Any = custom(
     work="transcendental",
     flops=3,
     doc="t·(log t - log p), of t and log p of one shape.",
+    internal=True,
 )
 
 

@@ -15,7 +15,7 @@ namespace they compute numbers; handed graphdiff's functions they build graph.
 from graphdiff.op.contract import OPS, Op
 from graphdiff.op.declare import composite, custom, elementwise, linear, multilinear
 from graphdiff.op.explain import raise_complex
-from graphdiff.op.functions import FUNCTIONS, GRAPH, GraphFunctions, function, public, sum_to
+from graphdiff.op.functions import FUNCTIONS, GRAPH, GraphFunctions, function, is_internal, public, sum_to
 from graphdiff.op.kinds import Applied, Composite, Custom, Elementwise, Linear, Multilinear
 from graphdiff.op.operands import Number, as_tensor, as_tensors, literal
 from graphdiff.op.work import Work, summing

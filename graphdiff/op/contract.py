@@ -61,6 +61,8 @@ class Op:
         "elements" if every element of the result is an element of an operand, "places" if each stays in its place too.
     pure : bool
         Whether two calls with the same operands are one and the same: of random numbers they are not.
+    internal : bool
+        Whether only other functions, derivatives and plans are made of it, and nobody calls it by name.
     poles : bool or tuple of int
         Whether a partial derivative may be infinite or NaN where all operands are finite; the positions of operands if
         that is only where one of these is 0.
@@ -93,6 +95,7 @@ class Op:
         pure: bool = True,
         poles: bool | tuple[int, ...] | None = None,
         chooses: bool = False,
+        internal: bool = False,
         symbol: str | None = None,
     ) -> None:
         self.module = _declaring_module()
@@ -113,6 +116,7 @@ class Op:
         self.keeps = keeps
         self.pure = pure
         self.chooses = chooses
+        self.internal = internal
         if poles is not None:
             self.poles = poles
         self.is_suspect = bool(self.poles) or self.kind == "composite" or name == "where"

@@ -44,6 +44,11 @@ def function(*aliases: str, name: str | None = None) -> Callable[[Body], Body]:
     return register
 
 
+def is_internal(body: object) -> bool:
+    """Whether a function applies an op that nobody calls by name."""
+    return getattr(getattr(body, "op", None), "internal", False)
+
+
 _guards: dict[Function[Tensor], Function[Tensor]] = {}
 
 

@@ -56,6 +56,7 @@ logistic = transcendental(
     poles=False,
     dtype="quotient",
     doc="sigmoid, with a derivative that is accurate in both tails.",
+    internal=True,
 )
 softplus = transcendental(
     "softplus",
@@ -138,6 +139,7 @@ gelu_tanh_slope = transcendental(
     poles=False,
     dtype="quotient",
     doc="The derivative of gelu_tanh.",
+    internal=True,
 )
 # Its derivative is an op of its own: a GPU's library of products computes both along with one.
 gelu_tanh = transcendental(

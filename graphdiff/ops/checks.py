@@ -39,6 +39,7 @@ _within: Applied = custom(
     flops=0,
     work="move",
     doc="The first operand, once every element of the second has been seen to lie in [low, high].",
+    internal=True,
 )
 
 

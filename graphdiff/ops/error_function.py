@@ -84,6 +84,7 @@ exp_of_square = transcendental(
     poles=False,
     dtype="quotient",
     doc="exp(-x²), accurate in the tails.",
+    internal=True,
 )
 gaussian = transcendental(
     "gaussian",
@@ -92,6 +93,7 @@ gaussian = transcendental(
     poles=False,
     dtype="quotient",
     doc="exp(-x²/2), accurate in the tails.",
+    internal=True,
 )
 erf = transcendental(
     "erf",

@@ -202,6 +202,7 @@ _getitem: Applied = linear(
     work="view",
     chooses=True,
     keeps="elements",
+    internal=True,
 )
 
 
@@ -235,6 +236,7 @@ _scatter_add: Applied = linear(
     infer=lambda values, *arrays, shape, template: (shape, values.dtype),
     batch=_scatter_batch,
     work=lambda out, values, *arrays: summing(out, values)._replace(by_rows=False),
+    internal=True,
 )
 
 
@@ -312,6 +314,7 @@ _index_set: Applied = custom(
     chooses=True,
     flops=0,
     work="move",
+    internal=True,
 )
 
 
@@ -415,6 +418,7 @@ label_weights: Applied = linear(
     batch=lambda F, operands, flags, size, **attributes: label_weights(operands[0], **attributes),
     work="move",
     doc="A row per label: `value` at the label, 0 elsewhere; a label outside the classes is refused, on a device NaN.",
+    internal=True,
 )
 
 

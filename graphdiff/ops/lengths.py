@@ -24,6 +24,7 @@ over_length = elementwise(
     symbol="÷",
     work="multiplication",
     doc="x / length: a component of a direction. 0 where the length is 0, and NaN where it is infinite.",
+    internal=True,
 )
 
 

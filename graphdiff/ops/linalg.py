@@ -204,6 +204,7 @@ _cofactor: Applied = custom(
     batch=over_stacks("cofactor"),
     doc="The cofactors of square matrices, singular ones too: the gradient of the determinant.",
     **CUBIC,
+    internal=True,
 )
 
 _det: Applied = custom(
@@ -224,6 +225,7 @@ _logabsdet: Applied = custom(
     infer=lambda x: (_scalars_for(x), x.dtype),
     batch=over_stacks("logabsdet"),
     **CUBIC,
+    internal=True,
 )
 
 _sign_of_det: Applied = custom(
@@ -234,6 +236,7 @@ _sign_of_det: Applied = custom(
     infer=lambda x: (_scalars_for(x), x.dtype),
     batch=over_stacks("sign_of_det"),
     **CUBIC,
+    internal=True,
 )
 
 

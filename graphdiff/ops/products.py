@@ -264,6 +264,7 @@ _einsum: Applied = multilinear(
     batch=_einsum_batch,
     symbol="einsum",
     flops=_einsum_flops,
+    internal=True,
 )
 
 

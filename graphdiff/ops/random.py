@@ -111,6 +111,7 @@ random_draw: Applied = linear(
     work="move",
     pure=False,
     doc="Numbers drawn from a stream each time a plan runs.",
+    internal=True,
 )
 
 

@@ -158,6 +158,7 @@ sum_wide: Applied = linear(
     doc="The sum along the last axis times a number, repeated along the axis.",
     work=summing,
     **_ELEMENTS_IN,
+    internal=True,
 )
 
 
