@@ -124,3 +124,9 @@ def test_a_variable_that_was_assigned_since_says_so() -> None:
     assert "├─ a  7  (assigned since)\n└─ b  1\n" in made
     assert "7 (assigned since)" in made.split("\n\n")[1]
     assert "assigned" not in text((a * b).named("e"))
+
+
+@pytest.mark.parametrize("wrong", [{"max_nodes": 1e-3}, {"max_nodes": 0}, {"width": 2.5}, {"width": True}])
+def test_counts_are_integers(wrong: dict[str, Any]) -> None:
+    with pytest.raises(gd.GraphDiffError, match=f"show: {next(iter(wrong))} is an integer that is at least 1"):
+        gd.show(gd.variable(2.0) * 3, **wrong)

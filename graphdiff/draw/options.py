@@ -9,6 +9,7 @@ from typing import TypeAlias, cast
 from graphdiff.draw.drawing import Drawable, Drawing
 from graphdiff.errors import GraphError
 from graphdiff.graph import Graph
+from graphdiff.host import is_integer
 from graphdiff.tensor import Tensor
 from graphdiff.typing import ArrayLike, Function, Tree
 
@@ -62,7 +63,7 @@ class Options:
         for label in self.labels or ():
             if label not in LABELS:
                 raise GraphError(f"labels are of {_listed(LABELS)}, not {label!r}")
-        if self.max_nodes is not None and self.max_nodes < 1:
+        if self.max_nodes is not None and (not is_integer(self.max_nodes) or self.max_nodes < 1):
             raise GraphError(f"max_nodes is at least 1, or None for all nodes; not {self.max_nodes}")
         if self.digits < 1:
             raise GraphError(f"digits is at least 1, not {self.digits}")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TextIO
 
+from graphdiff.arguments import whole
 from graphdiff.differentiate.gradients import adjoints as adjoints_of
 from graphdiff.draw.drawing import Drawable
 from graphdiff.draw.lecture.symbols import equation, shown, symbol_of
@@ -114,10 +115,12 @@ def show(
     terminal = bool(getattr(stream, "isatty", lambda: False)())
     if width is None:
         width = shutil.get_terminal_size((120, 24)).columns if terminal else 120
+    width = whole(width, "show: width", 1)
     coloured = terminal and "NO_COLOR" not in os.environ
     drawn = tensors_of(outputs, Example(input_shape, inputs, loss))
     if simplify:
         drawn = simplified(drawn).graph
+    max_nodes = whole(max_nodes, "show: max_nodes", 1)
     made = text(drawn, style=style, adjoints=adjoints, width=width, max_nodes=max_nodes, coloured=coloured)
     stream.write(f"{made}\n")
 
