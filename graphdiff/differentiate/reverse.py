@@ -7,33 +7,15 @@ the graph of the derivative, which can be drawn, compiled and differentiated aga
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
-from graphdiff.differentiate.zeros import (
-    along_rows,
-    chosen,
-    exposed,
-    finite_product,
-    is_without_sign,
-    joined,
-    kept,
-    some,
-    suspects,
-)
+from graphdiff.differentiate.masked import Masks, masks_of
 from graphdiff.errors import OpError
 from graphdiff.graph import collector_paused, inside
 from graphdiff.host import PYTHON_SCALARS, broadcasts_to
-from graphdiff.op import (
-    Composite,
-    Custom,
-    Elementwise,
-    Linear,
-    Multilinear,
-    raise_complex,
-    sum_to,
-)
+from graphdiff.op import Composite, Elementwise, raise_complex, sum_to
 from graphdiff.tensor import WATCHES, Tensor
-from graphdiff.typing import Array, ArrayLike, Namespace
+from graphdiff.typing import Array, Namespace, Operation
 
 __all__ = ["below", "fitted", "pull_back"]
 
@@ -42,7 +24,7 @@ def below(order: Iterable[Tensor], sources: Collection[Tensor]) -> set[Tensor]:
     """Return the nodes of `order` that depend on one of `sources`, sources included."""
     dependent = set(sources)
     for node in order:
-        if node not in dependent and any(operand in dependent for operand in node.inputs):
+        if not dependent.isdisjoint(node.inputs):
             dependent.add(node)
     return dependent
 
@@ -52,6 +34,10 @@ Fitted = TypeVar("Fitted", bound=Array)
 
 def fitted(F: Namespace, contribution: Fitted, operand: Fitted) -> Fitted:
     """Sum a contribution down to its operand's shape and cast it to its dtype: the one place where both happen."""
+    if isinstance(contribution, Tensor) and isinstance(operand, Tensor):
+        given, wanted = contribution._value, operand._value
+        if given is not None and wanted is not None and given.shape == wanted.shape and given.dtype == wanted.dtype:
+            return contribution  # seen without a property being called
     try:
         differs = contribution.shape != operand.shape
     except AttributeError:
@@ -85,12 +71,12 @@ def _as_array(F: Namespace, contribution: object, operand: Fitted) -> Fitted:
 @collector_paused
 def pull_back(
     order: Sequence[Tensor],
-    adjoint: dict[Tensor, Any],
+    adjoint: dict[Tensor, Array],
     F: Namespace,
     needed: Collection[Tensor],
     keep: bool = False,
     boundary: Collection[Tensor] = frozenset(),
-    live: dict[Tensor, Any] | None = None,
+    live: dict[Tensor, Array] | None = None,
     at_risk: Collection[Tensor] | None = None,
 ) -> None:
     """Carry the adjoints in `adjoint` from the outputs down to the leaves.
@@ -115,13 +101,8 @@ def pull_back(
         Nodes whose partial derivatives may be infinite; by default they are looked for.
     """
     as_graph = F.is_graph
-    # Looked for at the first op that chooses: graphs without poles pay one comparison per node.
-    floor: int | None = None
-    if live is None:
-        live = {}
-        at_risk = None if suspects(order) else ()
-    elif at_risk is None:
-        at_risk = exposed(order, looking=True)
+    masks = None if live is None else masks_of(F, order, live, at_risk)
+    looked = live is not None
     watches = WATCHES and WATCHES.here()
     for node in reversed(order):
         op = node.op
@@ -133,153 +114,75 @@ def pull_back(
         cotangent = adjoint.get(node) if keep else adjoint.pop(node, None)
         if cotangent is None:
             continue
+        if not looked and op.chooses:  # graphs in which nothing is chosen need not be looked through
+            masks, looked = masks_of(F, order, None, None), True
+        if masks is not None or op.__class__ is not Elementwise:
+            _pull(F, node, op, cotangent, needed, adjoint, masks)
+            continue
+        # Most nodes are elementwise, and the walk's time goes here: no call per node.
         inputs = node.inputs
-        out: Any
-        values: Sequence[Any]
-        if as_graph:
-            out, values = node, inputs
-        else:
-            out, values = node._value, [operand._value for operand in inputs]
-        attributes = node.attributes
-        if at_risk is None and op.chooses:
-            at_risk = exposed(order)
-        if at_risk:
-            if floor is None:
-                floor = min(each.serial for each in at_risk)
-            _pull_carefully(F, node, cotangent, needed, adjoint, live, node in at_risk, floor)
-        elif op.__class__ is Elementwise:
-            partials: Sequence[Any] = op.partials
-            for operand, value, partial in zip(inputs, values, partials):
-                if partial is None or operand not in needed:
-                    continue
-                if partial.__class__ is int:
-                    contribution = cotangent if partial == 1 else -cotangent
-                else:
-                    contribution = cotangent * partial(F, out, *values, **attributes)
-                if contribution.shape != value.shape or contribution.dtype != value.dtype:
-                    contribution = fitted(F, contribution, value)
-                earlier = adjoint.get(operand)
-                adjoint[operand] = contribution if earlier is None else earlier + contribution
-        elif isinstance(op, Composite):
-            _pull_through(F, node, cotangent, needed, adjoint)
-        else:
-            for position, operand in enumerate(inputs):
-                if operand in needed:
-                    contribution = op.adjoint(F, cotangent, position, out, values, attributes)
-                    if contribution is not None:
-                        _add(F, adjoint, operand, fitted(F, contribution, values[position]))
+        out, values = (node, inputs) if as_graph else (node._value, [operand._value for operand in inputs])
+        for operand, value, partial in zip(inputs, values, op.partials):
+            if partial is None or operand not in needed:
+                continue
+            if callable(partial):
+                part = cotangent * partial(F, out, *values, **node.attributes)
+            else:
+                part = cotangent if partial == 1 else -cotangent
+            if as_graph or part.shape != value.shape or part.dtype != value.dtype:
+                part = fitted(F, part, value)
+            earlier = adjoint.get(operand)
+            adjoint[operand] = part if earlier is None else earlier + part
 
 
-def _add(F: Namespace, adjoint: dict[Tensor, Array], operand: Tensor, contribution: Array) -> None:
-    earlier = adjoint.get(operand)
-    adjoint[operand] = contribution if earlier is None else earlier + contribution
+def _pull(
+    F: Namespace,
+    node: Tensor,
+    op: Operation,
+    cotangent: Array,
+    needed: Collection[Tensor],
+    adjoint: dict[Tensor, Array],
+    masks: Masks | None,
+) -> None:
+    """Add what a node's adjoint makes of those of its operands: opened, masked, or by the op's adjoint rule."""
+    if isinstance(op, Composite):
+        _pull_through(F, node, cotangent, needed, adjoint, masks)
+    elif masks is not None:
+        for operand, value, part, reached in masks.parts(node, cotangent, needed):
+            masks.widen(operand, reached, operand not in adjoint)
+            _add(adjoint, operand, fitted(F, part, value))
+    else:
+        inputs = node.inputs
+        out, values = (node, inputs) if F.is_graph else (node._value, [operand._value for operand in inputs])
+        for position, operand in enumerate(inputs):
+            made = op.adjoint(F, cotangent, position, out, values, node.attributes) if operand in needed else None
+            if made is not None:
+                made, earlier = fitted(F, made, values[position]), adjoint.get(operand)
+                adjoint[operand] = made if earlier is None else earlier + made
 
 
 def _pull_through(
-    F: Namespace, node: Tensor, cotangent: Array, needed: Collection[Tensor], adjoint: dict[Tensor, Array]
-) -> None:
-    """Differentiate a composite by opening it."""
-    for operand, contribution in _opened_adjoints(F, node, cotangent, needed).items():
-        _add(F, adjoint, operand, contribution)
-
-
-def _opened_adjoints(
-    F: Namespace, node: Tensor, cotangent: Array, needed: Collection[Tensor], live: dict[Tensor, Array] | None = None
-) -> dict[Tensor, Array]:
-    opened, order = inside(node, again=True)
-    wanted = {operand for operand in node.inputs if operand in needed}
-    if live is not None and node in live:
-        live[opened] = live.pop(node)
-    inner = {opened: cotangent}
-    pull_back(
-        order, inner, F, below(order, wanted), boundary=wanted, live=live, at_risk=None if live is None else set(order)
-    )
-    return {operand: inner[operand] for operand in wanted if operand in inner}
-
-
-def _pull_carefully(
     F: Namespace,
     node: Tensor,
     cotangent: Array,
     needed: Collection[Tensor],
     adjoint: dict[Tensor, Array],
-    live: dict[Tensor, Array],
-    at_risk: bool,
-    floor: int,
+    masks: Masks | None,
 ) -> None:
-    """Pull back one node where zeros that are structural may meet infinite partials: contributions are zero there.
-
-    `live[node]` tells where the node's adjoint may differ from zero; a node without an entry is live everywhere, or
-    lies below the serial number `floor`, where no partial is infinite.
-    """
-    if isinstance(node.op, Composite):
-        inner = {node: live.pop(node)} if node in live else {}
-        for operand, contribution in _opened_adjoints(F, node, cotangent, needed, inner).items():
-            _widen(F, live, operand, inner.get(operand), operand not in adjoint)
-            _add(F, adjoint, operand, contribution)
-        return
-    mask = live.pop(node, None)
-    values = node.inputs if F.is_graph else [operand._value for operand in node.inputs]
-    for position, operand in enumerate(node.inputs):
-        if operand not in needed:
-            continue
-        tracked = operand.serial >= floor
-        contribution, reached = _careful_part(F, node, cotangent, mask, position, values, at_risk, tracked)
-        if contribution is None:
-            continue
-        value = values[position]
-        if reached is not None and reached.shape != value.shape:
-            reached = sum_to(F, F.astype(F.broadcast_to(reached, node.shape), value.dtype), value.shape) > 0
-        _widen(F, live, operand, reached, operand not in adjoint)
-        _add(F, adjoint, operand, fitted(F, contribution, value))
+    """Differentiate a composite by opening it."""
+    opened, order = inside(node, again=True)
+    wanted = {operand for operand in node.inputs if operand in needed}
+    live = at_risk = None
+    if masks is not None:
+        live, at_risk = masks.of_opened(node, opened), set(order)
+    inner = {opened: cotangent}
+    pull_back(order, inner, F, below(order, wanted), boundary=wanted, live=live, at_risk=at_risk)
+    for operand in wanted.intersection(inner):
+        if masks is not None and live is not None:
+            masks.widen(operand, live.get(operand), operand not in adjoint)
+        _add(adjoint, operand, inner[operand])
 
 
-def _careful_part(
-    F: Namespace,
-    node: Tensor,
-    cotangent: Any,
-    mask: Any,
-    position: int,
-    values: Sequence[Any],
-    at_risk: bool,
-    tracked: bool,
-) -> tuple[Any, Any]:
-    """Return what a node adds to an operand's adjoint, and where that is live (None: everywhere, or not tracked)."""
-    op, attributes = node.op, node.attributes
-    assert op is not None
-    out = node if F.is_graph else node._value
-
-    def pulled(vector: ArrayLike, operands: Sequence[object]) -> Any:
-        return op.adjoint(F, vector, position, out, operands, attributes)
-
-    if op.chooses:
-        shape = tuple(values[position].shape)
-        reached = chosen(F, lambda vector: pulled(vector, values), cotangent, mask, op, attributes, shape)
-        if reached is None:
-            return None, None
-        return kept(F, reached, pulled(cotangent, values)), reached if tracked else None
-    if mask is None:
-        return pulled(cotangent, values), None
-    if op.__class__ is Elementwise:
-        contribution = pulled(cotangent, values)
-        kept_part = kept(F, mask, contribution) if at_risk and contribution is not None else contribution
-        return kept_part, mask if tracked else None
-    if isinstance(op, Multilinear) and at_risk:
-        contribution = finite_product(F, pulled, position, cotangent, mask, values)
-    else:
-        contribution = pulled(cotangent, values)
-    if contribution is None or not (tracked or isinstance(op, Custom)):
-        return contribution, None
-    if isinstance(op, (Linear, Multilinear)) and is_without_sign(op):
-        ones = values if isinstance(op, Linear) else [F.ones_like(value) for value in values]
-        return contribution, some(F, pulled(F.astype(mask, cotangent.dtype), ones))
-    reached = along_rows(F, mask, op, attributes, tuple(values[position].shape))
-    return (kept(F, reached, contribution) if isinstance(op, Custom) else contribution), reached if tracked else None
-
-
-def _widen(F: Namespace, live: dict[Tensor, Any], operand: Tensor, reached: Any, fresh: bool) -> None:
-    """Join a contribution's mask to what is live of its operand; None means everywhere."""
-    if not fresh:
-        reached = joined(F, live.pop(operand, None), reached)
-    if reached is not None:
-        live[operand] = reached
+def _add(adjoint: dict[Tensor, Array], operand: Tensor, part: Array) -> None:
+    earlier = adjoint.get(operand)
+    adjoint[operand] = part if earlier is None else earlier + part

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from graphdiff.backend import working_on
-from graphdiff.differentiate.zeros import Masked
+from graphdiff.differentiate.masked import Masked
 from graphdiff.elimination.edges import product
 from graphdiff.elimination.orders import GRAPHS, PLURALS, EliminationOrder, elimination_order, graph_after
 from graphdiff.elimination.scalar_graph import ScalarGraph

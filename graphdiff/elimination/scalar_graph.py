@@ -7,7 +7,8 @@ from typing import Any
 
 from graphdiff.backend import working_on
 from graphdiff.differentiate.batch import batch
-from graphdiff.differentiate.zeros import Masked, exposed, still
+from graphdiff.differentiate.masked import Masked
+from graphdiff.differentiate.zeros import exposed, still
 from graphdiff.elimination.vertices import Vertices, of_networkx
 from graphdiff.errors import GraphError
 from graphdiff.graph import Graph, topological_order
