@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Any
+from typing import NoReturn, ParamSpec
 
 from graphdiff import host
 from graphdiff.differentiate.zeros import traits
 from graphdiff.errors import GraphError
 from graphdiff.graph import topological_order
 from graphdiff.guard import guarded
-from graphdiff.op import Composite, as_tensor, linear
+from graphdiff.op import Applied, Composite, as_tensor, linear
 from graphdiff.tensor import Tensor, constant, current_trace, next_serial
 from graphdiff.tree import flatten, unflatten
-from graphdiff.typing import Attributes, Function
+from graphdiff.typing import Attributes
 
 __all__ = ["checkpoint"]
 
-barrier: Any = linear(
+Parameters = ParamSpec("Parameters")
+
+barrier: Applied = linear(
     "barrier",
     lambda F, cotangent, x: cotangent,
     evaluate=lambda F, x: x,
@@ -50,7 +52,7 @@ class Checkpoint(Composite):
         self._given = given
         self._traced = traced
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> NoReturn:
         raise GraphError(f"a checkpointed call of {self.name} cannot be pickled: its function lives in this program")
 
     def open(self, operands: Sequence[Tensor], attributes: Attributes) -> Tensor:
@@ -78,7 +80,7 @@ def _replayed(traced: _Traced, operands: Sequence[Tensor]) -> Tensor:
 
 
 @guarded
-def checkpoint(function: Function[object]) -> Function[Tensor]:
+def checkpoint(function: Callable[Parameters, object]) -> Callable[Parameters, Tensor]:
     """Return `function` with less memory for more time: its inner values are computed again in the backward pass.
 
     Parameters
@@ -109,7 +111,7 @@ def checkpoint(function: Function[object]) -> Function[Tensor]:
     name = getattr(function, "__name__", type(function).__name__.lower())
 
     @wraps(function)
-    def checkpointed(*arguments: object, **named: object) -> Tensor:
+    def checkpointed(*arguments: Parameters.args, **named: Parameters.kwargs) -> Tensor:
         leaves, structure = flatten([list(arguments), named])
         places = [place for place, leaf in enumerate(leaves) if _is_array(leaf)]
         given = [as_tensor(leaves[place]) for place in places]
@@ -137,7 +139,7 @@ def checkpoint(function: Function[object]) -> Function[Tensor]:
     return checkpointed
 
 
-def _is_array(leaf: Any) -> bool:
+def _is_array(leaf: object) -> bool:
     return isinstance(leaf, (Tensor, *host.PYTHON_SCALARS)) or host.is_host_array(leaf)
 
 

@@ -9,16 +9,19 @@ branched on or counted is no mistake.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from graphdiff import host
 from graphdiff.differentiate.dataflow import flows_into, is_smooth
 from graphdiff.errors import ArgumentError
 from graphdiff.tensor import DEPARTURES, MARK, MARKED, PLACES, Departure, Places, Tensor, lets_through
 from graphdiff.tree import flatten
+from graphdiff.typing import Function
 
 __all__ = ["called_attentively", "tell_of_returns"]
+
+Returned = TypeVar("Returned")
 
 _ADVICE = (
     "Compute with the tensor itself, for example gd.stack([…]) instead of np.array([…]) and gd.sin instead of "
@@ -27,12 +30,12 @@ _ADVICE = (
 
 
 def called_attentively(
-    function: Callable[..., Any],
-    arguments: Sequence[Any],
-    options: dict[str, Any],
+    function: Function[Returned],
+    arguments: Sequence[object],
+    options: Mapping[str, object],
     leaves: Sequence[Tensor],
     titles: Callable[[], Sequence[str]],
-) -> Any:
+) -> Returned:
     """Call a function, and warn of every value below which one of `leaves` lies and which leaves the graph.
 
     Parameters
@@ -58,7 +61,7 @@ def called_attentively(
     return result
 
 
-def _tell(departed: Sequence[tuple[Tensor, Departure]], titles: dict[Tensor, str], result: Any) -> None:
+def _tell(departed: Sequence[tuple[Tensor, Departure]], titles: dict[Tensor, str], result: object) -> None:
     """Warn once per line of what depends on one of the tensors that have titles, which are differentiated by."""
     leaf_of = _first_leaves([tensor for tensor, _ in departed], titles)
     reached = _smoothly_below(part for part in flatten(result)[0] if isinstance(part, Tensor))
@@ -137,7 +140,7 @@ def _marked(order: Iterable[Tensor]) -> Iterator[tuple[Tensor, Departure]]:
 
 def _flowing(order: Iterable[Tensor]) -> Iterator[tuple[Tensor, Departure]]:
     """Yield nodes into whose expression a value flows that left a graph within it or before, and where it left."""
-    code: Any = None
+    code: object = None
     instruction = -1
     departure: Departure | None = None
     for node in order:

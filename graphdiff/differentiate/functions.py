@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
+from functools import reduce, wraps
 from typing import Any, Literal, TypeAlias, TypeVar, cast, overload
 
 from graphdiff import host
@@ -21,9 +21,19 @@ from graphdiff.errors import DTypeError, GraphError, ShapeError
 from graphdiff.graph import topological_order
 from graphdiff.guard import guarded
 from graphdiff.op import FUNCTIONS, GRAPH, as_tensor
-from graphdiff.tensor import NO_ATTRIBUTES, Tensor, placeholder
+from graphdiff.ops.decompositions import TIED
+from graphdiff.tensor import NO_ATTRIBUTES, TRACES, Tensor, placeholder
 from graphdiff.tree import Structure, flatten, leaf_paths, leaves_like, map_leaves, unflatten
-from graphdiff.typing import ArrayData, ArrayLike, Derivative, Function, ValueAndGradient
+from graphdiff.typing import (
+    Array,
+    ArrayData,
+    ArrayLike,
+    Derivative,
+    Entry,
+    Function,
+    Tree,
+    ValueAndGradient,
+)
 
 __all__ = [
     "ArgNums",
@@ -44,10 +54,12 @@ __all__ = [
 ArgNums = int | Sequence[int]
 Axes: TypeAlias = "int | Sequence[Axes] | Mapping[Any, Axes] | None"
 """An axis per argument, or per leaf of one."""
+Result = TypeVar("Result")
 Returned = TypeVar("Returned")
+NO_OPTIONS: Mapping[str, object] = {}
 
 
-def _fresh_leaf(value: Any, path: Callable[[], str]) -> Tensor:
+def _fresh_leaf(value: ArrayLike, path: Callable[[], str]) -> Tensor:
     """Return a recorded leaf with the value of `value`.
 
     Where `value` is itself recorded, the leaf is an identity node over it, so that outer derivatives flow through.
@@ -66,10 +78,12 @@ def _fresh_leaf(value: Any, path: Callable[[], str]) -> Tensor:
     return Tensor(None, (), NO_ATTRIBUTES, tensor._value, tensor.backend, True)
 
 
-def as_output(value: Any) -> Tensor:
+def as_output(value: object) -> Tensor:
     """Return what a differentiated function returned as a Tensor, if it can be one."""
+    if value.__class__ is Tensor and not TRACES:
+        return value
     if isinstance(value, (Tensor, *host.PYTHON_SCALARS)) or host.is_host_array(value):
-        return as_tensor(value)
+        return as_tensor(cast(ArrayLike, value))
     raise GraphError(f"a differentiated function returns tensors, not {type(value).__name__}")
 
 
@@ -94,7 +108,7 @@ def _argument_numbers(argnums: ArgNums, count: int) -> tuple[int, ...]:
 class Differentiated:
     """The arguments of one call: which leaves are differentiated by, and how to put results back."""
 
-    def __init__(self, arguments: Sequence[Any], argnums: ArgNums) -> None:
+    def __init__(self, arguments: Sequence[Tree[ArrayLike]], argnums: ArgNums) -> None:
         self.single = not isinstance(argnums, (tuple, list, range))
         self.numbers = _argument_numbers(argnums, len(arguments))
         self.arguments = list(arguments)
@@ -108,19 +122,20 @@ class Differentiated:
             start = len(self.leaves)
             for leaf in given:
                 self.leaves.append(_fresh_leaf(leaf, lambda: self.paths()[len(self.leaves)]))
-            self.arguments[number] = unflatten(structure, self.leaves[start:])
+            made = self.leaves[start:]
+            self.arguments[number] = made[0] if structure is None else unflatten(structure, made)
 
     def paths(self) -> list[str]:
         """Return how errors and warnings speak of each leaf of the arguments met so far."""
         met = zip(self.numbers, self.structures, strict=False)
         return [f"argument {number}{path}" for number, structure in met for path in leaf_paths(structure)]
 
-    def run(self, function: Callable[..., Any], options: dict[str, Any] | None = None) -> Any:
+    def run(self, function: Function[Returned], options: Mapping[str, object] = NO_OPTIONS) -> Returned:
         """Call the function with the fresh leaves among its arguments."""
-        return called_attentively(function, self.arguments, options or {}, self.leaves, self.paths)
+        return called_attentively(function, self.arguments, options, self.leaves, self.paths)
 
     def outputs(
-        self, function: Callable[..., Any], options: dict[str, Any] | None = None
+        self, function: Function[object], options: Mapping[str, object] = NO_OPTIONS
     ) -> tuple[list[Tensor], Structure]:
         """Call the function, and return what it returned as a list of Tensors, and its structure."""
         found, structure = flatten(self.run(function, options))
@@ -128,11 +143,13 @@ class Differentiated:
             raise GraphError("the function returned nothing to differentiate")
         return [as_output(output) for output in found], structure
 
-    def restore(self, results: Sequence[Any]) -> Any:
+    def restore(self, results: Sequence[Result]) -> Tree[Result]:
         """Return one result per leaf in the structure of the arguments."""
-        restored, start = [], 0
+        restored: list[Tree[Result]] = []
+        start = 0
         for structure, count in zip(self.structures, self.counts, strict=True):
-            restored.append(unflatten(structure, list(results[start : start + count])))
+            part = list(results[start : start + count])
+            restored.append(part[0] if structure is None else unflatten(structure, part))
             start += count
         return restored[0] if self.single else tuple(restored)
 
@@ -142,10 +159,13 @@ def stands_alone(order: Sequence[Tensor], sources: frozenset[Tensor]) -> bool:
 
     Plain numbers will do in that case, and they are quicker than graph.
     """
-    return all(node.has_value and (node.op is None) == (node in sources) for node in order)
+    for node in order:  # noqa: SIM110 - a generator is resumed for every node
+        if node._value is None or (node.op is None) != (node in sources):
+            return False
+    return True
 
 
-def settled(results: Sequence[Any], leaves: Sequence[Tensor]) -> list[Any]:
+def settled(results: Sequence[Result], leaves: Sequence[Tensor]) -> list[Result | Tensor]:
     """Return results as constants where they hang on `leaves` alone: kept, they would keep the graph for nobody."""
     tensors = [each for each in results if isinstance(each, Tensor) and each.recorded]
     sources = frozenset(leaves)
@@ -162,7 +182,7 @@ def _hang_on(outputs: Sequence[Tensor], sources: frozenset[Tensor]) -> bool:
     return stands_alone(topological_order(outputs, boundary=sources), sources)
 
 
-def _settled_tree(tree: Any, leaves: Sequence[Tensor]) -> Any:
+def _settled_tree(tree: object, leaves: Sequence[Tensor]) -> object:
     """Return what a function returned beside its result with constants where tensors hang on `leaves` alone."""
     given, structure = flatten(tree)
     made = settled(given, leaves)
@@ -182,9 +202,10 @@ def _pulled_back(
 ) -> tuple[list[Tensor], bool]:
     """Return the adjoints of `leaves`, and whether they are plain numbers, since nothing else below is recorded."""
     sources = frozenset(leaves)
-    (output,) = untied([output], sources)
+    if TIED:
+        (output,) = untied([output], sources)
     order = topological_order([output], boundary=sources)
-    found: dict[Tensor, Any] = {output: seed}
+    found: dict[Tensor, Array] = {output: seed}
     backend = output.backend
     numeric = not seed.recorded and stands_alone(order, sources)
     with working_on(backend):
@@ -193,7 +214,7 @@ def _pulled_back(
             found[output] = seed._value
             pull_back(order, found, backend.numbers, needed, boundary=sources)
         else:
-            masks = None if live is None else {output: live}
+            masks: dict[Tensor, Array] | None = None if live is None else {output: live}
             pull_back(order, found, GRAPH, needed, boundary=sources, live=masks)
     results = []
     for leaf in leaves:
@@ -202,7 +223,7 @@ def _pulled_back(
             gradient = GRAPH.zeros_like(leaf)
         elif numeric:
             gradient = Tensor(None, (), NO_ATTRIBUTES, backend.normalize(gradient), backend, False)
-        results.append(gradient)
+        results.append(cast(Tensor, gradient))
     return results, numeric
 
 
@@ -217,9 +238,7 @@ def value_and_grad(
 @overload
 def value_and_grad(function: Function[object], argnums: ArgNums = 0, *, has_aux: bool) -> Function[tuple[Any, Any]]: ...
 @guarded
-def value_and_grad(
-    function: Function[object], argnums: ArgNums = 0, *, has_aux: bool = False
-) -> Function[tuple[Any, Any]]:
+def value_and_grad(function: Function[object], argnums: ArgNums = 0, *, has_aux: bool = False) -> Function[object]:
     """Return a function that gives (value, gradient) of a scalar function.
 
     Parameters
@@ -255,9 +274,10 @@ def value_and_grad(
     """
 
     @wraps(function)
-    def evaluated(*arguments: Any, **options: Any) -> tuple[Any, Any]:
+    def evaluated(*arguments: Tree[ArrayLike], **options: object) -> tuple[object, Tree[Tensor]]:
         call = Differentiated(arguments, argnums)
         returned = call.run(function, options)
+        rest: object = None
         if has_aux:
             if not isinstance(returned, tuple) or len(returned) != 2:
                 raise GraphError("with has_aux a function returns two things, what is differentiated and the rest")
@@ -279,7 +299,7 @@ def grad(
 @overload
 def grad(function: Function[object], argnums: ArgNums = 0, *, has_aux: bool) -> Function[tuple[Any, Any]]: ...
 @guarded
-def grad(function: Function[object], argnums: ArgNums = 0, *, has_aux: bool = False) -> Function[Any]:
+def grad(function: Function[object], argnums: ArgNums = 0, *, has_aux: bool = False) -> Function[object]:
     """Return a function that gives the gradient of a scalar function, with `has_aux` (gradient, rest).
 
     See `value_and_grad` for the parameters.
@@ -293,7 +313,7 @@ def grad(function: Function[object], argnums: ArgNums = 0, *, has_aux: bool = Fa
     with_value = value_and_grad(function, argnums, has_aux=has_aux)
 
     @wraps(function)
-    def gradient(*arguments: Any, **options: Any) -> Any:
+    def gradient(*arguments: Tree[ArrayLike], **options: object) -> object:
         value, slope = with_value(*arguments, **options)
         return (slope, value[1]) if has_aux else slope
 
@@ -301,7 +321,7 @@ def grad(function: Function[object], argnums: ArgNums = 0, *, has_aux: bool = Fa
 
 
 @guarded
-def vjp(function: Function[Returned], *arguments: Any) -> tuple[Returned, Function[tuple[Any, ...]]]:
+def vjp(function: Function[Returned], *arguments: Tree[ArrayLike]) -> tuple[Returned, Function[tuple[Any, ...]]]:
     """Return the function's value and the map from output adjoints to argument adjoints.
 
     Parameters
@@ -337,20 +357,20 @@ def vjp(function: Function[Returned], *arguments: Any) -> tuple[Returned, Functi
     call = Differentiated(arguments, tuple(range(len(arguments))))
     outputs, structure = call.outputs(function)
 
-    def pull(cotangents: Any) -> tuple[Any, ...]:
+    def pull(cotangents: Tree[ArrayLike]) -> tuple[Tree[Tensor], ...]:
         seeds = leaves_like(structure, cotangents, "the adjoint of the result")
-        totals: list[Any] = [None] * len(call.leaves)
-        for output, seed in zip(outputs, seeds, strict=True):
-            for index, part in enumerate(pulled_back(output, call.leaves, seed_for(output, seed))):
-                totals[index] = part if totals[index] is None else totals[index] + part
-        result: tuple[Any, ...] = call.restore(totals)
-        return result
+        seeded = [seed_for(output, seed) for output, seed in zip(outputs, seeds, strict=True)]
+        parts = [pulled_back(output, call.leaves, seed) for output, seed in zip(outputs, seeded, strict=True)]
+        totals = [reduce(operator.add, of_leaf) for of_leaf in zip(*parts, strict=True)]
+        return cast("tuple[Tree[Tensor], ...]", call.restore(totals))
 
     return unflatten(structure, settled(outputs, call.leaves)), pull
 
 
 @guarded
-def jvp(function: Function[Returned], arguments: Sequence[Any], tangents: Sequence[Any]) -> tuple[Returned, Returned]:
+def jvp(
+    function: Function[Returned], arguments: Sequence[Tree[ArrayLike]], tangents: Sequence[Tree[ArrayLike]]
+) -> tuple[Returned, Returned]:
     """Return the function's value and its derivative along a direction.
 
     Parameters
@@ -387,9 +407,9 @@ def jvp(function: Function[Returned], arguments: Sequence[Any], tangents: Sequen
     if len(arguments) != len(tangents):
         raise ShapeError(f"jvp: {len(arguments)} arguments and {len(tangents)} tangents")
     call = Differentiated(arguments, tuple(range(len(arguments))))
-    seeds: list[Any] = []
-    for number, (structure, tangent) in enumerate(zip(call.structures, tangents, strict=True)):
-        seeds += leaves_like(structure, tangent, f"jvp: the tangent of argument {number}")
+    seeds: list[ArrayLike] = []
+    for number, structure in enumerate(call.structures):
+        seeds += leaves_like(structure, tangents[number], f"jvp: the tangent of argument {number}")
     started = {leaf: starting_tangent(leaf, seed) for leaf, seed in zip(call.leaves, seeds, strict=True)}
     outputs, structure = call.outputs(function)
     moved = settled([*outputs, *pushed_forward(outputs, started)], call.leaves)
@@ -397,22 +417,30 @@ def jvp(function: Function[Returned], arguments: Sequence[Any], tangents: Sequen
 
 
 def pushed_forward(
-    outputs: Sequence[Tensor], started: dict[Tensor, Any], live: dict[Tensor, Any] | None = None
+    outputs: Sequence[Tensor], started: Mapping[Tensor, Array], live: dict[Tensor, Array] | None = None
 ) -> list[Tensor]:
     """Return the tangents of `outputs` as graph, from those of the leaves; `live` tells where these are not zero."""
     found = dict(started)
     outputs = untied(outputs, frozenset(started))
     with working_on(outputs[0].backend):
         push_forward(topological_order(outputs, boundary=frozenset(started)), found, GRAPH, live)
-    return [found[output] if output in found else GRAPH.zeros_like(output) for output in outputs]
+    return [cast(Tensor, found[output] if output in found else GRAPH.zeros_like(output)) for output in outputs]
 
 
 @overload
 def hvp(function: Function[object], argument: ArrayData | complex, vector: ArrayLike) -> Tensor: ...
 @overload
-def hvp(function: Function[object], argument: Sequence[Any] | Mapping[Any, Any], vector: object) -> Any: ...
+def hvp(function: Function[object], argument: list[Entry], vector: Sequence[ArrayLike]) -> list[Tensor]: ...
+@overload
+def hvp(function: Function[object], argument: tuple[Entry, ...], vector: Sequence[ArrayLike]) -> tuple[Tensor, ...]: ...
+@overload
+def hvp(
+    function: Function[object], argument: Mapping[str, Entry], vector: Mapping[str, ArrayLike]
+) -> dict[str, Tensor]: ...
+@overload
+def hvp(function: Function[object], argument: object, vector: object) -> Tree[Tensor]: ...
 @guarded
-def hvp(function: Function[Any], argument: Any, vector: Any) -> Any:
+def hvp(function: Function[object], argument: object, vector: object) -> object:
     """Return the Hessian of a scalar function times a vector, without forming the Hessian.
 
     Parameters
@@ -439,7 +467,8 @@ def hvp(function: Function[Any], argument: Any, vector: Any) -> Any:
     >>> gd.hvp(lambda x: gd.sum(x**3), gd.constant([1.0, 2.0]), gd.constant([1.0, 0.0])).tolist()
     [6.0, 0.0]
     """
-    return jvp(grad(function), (argument,), (vector,))[1]
+    slope: Function[object] = grad(function)
+    return jvp(slope, (cast(ArrayLike, argument),), (cast(ArrayLike, vector),))[1]
 
 
 @guarded
@@ -490,7 +519,7 @@ def vmap(function: Function[Returned], in_axes: Axes = 0, out_axes: int = 0) -> 
     return cast(Function[Returned], mapped)
 
 
-def _slot(argument: Any, axis: Axes, wide: dict[Tensor, Tensor]) -> Any:
+def _slot(argument: object, axis: Axes, wide: dict[Tensor, Tensor]) -> object:
     """Return an argument as placeholders without the mapped axis, remembered in `wide`."""
     if axis is None:
         return argument
@@ -498,7 +527,7 @@ def _slot(argument: Any, axis: Axes, wide: dict[Tensor, Tensor]) -> Any:
         return _slots(argument, axis, wide)
     axis = whole(axis, "vmap: an axis of in_axes")
 
-    def leaf_slot(leaf: Any) -> Tensor:
+    def leaf_slot(leaf: ArrayLike) -> Tensor:
         tensor = as_tensor(leaf)
         if not tensor.ndim:
             raise ShapeError(f"vmap: {tensor.describe()} is 0-d and has no axis to map over; give in_axes=None")

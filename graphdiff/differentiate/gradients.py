@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any, NoReturn
+from typing import NoReturn, cast
 
 from graphdiff.arguments import listed, require_tensor
 from graphdiff.backend import working_on
@@ -17,12 +17,9 @@ from graphdiff.errors import DTypeError, GraphError
 from graphdiff.graph import topological_order
 from graphdiff.guard import guarded
 from graphdiff.host import is_real_floating
-from graphdiff.op import (
-    GRAPH,
-    as_tensor,
-)
+from graphdiff.op import GRAPH, as_tensor
 from graphdiff.ops.decompositions import TIED
-from graphdiff.tensor import Tensor, Variable, current_trace
+from graphdiff.tensor import TRACES, Tensor, Variable, current_trace
 from graphdiff.typing import Array, ArrayLike
 
 __all__ = ["adjoints", "backward", "gradients_of", "tangents"]
@@ -55,7 +52,7 @@ def backward(output: Tensor, seed: ArrayLike | None = None, *, accumulate: bool 
     (2.0, 5.0)
     """
     gradients = gradients_of(output, seed)
-    trace = current_trace()
+    trace = current_trace() if TRACES else None
     if trace is not None:
         for leaf, gradient in gradients.items():
             held = trace.gradient(leaf) if accumulate else None
@@ -67,7 +64,7 @@ def backward(output: Tensor, seed: ArrayLike | None = None, *, accumulate: bool 
         leaf._grad = gradient
 
 
-def gradients_of(output: Tensor, seed: ArrayLike | None = None) -> dict[Variable, Any]:
+def gradients_of(output: Tensor, seed: ArrayLike | None = None) -> dict[Variable, Array]:
     """Return the gradient of `output` by every real floating variable below it.
 
     Integers, such as the number of a batch, carry none and are passed over.
@@ -81,39 +78,46 @@ def gradients_of(output: Tensor, seed: ArrayLike | None = None) -> dict[Variable
     ------
     NonScalarError, DTypeError, NoValueError, StaleError
     """
-    output = as_tensor(output)
+    if output.__class__ is not Tensor or TRACES:
+        output = as_tensor(output)
     start = seed_for(output, seed)
-    leaves: dict[Tensor, Variable]
-    trace = current_trace()
+    trace = current_trace() if TRACES else None
     if trace is not None:
-        leaves = trace.leaves(output)
-        order = topological_order([output], boundary=frozenset(leaves))
-    else:
-        if not output.has_value:
-            output.value  # noqa: B018 - raises, and says which placeholder is not fed
-        output = _untied(output)
-        order = topological_order([output])
-        tell_of_returns(order)
-        leaves = {node: node for node in order if node.__class__ is Variable}
-    smooth = {leaf: variable for leaf, variable in leaves.items() if is_real_floating(leaf.dtype)}
-    if not smooth:
-        _raise_constant(output, leaves)
-    leaves = smooth
+        return _traced_gradients(output, start, trace.leaves(output))
+    if output._value is None:
+        output.value  # noqa: B018 - raises, and says which placeholder is not fed
+    if TIED:
+        (output,) = untied([output])
+    order = topological_order([output])
+    tell_of_returns(order)
+    leaves = _smooth_leaves(output, {node: node for node in order if node.__class__ is Variable})
     backend = output.backend
-    F = GRAPH if trace is not None else backend.numbers
-    found: dict[Tensor, Any] = {output: start if trace is not None else start._value}
+    found: dict[Tensor, Array] = {output: start._value}
     with working_on(backend):
-        if trace is not None:
-            pull_back(order, found, F, below(order, leaves), boundary=leaves)
-        else:
-            pull_back(order, found, F, set(order))
+        pull_back(order, found, backend.numbers, set(order))
     gradients = {}
     for leaf, variable in leaves.items():
         gradient = found.get(leaf)
-        if gradient is None:
-            gradient = F.zeros_like(leaf if trace is not None else leaf._value)
-        gradients[variable] = gradient if trace is not None else backend.normalize(gradient)
+        gradients[variable] = backend.normalize(
+            backend.numbers.zeros_like(leaf._value) if gradient is None else gradient
+        )
     return gradients
+
+
+def _traced_gradients(output: Tensor, start: Tensor, leaves: Mapping[Tensor, Variable]) -> dict[Variable, Array]:
+    """Return the gradients as graph; in a trace other tensors stand for the variables, which `leaves` maps to them."""
+    order = topological_order([output], boundary=frozenset(leaves))
+    smooth = _smooth_leaves(output, leaves)
+    found: dict[Tensor, Array] = {output: start}
+    with working_on(output.backend):
+        pull_back(order, found, GRAPH, below(order, smooth), boundary=smooth)
+    return {variable: found[leaf] if leaf in found else GRAPH.zeros_like(leaf) for leaf, variable in smooth.items()}
+
+
+def _smooth_leaves(output: Tensor, leaves: Mapping[Tensor, Variable]) -> dict[Tensor, Variable]:
+    """Return those that carry a gradient; raise an error if there are none."""
+    smooth = {leaf: variable for leaf, variable in leaves.items() if is_real_floating(leaf.dtype)}
+    return smooth or _raise_constant(output, leaves)
 
 
 def _raise_constant(output: Tensor, leaves: Mapping[Tensor, Variable]) -> NoReturn:
@@ -129,29 +133,24 @@ def _raise_constant(output: Tensor, leaves: Mapping[Tensor, Variable]) -> NoRetu
     )
 
 
-def _untied(output: Tensor) -> Tensor:
-    """Return an output whose derivatives are right where decompositions below it have ties."""
-    if not TIED:
-        return output
-    return untied([output])[0]
-
-
-def _apart(gradients: dict[Variable, Array], seed: Any) -> dict[Variable, Array]:
+def _apart(gradients: dict[Variable, Array], seed: ArrayLike | None) -> dict[Variable, Array]:
     """Return gradients that share no memory: whoever changes one in place must not change another, nor the seed."""
     taken = {_memory(seed._value if isinstance(seed, Tensor) else seed)}
     apart = {}
     for variable, gradient in gradients.items():
-        if _memory(gradient) in taken:
+        memory = _memory(gradient)
+        if memory in taken:
             gradient = variable.backend.copy(gradient)
-        taken.add(_memory(gradient))
+            memory = _memory(gradient)
+        taken.add(memory)
         apart[variable] = gradient
     return apart
 
 
-def _memory(array: Any) -> int:
+def _memory(array: object) -> int:
     """Return what tells apart the arrays that views are of."""
-    while getattr(array, "base", None) is not None:
-        array = array.base
+    while (base := getattr(array, "base", None)) is not None:
+        array = base
     return id(array)
 
 
@@ -195,20 +194,20 @@ def adjoints(
     order = topological_order([output])
     tell_of_returns(order)
     needed = set(order) if wrt is None else below(order, wrt)
-    found: dict[Tensor, Any] = {output: seed_for(output, seed)}
+    found: dict[Tensor, Array] = {output: seed_for(output, seed)}
     with working_on(output.backend):
         pull_back(order, found, GRAPH, needed, keep=True)
-        limit = _untied(output)
+        (limit,) = untied([output])
         if limit is not output:
             again = topological_order([limit])
-            limits: dict[Tensor, Any] = {limit: found[output]}
+            limits: dict[Tensor, Array] = {limit: found[output]}
             pull_back(again, limits, GRAPH, below(again, needed.intersection(again)), keep=True)
             found.update((node, limits[node]) for node in needed.intersection(limits))
-    return Derivatives(found, "adjoint")
+    return Derivatives(cast(dict[Tensor, Tensor], found), "adjoint")
 
 
 @guarded
-def tangents(outputs: Tensor | Collection[Tensor], seeds: Mapping[Tensor, Any]) -> Mapping[Tensor, Tensor]:
+def tangents(outputs: Tensor | Collection[Tensor], seeds: Mapping[Tensor, ArrayLike]) -> Mapping[Tensor, Tensor]:
     """Return the tangent of every node between the seeded ones and the outputs, as differentiable Tensors.
 
     Parameters
@@ -247,7 +246,7 @@ def tangents(outputs: Tensor | Collection[Tensor], seeds: Mapping[Tensor, Any]) 
         raise GraphError(f"seeds map nodes to their tangents, such as {{x: 1.0}}, and are no {type(seeds).__name__}")
     for node in seeds:
         require_tensor(node, "what a seed is given for")
-    found: dict[Tensor, Any] = {node: starting_tangent(node, seed) for node, seed in seeds.items()}
+    found: dict[Tensor, Array] = {node: starting_tangent(node, seed) for node, seed in seeds.items()}
     order = topological_order(ends)
     tell_of_returns(order)
     with working_on(ends[0].backend):
@@ -256,4 +255,4 @@ def tangents(outputs: Tensor | Collection[Tensor], seeds: Mapping[Tensor, Any]) 
             if limit is not end:
                 push_forward(topological_order([limit]), found, GRAPH)
                 found[end] = found[limit]
-    return Derivatives(found, "tangent")
+    return Derivatives(cast(dict[Tensor, Tensor], found), "tangent")

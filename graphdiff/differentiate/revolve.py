@@ -5,17 +5,16 @@ A. Griewank and A. Walther, Algorithm 799: Revolve, ACM TOMS 26, 2000.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from math import comb
-from typing import Any
 
 from graphdiff.arguments import listed, require_function, whole
 from graphdiff.differentiate.checkpoint import checkpoint
 from graphdiff.errors import GraphError
 from graphdiff.guard import guarded
 from graphdiff.tensor import Tensor
-from graphdiff.typing import ArrayLike
+from graphdiff.typing import ArrayLike, Function
 
 __all__ = ["checkpoint_chain", "longest_chain", "recomputed_steps", "repetitions"]
 
@@ -95,7 +94,7 @@ def first_part(length: int, snapshots: int) -> int:
 
 
 @guarded
-def checkpoint_chain(steps: Sequence[Callable[[Any], Tensor]], snapshots: int) -> Callable[[Any], Tensor]:
+def checkpoint_chain(steps: Sequence[Function[Tensor]], snapshots: int) -> Function[Tensor]:
     """Return the composition of steps, whose backward pass holds few states and computes the others again.
 
     Parameters

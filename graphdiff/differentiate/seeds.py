@@ -24,19 +24,22 @@ def seed_for(output: Tensor, seed: ArrayLike | None = None) -> Tensor:
     ShapeError, BackendError
         The seed's shape is not the output's, or it is on another backend.
     """
-    if not is_real_floating(output.dtype):
+    dtype, shape = output.dtype, output.shape
+    if not is_real_floating(dtype):
         raise DTypeError(
             f"{output.describe()} carries no gradient: derivatives are of real floating tensors. "
             "Write 2.0 instead of 2, or cast with astype('float64')."
         )
     if seed is not None:
         return _fitting(output, seed, "seed")
+    if not shape:
+        return literal(1.0, dtype, output.backend)
     if output.size != 1:
         raise NonScalarError(
             f"{output.describe()}, made at {output.source}, is no scalar: give a seed of its shape "
             "(backward(seed=…)), or reduce it first, for example with gd.sum"
         )
-    return GRAPH.ones_like(output) if output.shape else literal(1.0, output.dtype, output.backend)
+    return GRAPH.ones_like(output)
 
 
 def starting_tangent(node: Tensor, given: ArrayLike) -> Tensor:
