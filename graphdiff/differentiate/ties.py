@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import cast
 
 from graphdiff import host
 from graphdiff.backend import working_on
@@ -22,6 +22,7 @@ from graphdiff.graph import topological_order
 from graphdiff.op import GRAPH
 from graphdiff.ops.decompositions import TIED, depends_on_choice, factors, resolution, undefined_derivative, values_row
 from graphdiff.tensor import NO_ATTRIBUTES, Tensor, constant, untraced
+from graphdiff.typing import Array, Namespace
 
 __all__ = ["untied"]
 
@@ -60,8 +61,8 @@ def _limits(outputs: Sequence[Tensor], tied: Sequence[Tensor], order: Sequence[T
     by_values = [node for node in tied if node not in ends and _only_values_are_used(node, order)]
     masks = _masks_of_values(outputs, by_values)
     spread = [node for node in tied if node not in by_values]
-    directions: dict[Tensor, Any] = {node: GRAPH.zeros_like(node.inputs[0]) for node in masks}
-    bad: dict[Tensor, Any] = {}
+    directions: dict[Tensor, Tensor] = {node: GRAPH.zeros_like(node.inputs[0]) for node in masks}
+    bad: dict[Tensor, Array] = {}
     for size in _sizes(outputs[0].dtype) if spread else ():
         directions.update((node, _direction(node, size)) for node in spread)
         bad = _disagreeing(outputs, {node: directions[node] for node in spread}, order)
@@ -71,7 +72,9 @@ def _limits(outputs: Sequence[Tensor], tied: Sequence[Tensor], order: Sequence[T
     return _combined(outputs, directions, masks) if directions else list(outputs)
 
 
-def _combined(outputs: Sequence[Tensor], directions: Mapping[Tensor, Any], masks: Mapping[Tensor, Any]) -> list[Tensor]:
+def _combined(
+    outputs: Sequence[Tensor], directions: Mapping[Tensor, Array], masks: Mapping[Tensor, Array]
+) -> list[Tensor]:
     wide = {node: _spread(node, direction, masks.get(node)) for node, direction in directions.items()}
     limits = []
     for output, found in zip(outputs, batch(outputs, wide, len(_STEPS)), strict=True):
@@ -93,7 +96,7 @@ def _only_values_are_used(node: Tensor, order: Sequence[Tensor]) -> bool:
     )
 
 
-def _masks_of_values(outputs: Sequence[Tensor], nodes: Sequence[Tensor]) -> dict[Tensor, Any]:
+def _masks_of_values(outputs: Sequence[Tensor], nodes: Sequence[Tensor]) -> dict[Tensor, Array]:
     """Return where functions of the values alone have no derivative: they do not treat those alike that are tied."""
     masks = {}
     for node, adjoint in _adjoints_at(outputs, nodes, _random_seeds(outputs)).items():
@@ -104,22 +107,22 @@ def _masks_of_values(outputs: Sequence[Tensor], nodes: Sequence[Tensor]) -> dict
     return masks
 
 
-def _mask(F: Any, bad: Any, node: Tensor) -> Any:
+def _mask(F: Namespace, bad: Array, node: Tensor) -> Array:
     """Return, per matrix, NaN where there is no derivative and 1 elsewhere."""
     ones = F.ones(tuple(bad.shape), dtype=node.backend.native_dtype(node.dtype))
     return F.where(bad, ones * math.nan, ones)[..., None, None]
 
 
-def _adjoints_at(outputs: Sequence[Tensor], nodes: Collection[Tensor], seeds: Sequence[Any]) -> dict[Tensor, Any]:
+def _adjoints_at(outputs: Sequence[Tensor], nodes: Collection[Tensor], seeds: Sequence[Array]) -> dict[Tensor, Array]:
     order = topological_order(outputs, boundary=frozenset(nodes))
-    found: dict[Tensor, Any] = {}
+    found: dict[Tensor, Array] = {}
     for output, seed in zip(outputs, seeds, strict=True):
         found[output] = found[output] + seed if output in found else seed
     pull_back(order, found, outputs[0].backend.numbers, below(order, nodes), boundary=frozenset(nodes))
     return {node: found[node] for node in nodes if node in found}
 
 
-def _random_seeds(outputs: Sequence[Tensor]) -> list[Any]:
+def _random_seeds(outputs: Sequence[Tensor]) -> list[Array]:
     """Return adjoints in a direction that no function is likely to be symmetric in, the same each time."""
     stream = host.random_generator(0)
     return [constant(stream.normal(size=output.shape), dtype=output.dtype).value for output in outputs]
@@ -128,7 +131,7 @@ def _random_seeds(outputs: Sequence[Tensor]) -> list[Any]:
 # The directions in which values come apart ---------------------------------------------------------------------------
 
 
-def _spread(node: Tensor, direction: Any, mask: Any) -> Tensor:
+def _spread(node: Tensor, direction: Array, mask: Array | None) -> Tensor:
     """Return the decomposition at each step along a direction."""
     (x,) = node.inputs
     if mask is not None:
@@ -204,8 +207,8 @@ def _turned(offsets: Sequence[float]) -> list[list[float]]:
 
 
 def _disagreeing(
-    outputs: Sequence[Tensor], directions: Mapping[Tensor, Any], order: Sequence[Tensor]
-) -> dict[Tensor, Any]:
+    outputs: Sequence[Tensor], directions: Mapping[Tensor, Tensor], order: Sequence[Tensor]
+) -> dict[Tensor, Array]:
     """Return masks of the matrices at which the limits from both sides differ, of the outputs or of their derivatives.
 
     Not of those by the matrices alone: what they are combined with has derivatives in which the vectors stand.
@@ -219,8 +222,8 @@ def _disagreeing(
         sides = [_from_side(outputs, found, weights, {*wide.values(), *beside.difference(above)}) for weights in _SIDES]
     except GraphDiffError:
         sides = []
-    masks: dict[Tensor, Any] = {}
-    noise: Any = 0.0
+    masks: dict[Tensor, Array] = {}
+    noise: Array | float = 0.0
     for node, point in wide.items() if sides else ():
         slopes, rounding = zip(*(_slope(F, point, side.pop(point, None)) for side in sides), strict=True)
         apart, size = _apart(F, *slopes), F.maximum(*(_size(F, slope) for slope in slopes))
@@ -236,34 +239,34 @@ def _disagreeing(
 
 def _from_side(
     outputs: Sequence[Tensor], found: Sequence[Tensor], weights: Sequence[float], nodes: Collection[Tensor]
-) -> dict[Tensor, Any]:
+) -> dict[Tensor, Array]:
     """Return the adjoints of nodes with which the outputs, extrapolated from one side, are pulled back."""
     drawn = _random_seeds(outputs)
     seeds = [(_along(weights, output) * constant(seed)).value for output, seed in zip(outputs, drawn, strict=True)]
     return _adjoints_at(found, nodes, seeds)
 
 
-def _slope(F: Any, point: Tensor, adjoint: Any) -> tuple[Any, Any]:
+def _slope(F: Namespace, point: Tensor, adjoint: Array | None) -> tuple[Array, Array]:
     """Return the adjoints of matrices at each step, and what rounding may do to products of those of the vectors."""
     if adjoint is None:
         adjoint = F.zeros_like(point.value)
     operands = [operand.value for operand in point.inputs]
     slope = point.op.adjoint(F, adjoint, 0, point.value, operands, NO_ATTRIBUTES)  # type: ignore[union-attr]
-    return slope, 100 * point.shape[-1] * host.epsilon(point.dtype) * _size(F, adjoint)
+    return cast(Array, slope), 100 * point.shape[-1] * host.epsilon(point.dtype) * _size(F, adjoint)
 
 
-def _size(F: Any, x: Any) -> Any:
+def _size(F: Namespace, x: Array) -> Array:
     """Return, per matrix, the greatest of the elements at all steps."""
     last = len(x.shape) - 1
     return F.max(F.abs(x), axis=(0, last - 1, last))
 
 
-def _apart(F: Any, first: Any, second: Any) -> Any:
+def _apart(F: Namespace, first: Array, second: Array) -> Array:
     """Return, per matrix, how far two limits are apart, given as their terms."""
     return F.max(F.abs(F.sum(first, axis=0) - F.sum(second, axis=0)), axis=(-2, -1))
 
 
-def _least_gap(F: Any, point: Tensor) -> Any:
+def _least_gap(F: Namespace, point: Tensor) -> Array:
     """Return, per matrix, what rounding is divided by: the least difference of values, of singular ones from 0 too."""
     values = factors(F, point, point.value)[1]
     gaps = F.abs(F.expand_dims(values, axis=-1) - F.expand_dims(values, axis=-2))
@@ -276,7 +279,11 @@ def _least_gap(F: Any, point: Tensor) -> Any:
 
 
 def _agree(
-    F: Any, outputs: Sequence[Tensor], found: Sequence[Tensor], sides: Sequence[Mapping[Tensor, Any]], noise: Any
+    F: Namespace,
+    outputs: Sequence[Tensor],
+    found: Sequence[Tensor],
+    sides: Sequence[Mapping[Tensor, Array]],
+    noise: Array | float,
 ) -> bool:
     """Whether the outputs' limits from both sides are the outputs, and the derivatives by other things the same."""
     for output, wide in zip(outputs, found, strict=True):
@@ -293,7 +300,7 @@ def _agree(
     return True
 
 
-def _greatest(F: Any, x: Any) -> Any:
+def _greatest(F: Namespace, x: Array) -> Array | float:
     return F.max(F.abs(x)) if x.size else 0.0
 
 

@@ -7,21 +7,26 @@ the declared one is built as graph of a vector that has no value, and pulled bac
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import cast
 
 from graphdiff.differentiate.reverse import below, fitted, pull_back
 from graphdiff.errors import NotDifferentiableError
 from graphdiff.graph import topological_order
 from graphdiff.op import GRAPH, Custom
 from graphdiff.tensor import NO_ATTRIBUTES, Tensor
-from graphdiff.typing import Attributes
+from graphdiff.typing import Array, Attributes, Namespace
 
 __all__ = ["adjoint_by_tangent", "tangent_by_adjoint"]
 
 
 def tangent_by_adjoint(
-    op: Custom, F: Any, tangents: Sequence[Any], out: Any, inputs: Sequence[Any], attributes: Attributes
-) -> Any:
+    op: Custom,
+    F: Namespace,
+    tangents: Sequence[Array | None],
+    out: Array,
+    inputs: Sequence[Array],
+    attributes: Attributes,
+) -> Array | None:
     """Return J u by the rule for v ↦ Jᵀ v; see `Op.tangent` for the parameters."""
     assert op.adjoint_rule is not None
     result, *operands = _as_tensors(F, [out, *inputs])
@@ -36,8 +41,14 @@ def tangent_by_adjoint(
 
 
 def adjoint_by_tangent(
-    op: Custom, F: Any, cotangent: Any, position: int, out: Any, inputs: Sequence[Any], attributes: Attributes
-) -> Any:
+    op: Custom,
+    F: Namespace,
+    cotangent: Array,
+    position: int,
+    out: Array,
+    inputs: Sequence[Array],
+    attributes: Attributes,
+) -> Array | None:
     """Return the part of Jᵀ v for one input by the rule for u ↦ J u; see `Op.adjoint` for the parameters."""
     assert op.tangent_rule is not None
     result, seed, *operands = _as_tensors(F, [out, cotangent, *inputs])
@@ -50,10 +61,10 @@ def adjoint_by_tangent(
     return _pulled_back(op, F, [(whole, seed)], slot, [result, *operands])
 
 
-def _as_tensors(F: Any, values: Sequence[Any]) -> list[Tensor]:
+def _as_tensors(F: Namespace, values: Sequence[Array]) -> list[Tensor]:
     """Return a backend's arrays as constants; on graph they are tensors already."""
     if F.is_graph:
-        return list(values)
+        return [cast(Tensor, value) for value in values]
     return [Tensor(None, (), NO_ATTRIBUTES, value, F.backend, False) for value in values]
 
 
@@ -62,17 +73,17 @@ def _like(tensor: Tensor) -> Tensor:
 
 
 def _pulled_back(
-    op: Custom, F: Any, images: Sequence[tuple[Tensor, Tensor]], slot: Tensor, given: Sequence[Tensor]
-) -> Any:
+    op: Custom, F: Namespace, images: Sequence[tuple[Tensor, Tensor]], slot: Tensor, given: Sequence[Tensor]
+) -> Array | None:
     """Return the sum of the images' adjoints, pulled back to the vector that the images are linear in."""
-    found: dict[Tensor, Any] = {}
+    found: dict[Tensor, Array] = {}
     for image, seed in images:
         found[image] = seed if image not in found else found[image] + seed
     order = topological_order(list(found), boundary=frozenset({slot, *given}))
     pull_back(order, found, GRAPH, below(order, {slot}), boundary={slot})
-    pulled = found.get(slot)
-    if pulled is None:
+    if slot not in found:
         return None
+    pulled = cast(Tensor, found[slot])
     known = frozenset({*given, *(seed for _, seed in images)})
     if any(node is slot for node in topological_order([pulled], boundary=known)):
         raise NotDifferentiableError(
