@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import graphdiff as gd
-from graphdiff.costs.graph import _Counted
+from graphdiff.costs.derivatives import Counted
 from graphdiff.costs.node import node_cost
+from graphdiff.costs.rules import Rules
 from graphdiff.differentiate.forward import push_forward
 from graphdiff.differentiate.reverse import below, pull_back
 from graphdiff.graph import topological_order
@@ -136,7 +137,7 @@ def test_reverse_is_predicted_exactly(name):
     seed, adjoints = backward_graph(output, leaves)
     built = topological_order(adjoints, boundary=frozenset({*order, seed}))
     actual = spent(node for node in built if node not in set(order))
-    each, once = _Counted([output], leaves).reverse([output])
+    each, once = Counted([output], leaves).reverse([output])
     assert as_counter(each + once) == actual
 
 
@@ -148,7 +149,7 @@ def test_forward_is_predicted_exactly(name):
     seeds, tangent = forward_graph(output, leaves)
     built = topological_order([tangent], boundary=frozenset({*order, *seeds}))
     actual = spent(node for node in built if node not in set(order))
-    each, once = _Counted([output], leaves).forward()
+    each, once = Counted([output], leaves).forward()
     assert as_counter(each + once) == actual
 
 
@@ -265,13 +266,13 @@ def recurrence(x: Any) -> Any:
 
 def test_rules_are_looked_into_once_for_all_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[str] = []
-    afresh = _Counted._rule_afresh
+    afresh = Rules._rule_afresh
 
     def counted(self: Any, node: Any, kind: str, position: int) -> Any:
         looked.append(node.op.name)
         return afresh(self, node, kind, position)
 
-    monkeypatch.setattr(_Counted, "_rule_afresh", counted)
+    monkeypatch.setattr(Rules, "_rule_afresh", counted)
     found: dict[int, int] = {}
     for steps in (10, 20, 200):
         looked.clear()

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
 
 from graphdiff.backend import current_backend
 from graphdiff.op import GRAPH, OPS
@@ -75,7 +74,7 @@ def use(rates: Rates) -> Rates:
     return before
 
 
-def _quickest(run: Callable[[], Any], calls: int, repeats: int = 15) -> float:
+def _quickest(run: Callable[[], object], calls: int, repeats: int = 15) -> float:
     """Return the least seconds per call: what is slower was interrupted."""
     least = float("inf")
     for _ in range(repeats):

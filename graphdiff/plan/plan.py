@@ -10,6 +10,7 @@ from types import CodeType
 from typing import Any
 
 from graphdiff.backend import Backend
+from graphdiff.costs.node import Cost
 from graphdiff.errors import CompileError
 from graphdiff.graph import without_collector
 from graphdiff.plan.failures import ARRAY_ERRORS, told
@@ -18,7 +19,7 @@ from graphdiff.plan.lowering.generic import GenericRunner
 from graphdiff.plan.passes import PASSES, optimize
 from graphdiff.plan.program import Program
 from graphdiff.plan.recompute import fit_memory
-from graphdiff.plan.report import Cost, Profile, counted, explanation
+from graphdiff.plan.report import Profile, counted, explanation
 from graphdiff.plan.streams import Streams
 from graphdiff.tensor import NO_ATTRIBUTES, Tensor, Variable, next_serial
 from graphdiff.tree import Structure, unflatten
@@ -140,8 +141,8 @@ class Plan:
 
     @property
     def cost(self) -> Cost:
-        """Flops, bytes and memory of a run, counted."""
-        return counted(self.instructions, self._runner.memory)
+        """Flops, bytes and memory of a run, counted; memory is what the plan holds besides the variables."""
+        return counted(self.program.nodes(), self.instructions, self._runner.memory)
 
     def explain(self) -> str:
         """Return what every pass did, and the instructions with their buffers, flops and bytes, as text."""

@@ -2,41 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from graphdiff.costs.node import Cost, node_cost
 from graphdiff.plan.lowering.calls import Instruction
+from graphdiff.tensor import Tensor
 from graphdiff.text.tables import plain, table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = ["Cost", "Profile", "explanation"]
+__all__ = ["Profile", "counted", "explanation"]
 
 
-@dataclass(frozen=True)
-class Cost:
-    """What one run costs, counted from the instructions.
-
-    Attributes
-    ----------
-    flops : int
-        Floating-point operations.
-    nbytes : int
-        Bytes read and written by all instructions together.
-    peak_memory : int
-        Bytes that the plan holds besides the variables.
-    """
-
-    flops: int
-    nbytes: int
-    peak_memory: int
-
-
-def counted(instructions: Sequence[Instruction], memory: int) -> Cost:
-    """Add up the instructions."""
-    return Cost(sum(each.flops for each in instructions), sum(each.nbytes for each in instructions), memory)
+def counted(nodes: Iterable[Tensor], instructions: Sequence[Instruction], memory: int) -> Cost:
+    """Return what a run costs: the nodes' operations, the instructions' bytes, and the memory that the plan holds."""
+    moved = sum(each.nbytes for each in instructions)
+    return replace(sum(map(node_cost, nodes), Cost()), nbytes=moved, peak_memory=memory, runs=1)
 
 
 def explanation(name: str, notes: Sequence[tuple[str, str]], instructions: Sequence[Instruction], cost: Cost) -> str:
