@@ -51,8 +51,13 @@ def _batch_node(node: Tensor, operands: list[Tensor], flags: list[bool], size: i
     if isinstance(op, Elementwise) or op is OPS["where"]:
         return op.node(_aligned(operands, flags), node.attributes)
     if isinstance(op, Composite):
-        return _batch_opened(node, operands, flags, size)
-    return _batch_loop(node, operands, flags, size)
+        inner = {operand: wide for operand, wide, batched in zip(node.inputs, operands, flags, strict=True) if batched}
+        return batch([op.open(node.inputs, node.attributes)], inner, size)[0]
+    # An op that declares no rule: once per element, then stacked.
+    each = [
+        tuple(o[index] if batched else o for o, batched in zip(operands, flags, strict=True)) for index in range(size)
+    ]
+    return FUNCTIONS["stack"]([op.node(row, node.attributes) for row in each])
 
 
 def _aligned(operands: list[Tensor], flags: list[bool]) -> tuple[Tensor, ...]:
@@ -65,20 +70,3 @@ def _aligned(operands: list[Tensor], flags: list[bool]) -> tuple[Tensor, ...]:
             operand = FUNCTIONS["reshape"](operand, (operand.shape[0], *(1,) * missing, *operand.shape[1:]))
         aligned.append(operand)
     return tuple(aligned)
-
-
-def _batch_opened(node: Tensor, operands: list[Tensor], flags: list[bool], size: int) -> Tensor:
-    opened = node.op.open(node.inputs, node.attributes)  # type: ignore[union-attr]
-    inner = {operand: wide for operand, wide, batched in zip(node.inputs, operands, flags, strict=True) if batched}
-    return batch([opened], inner, size)[0]
-
-
-def _batch_loop(node: Tensor, operands: list[Tensor], flags: list[bool], size: int) -> Tensor:
-    """Batch an op that declares no rule: once per element, then stacked."""
-    rows = [
-        node.op.node(  # type: ignore[union-attr]
-            tuple(o[index] if batched else o for o, batched in zip(operands, flags, strict=True)), node.attributes
-        )
-        for index in range(size)
-    ]
-    return FUNCTIONS["stack"](rows)

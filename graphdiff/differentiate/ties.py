@@ -251,7 +251,8 @@ def _slope(F: Namespace, point: Tensor, adjoint: Array | None) -> tuple[Array, A
     if adjoint is None:
         adjoint = F.zeros_like(point.value)
     operands = [operand.value for operand in point.inputs]
-    slope = point.op.adjoint(F, adjoint, 0, point.value, operands, NO_ATTRIBUTES)  # type: ignore[union-attr]
+    assert point.op is not None
+    slope = point.op.adjoint(F, adjoint, 0, point.value, operands, NO_ATTRIBUTES)
     return cast(Array, slope), 100 * point.shape[-1] * host.epsilon(point.dtype) * _size(F, adjoint)
 
 

@@ -77,7 +77,9 @@ def _moves(node: Tensor) -> bool:
 
 
 def _may_choose(node: Tensor) -> bool:
-    return inside(node)[1] if isinstance(node.op, Composite) else node.op.chooses  # type: ignore[union-attr]
+    if isinstance(node.op, Composite):
+        return inside(node)[1]
+    return node.op is not None and node.op.chooses
 
 
 def _is_finite(leaf: Tensor) -> bool:
@@ -107,7 +109,7 @@ def _has_pole(node: Tensor) -> bool:
     op = node.op
     if isinstance(op, Composite):
         return inside(node)[0]
-    poles = op.poles  # type: ignore[union-attr]
+    poles = op is not None and op.poles
     if isinstance(poles, bool):
         return poles
     if op is OPS["power"] and _is_number_of_factors(node.inputs[1]):
