@@ -7,11 +7,16 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from graphdiff.errors import GraphDiffError
+
+if TYPE_CHECKING:
+    from graphdiff.host import HostArray
+    from graphdiff.tensor import Tensor
+    from graphdiff.typing import Function, Tree
 
 __all__ = ["Names", "errors_told", "function_of", "random_arrays", "require_writable", "widths_of"]
 
@@ -21,7 +26,7 @@ class Names(click.ParamType):  # type: ignore[type-arg]  # generic since click 8
 
     name = "names"
 
-    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+    def convert(self, value: str | list[str], param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
         return value if isinstance(value, list) else [name.strip() for name in value.split(",") if name.strip()]
 
 
@@ -29,7 +34,7 @@ class Names(click.ParamType):  # type: ignore[type-arg]  # generic since click 8
 def errors_told() -> Iterator[None]:
     """Show errors in one line, those of packages that are missing too, and warnings likewise."""
 
-    def tell(message: Any, *_: Any, **__: Any) -> None:
+    def tell(message: Warning | str, *_: object, **__: object) -> None:
         click.echo(f"Warning: {message}", err=True)
 
     with warnings.catch_warnings():
@@ -61,7 +66,7 @@ def widths_of(hidden: str) -> list[int]:
     return widths
 
 
-def random_arrays(shapes: Sequence[str], seed: int) -> list[Any]:
+def random_arrays(shapes: Sequence[str], seed: int) -> list[HostArray]:
     """Return arrays of the shapes that --shapes lists, filled at random from 0 to 1."""
     import numpy as np
 
@@ -79,7 +84,7 @@ def _shape(text: str) -> tuple[int, ...]:
     return () if lengths == (0,) else lengths
 
 
-def function_of(target: str) -> Any:
+def function_of(target: str) -> Function[Tree[Tensor]]:
     """Run a Python file and return the function of it that FILE.py:FUNCTION names."""
     import runpy
 
@@ -95,4 +100,5 @@ def function_of(target: str) -> Any:
     if not callable(names.get(name)):
         functions = sorted(key for key, value in names.items() if callable(value) and not key.startswith("_"))
         raise click.ClickException(f"{path} has no function {name!r}; it has {', '.join(functions) or 'none'}")
-    return names[name]
+    function: Function[Tree[Tensor]] = names[name]
+    return function

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
 
 import click
 
 from graphdiff.backend import use_backend
 from graphdiff.cli.common import errors_told, require_writable, widths_of
 from graphdiff.draw import draw
+from graphdiff.host import HostArray
 from graphdiff.nn import MLP, softmax_cross_entropy
 from graphdiff.optim import Adam
 from graphdiff.train import fit
@@ -42,7 +42,7 @@ def demo(epochs: int, hidden: str, seed: int, out: Path, backend: str) -> None:
         _train_digits(epochs, widths, seed, out)
 
 
-def _digits(seed: int) -> tuple[Any, Any, Any, Any]:
+def _digits(seed: int) -> tuple[HostArray, HostArray, HostArray, HostArray]:
     try:
         from sklearn.datasets import load_digits
         from sklearn.model_selection import train_test_split

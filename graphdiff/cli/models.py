@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 import click
 
@@ -15,11 +15,15 @@ from graphdiff.nn import Module, softmax_cross_entropy, squared_error
 from graphdiff.tensor import Tensor
 from graphdiff.train import load
 from graphdiff.train.tabular.columns import encode_target
+from graphdiff.typing import Tree
 
-__all__ = ["model_of", "tensors_of"]
+Outputs: TypeAlias = "Tree[Tensor] | Graph"
+"""What a picture can be made of, besides a model."""
+
+__all__ = ["Outputs", "model_of", "tensors_of"]
 
 
-def model_of(path: Path, data: Path | None, rows: Sequence[int]) -> Any:
+def model_of(path: Path, data: Path | None, rows: Sequence[int]) -> Module | Outputs:
     """Return the model in a file; with data the loss, or where the data lacks the target, the prediction.
 
     Parameters
@@ -59,12 +63,12 @@ def model_of(path: Path, data: Path | None, rows: Sequence[int]) -> Any:
     return _placed(drawing.draw(saved.model.eval(), inputs=X[chosen], loss=loss).outputs, str(path))
 
 
-def tensors_of(outputs: Any) -> Any:
+def tensors_of(outputs: Module | Outputs) -> Outputs:
     """Return Tensors to look at: of a model its output for an input that is not known."""
     return _placed(drawing.draw(outputs).outputs, "model") if isinstance(outputs, Module) else outputs
 
 
-def _placed(outputs: Any, title: str) -> Any:
+def _placed(outputs: Outputs, title: str) -> Outputs:
     """Say of every node which layer made it: there is no line of a user's that did."""
     for node in Graph(outputs):
         node._code = f"{title}:{node.scope or 'all'}"

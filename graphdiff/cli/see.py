@@ -10,15 +10,15 @@ import shutil
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import click
 
 from graphdiff import draw as drawing
 from graphdiff.cli.common import Names, errors_told, function_of, random_arrays
-from graphdiff.cli.models import model_of, tensors_of
+from graphdiff.cli.models import Outputs, model_of, tensors_of
 from graphdiff.draw.lecture.symbols import DIGITS
 from graphdiff.draw.lecture.table import ENDINGS, document
 from graphdiff.draw.names import names_of, plain_name
@@ -26,10 +26,16 @@ from graphdiff.errors import GraphError
 from graphdiff.expression import parse
 from graphdiff.files.atomic import write_atomically
 from graphdiff.graph import Graph
+from graphdiff.host import HostArray
+from graphdiff.nn import Module
 from graphdiff.tensor import Tensor, variable
 from graphdiff.tree import flatten
+from graphdiff.typing import Function
 
 __all__ = ["draw", "explore", "show", "trace"]
+
+Looked: TypeAlias = "Module | Outputs"
+"""What is looked at: a model, or Tensors."""
 
 _TARGET = """
 
@@ -88,14 +94,21 @@ class _Command(click.Command):
         return super().parse_args(ctx, [f" {each}" if re.match(r"-(?!-|o|h$).", each) else each for each in args])
 
 
-def _of_a_graph(command: Callable[..., None]) -> Callable[..., None]:
+def _of_a_graph(command: Function[None]) -> Function[None]:
     """Give a command the arguments and options that say which graph to look at, and call it with that graph."""
 
     @functools.wraps(command)
-    def found(**given: Any) -> None:
-        chosen = {name: given.pop(name) for name in ("target", "values", "shapes", "seed", "data", "rows")}
+    def found(
+        target: str,
+        values: tuple[str, ...],
+        shapes: tuple[str, ...],
+        seed: int,
+        data: Path | None,
+        rows: tuple[int, ...],
+        **options: object,
+    ) -> None:
         with _reported():
-            command(_outputs(**chosen), **given)
+            command(_outputs(target, values, shapes, seed, data, rows), **options)
 
     found.__doc__ = f"{command.__doc__}{_TARGET}"
     for decorate in (
@@ -112,7 +125,7 @@ def _of_a_graph(command: Callable[..., None]) -> Callable[..., None]:
 
 def _outputs(
     target: str, values: tuple[str, ...], shapes: tuple[str, ...], seed: int, data: Path | None, rows: tuple[int, ...]
-) -> Any:
+) -> Looked:
     """Return the Tensors, or the model, to look at."""
     given = dict(map(_assignment, values))
     if target.strip().endswith(".safetensors"):
@@ -147,24 +160,27 @@ def _outputs(
     return outputs
 
 
-def _assignment(text: str) -> tuple[str, Any]:
+def _assignment(text: str) -> tuple[str, HostArray]:
     name, separator, written = text.partition("=")
     if not separator or not name.strip().isidentifier():
         raise click.BadParameter(f"{text!r} is not of the form NAME=VALUE, such as a=2 or w=[1,2,3]")
     return name.strip(), _array(written)
 
 
-def _array(written: str | None) -> Any:
+def _array(written: str) -> HostArray:
     """Return the number or list of numbers that an option or a value is."""
-    if written is None:
-        return None
     value = parse(written)
     if not value.has_value:
         raise click.BadParameter(f"{written!r} is no number or list of numbers, such as 2 or [1,2,3]")
-    return value.numpy()
+    array: HostArray = value.numpy()
+    return array
 
 
-def _input_named(name: str | None, outputs: Any) -> Tensor | None:
+def _seed(direction: str | None) -> HostArray | None:
+    return None if direction is None else _array(direction)
+
+
+def _input_named(name: str | None, outputs: Looked) -> Tensor | None:
     """Return the input that --wrt names."""
     if name is None:
         return None
@@ -178,7 +194,7 @@ def _input_named(name: str | None, outputs: Any) -> Tensor | None:
     raise click.BadParameter(f"the expression has no input {name!r}; there are {known or 'none'}", param_hint="--wrt")
 
 
-def _single(outputs: Any) -> Tensor:
+def _single(outputs: Looked) -> Tensor:
     leaves, _ = flatten(tensors_of(outputs))
     if len(leaves) != 1:
         raise GraphError(f"a trace is of one output, and there are {len(leaves)}")
@@ -202,7 +218,7 @@ def _single(outputs: Any) -> Tensor:
 @click.option("--colour", type=click.Choice(["gradient", "flops", "bytes", "time"]), help="Fill nodes by this.")
 @click.option("--max-nodes", type=click.IntRange(1), help="Fold what is farther from the outputs.")
 @click.option("--rankdir", type=click.Choice(["LR", "TB", "BT", "RL"]), help="From the inputs to the outputs.")
-def draw(outputs: Any, output: Path | None, wrt: str | None, direction: str | None, **options: Any) -> None:
+def draw(outputs: Looked, output: Path | None, wrt: str | None, direction: str | None, **options: Any) -> None:
     """Draw a graph, or without -o print it as a tree."""
     if output is None:
         pictured = [name for name, value in options.items() if value and name not in ("adjoints", "simplify")]
@@ -214,7 +230,7 @@ def draw(outputs: Any, output: Path | None, wrt: str | None, direction: str | No
         return
     if wrt is not None:
         outputs = tensors_of(outputs)
-    options |= {"wrt": _input_named(wrt, outputs), "seed": _array(direction)}
+    options |= {"wrt": _input_named(wrt, outputs), "seed": _seed(direction)}
     # What is not asked for is left to the defaults of gd.draw.
     chosen = {name: value for name, value in options.items() if value is not None and value is not False}
     path = drawing.draw(outputs, **chosen).save(output)
@@ -226,7 +242,7 @@ def draw(outputs: Any, output: Path | None, wrt: str | None, direction: str | No
 @click.option("--style", default="both", show_default=True, type=click.Choice(["both", "tree", "table"]))
 @click.option("--adjoints", is_flag=True, help="Show the derivative of the output by every node.")
 @click.option("--width", type=click.IntRange(20), help="Columns; by default the terminal's.")
-def show(outputs: Any, style: str, adjoints: bool, width: int | None) -> None:
+def show(outputs: Looked, style: str, adjoints: bool, width: int | None) -> None:
     """Print a graph as a tree and as a table."""
     drawing.show(tensors_of(outputs), style=style, adjoints=adjoints, width=width)
 
@@ -239,10 +255,20 @@ def show(outputs: Any, style: str, adjoints: bool, width: int | None) -> None:
 @click.option("--named", is_flag=True, help="A row for each named part only.")
 @click.option("--digits", default=DIGITS, show_default=True, type=click.IntRange(1, 17), help="Significant digits.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help=f"Write {', '.join(ENDINGS)} instead.")
-def trace(outputs: Any, wrt: str | None, direction: str | None, output: Path | None, **options: Any) -> None:
+def trace(
+    outputs: Looked,
+    mode: str,
+    wrt: str | None,
+    direction: str | None,
+    named: bool,
+    digits: int,
+    output: Path | None,
+) -> None:
     """Print the evaluation trace table of an expression: every local and running derivative."""
     made = _single(outputs)
-    table = drawing.trace(made, wrt=_input_named(wrt, made), seed=_array(direction), **options)
+    table = drawing.trace(
+        made, mode=mode, wrt=_input_named(wrt, made), seed=_seed(direction), named=named, digits=digits
+    )
     if output is not None:
         path = write_atomically(output, document(table, output.suffix).encode())
         click.echo(f"wrote {path}")
@@ -254,7 +280,7 @@ def trace(outputs: Any, wrt: str | None, direction: str | None, output: Path | N
 @_of_a_graph
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="An .html file; by default a temporary one.")
 @click.option("--open", "opened", is_flag=True, help="Open the page in the browser; without -o it is.")
-def explore(outputs: Any, output: Path | None, opened: bool) -> None:
+def explore(outputs: Looked, output: Path | None, opened: bool) -> None:
     """Write a page to step through a graph's values and derivatives: one file that needs no network."""
     if output is not None and output.suffix.lower() != ".html":
         raise click.BadParameter(f"{output} is no .html file", param_hint="--output")

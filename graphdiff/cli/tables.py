@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 from pathlib import Path
-from typing import Any
 
 import click
 import numpy as np
@@ -14,6 +13,7 @@ from graphdiff.backend import use_backend
 from graphdiff.cli.common import errors_told
 from graphdiff.errors import DataError
 from graphdiff.files.atomic import write_atomically
+from graphdiff.host import HostArray
 from graphdiff.train import Saved, load
 from graphdiff.train.tabular.columns import encode, encode_weights
 from graphdiff.train.tabular.report import scores_of
@@ -33,7 +33,7 @@ Examples:
 """
 
 
-def loaded(model: Path, data: Path) -> tuple[Saved, Table, Any]:
+def loaded(model: Path, data: Path) -> tuple[Saved, Table, HostArray]:
     """Return a model, a table, and the table's columns as the model takes them, before scaling."""
     saved = load(model)
     try:
@@ -79,7 +79,7 @@ def predict(model: Path, data: Path, output: Path | None, backend: str) -> None:
             click.echo(f"wrote {len(values)} predictions to {output}")
 
 
-def _weights_of(saved: Saved, table: Table) -> tuple[Any, str]:
+def _weights_of(saved: Saved, table: Table) -> tuple[HostArray | None, str]:
     """Return how much each row counts, as in training, and what is said of that."""
     name = saved.notes.get("sample_weight")
     if name is None:

@@ -30,7 +30,7 @@ Examples:
 class _Rate(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4 only
     name = "number or auto"
 
-    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> str | float:
         if value == "auto":
             return value
         try:

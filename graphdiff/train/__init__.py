@@ -1,6 +1,6 @@
 """Minibatches, the fit loop, scaling, files, and scikit-learn estimators."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from graphdiff.train import augment
 from graphdiff.train.averaging import AveragedWeights
@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> type:
     if name not in ("MLPClassifier", "MLPRegressor"):
         raise AttributeError(f"module 'graphdiff.train' has no attribute {name!r}")
     try:
@@ -49,7 +49,8 @@ def __getattr__(name: str) -> Any:
             raise
         message = f"{name} needs scikit-learn 1.6 or newer: pip install 'graphdiff[demo]'"
         raise ImportError(message, name="sklearn") from error
-    return getattr(estimators, name)
+    found: type = getattr(estimators, name)
+    return found
 
 
 def __dir__() -> list[str]:

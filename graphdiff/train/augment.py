@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from graphdiff.errors import DataError, DTypeError, ShapeError
+from graphdiff.host import HostArray
 from graphdiff.train.scaling import blocks_of
+from graphdiff.typing import ArrayLike
 
 __all__ = ["Augmentation", "colour_pca", "compose", "crop", "flip", "zoom"]
 
@@ -20,7 +22,7 @@ Augmentation = Callable[[Any, np.random.Generator], Any]
 """Of a batch and a random stream; returns a changed copy."""
 
 
-def _require_images(images: Any, *, floating: bool = False) -> None:
+def _require_images(images: HostArray, *, floating: bool = False) -> None:
     if images.ndim != 4:
         raise ShapeError(
             f"augmentation takes images of shape (examples, height, width, channels), not {images.dtype}"
@@ -42,7 +44,7 @@ def compose(*steps: Augmentation) -> Augmentation:
     (5, 8, 8, 3)
     """
 
-    def change(images: Any, stream: np.random.Generator) -> Any:
+    def change(images: HostArray, stream: np.random.Generator) -> HostArray:
         for step in steps:
             images = step(images, stream)
         return images
@@ -69,7 +71,7 @@ def flip(horizontal: float = 0.5, vertical: float = 0.0) -> Augmentation:
     if not (0 <= horizontal <= 1 and 0 <= vertical <= 1):
         raise DataError(f"probabilities of flipping are in [0, 1], not {horizontal} and {vertical}")
 
-    def change(images: Any, stream: np.random.Generator) -> Any:
+    def change(images: HostArray, stream: np.random.Generator) -> HostArray:
         _require_images(images)
         images = images.copy()
         for axis, share in ((2, horizontal), (1, vertical)):
@@ -100,7 +102,7 @@ def crop(height: int | None = None, width: int | None = None, padding: int = 0) 
     if padding < 0 or any(length is not None and length < 1 for length in (height, width)):
         raise DataError(f"no crop: {height} × {width} pixels, with {padding} added on each side")
 
-    def change(images: Any, stream: np.random.Generator) -> Any:
+    def change(images: HostArray, stream: np.random.Generator) -> HostArray:
         _require_images(images)
         count, rows, columns, _ = images.shape
         size = (height or rows, width or columns)
@@ -138,7 +140,7 @@ def zoom(least: float = 0.9, most: float = 1.1) -> Augmentation:
     if not 0 < least <= most < float("inf"):
         raise DataError(f"factors of a zoom are positive, the least before the most, not {least} and {most}")
 
-    def change(images: Any, stream: np.random.Generator) -> Any:
+    def change(images: HostArray, stream: np.random.Generator) -> HostArray:
         _require_images(images, floating=True)
         factors = stream.uniform(least, most, len(images))
         upright = _resampled(images, factors)
@@ -147,7 +149,7 @@ def zoom(least: float = 0.9, most: float = 1.1) -> Augmentation:
     return change
 
 
-def _resampled(images: Any, factors: Any) -> Any:
+def _resampled(images: HostArray, factors: HostArray) -> HostArray:
     """Return images enlarged by their factors along the first axis of each."""
     length = images.shape[1]
     centre = (length - 1) / 2
@@ -155,10 +157,11 @@ def _resampled(images: Any, factors: Any) -> Any:
     below = np.minimum(places.astype(np.intp), max(length - 2, 0))
     share = (places - below).astype(images.dtype)[:, :, None, None]
     each = np.arange(len(images))[:, None]
-    return (1 - share) * images[each, below] + share * images[each, np.minimum(below + 1, length - 1)]
+    images = (1 - share) * images[each, below] + share * images[each, np.minimum(below + 1, length - 1)]
+    return images
 
 
-def colour_pca(images: Any, deviation: float = 0.1) -> Augmentation:
+def colour_pca(images: ArrayLike, deviation: float = 0.1) -> Augmentation:
     """Return an augmentation that changes colours along the directions in which those of the training images vary.
 
     To every pixel of an image is added Σ αᵢ·λᵢ·pᵢ, where pᵢ and λᵢ are eigenvectors and eigenvalues of the covariance
@@ -190,17 +193,18 @@ def colour_pca(images: Any, deviation: float = 0.1) -> Augmentation:
     values, vectors = np.linalg.eigh(_covariance(images))
     scaled = vectors * (deviation * values)
 
-    def change(batch: Any, stream: np.random.Generator) -> Any:
+    def change(batch: HostArray, stream: np.random.Generator) -> HostArray:
         _require_images(batch, floating=True)
         if batch.shape[3] != len(scaled):
             raise ShapeError(f"the colours are of {len(scaled)} channels, and images of {batch.shape[3]} were given")
         shifts = stream.normal(size=(len(batch), len(scaled))) @ scaled.T
-        return batch + shifts[:, None, None, :].astype(batch.dtype)
+        batch = batch + shifts[:, None, None, :].astype(batch.dtype)
+        return batch
 
     return change
 
 
-def _covariance(images: Any) -> Any:
+def _covariance(images: HostArray) -> HostArray:
     """Return the covariance of the channels over all pixels, in float64."""
     channels = images.shape[3]
     count = images.size // channels
@@ -209,4 +213,5 @@ def _covariance(images: Any) -> Any:
     for block in blocks_of(images):
         pixels = block.reshape(-1, channels) - mean
         total += pixels.T @ pixels
-    return total / count
+    total /= count
+    return total

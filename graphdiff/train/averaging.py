@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from graphdiff.errors import DataError, GraphError
 from graphdiff.guard import guarded
 from graphdiff.tensor import Variable
-from graphdiff.train.callbacks import Callback, Run
+from graphdiff.train.callbacks import Callback, Run, State
+from graphdiff.typing import Array
 
 __all__ = ["AveragedWeights"]
 
@@ -54,7 +53,7 @@ class AveragedWeights(Callback):
             raise DataError(f"averaging begins after so many epochs, not {start}")
         self.decay, self.start = decay, start
         self._count = 0
-        self._average: dict[str, Any] = {}
+        self._average: dict[str, Array] = {}
         self._leaves: dict[str, Variable] = {}
 
     def on_start(self, run: Run) -> None:
@@ -81,9 +80,9 @@ class AveragedWeights(Callback):
         for path, leaf in self._leaves.items():
             leaf.assign(self._average[path])
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> State:
         kept = {path: self._leaves[path].backend.to_host(average) for path, average in self._average.items()}
         return {"count": self._count, "average": kept}
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: State) -> None:
         self._count, self._average = state["count"], state["average"]

@@ -9,11 +9,15 @@ from typing import Any
 
 from graphdiff.errors import DataError
 from graphdiff.guard import guarded
+from graphdiff.host import HostArray
 from graphdiff.nn.module import Module
 from graphdiff.optim.optimizers import Optimizer
 from graphdiff.train.history import History, Record
 
-__all__ = ["Callback", "EarlyStopping", "Run"]
+__all__ = ["Callback", "EarlyStopping", "Run", "State"]
+
+State = dict[str, Any]
+"""What checkpoints keep of a callback: text, numbers, arrays, and lists and dicts of them."""
 
 _MORE = re.compile(
     "acc|accuracy|ap|au(c|roc|prc)|bleu|correlation|corrcoef|d2|dice|f1|f1score|f2|fbeta|iou|jaccard|kappa|likelihood|map|"
@@ -100,11 +104,11 @@ class Callback:
     def on_end(self, run: Run) -> None:
         """When training has ended of itself."""
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> State:
         """Return what checkpoints keep: text, numbers, arrays, and lists and dicts of them."""
         return {}
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: State) -> None:
         """Go on from what `state` returned; called before `on_start` when a run is resumed."""
 
 
@@ -176,7 +180,7 @@ class Watcher:
             self._require_mode()
         self.best: float | None = None
         self.best_epoch = 0
-        self.weights: dict[str, Any] = {}
+        self.weights: dict[str, HostArray] = {}
 
     def _require_mode(self) -> None:
         if self._mode is None:

@@ -9,7 +9,7 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
+from types import FrameType, MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,8 @@ import numpy as np
 from graphdiff.errors import DataError, GraphDiffError
 from graphdiff.files.atomic import remove_leftovers, write_atomically
 from graphdiff.files.tensorfile import pack, unpack
-from graphdiff.train.callbacks import Callback, Run, Watcher
+from graphdiff.host import HostArray
+from graphdiff.train.callbacks import Callback, Run, State, Watcher
 
 __all__ = ["Checkpoint", "deferred_interrupts"]
 
@@ -49,8 +50,8 @@ class Checkpoint:
         run: Run,
         watcher: Watcher | None,
         sizes: Sequence[int],
-        options: dict[str, Any],
-        data: Sequence[Any],
+        options: dict[str, object],
+        data: Sequence[HostArray],
         callbacks: Sequence[Callback] = (),
     ) -> None:
         self.path = Path(path)
@@ -66,8 +67,8 @@ class Checkpoint:
         arrays |= {f"optimizer/{path}": value for path, value in run.optimizer.state().items()}
         # Sizes of epochs to come may be others when the run goes on.
         begun = self._sizes[: run.epoch + (run.batch > 0)]
-        kept: dict[str, Any] = {}
-        facts: dict[str, Any] = {
+        kept: dict[str, HostArray] = {}
+        facts: State = {
             "options": self._options,
             "sizes": begun,
             "epoch": run.epoch,
@@ -96,45 +97,44 @@ class Checkpoint:
         if not self.path.exists():
             return False
         arrays, facts = unpack(self.path, _KIND)
-        before = self._position()
+        undo = self._undoing()
         try:
             self._compare(facts)
             self._put(_parts_of(arrays), facts)
         except Exception as error:
-            self._put_back(before)
+            undo()
             if isinstance(error, GraphDiffError):
                 raise
             # What a damaged file holds may be of any form; callbacks meet it with errors of their own.
             raise DataError(f"{self.path} is no checkpoint that can be read: {error!r}") from error
         return True
 
-    def _position(self) -> dict[str, Any]:
-        """Return where the run is."""
+    def _undoing(self) -> Callable[[], None]:
+        """Return what brings the run to where it is now."""
         run, watcher = self._run, self._watcher
-        return {
-            "model": run.model.state(),
-            "optimizer": run.optimizer.state(),
-            "streams": [(stream, stream.bit_generator.state) for _, stream in run.model.named_streams()],
-            "run": (run.epoch, run.batch, run.loss, run.stopped, list(run.history)),
-            "best": None if watcher is None else (watcher.best, watcher.best_epoch, watcher.weights),
-            "callbacks": [callback.state() for callback in self._callbacks],
-        }
+        model, optimizer = run.model.state(), run.optimizer.state()
+        streams = [(stream, stream.bit_generator.state) for _, stream in run.model.named_streams()]
+        place = run.epoch, run.batch, run.loss, run.stopped
+        history = list(run.history)
+        best = None if watcher is None else (watcher.best, watcher.best_epoch, watcher.weights)
+        states = [callback.state() for callback in self._callbacks]
 
-    def _put_back(self, position: dict[str, Any]) -> None:
-        """Bring the run to where it was."""
-        run, watcher = self._run, self._watcher
-        run.model.load_state(position["model"])
-        run.optimizer.load_state(position["optimizer"])
-        for stream, state in position["streams"]:
-            stream.bit_generator.state = state
-        run.epoch, run.batch, run.loss, run.stopped, run.history[:] = position["run"]
-        if watcher is not None:
-            watcher.best, watcher.best_epoch, watcher.weights = position["best"]
-        for callback, state in zip(self._callbacks, position["callbacks"], strict=True):
-            with contextlib.suppress(Exception):  # one that has just refused a state may refuse its own
-                callback.load_state(state)
+        def undo() -> None:
+            run.model.load_state(model)
+            run.optimizer.load_state(optimizer)
+            for stream, state in streams:
+                stream.bit_generator.state = state
+            run.epoch, run.batch, run.loss, run.stopped = place
+            run.history[:] = history
+            if watcher is not None and best is not None:
+                watcher.best, watcher.best_epoch, watcher.weights = best
+            for callback, state in zip(self._callbacks, states, strict=True):
+                with contextlib.suppress(Exception):  # one that has just refused a state may refuse its own
+                    callback.load_state(state)
 
-    def _put(self, parts: Mapping[str, dict[str, Any]], facts: dict[str, Any]) -> None:
+        return undo
+
+    def _put(self, parts: Mapping[str, dict[str, HostArray]], facts: State) -> None:
         """Bring the run to where a checkpoint is; what fails is for the caller to put back."""
         run, watcher = self._run, self._watcher
         own = run.optimizer.state()
@@ -163,7 +163,7 @@ class Checkpoint:
         for callback, state in zip(self._callbacks, kept, strict=True):
             callback.load_state(state)
 
-    def _compare(self, facts: dict[str, Any]) -> None:
+    def _compare(self, facts: State) -> None:
         for name, now in self._options.items():
             then = facts["options"].get(name)
             if then != now:
@@ -180,34 +180,34 @@ class Checkpoint:
             raise DataError(f"{self.path} is of a run that is {facts['epoch']} epochs on, not {len(self._sizes)}")
 
 
-def _parts_of(arrays: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def _parts_of(arrays: Mapping[str, HostArray]) -> dict[str, dict[str, HostArray]]:
     """Return a checkpoint's arrays by what they are of."""
-    parts: dict[str, dict[str, Any]] = {"model": {}, "optimizer": {}, "best": {}, "callbacks": {}}
+    parts: dict[str, dict[str, HostArray]] = {"model": {}, "optimizer": {}, "best": {}, "callbacks": {}}
     for path, value in arrays.items():
         part, name = path.split("/", 1)
         parts[part][name] = value
     return parts
 
 
-def _require_alike(own: Mapping[str, Any], kept: Mapping[str, Any]) -> None:
+def _require_alike(own: Mapping[str, HostArray], kept: Mapping[str, HostArray]) -> None:
     """Refuse weights of another model."""
     if {path: value.shape for path, value in own.items()} != {path: value.shape for path, value in kept.items()}:
         raise ValueError("the best weights are of another model")
 
 
-def _number(value: Any) -> Any:
-    if type(value) not in (int, float):
+def _number(value: object) -> float:
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
         raise ValueError(f"{value!r} is no number")
     return value
 
 
-def _whole(value: Any) -> int:
-    if type(value) is not int or value < 0:
+def _whole(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise ValueError(f"{value!r} is no count")
     return value
 
 
-def _sample(data: Sequence[Any]) -> str:
+def _sample(data: Sequence[HostArray]) -> str:
     """Return a checksum of a thousand rows, spread over all."""
     total = 0
     for array in data:
@@ -217,7 +217,7 @@ def _sample(data: Sequence[Any]) -> str:
     return f"{total:08x}"
 
 
-def _plain(state: Any, kept: dict[str, Any] | None = None) -> Any:
+def _plain(state: Any, kept: dict[str, HostArray] | None = None) -> Any:
     """Return a state, of a random stream or a callback, with arrays as lists, or moved to `kept`."""
     if isinstance(state, dict):
         return {name: _plain(value, kept) for name, value in state.items()}
@@ -232,7 +232,7 @@ def _plain(state: Any, kept: dict[str, Any] | None = None) -> Any:
     return state.item() if isinstance(state, np.generic) else state
 
 
-def _arrays(state: Any, kept: Mapping[str, Any] = MappingProxyType({})) -> Any:
+def _arrays(state: Any, kept: Mapping[str, HostArray] = MappingProxyType({})) -> Any:
     """Undo `_plain`."""
     if isinstance(state, dict):
         if state.keys() == {"array", "dtype"}:
@@ -255,7 +255,7 @@ def deferred_interrupts(wanted: bool) -> Iterator[Callable[[], bool]]:
         return
     happened = False
 
-    def remember(number: int, frame: Any) -> None:
+    def remember(number: int, frame: FrameType | None) -> None:
         nonlocal happened
         if happened:
             signal.default_int_handler(number, frame)

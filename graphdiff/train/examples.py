@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 
 from graphdiff.errors import DataError, OpError
+from graphdiff.host import HostArray
 from graphdiff.nn.inputs import call_with, require_callable, signature_of, split_inputs
 from graphdiff.tensor import Tensor
 from graphdiff.train.augment import Augmentation
-from graphdiff.train.minibatches import Change, check_data, require_pair
+from graphdiff.train.minibatches import Change, Inputs, check_data, require_pair
+from graphdiff.typing import ArrayLike, Function
 
 __all__ = ["Examples", "examples_of", "require_weighted"]
+
+Part = TypeVar("Part")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,16 +36,16 @@ class Examples:
         How much each example counts; None: all the same.
     """
 
-    inputs: tuple[Any, ...]
+    inputs: tuple[HostArray, ...]
     names: tuple[str, ...] | None
-    targets: Any
-    weights: Any = None
+    targets: HostArray
+    weights: HostArray | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
 
     @property
-    def arrays(self) -> tuple[Any, ...]:
+    def arrays(self) -> tuple[HostArray, ...]:
         """All arrays: inputs, targets, and the weights if there are any."""
         return (*self.inputs, self.targets, *(() if self.weights is None else (self.weights,)))
 
@@ -57,16 +61,16 @@ class Examples:
         by_name = dict(zip(self.names, self.inputs, strict=True))
         return dataclasses.replace(self, inputs=tuple(by_name[name] for name in others.names), names=others.names)
 
-    def taken(self, rows: Any) -> list[Any]:
+    def taken(self, rows: HostArray | slice) -> list[HostArray]:
         """Return rows of `arrays`."""
         return [array[rows] for array in self.arrays]
 
-    def parts(self, batch: Sequence[Any]) -> tuple[Sequence[Any], Any, dict[str, Any]]:
+    def parts(self, batch: Sequence[Part]) -> tuple[Sequence[Part], Part, dict[str, Part]]:
         """Return a batch's inputs, its targets, and what a loss is given besides, by name."""
         count = len(self.inputs)
         return batch[:count], batch[count], {} if self.weights is None else {"weights": batch[count + 1]}
 
-    def call(self, model: Callable[..., Tensor], inputs: Sequence[Any]) -> Tensor:
+    def call(self, model: Function[Tensor], inputs: Sequence[ArrayLike]) -> Tensor:
         """Return what a model makes of a batch's inputs."""
         result: Tensor = call_with(model, inputs, self.names)
         return result
@@ -75,7 +79,7 @@ class Examples:
         """Return what an augmentation does to a batch: it is given the inputs in the form in which `fit` was."""
         count, names = len(self.inputs), self.names
 
-        def change(batch: list[Any], stream: np.random.Generator) -> list[Any]:
+        def change(batch: list[HostArray], stream: np.random.Generator) -> list[HostArray]:
             inputs = batch[:count]
             if names is not None:
                 made = augment(dict(zip(names, inputs, strict=True)), stream)
@@ -90,7 +94,7 @@ class Examples:
 
         return change
 
-    def require_callable(self, model: Any) -> None:
+    def require_callable(self, model: Function[Tensor]) -> None:
         """Refuse a model that takes other inputs."""
         require_callable(model, len(self.inputs), self.names)
 
@@ -101,7 +105,7 @@ def _labels(count: int, names: Sequence[str] | None) -> list[str]:
     return ["X"] if count == 1 else [f"X[{place}]" for place in range(count)]
 
 
-def examples_of(data: Any, weights: Any = None, prefix: str = "") -> Examples:
+def examples_of(data: object, weights: Inputs | None = None, prefix: str = "") -> Examples:
     """Return data as examples, refused where it cannot be trained on; errors call them by names with a prefix.
 
     Parameters
@@ -120,7 +124,7 @@ def examples_of(data: Any, weights: Any = None, prefix: str = "") -> Examples:
     return Examples(tuple(checked), names, y, None if weights is None else _checked_weights(weights, y, prefix))
 
 
-def _checked_weights(weights: Any, targets: Any, prefix: str) -> Any:
+def _checked_weights(weights: Inputs, targets: HostArray, prefix: str) -> HostArray:
     name = f"{prefix}sample_weight"
     checked, _ = check_data((weights, targets), (name, f"{prefix}y"))
     if checked.ndim != 1 or checked.dtype.kind not in "biuf":
@@ -132,7 +136,7 @@ def _checked_weights(weights: Any, targets: Any, prefix: str) -> Any:
     return checked
 
 
-def require_weighted(examples: Examples, rows: Any, loss: Any, purpose: str) -> None:
+def require_weighted(examples: Examples, rows: HostArray | None, loss: Function[Tensor], purpose: str) -> None:
     """Refuse weights that count for nothing, in these rows (None: all), and a loss that takes none."""
     weights = examples.weights
     if weights is None:

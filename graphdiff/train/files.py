@@ -14,10 +14,12 @@ from graphdiff.errors import DataError, GraphDiffError
 from graphdiff.files.atomic import write_atomically
 from graphdiff.files.tensorfile import pack, unpack
 from graphdiff.guard import guarded
+from graphdiff.host import DType, HostArray
 from graphdiff.nn.module import Module, parameters_within
 from graphdiff.train.measures import rows_at_once
 from graphdiff.train.minibatches import array_of
 from graphdiff.train.scaling import Scaler, scaler_from_config
+from graphdiff.typing import ArrayLike
 
 __all__ = ["Saved", "input_names", "load", "module_config", "module_from_config", "save", "target_dtype"]
 
@@ -47,7 +49,7 @@ class Saved:
     target_scaler: Scaler | None = None
     notes: dict[str, Any] = dataclasses.field(default_factory=dict)
 
-    def __call__(self, X: Any) -> Any:
+    def __call__(self, X: ArrayLike) -> HostArray:
         """Return the model's outputs for inputs as they were before scaling, as a NumPy array.
 
         Many rows are gone through block by block, so that only inputs and outputs are in memory as a whole. A table
@@ -60,7 +62,7 @@ class Saved:
             return self._outputs(X)
         return np.concatenate([self._outputs(X[start : start + size]) for start in range(0, len(X), size)])
 
-    def _require_columns(self, X: Any) -> None:
+    def _require_columns(self, X: ArrayLike) -> None:
         """Refuse a table, such as a DataFrame, whose columns are not those of the model."""
         given, own = getattr(X, "column_names", getattr(X, "columns", None)), input_names(self.columns)
         if given is None or own is None:
@@ -75,8 +77,8 @@ class Saved:
             names = ", ".join(repr(column) for column, _ in own)
             raise DataError(f"the model's inputs are {names}, in this order, and X has {', '.join(map(repr, given))}")
 
-    def _outputs(self, X: Any) -> Any:
-        output = self.model(X if self.scaler is None else self.scaler.transform(X)).numpy().copy()
+    def _outputs(self, X: HostArray) -> HostArray:
+        output: HostArray = self.model(X if self.scaler is None else self.scaler.transform(X)).numpy().copy()
         if self.target_scaler is None:
             return output
         return self.target_scaler.inverse(output.astype(target_dtype(self.target_scaler, output.dtype), copy=False))
@@ -169,7 +171,7 @@ def load(path: str | os.PathLike[str]) -> Saved:
         raise DataError(f"{path} is no model that can be read: {told}") from error
 
 
-def target_dtype(scaler: Scaler, dtype: Any) -> Any:
+def target_dtype(scaler: Scaler, dtype: DType) -> DType:
     """Return the dtype of predictions that are scaled back: a model's own, or float64 where that would blur them."""
     return np.dtype("float64") if dtype.kind != "f" or scaler.too_fine_for(dtype) else dtype
 

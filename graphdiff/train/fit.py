@@ -6,13 +6,14 @@ import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 
 from graphdiff.backend import require_labels
 from graphdiff.errors import CompileError, DataError, GraphDiffError, GraphError, NoValueError, OpError
 from graphdiff.guard import guarded
+from graphdiff.host import HostArray
 from graphdiff.nn.module import Module
 from graphdiff.op import as_tensor
 from graphdiff.optim.optimizers import Optimizer
@@ -23,23 +24,27 @@ from graphdiff.train.callbacks import Callback, EarlyStopping, Run, Watcher
 from graphdiff.train.checkpoints import Checkpoint
 from graphdiff.train.examples import Examples, examples_of, require_weighted
 from graphdiff.train.history import History, Record
-from graphdiff.train.loop import Loop, Source, plateaus_of, set_mode
+from graphdiff.train.loop import HeldOut, Loop, Source, plateaus_of, set_mode
 from graphdiff.train.measures import BLOCK_ROWS, Metric, is_classified, measures_of
-from graphdiff.train.minibatches import BatchSize, batch_size_at
+from graphdiff.train.minibatches import BatchSize, Inputs, batch_size_at
+from graphdiff.typing import ArrayLike, Function
 
 __all__ = ["fit"]
+
+Validation: TypeAlias = "Sequence[Inputs | None] | float | None"
+"""What is validated on, or which share of the data."""
 
 
 @guarded
 def fit(
     model: Module,
-    loss: Callable[..., Tensor],
-    data: tuple[Any, Any],
+    loss: Function[Tensor],
+    data: tuple[Inputs, ArrayLike],
     optimizer: Optimizer,
     *,
     epochs: int = 10,
     batch_size: BatchSize = 32,
-    validation: tuple[Any, ...] | float | None = None,
+    validation: Validation = None,
     seed: int = 0,
     progress: bool | None = None,
     compiled: bool = True,
@@ -55,7 +60,7 @@ def fit(
     resume: bool = False,
     augment: Augmentation | None = None,
     prefetch: int = 0,
-    sample_weight: Any = None,
+    sample_weight: ArrayLike | None = None,
 ) -> History:
     """Train a model.
 
@@ -198,10 +203,10 @@ def _check_checkpoint(checkpoint: str | os.PathLike[str] | None, every: int | No
 
 def _classified(
     model: Module,
-    loss: Callable[..., Tensor],
+    loss: Function[Tensor],
     optimizer: Optimizer,
     examples: Examples,
-    held_out: tuple[Examples, Any] | None,
+    held_out: HeldOut,
 ) -> bool:
     """Whether targets are classes; data, model and optimiser have been found to fit each other."""
     set_mode(model, training=False)
@@ -219,21 +224,21 @@ def _classified(
 
 def _functions(
     model: Module,
-    loss: Callable[..., Tensor],
+    loss: Function[Tensor],
     optimizer: Optimizer,
     examples: Examples,
-    first: Sequence[Any],
+    first: Sequence[HostArray],
     precision: str | None,
-) -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
+) -> tuple[Function[Tensor], Function[Tensor]]:
     """Return a step and a prediction, compiled where a precision is given and the first batch can be traced."""
 
-    def step(*batch: Any) -> Tensor:
+    def step(*batch: ArrayLike) -> Tensor:
         inputs, targets, beside = examples.parts(batch)
         value = loss(examples.call(model, inputs), targets, **beside)
         optimizer.minimize(value)
         return value
 
-    def predict(*inputs: Any) -> Tensor:
+    def predict(*inputs: ArrayLike) -> Tensor:
         return examples.call(model, inputs)
 
     if precision is not None:
@@ -256,7 +261,7 @@ def _watcher(
     return Watcher(early_stopping, held_out_measures is not None, recorded)
 
 
-def _check_parts(loss: Any, optimizer: Any, callbacks: Any) -> None:
+def _check_parts(loss: object, optimizer: object, callbacks: object) -> None:
     """Refuse arguments in the wrong place, and optimisers that a loop of batches cannot drive."""
     if not callable(loss):
         raise OpError(f"the loss is a function of output and targets, not a {type(loss).__name__}")
@@ -321,7 +326,7 @@ def _begun_checkpoint(
     return saved
 
 
-def _split(examples: Examples, validation: Any, seed: int) -> tuple[Any, Any]:
+def _split(examples: Examples, validation: Validation, seed: int) -> tuple[HostArray | None, HeldOut]:
     """Return which rows are trained on (None: all), and what is held out: examples and which rows, or None."""
     if validation is None:
         return None, None
@@ -338,12 +343,12 @@ def _split(examples: Examples, validation: Any, seed: int) -> tuple[Any, Any]:
     return np.sort(order[held:]), (examples, np.sort(order[:held]))
 
 
-def _held_out(examples: Examples, validation: Any) -> Examples:
+def _held_out(examples: Examples, validation: Validation) -> Examples:
     """Return data to validate on, refused if they are not of the form of what is trained on."""
-    weights = None
+    given, weights = validation, None
     if isinstance(validation, Sequence) and len(validation) == 3:
-        *validation, weights = validation
-    held_out = examples_of(validation, weights, "validation ").ordered_as(examples)
+        given, weights = validation[:2], validation[2]
+    held_out = examples_of(given, weights, "validation ").ordered_as(examples)
     if held_out.names != examples.names or len(held_out.inputs) != len(examples.inputs):
         raise DataError(
             f"the inputs to train on are {', '.join(examples.labels)}, and those of the validation "
@@ -364,7 +369,7 @@ def _held_out(examples: Examples, validation: Any) -> Examples:
     return held_out
 
 
-def _can_trace(step: Compiled[..., Any], batch: Sequence[Any]) -> bool:
+def _can_trace(step: Compiled[..., Tensor], batch: Sequence[HostArray]) -> bool:
     try:
         step.plan(*batch)
     except (CompileError, NoValueError) as error:
@@ -373,7 +378,7 @@ def _can_trace(step: Compiled[..., Any], batch: Sequence[Any]) -> bool:
     return True
 
 
-def _check_targets(loss: Any, output: Tensor, y: Any, classified: bool) -> None:
+def _check_targets(loss: Function[Tensor], output: Tensor, y: HostArray, classified: bool) -> None:
     """Have the loss refuse targets that it is not defined for: a compiled one knows no values.
 
     It is given one and the same output beside all of them, which is cheap.

@@ -5,9 +5,8 @@ from __future__ import annotations
 import copy
 import dataclasses
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,10 +14,16 @@ from graphdiff.errors import DataError
 from graphdiff.files.atomic import write_atomically
 from graphdiff.files.plotting import figure_for, rendered
 from graphdiff.guard import guarded
+from graphdiff.host import HostArray
 from graphdiff.nn.report import differentiated
 from graphdiff.tensor import Tensor
 from graphdiff.train.callbacks import Callback, Run
 from graphdiff.train.history import Record
+from graphdiff.train.minibatches import Inputs
+from graphdiff.typing import ArrayLike, Function
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["LayerHistograms"]
 
@@ -32,8 +37,8 @@ class _Layer:
     """What was seen of a layer: one array per look."""
 
     title: str
-    activations: list[Any] = dataclasses.field(default_factory=list)
-    gradients: list[Any] = dataclasses.field(default_factory=list)
+    activations: list[HostArray] = dataclasses.field(default_factory=list)
+    gradients: list[HostArray] = dataclasses.field(default_factory=list)
 
 
 class LayerHistograms(Callback):
@@ -73,7 +78,7 @@ class LayerHistograms(Callback):
     """
 
     @guarded
-    def __init__(self, batch: tuple[Any, Any], loss: Callable[[Any, Any], Tensor], every: int = 1) -> None:
+    def __init__(self, batch: tuple[Inputs, ArrayLike], loss: Function[Tensor], every: int = 1) -> None:
         if every < 1:
             raise DataError(f"there is at least one epoch between two looks, not {every}")
         self._batch, self._loss, self._every = batch, loss, every
@@ -129,7 +134,7 @@ class LayerHistograms(Callback):
         panels[1, 0].set_ylabel("|gradient| by activation")
         return write_atomically(path, rendered(figure, path))
 
-    def _panel(self, axes: Any, arrays: list[Any], ends: tuple[float, float], colors: str) -> None:
+    def _panel(self, axes: Axes, arrays: list[HostArray], ends: tuple[float, float], colors: str) -> None:
         edges = np.linspace(*ends, _BINS + 1)
         counts = np.stack([np.histogram(array, edges)[0] / max(array.size, 1) for array in arrays], axis=1)
         middles = (np.array(self.epochs[1:]) + np.array(self.epochs[:-1])) / 2
@@ -139,19 +144,20 @@ class LayerHistograms(Callback):
         axes.pcolormesh([first, *middles, last], edges, counts, cmap=colors, vmin=0, vmax=full, rasterized=True)
 
 
-def _sampled(array: Any) -> Any:
+def _sampled(array: HostArray) -> HostArray:
     """Return the finite values, or equally spaced ones of them if they are many."""
     flat = array.ravel()
     flat = flat[np.isfinite(flat)]
     return flat[:: -(-flat.size // _KEPT) or 1].copy()
 
 
-def _sizes(array: Any) -> Any:
+def _sizes(array: HostArray) -> HostArray:
     """Return the logarithm to base 10 of the absolute values that are not 0."""
-    return np.log10(np.abs(array[array != 0]).astype("float64"))
+    sizes: HostArray = np.log10(np.abs(array[array != 0]).astype("float64"))
+    return sizes
 
 
-def _ends(arrays: list[Any], tail: float) -> tuple[float, float]:
+def _ends(arrays: list[HostArray], tail: float) -> tuple[float, float]:
     """Return between which values all but the tails lie, with some room."""
     values = np.concatenate(arrays)
     low, high = np.quantile(values, [tail, 1 - tail]) if values.size else (0.0, 1.0)

@@ -7,10 +7,12 @@ import dataclasses
 import math
 import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 
+from graphdiff.host import HostArray
+from graphdiff.nn.module import Module
 from graphdiff.optim.optimizers import Optimizer
 from graphdiff.optim.schedules import Schedule, reduce_on_plateau
 from graphdiff.tensor import Tensor
@@ -20,13 +22,17 @@ from graphdiff.train.checkpoints import Checkpoint, deferred_interrupts
 from graphdiff.train.examples import Examples
 from graphdiff.train.history import Record
 from graphdiff.train.measures import Metric, measured
-from graphdiff.train.minibatches import cut_batches, epoch_order
+from graphdiff.train.minibatches import Batch, cut_batches, epoch_order
 from graphdiff.train.progress import Bar
+from graphdiff.typing import Function
 
-__all__ = ["Loop", "Source", "plateaus_of", "set_mode"]
+HeldOut: TypeAlias = "tuple[Examples, HostArray | None] | None"
+"""Examples that are not trained on, and which rows of them (None: all)."""
+
+__all__ = ["HeldOut", "Loop", "Source", "plateaus_of", "set_mode"]
 
 
-def set_mode(model: Any, *, training: bool) -> None:
+def set_mode(model: Module, *, training: bool) -> None:
     """Tell the model whether it is being trained, if it has layers to which that matters."""
     switch = getattr(model, "train" if training else "eval", None)
     if callable(switch):
@@ -63,7 +69,7 @@ class Source:
     """
 
     examples: Examples
-    rows: Any
+    rows: HostArray | None
     sizes: Sequence[int]
     seed: int
     shuffle: bool
@@ -81,7 +87,7 @@ class Source:
         size = self.sizes[epoch]
         return self.count // size if self.drop_last else -(-self.count // size)
 
-    def batches(self, epoch: int, first: int) -> tuple[Generator[tuple[Any, ...], None, None], list[Any]]:
+    def batches(self, epoch: int, first: int) -> tuple[Generator[Batch, None, None], list[float]]:
         """Return an epoch's batches from the one numbered `first` on, and how much each of all its batches counts."""
         examples, size = self.examples, self.sizes[epoch]
         order = epoch_order(
@@ -127,11 +133,11 @@ class Loop:
 
     run: Run
     source: Source
-    step: Callable[..., Tensor]
-    predict: Callable[..., Tensor]
+    step: Function[Tensor]
+    predict: Function[Tensor]
     measures: Mapping[str, Metric]
     held_out_measures: Mapping[str, Metric]
-    held_out: tuple[Examples, Any] | None
+    held_out: HeldOut
     callbacks: Sequence[Callback]
     on_epoch: Callable[[Record], None] | None
     watcher: Watcher | None

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import SupportsFloat, TypeAlias
 
 from graphdiff.errors import DataError
+from graphdiff.host import HostArray
 from graphdiff.nn.losses import accuracy
 from graphdiff.op import FUNCTIONS
 from graphdiff.tensor import Tensor, constant
 from graphdiff.train.examples import Examples
 from graphdiff.train.history import Record
+from graphdiff.typing import ArrayData, Function
 
 __all__ = ["BLOCK_ROWS", "Metric", "is_classified", "measured", "measures_of", "rows_at_once"]
 
-Metric = Callable[..., Any]
+Metric: TypeAlias = Function[SupportsFloat]
 """Of output and targets; a loss that examples are weighted for takes `weights` too."""
 
 _WEIGHTED = ("loss", "accuracy")
@@ -25,13 +27,12 @@ BLOCK_ROWS = 8192
 """How many rows go through the model at once, so that large data need little memory."""
 
 
-def rows_at_once(X: Any) -> int:
+def rows_at_once(X: ArrayData) -> int:
     """Return how many of these inputs a model is given at once where it may be any number."""
-    result: int = min(BLOCK_ROWS, max(1, 2**22 // max(1, math.prod(X.shape[1:]))))
-    return result
+    return min(BLOCK_ROWS, max(1, 2**22 // max(1, math.prod(X.shape[1:]))))
 
 
-def is_classified(output: Tensor, y: Any) -> bool:
+def is_classified(output: Tensor, y: HostArray) -> bool:
     """Whether the targets are classes: one integer per row, and an output for each class."""
     return y.dtype.kind in "iu" and y.ndim == 1 and output.ndim == 2 and output.shape[1] > 1
 
@@ -50,11 +51,13 @@ def measures_of(
     return training, {"loss": loss} | training
 
 
-def _name(metric: Any) -> str:
+def _name(metric: Metric) -> str:
     return getattr(metric, "__name__", type(metric).__name__.lower())
 
 
-def measured(predict: Callable[..., Tensor], measures: Mapping[str, Metric], examples: Examples, rows: Any) -> Record:
+def measured(
+    predict: Function[Tensor], measures: Mapping[str, Metric], examples: Examples, rows: HostArray | None
+) -> Record:
     """Return what is measured of these rows (None: all), whose outputs are computed block by block.
 
     Loss, accuracy and metrics that say so are means over the rows, found by block too; loss and accuracy are weighted
@@ -86,19 +89,19 @@ def measured(predict: Callable[..., Tensor], measures: Mapping[str, Metric], exa
     return totals
 
 
-def _blocks(size: int, rows: Any, count: int) -> list[Any]:
+def _blocks(size: int, rows: HostArray | None, count: int) -> list[slice | HostArray]:
     """Return which rows are measured together: indices of `count` rows, or of all where rows is None."""
     if count <= size:
         return [slice(None) if rows is None else rows]
     return [slice(k, k + size) if rows is None else rows[k : k + size] for k in range(0, count, size)]
 
 
-def _number(name: str, found: Any) -> float:
+def _number(name: str, found: SupportsFloat) -> float:
     shape = getattr(found, "shape", ())
     if math.prod(shape) != 1:
         raise DataError(f"the metric {name!r} returns an array of shape {list(shape)}, and not a number")
     return float(found)
 
 
-def _sum(weights: Any) -> float:
+def _sum(weights: HostArray) -> float:
     return float(weights.sum(dtype="float64"))

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import operator
-from collections.abc import Callable, Generator, Sequence
-from typing import Any
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
 
 from graphdiff import host
 from graphdiff.errors import DataError
 from graphdiff.guard import guarded
-from graphdiff.host import with_rows
+from graphdiff.host import HostArray, with_rows
 from graphdiff.train.augment import Augmentation
 from graphdiff.train.prefetch import prefetched
 from graphdiff.train.scaling import blocks_of
+from graphdiff.typing import ArrayLike
 
 __all__ = [
+    "Batch",
     "BatchSize",
     "Change",
     "Growing",
+    "Inputs",
     "array_of",
     "batch_size_at",
     "check_data",
@@ -30,10 +33,14 @@ __all__ = [
     "require_pair",
 ]
 
+Inputs: TypeAlias = "ArrayLike | Mapping[str, ArrayLike]"
+"""What a model is called with: an array, a tuple of arrays, or a dict of them by the arguments' names."""
+
 BatchSize = int | Callable[[int], int]
 """Rows per batch: a number, or a function of the epoch, which counts from 0."""
 
-Change = Callable[[list[Any], np.random.Generator], list[Any]]
+Batch: TypeAlias = tuple[HostArray, ...]
+Change: TypeAlias = Callable[[list[HostArray], np.random.Generator], list[HostArray]]
 """Of a batch's arrays and a random stream; returns them changed."""
 
 
@@ -88,14 +95,14 @@ def batch_size_at(batch_size: BatchSize, epoch: int) -> int:
     return rows
 
 
-def require_pair(data: Any, names: tuple[str, str]) -> tuple[Any, Any]:
+def require_pair(data: object, names: tuple[str, str]) -> tuple[Inputs, ArrayLike]:
     """Return inputs and targets; DataError if data is no pair of them."""
     if isinstance(data, np.ndarray) or not isinstance(data, Sequence) or len(data) != 2:
         raise DataError(f"data is a pair ({', '.join(names)}), not {_told(data)}")
     return data[0], data[1]
 
 
-def check_data(arrays: Sequence[Any], names: Sequence[str]) -> list[Any]:
+def check_data(arrays: Sequence[Inputs], names: Sequence[str]) -> list[HostArray]:
     """Return data as NumPy arrays, refused where it cannot be trained on. Maps of files stay on disk.
 
     Raises
@@ -114,7 +121,7 @@ def check_data(arrays: Sequence[Any], names: Sequence[str]) -> list[Any]:
     return checked
 
 
-def _told(data: Any) -> str:
+def _told(data: object) -> str:
     shape = getattr(data, "shape", None)
     kind = type(data).__name__
     if shape is not None:
@@ -122,7 +129,7 @@ def _told(data: Any) -> str:
     return f"a {kind} of {len(data)}" if isinstance(data, Sequence) else f"a {kind}"
 
 
-def array_of(given: Any, name: str) -> Any:
+def array_of(given: Inputs, name: str) -> HostArray:
     """Return data as a NumPy array of numbers."""
     if hasattr(given, "toarray"):
         raise DataError(f"{name} is sparse, and layers take dense arrays: give {name}.toarray()")
@@ -139,7 +146,7 @@ def array_of(given: Any, name: str) -> Any:
     return array
 
 
-def _numbers_of(array: Any, name: str) -> Any:
+def _numbers_of(array: HostArray, name: str) -> HostArray:
     numbers = np.empty(array.shape)
     for place, value in np.ndenumerate(array):
         try:
@@ -154,7 +161,7 @@ def _place(place: Sequence[int]) -> str:
     return f"row {row}" + (f", column {', '.join(map(str, rest))}" if rest else "")
 
 
-def _require_finite(array: Any, name: str) -> None:
+def _require_finite(array: HostArray, name: str) -> None:
     done = 0
     for block in blocks_of(array):
         finite = np.isfinite(block)
@@ -164,25 +171,25 @@ def _require_finite(array: Any, name: str) -> None:
         done += len(block)
 
 
-def _rows(array: Any, rows: Any) -> Any:
+def _rows(array: HostArray, rows: HostArray) -> HostArray:
     """Return rows of an array; of NumPy's own by `take`, a fifth of the time of an index."""
     return array.take(rows, 0) if type(array) is np.ndarray else array[rows]
 
 
 @guarded
 def minibatches(
-    arrays: Sequence[Any],
+    arrays: Sequence[ArrayLike],
     batch_size: BatchSize,
     *,
     seed: int = 0,
     epoch: int = 0,
     shuffle: bool = True,
     drop_last: bool = False,
-    rows: Any = None,
+    rows: HostArray | None = None,
     first: int = 0,
     augment: Augmentation | None = None,
     prefetch: int = 0,
-) -> Generator[tuple[Any, ...], None, None]:
+) -> Generator[Batch, None, None]:
     """Yield tuples of rows of `arrays`, `batch_size` at a time.
 
     Arrays that are maps of files (``numpy.load(path, mmap_mode="r")``) are read batch by batch.
@@ -217,21 +224,23 @@ def minibatches(
     >>> [len(x) for x, in minibatches((np.arange(5.0),), Growing(2), epoch=1)]
     [4, 1]
     """
-    arrays = [with_rows(array) for array in arrays]
-    if any(len(array) != len(arrays[0]) for array in arrays):
-        raise DataError(f"the arrays have different numbers of rows: {[len(array) for array in arrays]}")
+    held: list[HostArray] = [with_rows(array) for array in arrays]
+    if any(len(array) != len(held[0]) for array in held):
+        raise DataError(f"the arrays have different numbers of rows: {[len(array) for array in held]}")
     change = None
     if augment is not None:
 
-        def change(batch: list[Any], stream: np.random.Generator) -> list[Any]:
+        def change(batch: list[HostArray], stream: np.random.Generator) -> list[HostArray]:
             return [augment(batch[0], stream), *batch[1:]]
 
     size = batch_size_at(batch_size, epoch)
-    order = epoch_order(len(arrays[0]), size, seed, epoch, shuffle=shuffle, drop_last=drop_last, rows=rows)
-    return cut_batches(arrays, order, size, (seed, epoch), first=first, change=change, prefetch=prefetch)
+    order = epoch_order(len(held[0]), size, seed, epoch, shuffle=shuffle, drop_last=drop_last, rows=rows)
+    return cut_batches(held, order, size, (seed, epoch), first=first, change=change, prefetch=prefetch)
 
 
-def epoch_order(count: int, size: int, seed: int, epoch: int, *, shuffle: bool, drop_last: bool, rows: Any) -> Any:
+def epoch_order(
+    count: int, size: int, seed: int, epoch: int, *, shuffle: bool, drop_last: bool, rows: HostArray | None
+) -> HostArray:
     """Return which of `count` rows an epoch goes through, in its order; arguments are those of `minibatches`."""
     count = count if rows is None else len(rows)
     order = np.random.default_rng((seed, epoch)).permutation(count) if shuffle else np.arange(count)
@@ -241,15 +250,15 @@ def epoch_order(count: int, size: int, seed: int, epoch: int, *, shuffle: bool, 
 
 
 def cut_batches(
-    arrays: Sequence[Any],
-    order: Any,
+    arrays: Sequence[HostArray],
+    order: HostArray,
     size: int,
     stream: tuple[int, int],
     *,
     first: int = 0,
     change: Change | None = None,
     prefetch: int = 0,
-) -> Generator[tuple[Any, ...], None, None]:
+) -> Generator[Batch, None, None]:
     """Return a generator of batches of the rows in `order`; other arguments are those of `minibatches`.
 
     Parameters
@@ -267,7 +276,7 @@ def cut_batches(
     if prefetch < 0:
         raise DataError(f"the number of batches to prepare ahead is not negative, not {prefetch}")
 
-    def cut() -> Generator[tuple[Any, ...], None, None]:
+    def cut() -> Generator[Batch, None, None]:
         for batch in range(first, -(-len(order) // size)):
             taken = order[batch * size : (batch + 1) * size]
             parts = [_rows(array, taken) for array in arrays]

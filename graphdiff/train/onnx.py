@@ -8,9 +8,9 @@ import itertools
 import json
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from graphdiff.errors import DTypeError, GraphError, OpError, ShapeError
 from graphdiff.files.atomic import write_atomically
 from graphdiff.graph import Graph
 from graphdiff.guard import guarded
+from graphdiff.host import DType, HostArray
 from graphdiff.nn.inputs import (
     Names,
     Shapes,
@@ -35,8 +36,15 @@ from graphdiff.nn.module import Module
 from graphdiff.tensor import Tensor
 from graphdiff.train.files import Saved, input_names, target_dtype
 from graphdiff.train.scaling import Scaler
+from graphdiff.typing import DTypeLike, Function
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto, TensorProto
 
 __all__ = ["OPSET", "example_shape", "export_onnx", "input_dtype"]
+
+Free = TypeVar("Free", int, str)
+DTypes: TypeAlias = "DTypeLike | Sequence[DTypeLike]"
 
 OPSET = 20
 """The version of ONNX's operators that files are written for: the first with Gelu; onnxruntime runs it from 1.17 on."""
@@ -112,8 +120,8 @@ class _Writer:
     """The nodes and constants of an ONNX graph under way."""
 
     def __init__(self) -> None:
-        self.nodes: list[Any] = []
-        self.constants: list[Any] = []
+        self.nodes: list[NodeProto] = []
+        self.constants: list[TensorProto] = []
         self._names: set[str] = set()
 
     def name(self, wanted: str) -> str:
@@ -124,7 +132,7 @@ class _Writer:
         self._names.add(found)
         return found
 
-    def constant(self, value: Any, wanted: str = "constant") -> str:
+    def constant(self, value: HostArray, wanted: str = "constant") -> str:
         """Keep an array in the file; return its name."""
         from onnx import numpy_helper
 
@@ -140,7 +148,7 @@ class _Writer:
         self.nodes.append(helper.make_node(kind, list(operands), [name], name=name, **attributes))
         return name
 
-    def cast(self, operand: str, dtype: Any) -> str:
+    def cast(self, operand: str, dtype: DType) -> str:
         from onnx import helper
 
         return self.node("Cast", [operand], to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
@@ -187,7 +195,7 @@ def _within(writer: _Writer, node: Tensor, x: str, values: str) -> str:
     return x
 
 
-_SPECIAL: dict[str, Callable[..., str]] = {
+_SPECIAL: dict[str, Function[str]] = {
     "astype": lambda writer, node, x: writer.cast(x, node.dtype),
     "concatenate": lambda writer, node, *parts: writer.node(
         "Concat", _alike(writer, node, parts), axis=node.attributes["axis"]
@@ -215,7 +223,7 @@ def export_onnx(
     path: str | os.PathLike[str],
     input_shape: Shapes | None = None,
     *,
-    dtype: Any = None,
+    dtype: DTypes | None = None,
 ) -> Path:
     """Write a model as an ONNX file, to be run by onnxruntime and other programs.
 
@@ -304,11 +312,11 @@ def export_onnx(
     return write_atomically(path, made.SerializeToString())
 
 
-def input_dtype(saved: Saved, given: Any) -> Any:
+def input_dtype(saved: Saved, given: DTypes | None) -> DTypes:
     """Return the dtype of a model's input: as given, or float32 unless that would blur a column."""
-    if given is not None and (saved.scaler is None or np.dtype(given).kind != "f"):
+    if given is not None and (saved.scaler is None or np.dtype(cast("DTypeLike", given)).kind != "f"):
         return given
-    dtype = np.dtype("float32" if given is None else given)
+    dtype = np.dtype("float32" if given is None else cast("DTypeLike", given))
     fine = [] if saved.scaler is None else saved.scaler.too_fine_for(dtype)
     if not fine:
         return dtype
@@ -321,7 +329,7 @@ def input_dtype(saved: Saved, given: Any) -> Any:
 
 def _input_labels(saved: Saved) -> list[str]:
     """Return what errors call the inputs that a scaler is of."""
-    count = len(saved.scaler.shift) if saved.scaler is not None else 0
+    count = len(saved.scaler.fitted[0]) if saved.scaler is not None else 0
     names = input_names(saved.columns) or []
     return [f"column {name!r}" for name, _ in names] if len(names) == count else [f"column {k}" for k in range(count)]
 
@@ -338,7 +346,7 @@ def _argument_names(model: Module, count: int, given: Names) -> tuple[str, ...]:
 
 def example_shape(saved: Saved, given: int | Sequence[int] | None) -> tuple[int, ...]:
     """Return the shape of one example: as given, as many numbers as there are columns, or as the first layer takes."""
-    columns = None if saved.scaler is None else (len(saved.scaler.shift),)
+    columns = None if saved.scaler is None else (len(saved.scaler.fitted[0]),)
     if given is None:
         return columns or (_first_width(saved.model),)
     shape = tuple(given) if isinstance(given, Sequence) else (given,)
@@ -361,10 +369,10 @@ def _first_width(model: Module) -> int:
 
 def _graph(saved: Saved, inputs: Sequence[Tensor], names: Names) -> Graph:
     """Return the graph from inputs to outputs, scaling included."""
-    output: Any = call_with(saved.model, [_scaled(x, saved.scaler) for x in inputs], names)
+    output: Tensor = call_with(saved.model, [_scaled(x, saved.scaler) for x in inputs], names)
     if saved.target_scaler is not None:
-        scaler = saved.target_scaler
-        output = (output * scaler.scale + scaler.shift).astype(str(target_dtype(scaler, output.dtype)))
+        shift, scale = saved.target_scaler.fitted
+        output = (output * scale + shift).astype(str(target_dtype(saved.target_scaler, output.dtype)))
     return Graph(output, inputs)
 
 
@@ -372,8 +380,8 @@ def _scaled(x: Tensor, scaler: Scaler | None) -> Tensor:
     """Return the node of what `Scaler.transform` computes, in float64 as there."""
     if scaler is None:
         return x
-    result: Tensor = ((x - scaler.shift) / scaler.scale).astype(x.dtype if x.dtype.kind == "f" else "float64")
-    return result
+    shift, scale = scaler.fitted
+    return ((x - shift) / scale).astype(x.dtype if x.dtype.kind == "f" else "float64")
 
 
 def _pairs(graph: Graph, other: Graph) -> dict[Tensor, Tensor]:
@@ -430,7 +438,7 @@ def _free_shape(node: Tensor, twin: Tensor) -> list[int]:
     return shape
 
 
-def _written(graph: Graph, other: Graph, names: Mapping[Tensor, str]) -> Any:
+def _written(graph: Graph, other: Graph, names: Mapping[Tensor, str]) -> ModelProto:
     """Return the ONNX model of a graph; `other` is the same one for another size of batch."""
     from onnx import helper
 
@@ -458,7 +466,7 @@ def _written(graph: Graph, other: Graph, names: Mapping[Tensor, str]) -> Any:
     )
 
 
-def _with_free_axis(shape: Sequence[int], other: Sequence[int], free: Any) -> list[Any]:
+def _with_free_axis(shape: Sequence[int], other: Sequence[int], free: Free) -> list[int | Free]:
     """Return a shape with `free` for the length that is the batch's."""
     return [length if length == again else free for length, again in zip(shape, other, strict=True)]
 

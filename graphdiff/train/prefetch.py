@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import TypeVar
 
 from graphdiff.backend import current_backend, use_backend
 
 __all__ = ["prefetched"]
 
-_END: Any = object()
+Batch = TypeVar("Batch")
 
 
-def prefetched(batches: Generator[Any, None, None], ahead: int) -> Generator[Any, None, None]:
+def prefetched(batches: Generator[Batch, None, None], ahead: int) -> Generator[Batch, None, None]:
     """Yield what `batches` yields, in its order, having the next few made by a thread in the meantime.
 
     The thread makes tensors on the backend that the caller has chosen.
@@ -25,7 +25,7 @@ def prefetched(batches: Generator[Any, None, None], ahead: int) -> Generator[Any
     Parameters
     ----------
     batches : generator
-        Closed at the end.
+        Of anything but None; closed at the end.
     ahead : int
         At most so many batches are ready or being made at any time.
 
@@ -37,9 +37,9 @@ def prefetched(batches: Generator[Any, None, None], ahead: int) -> Generator[Any
     # One worker takes one task after the other, so that the order is that of the generator.
     worker = ThreadPoolExecutor(1, "graphdiff-prefetch", use_backend, (current_backend(),))
     try:
-        pending: deque[Future[Any]] = deque(worker.submit(next, batches, _END) for _ in range(ahead))
-        while (batch := pending.popleft().result()) is not _END:
-            pending.append(worker.submit(next, batches, _END))
+        pending: deque[Future[Batch | None]] = deque(worker.submit(next, batches, None) for _ in range(ahead))
+        while (batch := pending.popleft().result()) is not None:
+            pending.append(worker.submit(next, batches, None))
             yield batch
     finally:
         worker.shutdown(cancel_futures=True)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING
 
 from graphdiff.train.callbacks import Run
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 __all__ = ["Bar"]
 
@@ -20,7 +23,7 @@ class Bar:
     def __init__(self, total: int, epochs: int, wanted: bool | None) -> None:
         self._total, self._epochs = total, epochs
         self.shown = sys.stderr.isatty() if wanted is None else wanted
-        self._progress: Any = None
+        self._progress: Progress | None = None
         self._batches = self._examples = 0
         self._begun = self._next = 0.0
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
 from graphdiff import host
 from graphdiff.errors import DataError, ShapeError
 from graphdiff.guard import guarded
+from graphdiff.host import HostArray
+from graphdiff.typing import ArrayLike, DTypeLike
 
 __all__ = ["MinMax", "Scaler", "Standardise", "scaler_from_config"]
+
+Own = TypeVar("Own", bound="Scaler")
 
 _BLOCK = 1 << 20
 """How many numbers of an array, which may be a map of a file, are looked at together."""
@@ -20,7 +24,7 @@ _BLUR = 1e-3
 """By this share of a column's spread its values may be rounded."""
 
 
-def blocks_of(array: Any) -> Iterator[Any]:
+def blocks_of(array: HostArray) -> Iterator[HostArray]:
     """Yield an array's rows in blocks of a few MB."""
     size = max(1, _BLOCK // max(1, int(np.prod(array.shape[1:]))))
     for start in range(0, len(array), size):
@@ -46,13 +50,13 @@ class Scaler:
     def __init__(self, columns: Sequence[int] | None = None) -> None:
         host.refuse_masked(columns)
         self.columns = None if columns is None else [int(column) for column in columns]
-        self.shift: Any = None
-        self.scale: Any = None
+        self.shift: HostArray | None = None
+        self.scale: HostArray | None = None
 
-    def _find(self, X: Any) -> tuple[Any, Any]:
+    def _find(self, X: HostArray) -> tuple[HostArray, HostArray]:
         raise NotImplementedError
 
-    def fit(self, X: Any) -> Any:
+    def fit(self: Own, X: ArrayLike) -> Own:
         """Find shift and scale from training data, which is read in blocks and may be a map of a file.
 
         Constant columns are shifted and not scaled.
@@ -78,47 +82,51 @@ class Scaler:
         self.shift, self.scale = shift, scale
         return self
 
-    def transform(self, X: Any) -> Any:
+    def transform(self, X: ArrayLike) -> HostArray:
         """Return scaled rows, of the dtype they have where it is floating, else float64."""
-        X = self._checked(X)
-        return ((X - self.shift) / self.scale).astype(X.dtype if X.dtype.kind == "f" else "float64", copy=False)
+        X, shift, scale = self._checked(X)
+        return _rounded((X - shift) / scale, X)
 
-    def inverse(self, X: Any) -> Any:
+    def inverse(self, X: ArrayLike) -> HostArray:
         """Return what `transform` would have made these rows of."""
-        X = self._checked(X)
-        return (X * self.scale + self.shift).astype(X.dtype if X.dtype.kind == "f" else "float64", copy=False)
+        X, shift, scale = self._checked(X)
+        return _rounded(X * scale + shift, X)
 
-    def too_fine_for(self, dtype: Any) -> list[int]:
+    def too_fine_for(self, dtype: DTypeLike) -> list[int]:
         """Return the columns whose values lie so close together, for their size, that a dtype blurs them.
 
         Of a time in seconds since 1970, neighbours in float32 are two minutes apart.
         """
-        if self.shift is None:
-            raise DataError("the scaler has not been fitted")
-        largest = np.maximum(np.abs(self.shift), np.abs(self.shift + self.scale))
-        return np.flatnonzero(np.finfo(dtype).eps * largest > _BLUR * self.scale).tolist()
+        shift, scale = self.fitted
+        largest = np.maximum(np.abs(shift), np.abs(shift + scale))
+        close: list[int] = np.flatnonzero(np.finfo(dtype).eps * largest > _BLUR * scale).tolist()
+        return close
 
-    def _checked(self, X: Any) -> Any:
-        X = np.asarray(X)
-        if self.shift is None:
+    @property
+    def fitted(self) -> tuple[HostArray, HostArray]:
+        """Shift and scale; DataError before `fit`."""
+        if self.shift is None or self.scale is None:
             raise DataError("the scaler has not been fitted")
+        return self.shift, self.scale
+
+    def _checked(self, X: ArrayLike) -> tuple[HostArray, HostArray, HostArray]:
+        X = np.asarray(X)
+        shift, scale = self.fitted
         if X.dtype.kind not in "biuf":
             kind = "text" if X.dtype.kind in "US" else X.dtype
             raise DataError(f"X is {kind}, and a scaler takes real numbers: encode it as for training")
-        if X.ndim == 0 or X.shape[-1] != len(self.shift):
-            raise ShapeError(f"a scaler of {len(self.shift)} columns was given {X.dtype}{list(X.shape)}")
-        return X
+        if X.ndim == 0 or X.shape[-1] != len(shift):
+            raise ShapeError(f"a scaler of {len(shift)} columns was given {X.dtype}{list(X.shape)}")
+        return X, shift, scale
 
     def config(self) -> dict[str, Any]:
         """Return what `scaler_from_config` makes an equal scaler of: text and numbers only."""
-        if self.shift is None:
-            raise DataError("the scaler has not been fitted")
-        return {
-            "kind": self.kind,
-            "columns": self.columns,
-            "shift": self.shift.tolist(),
-            "scale": self.scale.tolist(),
-        }
+        shift, scale = self.fitted
+        return {"kind": self.kind, "columns": self.columns, "shift": shift.tolist(), "scale": scale.tolist()}
+
+
+def _rounded(values: HostArray, given: HostArray) -> HostArray:
+    return values.astype(given.dtype if given.dtype.kind == "f" else "float64", copy=False)
 
 
 class Standardise(Scaler):
@@ -139,7 +147,7 @@ class Standardise(Scaler):
 
     kind = "standardise"
 
-    def _find(self, X: Any) -> tuple[Any, Any]:
+    def _find(self, X: HostArray) -> tuple[HostArray, HostArray]:
         with np.errstate(over="ignore", invalid="ignore"):
             mean, deviation = _moments(X, 1.0)
             if not np.isfinite(deviation).all():
@@ -150,7 +158,7 @@ class Standardise(Scaler):
         return mean, np.where(deviation > 1e-14 * np.abs(mean), deviation, 0.0)
 
 
-def _moments(X: Any, unit: Any) -> tuple[Any, Any]:
+def _moments(X: HostArray, unit: float | HostArray) -> tuple[HostArray, HostArray]:
     """Return mean and standard deviation of each column, counted in units."""
     # Blocks are joined as by Chan, Golub and LeVeque (1979), so that no mean square is subtracted from a square.
     count, mean, squares = 0, np.zeros(X.shape[1]), np.zeros(X.shape[1])
@@ -179,7 +187,7 @@ class MinMax(Scaler):
 
     kind = "min-max"
 
-    def _find(self, X: Any) -> tuple[Any, Any]:
+    def _find(self, X: HostArray) -> tuple[HostArray, HostArray]:
         least, greatest = np.full(X.shape[1], np.inf), np.full(X.shape[1], -np.inf)
         for block in blocks_of(X):
             np.minimum(least, block.min(axis=0), out=least)

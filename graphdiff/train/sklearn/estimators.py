@@ -7,24 +7,28 @@ modules this one stands on; `graphdiff.train` loads it when an estimator is aske
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.base import ClassifierMixin, RegressorMixin, is_regressor
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.preprocessing import LabelBinarizer
-from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils import Tags, check_random_state, column_or_1d
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target, unique_labels
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from graphdiff.backend import use_backend
+from graphdiff.host import DType, HostArray
 from graphdiff.train.sklearn.network import forward
 from graphdiff.train.sklearn.parameters import documented
 from graphdiff.train.sklearn.training import Examples, TrainedMLP, dense
+from graphdiff.typing import ArrayLike
 
 __all__ = ["MLPClassifier", "MLPRegressor"]
+
+Own = TypeVar("Own", bound="_MLP")
 
 _SPARSE_ROWS = 1000
 """So many sparse rows at a time are made dense to predict."""
@@ -35,16 +39,32 @@ class _MLP(TrainedMLP):
 
     # What the two kinds do differently ------------------------------------------------------------------------------
 
-    def _checked(self, X: Any, y: Any, *, first: bool, classes: Any = None) -> tuple[Any, Any]:
-        """Return X, and the targets as a matrix with a column for each output."""
+    def _encoded(self, y: HostArray, dtype: DType, *, first: bool, classes: ArrayLike | None) -> HostArray:
+        """Return the targets as numbers: one for each row, or one for each row and output."""
         raise NotImplementedError
 
     def _out_activation(self) -> str:
         raise NotImplementedError
 
+    if TYPE_CHECKING:  # scikit-learn's own, which is not typed
+
+        def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float: ...
+
+    def _checked(
+        self, X: ArrayLike, y: ArrayLike, *, first: bool, classes: ArrayLike | None
+    ) -> tuple[HostArray, HostArray]:
+        """Return X, and the targets as a matrix with a column for each output."""
+        dtype = self.dtype or [np.float64, np.float32]
+        options = {"accept_sparse": "csr", "multi_output": True, "y_numeric": is_regressor(self), "dtype": dtype}
+        rows, targets = validate_data(self, X, y, reset=first, **options)
+        if targets.ndim == 2 and targets.shape[1] == 1:
+            targets = column_or_1d(targets, warn=True)
+        encoded = self._encoded(targets, rows.dtype, first=first, classes=classes)
+        return rows, encoded[:, None] if encoded.ndim == 1 else encoded
+
     # Fitting --------------------------------------------------------------------------------------------------------
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+    def fit(self: Own, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Own:
         """Fit the network.
 
         Parameters
@@ -75,52 +95,63 @@ class _MLP(TrainedMLP):
             raise AttributeError("partial_fit has no validation data, so that there is no early stopping")
         return True
 
-    def _partial_fit(self, X: Any, y: Any, sample_weight: Any, classes: Any = None) -> Any:
+    def _partial_fit(
+        self: Own, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, classes: ArrayLike | None = None
+    ) -> Own:
         examples = self._begin(X, y, sample_weight, first=not hasattr(self, "coefs_"), classes=classes)
         self._trainer = self._kept_trainer()
         self._one_pass(examples)
         self._require_finite()
         return self
 
-    def _begin(self, X: Any, y: Any, sample_weight: Any, *, first: bool, classes: Any = None) -> Examples:
+    def _begin(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None,
+        *,
+        first: bool,
+        classes: ArrayLike | None = None,
+    ) -> Examples:
         """Check parameters and data; initialise where it is the first call."""
         self._validate_params()
         hidden = self.hidden_layer_sizes
         hidden = list(hidden) if hasattr(hidden, "__iter__") else [hidden]
         if any(size <= 0 for size in hidden):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}.")
-        X, y = self._checked(X, y, first=first, classes=classes)
+        rows, targets = self._checked(X, y, first=first, classes=classes)
+        weights = None
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
+            weights = _check_sample_weight(sample_weight, rows, dtype=rows.dtype, ensure_non_negative=True)
         self._random_state = check_random_state(self.random_state)
         if first:
             self.out_activation_ = self._out_activation()
-            self._initialise(X.shape[1], y.shape[1], hidden, X.dtype)
+            self._initialise(rows.shape[1], targets.shape[1], hidden, rows.dtype)
         else:
-            self._require_network(X.shape[1], y.shape[1], hidden)
-        return Examples(X, y, sample_weight)
+            self._require_network(rows.shape[1], targets.shape[1], hidden)
+        return Examples(rows, targets, weights)
 
     # Predicting -----------------------------------------------------------------------------------------------------
 
-    def _raw(self, X: Any) -> Any:
+    def _raw(self, X: ArrayLike) -> HostArray:
         """Return the network's raw output, on the host."""
         check_is_fitted(self)
-        X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
+        given = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
         backend = self._backend()
         dtype = np.asarray(self.coefs_[0]).dtype
         # A sparse array may be too large to be made dense at once.
-        size = _SPARSE_ROWS if issparse(X) else X.shape[0]
+        size = _SPARSE_ROWS if issparse(given) else given.shape[0]
         with use_backend(backend):
             coefs, intercepts = (
                 [backend.from_host(np.asarray(array)) for array in arrays] for arrays in (self.coefs_, self.intercepts_)
             )
             found = []
-            for start in range(0, X.shape[0], size):
-                rows = dense(X[start : start + size]).astype(dtype, copy=False)
+            for start in range(0, given.shape[0], size):
+                rows = dense(given[start : start + size]).astype(dtype, copy=False)
                 found.append(forward(backend.from_host(rows), coefs, intercepts, self.activation).numpy())
         return np.concatenate(found)  # the caller's own, to write into
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
@@ -159,38 +190,42 @@ class MLPClassifier(ClassifierMixin, _MLP):
     (3, 10)
     """
 
-    def _checked(self, X: Any, y: Any, *, first: bool, classes: Any = None) -> tuple[Any, Any]:
-        dtype = self.dtype or [np.float64, np.float32]
-        X, y = validate_data(self, X, y, accept_sparse="csr", multi_output=True, dtype=dtype, reset=first)
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
+    classes_: HostArray
+
+    def _encoded(self, y: HostArray, dtype: DType, *, first: bool, classes: ArrayLike | None) -> HostArray:
         if first:
             multilabel = type_of_target(y).startswith("multilabel")  # each label has a column, seen or not
             self._label_binarizer = LabelBinarizer().fit(y if classes is None or multilabel else classes)
             self.classes_ = self._label_binarizer.classes_
         else:
             given, known = set(unique_labels(y)), set(self.classes_)
-            if classes is not None and set(np.unique(classes)) != known:
+            if classes is not None and set(np.asarray(classes).flat) != known:
                 raise ValueError(f"`classes` is {classes}, and was {self.classes_} in an earlier call to partial_fit")
             if given - known:
                 new = np.array(sorted(given - known))
                 raise ValueError(f"`y` has the classes {new}, and was fitted to {self.classes_}")
-        y = self._label_binarizer.transform(y)
-        return X, y[:, None] if y.ndim == 1 else y
+        encoded: HostArray = self._label_binarizer.transform(y)
+        return encoded
 
     def _out_activation(self) -> str:
         return "softmax" if self._label_binarizer.y_type_ == "multiclass" else "logistic"
 
-    def _targets(self, y: Any, dtype: Any) -> Any:
+    def _targets(self, y: HostArray, dtype: DType) -> HostArray:
         return y.argmax(axis=1) if self.out_activation_ == "softmax" else super()._targets(y, dtype)
 
-    def _score_of(self, raw: Any, y: Any, sample_weight: Any) -> float:
+    def _score_of(self, raw: HostArray, y: HostArray, sample_weight: HostArray | None) -> float:
         if self.out_activation_ == "softmax":
             return float(accuracy_score(y.argmax(axis=1), raw.argmax(axis=1), sample_weight=sample_weight))
         return float(accuracy_score(y > 0, raw > 0, sample_weight=sample_weight))
 
     @available_if(_MLP._can_partial_fit)
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Any:
+    def partial_fit(
+        self: Own,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        classes: ArrayLike | None = None,
+    ) -> Own:
         """Go once over some data, from the weights there are: `coefs_` and `intercepts_` may have been assigned.
 
         What the optimiser was made with by the first call, its learning rate and momentum among it, it keeps.
@@ -211,33 +246,36 @@ class MLPClassifier(ClassifierMixin, _MLP):
             raise ValueError("classes must be passed on the first call to partial_fit.")
         return self._partial_fit(X, y, sample_weight, classes)
 
-    def predict(self, X: Any) -> Any:
+    def predict(self, X: ArrayLike) -> HostArray:
         """Return the class of every row; for labels that don't exclude each other, a matrix of 0 and 1."""
         raw = self._raw(X)
         if self.out_activation_ == "softmax":
-            return self.classes_[raw.argmax(axis=1)]
-        if len(self.classes_) == 1:
-            return np.repeat(self.classes_, len(raw))
-        if self._label_binarizer.y_type_ == "binary":
-            return self.classes_[(raw[:, 0] > 0).astype(int)]
-        return self._label_binarizer.inverse_transform(raw > 0, threshold=0.5)
+            chosen = raw.argmax(axis=1)
+        elif len(self.classes_) > 1 and self._label_binarizer.y_type_ != "binary":
+            labels: HostArray = self._label_binarizer.inverse_transform(raw > 0, threshold=0.5)
+            return labels
+        else:
+            chosen = (raw[:, 0] > 0) & (len(self.classes_) > 1)
+        classes: HostArray = self.classes_[chosen.astype(int)]
+        return classes
 
-    def predict_proba(self, X: Any) -> Any:
+    def predict_proba(self, X: ArrayLike) -> HostArray:
         """Return the probability of every class, in a row for each example."""
         return np.exp(self.predict_log_proba(X))
 
-    def predict_log_proba(self, X: Any) -> Any:
+    def predict_log_proba(self, X: ArrayLike) -> HostArray:
         """Return the logarithm of the probability of every class: finite where the probability itself is 0."""
         raw = self._raw(X)
         if self.out_activation_ == "softmax":
-            raw = raw - raw.max(axis=1, keepdims=True)
-            return raw - np.log(np.exp(raw).sum(axis=1, keepdims=True))
+            raw -= raw.max(axis=1, keepdims=True)
+            raw -= np.log(np.exp(raw).sum(axis=1, keepdims=True))
+            return raw
         if len(self.classes_) == 1:
             return np.zeros_like(raw)
-        present = -np.logaddexp(0, -raw)
+        present: HostArray = -np.logaddexp(0, -raw)
         return present if raw.shape[1] > 1 else np.hstack([-np.logaddexp(0, raw), present])
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
@@ -267,25 +305,20 @@ class MLPRegressor(RegressorMixin, _MLP):
     1.0
     """
 
-    def _checked(self, X: Any, y: Any, *, first: bool, classes: Any = None) -> tuple[Any, Any]:
-        dtype = self.dtype or [np.float64, np.float32]
-        options = {"accept_sparse": "csr", "multi_output": True, "y_numeric": True, "dtype": dtype}
-        X, y = validate_data(self, X, y, reset=first, **options)
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
-        y = y[:, None] if y.ndim == 1 else y
-        if not first and y.shape[1] != self.n_outputs_:
-            raise ValueError(f"`y` has {y.shape[1]} outputs, and had {self.n_outputs_}")
-        return X, y.astype(X.dtype, copy=False)
+    def _encoded(self, y: HostArray, dtype: DType, *, first: bool, classes: ArrayLike | None) -> HostArray:
+        outputs = 1 if y.ndim == 1 else y.shape[1]
+        if not first and outputs != self.n_outputs_:
+            raise ValueError(f"`y` has {outputs} outputs, and had {self.n_outputs_}")
+        return y.astype(dtype, copy=False)
 
     def _out_activation(self) -> str:
         return "identity"
 
-    def _score_of(self, raw: Any, y: Any, sample_weight: Any) -> float:
+    def _score_of(self, raw: HostArray, y: HostArray, sample_weight: HostArray | None) -> float:
         return float(r2_score(y, raw, sample_weight=sample_weight))
 
     @available_if(_MLP._can_partial_fit)
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+    def partial_fit(self: Own, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Own:
         """Go once over some data, from the weights there are: `coefs_` and `intercepts_` may have been assigned.
 
         What the optimiser was made with by the first call, its learning rate and momentum among it, it keeps.
@@ -302,12 +335,12 @@ class MLPRegressor(RegressorMixin, _MLP):
         """
         return self._partial_fit(X, y, sample_weight)
 
-    def predict(self, X: Any) -> Any:
+    def predict(self, X: ArrayLike) -> HostArray:
         """Return the targets' estimate for every row."""
         raw = self._raw(X)
         return raw[:, 0] if raw.shape[1] == 1 else raw
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags

@@ -7,11 +7,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from graphdiff.backend import Backend, use_backend
+from graphdiff.host import HostArray
 from graphdiff.nn.losses import softmax_cross_entropy
 from graphdiff.op import FUNCTIONS, as_tensor
 from graphdiff.optim.optimizers import Optimizer
 from graphdiff.plan import compile
 from graphdiff.tensor import Tensor, Variable, variable
+from graphdiff.typing import Array, ArrayLike, Function
 
 __all__ = ["ACTIVATIONS", "SGD", "Adam", "Trainer", "forward"]
 
@@ -69,7 +71,7 @@ class SGD(Optimizer):
         return value + (self.momentum * velocity - step if self.nesterov else velocity), velocity
 
 
-def forward(x: Any, weights: Sequence[Any], biases: Sequence[Any], activation: str) -> Tensor:
+def forward(x: ArrayLike, weights: Sequence[ArrayLike], biases: Sequence[ArrayLike], activation: str) -> Tensor:
     """Return what the last layer puts out, before its own activation."""
     function = ACTIVATIONS[activation]
     for index, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
@@ -84,8 +86,8 @@ class Trainer:
 
     def __init__(
         self,
-        coefs: Sequence[Any],
-        intercepts: Sequence[Any],
+        coefs: Sequence[HostArray],
+        intercepts: Sequence[HostArray],
         activation: str,
         output: str,
         alpha: float,
@@ -102,21 +104,21 @@ class Trainer:
         self._compile()
 
     def _compile(self) -> None:
-        self.step = compile(self._step)
-        self.weighted_step = compile(self._step)
-        self.predict = compile(self._output)
+        self.step: Function[Tensor] = compile(self._step)
+        self.weighted_step: Function[Tensor] = compile(self._step)
+        self.predict: Function[Tensor] = compile(self._output)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return {k: v for k, v in self.__dict__.items() if k not in ("step", "weighted_step", "predict")}
 
-    def __setstate__(self, kept: dict[str, Any]) -> None:
+    def __setstate__(self, kept: dict[str, object]) -> None:
         self.__dict__.update(kept)
         self._compile()
 
-    def _output(self, x: Any) -> Tensor:
+    def _output(self, x: Tensor) -> Tensor:
         return forward(x, self.weights, self.biases, self.activation)
 
-    def _errors(self, x: Any, y: Any) -> Tensor:
+    def _errors(self, x: Tensor, y: Tensor) -> Tensor:
         """Return each example's loss: the sum over the outputs."""
         raw = self._output(x)
         if self.output == "softmax":
@@ -132,7 +134,7 @@ class Trainer:
         """Whether what is descended is the sum over the outputs, and what is reported their mean."""
         return self.output == "identity" and self.biases[-1].size > 1
 
-    def _penalised(self, loss: Tensor, weight: Any) -> tuple[Tensor, Tensor]:
+    def _penalised(self, loss: Tensor, weight: Tensor | float) -> tuple[Tensor, Tensor]:
         """Return the loss plus the penalty, as it is descended and as scikit-learn reports it."""
         objective = reported = loss
         if self._reports_mean:
@@ -143,7 +145,7 @@ class Trainer:
             objective, reported = objective + penalty, reported + penalty
         return objective, reported
 
-    def _objective(self, x: Any, y: Any, weights: Any = None) -> tuple[Tensor, Tensor]:
+    def _objective(self, x: Tensor, y: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return what is descended and what is reported, of a batch with or without weights of the examples."""
         if weights is not None:
             total = FUNCTIONS["sum"](weights)
@@ -156,20 +158,21 @@ class Trainer:
             loss = FUNCTIONS["mean"](self._errors(x, y))
         return self._penalised(loss, float(x.shape[0]))
 
-    def _step(self, *batch: Any) -> Tensor:
+    def _step(self, *batch: Tensor) -> Tensor:
         objective, reported = self._objective(*batch)
         self.optimizer.minimize(objective)
         return reported
 
-    def descend_whole(self, *arrays: Any) -> tuple[list[float], float]:
+    def descend_whole(self, *arrays: Array) -> tuple[list[float], float]:
         """Have L-BFGS lower the objective, on all examples; return what is reported after each iteration, and then."""
         curve: list[float] = []
-        measure = compile(lambda: self._objective(*arrays)[1])
+        objective: Function[tuple[Tensor, Tensor]] = self._objective
+        measure = compile(lambda: objective(*arrays)[1])
 
         def each(loss: float) -> None:
             curve.append(float(measure()) if self._reports_mean else loss)
 
-        self.optimizer.minimize(compile(lambda: self._objective(*arrays)[0]), each)
+        self.optimizer.minimize(compile(lambda: objective(*arrays)[0]), each)
         return curve, curve[-1] if curve else float(measure())
 
     def padded(self, rows: int, most: int) -> int:
@@ -184,7 +187,7 @@ class Trainer:
                 self._sizes.append(rows)
         return rows
 
-    def go_on(self, coefs: Sequence[Any], intercepts: Sequence[Any], activation: str, alpha: float) -> None:
+    def go_on(self, coefs: Sequence[HostArray], intercepts: Sequence[HostArray], activation: str, alpha: float) -> None:
         """Go on with these weights, biases and parameters, and the optimiser's state as it is."""
         with use_backend(self.backend):
             for leaf, array in zip((*self.weights, *self.biases), (*coefs, *intercepts), strict=True):
@@ -194,6 +197,6 @@ class Trainer:
             self._sizes.clear()
             self._compile()
 
-    def coefs(self) -> tuple[list[Any], list[Any]]:
+    def coefs(self) -> tuple[list[HostArray], list[HostArray]]:
         """Return copies of weights and biases, on the host."""
         return [w.numpy().copy() for w in self.weights], [b.numpy().copy() for b in self.biases]

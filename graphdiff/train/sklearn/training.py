@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.sparse import issparse
+from scipy.sparse import csr_array
 from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
 from graphdiff.backend import Backend, current_backend, get_backend, use_backend
+from graphdiff.host import DType, HostArray
 from graphdiff.optim.lbfgs import LBFGS
 from graphdiff.optim.optimizers import Optimizer
-from graphdiff.tensor import Variable
+from graphdiff.tensor import Tensor, Variable
 from graphdiff.train.sklearn.network import SGD, Adam, Trainer
 from graphdiff.train.sklearn.parameters import MLPParameters
+from graphdiff.typing import ArrayData, Function
 
 __all__ = ["Examples", "TrainedMLP", "batches_of", "dense"]
 
@@ -40,22 +42,22 @@ _SOLVING = (
 class Examples(NamedTuple):
     """Rows of inputs, which may be sparse, their targets as a matrix, and how much each counts."""
 
-    X: Any
-    y: Any
-    weights: Any = None
+    X: HostArray | csr_array
+    y: HostArray
+    weights: HostArray | None = None
 
 
-def dense(rows: Any) -> Any:
+def dense(rows: HostArray | csr_array) -> HostArray:
     """Return rows that may be sparse as an array that lies by rows.
 
     Products of matrices that lie otherwise are summed in another order: sparse and dense inputs would train apart.
     """
-    return rows.toarray(order="C") if issparse(rows) else np.ascontiguousarray(rows)
+    return np.ascontiguousarray(rows if isinstance(rows, np.ndarray) else rows.toarray(order="C"))
 
 
 def batches_of(
-    order: Any, arrays: Sequence[Any], size: int, backend: Backend, *, shuffled: bool
-) -> Iterator[tuple[Any, ...]]:
+    order: HostArray, arrays: Sequence[HostArray | csr_array], size: int, backend: Backend, *, shuffled: bool
+) -> Iterator[tuple[ArrayData, ...]]:
     """Yield one epoch's batches, on the backend; a batch on the host lasts until the next is asked for."""
     if not shuffled:
         for start in range(0, len(order), size):
@@ -66,17 +68,17 @@ def batches_of(
         yield from batches_of(order, [array[order] for array in arrays], size, backend, shuffled=False)
 
 
-def _gathered(order: Any, arrays: Sequence[Any], size: int) -> Iterator[tuple[Any, ...]]:
+def _gathered(order: HostArray, arrays: Sequence[HostArray | csr_array], size: int) -> Iterator[tuple[HostArray, ...]]:
     """Yield batches in one place that stays in the cache: a third of the time of a copy of everything."""
     places = [np.empty((size, *array.shape[1:]), dtype=array.dtype) for array in arrays]
     for start in range(0, len(order), size):
         rows = order[start : start + size]
         batch = tuple(place[: len(rows)] for place in places)
         for array, place in zip(arrays, batch, strict=True):
-            if issparse(array):
-                array[rows].toarray(out=place)
-            else:
+            if isinstance(array, np.ndarray):
                 np.take(array, rows, axis=0, out=place, mode="clip")  # any other mode fills a copy first
+            else:
+                array[rows].toarray(out=place)
         yield batch
 
 
@@ -87,8 +89,8 @@ class TrainedMLP(MLPParameters):
     _solving: dict[str, Any]
     n_outputs_: int
     out_activation_: str
-    coefs_: list[Any]
-    intercepts_: list[Any]
+    coefs_: list[HostArray]
+    intercepts_: list[HostArray]
     best_loss_: float | None
     validation_scores_: list[float] | None
     best_validation_score_: float | None
@@ -96,17 +98,17 @@ class TrainedMLP(MLPParameters):
 
     # What classifier and regressor do differently -------------------------------------------------------------------
 
-    def _targets(self, y: Any, dtype: Any) -> Any:
+    def _targets(self, y: HostArray, dtype: DType) -> HostArray:
         """Return the targets as an unweighted step takes them."""
         return y.astype(dtype, copy=False)
 
-    def _score_of(self, raw: Any, y: Any, sample_weight: Any) -> float:
+    def _score_of(self, raw: HostArray, y: HostArray, sample_weight: HostArray | None) -> float:
         """Return the score on validation data, of the network's raw output and the matrix of targets."""
         raise NotImplementedError
 
     # The network ----------------------------------------------------------------------------------------------------
 
-    def _initialise(self, features: int, outputs: int, hidden: Sequence[int], dtype: Any) -> None:
+    def _initialise(self, features: int, outputs: int, hidden: Sequence[int], dtype: DType) -> None:
         """Draw weights as scikit-learn does, and forget what was learnt and measured."""
         self.__dict__.pop("_trainer", None)
         self.n_iter_, self.t_ = 0, 0
@@ -166,7 +168,7 @@ class TrainedMLP(MLPParameters):
     def _made_optimizer(self, parameters: list[Variable]) -> Optimizer | LBFGS:
         if self.solver == "lbfgs":
             # Limits and memory are SciPy's, which scikit-learn uses.
-            limits: Any = {"iterations": self.max_iter, "evaluations": self.max_fun, "history": 10}
+            limits = {"iterations": self.max_iter, "evaluations": self.max_fun, "history": 10}
             return LBFGS(parameters, tolerance_gradient=self.tol, tolerance_change=_FALL, **limits)
         if self.solver == "adam":
             return Adam(parameters, self.learning_rate_init, (self.beta_1, self.beta_2), self.epsilon)
@@ -175,7 +177,7 @@ class TrainedMLP(MLPParameters):
     def _backend(self) -> Backend:
         return current_backend() if self.backend is None else get_backend(self.backend)
 
-    def _step_and_arrays(self, examples: Examples) -> tuple[Callable[..., Any], list[Any]]:
+    def _step_and_arrays(self, examples: Examples) -> tuple[Function[Tensor], list[HostArray | csr_array]]:
         """Return the compiled step, and what its batches are cut from."""
         X, y, weights = examples
         if weights is None:
@@ -260,21 +262,20 @@ class TrainedMLP(MLPParameters):
         return kept, held_out
 
     def _batch_rows(self, rows: int) -> int:
-        if self.batch_size == "auto":
+        if isinstance(self.batch_size, str):
             return min(_AUTO_BATCH, rows)
         if self.batch_size > rows:
             warnings.warn(f"batch_size is {self.batch_size} and there are {rows} examples: it is {rows}", stacklevel=4)
-        result: int = min(self.batch_size, rows)
-        return result
+        return min(self.batch_size, rows)
 
-    def _next_order(self, order: Any) -> Any:
+    def _next_order(self, order: HostArray) -> HostArray:
         if not self.shuffle:
             return order
         places = np.arange(len(order))
         self._random_state.shuffle(places)
         return order[places]
 
-    def _note(self, losses: Sequence[tuple[int, Any]]) -> None:
+    def _note(self, losses: Sequence[tuple[int, Tensor]]) -> None:
         """Record an epoch, of the rows and the loss of each of its batches."""
         rows = sum(count for count, _ in losses)
         self.n_iter_ += 1
@@ -338,7 +339,7 @@ class TrainedMLP(MLPParameters):
         count = X.shape[0]
         weights = np.ones(count, dtype=X.dtype) if weights is None else weights
         order = self._next_order(np.arange(count))
-        most = _AUTO_BATCH if self.batch_size == "auto" else self.batch_size
+        most = _AUTO_BATCH if isinstance(self.batch_size, str) else self.batch_size
         size = min(most, count)
         losses = []
         with use_backend(trainer.backend):

@@ -10,15 +10,17 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from graphdiff.errors import DataError
+from graphdiff.host import HostArray
 from graphdiff.train.tabular.tables import MISSING, Table, number_of, written
 
 __all__ = [
     "Column",
+    "Label",
     "count_missing",
     "describe_columns",
     "describe_target",
@@ -30,7 +32,9 @@ __all__ = [
     "with_fills",
 ]
 
-Column = dict[str, Any]
+Label: TypeAlias = str | float
+"""A category or a class: a text, or a number, which is whole if it can be."""
+Column: TypeAlias = dict[str, Any]
 """How a column becomes numbers: "name", "kind" ("numeric" or "categorical"), "categories", and "fill" where values may
 be missing."""
 
@@ -57,15 +61,28 @@ def _label(text: str) -> int | float | None:
     return int(exact) if exact == exact.to_integral_value() else number
 
 
-def _numbers(table: Table, name: str, strict: bool) -> Any:
-    """Return a column as numbers, NaN where nothing is; None where it is one of text and `strict` is not asked for."""
+def _is_numeric(table: Table, name: str) -> bool:
+    """Whether at least half of what a column holds are numbers; other text in it is refused then."""
     values = table.columns[name]
     if isinstance(values, list):
-        texts = [None if value is None or value.lower() in MISSING else value for value in values]
-        found = [number_of(text) for text in texts]
-        present = sum(text is not None for text in texts)
-        if not strict and 2 * sum(number is not None for number in found) < max(present, 1):
-            return None
+        texts = [text for text in map(_present, values) if text is not None]
+        if 2 * sum(number_of(text) is not None for text in texts) < max(len(texts), 1):
+            return False
+    _numbers(table, name)
+    return True
+
+
+def _present(text: str | None) -> str | None:
+    """Return a cell of a column of numbers, or None where it stands for nothing."""
+    return None if text is None or text.lower() in MISSING else text
+
+
+def _numbers(table: Table, name: str) -> HostArray:
+    """Return a column as numbers, NaN where nothing is."""
+    values = table.columns[name]
+    if isinstance(values, list):
+        texts = list(map(_present, values))
+        found = list(map(number_of, texts))
         for row, (text, number) in enumerate(zip(texts, found)):
             if text is not None and number is None:
                 raise table.error(row, name, f"{text!r} is no number, in a column of numbers")
@@ -75,16 +92,15 @@ def _numbers(table: Table, name: str, strict: bool) -> Any:
     infinite = np.isinf(numbers)
     if infinite.any():
         row = int(infinite.argmax())
-        beyond = isinstance(values, list) and values[row].strip("+-")[:1].isdigit()
-        why = "is beyond the range of float64 and" if beyond else ""
-        raise table.error(row, name, f"{values[row]} {why} cannot be trained on".replace("  ", " "))
+        why = " is beyond the range of float64 and" if str(values[row]).strip("+-")[:1].isdigit() else ""
+        raise table.error(row, name, f"{values[row]}{why} cannot be trained on")
     return numbers
 
 
-def _as_numbers(table: Table, name: str) -> Any:
+def _as_numbers(table: Table, name: str) -> HostArray:
     """Return a column as finite numbers."""
     _require_present(table, name, numeric=True)
-    return _numbers(table, name, strict=True)
+    return _numbers(table, name)
 
 
 def _as_text(table: Table, name: str, fill: str | None = None) -> list[str]:
@@ -95,14 +111,14 @@ def _as_text(table: Table, name: str, fill: str | None = None) -> list[str]:
     values = table.columns[name]
     if isinstance(values, list):
         return [fill if value is None else value for value in values]
-    return [written(number) or fill for number in _numbers(table, name, strict=True).tolist()]
+    return [written(number) or fill for number in _numbers(table, name).tolist()]
 
 
-def _missing(table: Table, name: str, numeric: bool) -> Any:
+def _missing(table: Table, name: str, numeric: bool) -> HostArray:
     """Return where nothing is in a column: empty cells, and among numbers NaN."""
     values = table.columns[name]
     if numeric or not isinstance(values, list):
-        return np.isnan(_numbers(table, name, strict=True))
+        return np.isnan(_numbers(table, name))
     return np.array([value is None for value in values])
 
 
@@ -131,7 +147,7 @@ def drop_missing(table: Table, columns: Sequence[Column]) -> Table:
     return table.taken(rows)
 
 
-def with_fills(table: Table, columns: Sequence[Column], rows: Any, how: str) -> list[Column]:
+def with_fills(table: Table, columns: Sequence[Column], rows: HostArray, how: str) -> list[Column]:
     """Return column descriptions that say what missing values become.
 
     Parameters
@@ -151,8 +167,8 @@ def with_fills(table: Table, columns: Sequence[Column], rows: Any, how: str) -> 
         if not len(present):
             raise DataError(f"{table.path}, column {name!r}: no row to train on has a value; leave the column out")
         if column["kind"] == "numeric":
-            numbers = _numbers(table, name, strict=True)[present]
-            fill: Any = float(np.mean(numbers) if how == "mean" else np.median(numbers))
+            numbers = _numbers(table, name)[present]
+            fill: float | str = float(np.mean(numbers) if how == "mean" else np.median(numbers))
         else:
             texts = _as_text(table, name, fill="")
             counts = Counter(texts[row] for row in present)
@@ -178,7 +194,7 @@ def describe_columns(
     for name in table.columns:
         if name == target or name in ignored:
             continue
-        numeric = name not in categorical and _numbers(table, name, strict=False) is not None
+        numeric = name not in categorical and _is_numeric(table, name)
         if not allow_missing:
             _require_present(table, name, numeric, "; train with --missing to have such values filled in or dropped")
         if numeric:
@@ -203,9 +219,9 @@ def _categories(texts: set[str]) -> list[str]:
 class _Places(dict[str, int]):
     """The place of each category or class, as it is written or, where it is a number, as another may write it."""
 
-    def __init__(self, labels: Sequence[Any]) -> None:
+    def __init__(self, labels: Sequence[Label]) -> None:
         super().__init__((str(label), place) for place, label in enumerate(labels))
-        known: dict[Any, list[int]] = {}
+        known: dict[float | None, list[int]] = {}
         for place, label in enumerate(labels):
             known.setdefault(_label(str(label)), []).append(place)
         self._numbers = {number: places[0] for number, places in known.items() if len(places) == 1}
@@ -216,7 +232,7 @@ class _Places(dict[str, int]):
         return place
 
 
-def _encoded(table: Table, name: str, texts: Sequence[str], labels: Sequence[Any], kind: str) -> Any:
+def _encoded(table: Table, name: str, texts: Sequence[str], labels: Sequence[Label], kind: str) -> HostArray:
     """Return the number of each text's label."""
     places = _Places(labels)
     chosen = []
@@ -228,14 +244,14 @@ def _encoded(table: Table, name: str, texts: Sequence[str], labels: Sequence[Any
     return np.array(chosen)
 
 
-def _require_few(table: Table, name: str, distinct: Sequence[Any], mend: str) -> None:
+def _require_few(table: Table, name: str, distinct: Sequence[Label], mend: str) -> None:
     """Refuse a column that has too many different values to tell them apart."""
     count, rows = len(distinct), len(table)
     if count <= _MOST_CATEGORIES and (count <= _FEW or 2 * count <= rows):
         return
     kind = "texts" if isinstance(distinct[0], str) else "numbers"
     told = f"{table.path}, column {name!r}: {count} different {kind} in {rows} rows are too many {mend}"
-    if kind == "texts" and 2 * sum(map(_is_marked_number, distinct)) > count:
+    if kind == "texts" and 2 * sum(_is_marked_number(str(text)) for text in distinct) > count:
         told += f". Were {distinct[-1]!r} and the like without marks of thousands, commas and units, they'd be numbers"
     raise DataError(told)
 
@@ -246,13 +262,13 @@ def row_numbers(table: Table, columns: Sequence[Column]) -> list[str]:
     for column in columns:
         if column["kind"] != "numeric" or len(table) <= _FEW:
             continue
-        ordered = np.sort(_numbers(table, column["name"], strict=True))
+        ordered = np.sort(_numbers(table, column["name"]))
         if np.array_equal(ordered, ordered[0] + np.arange(len(table))):
             found.append(column["name"])
     return found
 
 
-def encode(table: Table, columns: Sequence[Column]) -> Any:
+def encode(table: Table, columns: Sequence[Column]) -> HostArray:
     """Return a table's columns as a float64 array of shape (rows, inputs)."""
     table.require(column["name"] for column in columns)
     parts = []
@@ -264,7 +280,7 @@ def encode(table: Table, columns: Sequence[Column]) -> Any:
                 table, name, numeric, "; the model was trained without --missing, which fills such values in"
             )
         if numeric:
-            numbers = _numbers(table, name, strict=True)
+            numbers = _numbers(table, name)
             parts.append(np.where(np.isnan(numbers), np.nan if fill is None else fill, numbers)[:, None])
             continue
         categories = column["categories"]
@@ -273,7 +289,7 @@ def encode(table: Table, columns: Sequence[Column]) -> Any:
     return np.concatenate(parts, axis=1)
 
 
-def describe_target(table: Table, target: str, task: str = "auto") -> tuple[list[Any] | None, str]:
+def describe_target(table: Table, target: str, task: str = "auto") -> tuple[list[Label] | None, str]:
     """Return the classes, or None for a regression, and why it is which."""
     table.require([target])
     _require_target(table, target)
@@ -283,7 +299,7 @@ def describe_target(table: Table, target: str, task: str = "auto") -> tuple[list
     if task == "auto" and spelled and (count := len({number_of(text) for text in texts})) > most:
         _as_numbers(table, target)
         return None, f"{count} different numbers"
-    if task == "regression" or (task == "auto" and not spelled and _numbers(table, target, strict=False) is not None):
+    if task == "regression" or (task == "auto" and not spelled and _is_numeric(table, target)):
         numbers = _as_numbers(table, target)
         if len(np.unique(numbers)) < 2:
             raise DataError(f"{table.path}, column {target!r}: the target is {numbers[0]:g} in every row")
@@ -317,12 +333,12 @@ def _require_target(table: Table, target: str) -> None:
             raise table.error(infinite.index(True), target, f"{values[infinite.index(True)]} cannot be trained on")
     else:
         missing = np.isnan(values).tolist()
-        _numbers(table, target, strict=True)
+        _numbers(table, target)
     if True in missing:
         raise table.error(missing.index(True), target, "the target is missing")
 
 
-def encode_target(table: Table, target: str, classes: Sequence[Any] | None) -> Any:
+def encode_target(table: Table, target: str, classes: Sequence[Label] | None) -> HostArray:
     """Return class numbers of shape (rows,), or numbers of shape (rows, 1)."""
     table.require([target])
     if classes is None:
@@ -330,7 +346,7 @@ def encode_target(table: Table, target: str, classes: Sequence[Any] | None) -> A
     return _encoded(table, target, _as_text(table, target), classes, "classes")
 
 
-def encode_weights(table: Table, name: str) -> Any:
+def encode_weights(table: Table, name: str) -> HostArray:
     """Return a column as numbers that are not negative, of shape (rows,)."""
     table.require([name])
     weights = _as_numbers(table, name)

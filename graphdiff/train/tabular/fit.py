@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -65,9 +65,9 @@ class Training:
     seed: int = 0
 
 
-def optimisers() -> dict[str, Callable[..., Optimizer]]:
+def optimisers() -> dict[str, Function[Optimizer]]:
     """Return the optimisers that a loop of minibatches can drive, by lower-case name."""
-    found: dict[str, Callable[..., Optimizer]] = {}
+    found: dict[str, Function[Optimizer]] = {}
     for name in optim.__all__:
         kind = getattr(optim, name)
         if inspect.isclass(kind) and issubclass(kind, Optimizer) and kind is not Optimizer:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from graphdiff.host import HostArray
 from graphdiff.train.scaling import Scaler, Standardise
 from graphdiff.train.tabular.columns import (
+    Column,
+    Label,
     count_missing,
     describe_columns,
     describe_target,
@@ -23,14 +24,12 @@ from graphdiff.train.tabular.columns import (
     with_fills,
 )
 from graphdiff.train.tabular.tables import Table, read_table
+from graphdiff.typing import Function
 
 __all__ = ["Asked", "Prepared", "Say", "prepare"]
 
-Say = Callable[..., object]
+Say = Function[object]
 """Tells a user a line, as ``say(line, err=False)``; with `err` among the warnings."""
-
-Column = dict[str, Any]
-"""What a model's file says of a column."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,7 @@ class Prepared:
     asked: Asked
     table: Table
     columns: list[Column]
-    classes: list[str] | None
+    classes: list[Label] | None
     why: str
     inputs: HostArray
     arrays: list[HostArray]
@@ -158,7 +157,7 @@ def _scaled(
     asked: Asked,
     table: Table,
     columns: list[Column],
-    classes: list[str] | None,
+    classes: list[Label] | None,
     why: str,
     trained: HostArray,
     tested: HostArray,
@@ -176,7 +175,7 @@ def _scaled(
     return Prepared(asked, table, columns, classes, why, inputs, arrays, scaler, target_scaler, trained, tested)
 
 
-def _inputs_of(column: Column) -> list[Any]:
+def _inputs_of(column: Column) -> list[object]:
     """Return the inputs that a column becomes: itself, or one for each category."""
     return list(column.get("categories", [0]))
 

@@ -14,14 +14,23 @@ from array import array
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from graphdiff.errors import DataError
 from graphdiff.files.reading import reading, require_inflated
+from graphdiff.host import HostArray
 
-__all__ = ["MISSING", "Table", "number_of", "read_table", "written"]
+if TYPE_CHECKING:
+    from _csv import Reader
+
+    from pyarrow import ChunkedArray, DataType
+
+__all__ = ["MISSING", "Table", "Values", "number_of", "read_table", "written"]
+
+Values: TypeAlias = "HostArray | list[str | None]"
+"""A column: numbers, or text with None where nothing is."""
 
 MISSING = frozenset({"na", "n/a", "#n/a", "null", "none", "nan", "?", "-"})
 """What stands for a missing number, besides an empty cell; among texts they are texts."""
@@ -58,7 +67,7 @@ _OTHER_KINDS = (
 """What other files begin with, and what to do about them."""
 
 
-def number_of(text: Any) -> float | None:
+def number_of(text: str | float | None) -> float | None:
     """Return the number that a cell is, or None; nan and inf are numbers, 1_000 and None are not."""
     if isinstance(text, str):
         return float(text) if _NUMBER.fullmatch(text) else None
@@ -89,9 +98,9 @@ class Table:
     """
 
     path: Path
-    columns: dict[str, Any]
+    columns: dict[str, Values]
     lines: Sequence[int] | None = None
-    rows: Any = None
+    rows: HostArray | None = None
     nameless: int = 0
 
     def __len__(self) -> int:
@@ -103,7 +112,7 @@ class Table:
         line = "" if self.lines is None else f" (line {self.lines[row]})"
         return DataError(f"{self.path}, row {row + 1}{line}, column {column!r}: {told}")
 
-    def taken(self, rows: Any) -> Table:
+    def taken(self, rows: HostArray) -> Table:
         """Return some of the rows, given as an integer array; errors still name them as the file counts."""
         columns = {
             name: [values[row] for row in rows] if isinstance(values, list) else values[rows]
@@ -246,7 +255,7 @@ def _is_header(remark: str, head: list[str]) -> bool:
     return alike and any(number_of(value) is not None for value in values) and not any(map(number_of, names))
 
 
-def _cells(path: Path, reader: Any, count: int, skipped: int) -> tuple[list[_Cells], Sequence[int]]:
+def _cells(path: Path, reader: Reader, count: int, skipped: int) -> tuple[list[_Cells], Sequence[int]]:
     """Return the text of all columns, and which line each row ends on."""
     cells = [_Cells() for _ in range(count)]
     lines = array("q")
@@ -329,7 +338,7 @@ def _undecodable(path: Path) -> int:
     return 1
 
 
-def _parsed(column: _Cells, decimal_comma: bool, label: bool) -> Any:
+def _parsed(column: _Cells, decimal_comma: bool, label: bool) -> Values:
     """Return numbers if all are and they are no labels, else the text."""
     commas = decimal_comma and _has_decimal_commas(column)
     if not label:
@@ -353,7 +362,7 @@ def _has_decimal_commas(column: _Cells) -> bool:
     return all(map(_DECIMAL_COMMA.fullmatch, present())) and not all(map(_THOUSANDS.fullmatch, present()))
 
 
-def _as_numbers(values: list[str], commas: bool) -> Any:
+def _as_numbers(values: list[str], commas: bool) -> HostArray:
     """Return cells as numbers; ValueError where one is none, or is too large for one: its text can be told then."""
     texts = [value.replace(",", ".") for value in values] if commas else values
     plain = set("".join(texts)) <= _PLAIN
@@ -390,7 +399,7 @@ def _read_parquet(path: Path, labels: Collection[str]) -> Table:
     return Table(path, columns, nameless=len(read.column_names) - len(names))
 
 
-def _from_arrow(column: Any, path: Path, name: str, label: bool) -> Any:
+def _from_arrow(column: ChunkedArray, path: Path, name: str, label: bool) -> Values:
     """Return a column of Parquet as numbers or text."""
     import pyarrow
     from pyarrow import types
@@ -411,18 +420,19 @@ def _from_arrow(column: Any, path: Path, name: str, label: bool) -> Any:
         return [None if value is None else str(value) for value in column.to_pylist()]
     try:
         # Times as well, as a CSV has them: as objects of Python's they would need pandas.
-        return column.cast(pyarrow.string()).to_pylist()
+        texts: list[str | None] = column.cast(pyarrow.string()).to_pylist()
     except pyarrow.ArrowException as error:
         raise DataError(f"{path}, column {name!r}: values of {kind} are neither numbers nor text") from error
+    return texts
 
 
-def _is_text(kind: Any) -> bool:
+def _is_text(kind: DataType) -> bool:
     from pyarrow import types
 
     return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_binary(kind))
 
 
-def _decoded(column: Any) -> Iterator[str | None]:
+def _decoded(column: ChunkedArray) -> Iterator[str | None]:
     """Yield the texts of a column that is numbers into lists of them."""
     import pyarrow
 
@@ -433,7 +443,7 @@ def _decoded(column: Any) -> Iterator[str | None]:
 
 
 def _read_npz(path: Path, labels: Collection[str]) -> Table:
-    columns: dict[str, Any] = {}
+    columns: dict[str, Values] = {}
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
         require_inflated(path, sum(entry.file_size for entry in entries))
@@ -470,7 +480,7 @@ def _declared_entries(path: Path) -> int:
     return int.from_bytes(tail[start : start + 2], "little")
 
 
-def _from_array(values: Any, path: Path, name: str, label: bool) -> Any:
+def _from_array(values: HostArray, path: Path, name: str, label: bool) -> Values:
     if values.dtype.kind in "fiub":
         if not label:
             return values.astype("float64")
