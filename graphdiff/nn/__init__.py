@@ -1,6 +1,8 @@
 """Layers, losses and initialisers."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from graphdiff.nn import init
 from graphdiff.nn.containers import MLP, Highway, Residual, Sequential
@@ -20,6 +22,10 @@ from graphdiff.nn.losses import (
 from graphdiff.nn.module import Module
 from graphdiff.nn.regularize import BatchNorm, Dropout, LayerNorm
 from graphdiff.nn.report import Table, statistics, summary
+
+if TYPE_CHECKING:
+    from graphdiff.draw.drawing import Drawing
+    from graphdiff.draw.options import Example, Options
 
 __all__ = [
     "MLP",
@@ -53,7 +59,7 @@ __all__ = [
 ]
 
 
-def _drawing(module: Module, options: Any, example: Any) -> Any:
+def _drawing(module: Module, options: Options, example: Example) -> Drawing:
     """Return the drawing of a module's layers, for `graphdiff.draw`."""
     from graphdiff.nn.drawing import draw_layers  # which knows all kinds of layers
 

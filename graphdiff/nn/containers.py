@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial, wraps
-from typing import Any, overload
+from typing import Any, Self, cast, overload
 
 from graphdiff.arguments import chosen, number, whole, wholes
 from graphdiff.errors import CompileError, GraphError, ShapeError
 from graphdiff.guard import guarded
 from graphdiff.nn.init import Initialiser, constant, find
 from graphdiff.nn.layers import ACTIVATIONS, Activation, Linear
-from graphdiff.nn.module import Module
+from graphdiff.nn.module import Config, Module
 from graphdiff.op import FUNCTIONS, as_tensor
 from graphdiff.ops import random
+from graphdiff.ops.random import Seed
 from graphdiff.tensor import SWITCHES, Tensor, current_trace, name_scope, untraced
+from graphdiff.typing import ArrayLike, DTypeLike, Function
 
 __all__ = ["MLP", "Highway", "Residual", "Sequential"]
 
@@ -24,11 +26,11 @@ class _Layers(list[Module]):
     """The layers of a Sequential: a list that is a setting, as whose changes its own count."""
 
 
-def _counted(name: str) -> Callable[..., Any]:
-    change = getattr(list, name)
+def _counted(name: str) -> Function[object]:
+    change: Function[object] = getattr(list, name)
 
     @wraps(change)
-    def changed(self: _Layers, *arguments: Any, **named: Any) -> Any:
+    def changed(self: _Layers, *arguments: object, **named: object) -> object:
         if current_trace():
             raise CompileError("layers cannot be put in or taken out in a compiled function: do so before it is called")
         SWITCHES[0] += 1
@@ -64,8 +66,8 @@ class Sequential(Module):
                 raise GraphError(f"the layers of Sequential are modules, not {type(layer).__name__}{mend}")
         self.layers = list(layers)
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, _Layers(value) if name == "layers" else value)
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, _Layers(cast(list[Module], value)) if name == "layers" else value)
 
     def __len__(self) -> int:
         return len(self.layers)
@@ -80,17 +82,17 @@ class Sequential(Module):
     def __getitem__(self, place: int | slice) -> Module:
         return Sequential(*self.layers[place]) if isinstance(place, slice) else self.layers[place]
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: ArrayLike) -> Tensor:
         for index, layer in enumerate(self.layers):
             with name_scope(f"{layer.kind}{index}"):
                 x = layer(x)
         return as_tensor(x)
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Config:
         return {"layers": self.layers}
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Any:
+    def from_config(cls, config: Config) -> Self:
         made = cls.__new__(cls)
         Sequential.__init__(made, *config["layers"])
         return made
@@ -126,7 +128,7 @@ class Residual(Module):
         self.inner = Sequential(*layers)
         self.shortcut = shortcut
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: ArrayLike) -> Tensor:
         x = as_tensor(x)
         changed = self.inner(x)
         kept = x if self.shortcut is None else self.shortcut(x)
@@ -137,11 +139,11 @@ class Residual(Module):
             )
         return kept + changed
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Config:
         return {"layers": self.inner.layers, "shortcut": self.shortcut}
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Any:
+    def from_config(cls, config: Config) -> Self:
         return cls(*config["layers"], shortcut=config["shortcut"])
 
 
@@ -177,15 +179,15 @@ class Highway(Module):
         activation: str = "relu",
         *,
         gate_bias: float = -2.0,
-        seed: Any = None,
+        seed: Seed | None = None,
         init: str | Initialiser = "he_uniform",
-        dtype: Any = "float32",
+        dtype: DTypeLike = "float32",
     ) -> None:
         self.width = width = None if width is None else whole(width, "Highway: width", 1)
         gate_bias = number(gate_bias, "Highway: gate_bias")
         self.activation = Activation(activation)
         stream = random.generator(seed)
-        self._options: Any = {"seed": stream, "init": find(init), "dtype": dtype, "gate_bias": gate_bias}
+        self._options: dict[str, Any] = {"seed": stream, "init": find(init), "dtype": dtype, "gate_bias": gate_bias}
         if width is not None:
             self._make(width)
 
@@ -195,13 +197,13 @@ class Highway(Module):
         self.transform = Linear(width, width, **options)
         self.gate = Linear(width, width, bias_init=gate_bias, **options)
         self.width = width
-        self._options = None
+        self._options = {}
 
     def _require_made(self) -> None:
         if self.width is None:
             raise GraphError("a highway layer without width has no parameters before its first call")
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: ArrayLike) -> Tensor:
         x = as_tensor(x)
         if self.width is None and x.ndim:
             with untraced():
@@ -209,10 +211,9 @@ class Highway(Module):
         if not x.ndim or x.shape[-1] != self.width:
             raise ShapeError(f"a highway layer of width {self.width or 'unknown'} was given {x.describe()}")
         share = FUNCTIONS["sigmoid"](self.gate(x))
-        result: Tensor = x + share * (self.activation(self.transform(x)) - x)
-        return result
+        return x + share * (self.activation(self.transform(x)) - x)
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Config:
         self._require_made()
         return {"width": self.width, "activation": self.activation.name, "dtype": str(self.gate.weight.dtype)}
 
@@ -250,9 +251,9 @@ class MLP(Sequential):
         activation: str = "relu",
         *,
         in_features: int | None = None,
-        seed: Any = None,
+        seed: Seed | None = None,
         init: str | Initialiser | None = None,
-        dtype: Any = "float32",
+        dtype: DTypeLike = "float32",
     ) -> None:
         sizes = wholes(sizes, "MLP: the width of a layer", 1)
         if not sizes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 from graphdiff.draw.compose import Layers
 from graphdiff.draw.dot import Drawing, draw_graph
@@ -14,6 +13,7 @@ from graphdiff.draw.picture import Scope
 from graphdiff.errors import GraphError
 from graphdiff.nn.containers import Sequential
 from graphdiff.nn.inputs import (
+    Inputs,
     Names,
     Shapes,
     input_dtype,
@@ -29,6 +29,7 @@ from graphdiff.nn.module import Module
 from graphdiff.nn.report import observed
 from graphdiff.op import as_tensor
 from graphdiff.tensor import Tensor, Variable, variable
+from graphdiff.typing import ArrayLike
 
 __all__ = ["draw_layers"]
 
@@ -60,7 +61,10 @@ def draw_layers(model: Module, options: Options, example: Example) -> Drawing:
             raise GraphError(f"{name} is for a graph: draw the model's output instead of the model")
     model = copy.deepcopy(model)
     batch = _EXAMPLES if example.inputs is None else None
-    inputs, names = _unknown(model, example.input_shape) if batch else _examples(model, example.inputs)
+    if example.inputs is None:
+        inputs, names = _unknown(model, example.input_shape)
+    else:
+        inputs, names = _examples(model, example.inputs)
     output, turns = observed(model, inputs, names)
     paths = _paths(model)
     scopes: dict[Tensor, Scope] = {}
@@ -77,7 +81,7 @@ def draw_layers(model: Module, options: Options, example: Example) -> Drawing:
     return draw_graph(drawn, options, Layers(scopes, batch))
 
 
-def _examples(model: Module, given: Any) -> tuple[list[Any], Names]:
+def _examples(model: Module, given: Inputs) -> tuple[list[Tensor], Names]:
     """Return inputs as variables: what is made of a constant before the first weight would not be recorded."""
     inputs, names = split_inputs(given)
     require_callable(model, len(inputs), names, "; several arrays are given as a tuple or, by name, a dict")
@@ -85,7 +89,7 @@ def _examples(model: Module, given: Any) -> tuple[list[Any], Names]:
     return [_example(model, array, name) for array, name in zip(inputs, called, strict=True)], names
 
 
-def _example(model: Module, array: Any, name: str) -> Variable:
+def _example(model: Module, array: ArrayLike, name: str) -> Variable:
     dtype = input_dtype(layers_of(model))
     wanted = as_tensor(array)
     if wanted.dtype.kind in "iub" and dtype != "int64":

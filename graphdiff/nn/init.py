@@ -10,8 +10,7 @@ Layers take an initialiser by its name here or as a function called as ``functio
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from graphdiff import host
 from graphdiff.arguments import chosen
@@ -19,7 +18,9 @@ from graphdiff.arguments import lengths as lengths_of
 from graphdiff.errors import OpError, ShapeError
 from graphdiff.op import FUNCTIONS, as_tensor
 from graphdiff.ops import random
+from graphdiff.ops.random import Seed
 from graphdiff.tensor import Tensor
+from graphdiff.typing import ArrayLike, DTypeLike, Function
 
 __all__ = [
     "INITIALISERS",
@@ -42,7 +43,7 @@ __all__ = [
 ]
 
 Shape = int | Sequence[int]
-Initialiser = Callable[..., Any]
+Initialiser = Function[ArrayLike]
 
 
 def _shape_of(shape: Shape) -> tuple[int, ...]:
@@ -61,7 +62,7 @@ def _not_negative(name: str, value: float) -> None:
         raise OpError(f"{name} is a finite number that is not negative, not {value!r}")
 
 
-def zeros(shape: Shape, *, seed: Any = 0, dtype: Any = "float64") -> Tensor:
+def zeros(shape: Shape, *, seed: Seed = 0, dtype: DTypeLike = "float64") -> Tensor:
     """Return zeros: for biases. Units whose weights all begin at zero get the same gradient and stay the same.
 
     Examples
@@ -77,7 +78,7 @@ def zeros(shape: Shape, *, seed: Any = 0, dtype: Any = "float64") -> Tensor:
     return FUNCTIONS["zeros"](_shape_of(shape), dtype=dtype)
 
 
-def ones(shape: Shape, *, seed: Any = 0, dtype: Any = "float64") -> Tensor:
+def ones(shape: Shape, *, seed: Seed = 0, dtype: DTypeLike = "float64") -> Tensor:
     """Return ones.
 
     Examples
@@ -89,7 +90,7 @@ def ones(shape: Shape, *, seed: Any = 0, dtype: Any = "float64") -> Tensor:
     return FUNCTIONS["ones"](_shape_of(shape), dtype=dtype)
 
 
-def constant(shape: Shape, *, value: float = 0.0, seed: Any = 0, dtype: Any = "float64") -> Tensor:
+def constant(shape: Shape, *, value: float = 0.0, seed: Seed = 0, dtype: DTypeLike = "float64") -> Tensor:
     """Return `value` everywhere.
 
     Examples
@@ -103,7 +104,7 @@ def constant(shape: Shape, *, value: float = 0.0, seed: Any = 0, dtype: Any = "f
     return FUNCTIONS["full"](_shape_of(shape), value, dtype=dtype)
 
 
-def normal(shape: Shape, *, seed: Any, mean: float = 0.0, std: float = 0.01, dtype: Any = "float64") -> Tensor:
+def normal(shape: Shape, *, seed: Seed, mean: float = 0.0, std: float = 0.01, dtype: DTypeLike = "float64") -> Tensor:
     """Draw from N(mean, std²).
 
     Examples
@@ -116,7 +117,9 @@ def normal(shape: Shape, *, seed: Any, mean: float = 0.0, std: float = 0.01, dty
     return random.normal(_shape_of(shape), seed=seed, mean=mean, std=std, dtype=dtype)
 
 
-def uniform(shape: Shape, *, seed: Any, low: float = -0.05, high: float = 0.05, dtype: Any = "float64") -> Tensor:
+def uniform(
+    shape: Shape, *, seed: Seed, low: float = -0.05, high: float = 0.05, dtype: DTypeLike = "float64"
+) -> Tensor:
     """Draw from U(low, high).
 
     Examples
@@ -131,7 +134,7 @@ def uniform(shape: Shape, *, seed: Any, low: float = -0.05, high: float = 0.05, 
 
 
 def truncated_normal(
-    shape: Shape, *, seed: Any, mean: float = 0.0, std: float = 0.01, bound: float = 2.0, dtype: Any = "float64"
+    shape: Shape, *, seed: Seed, mean: float = 0.0, std: float = 0.01, bound: float = 2.0, dtype: DTypeLike = "float64"
 ) -> Tensor:
     """Draw from N(mean, std²) again and again until within `bound` standard deviations of the mean.
 
@@ -156,7 +159,7 @@ def truncated_normal(
     return (mean + std * drawn).astype(dtype)
 
 
-def fan_in_uniform(shape: Shape, *, seed: Any, dtype: Any = "float64") -> Tensor:
+def fan_in_uniform(shape: Shape, *, seed: Seed, dtype: DTypeLike = "float64") -> Tensor:
     """Draw from U(-1/√m, 1/√m), of variance 1/(3m): the usual heuristic before Glorot and Bengio (2010, equation 1).
 
     Examples
@@ -169,7 +172,7 @@ def fan_in_uniform(shape: Shape, *, seed: Any, dtype: Any = "float64") -> Tensor
     return _scaled_uniform(lengths, 1 / (3 * inputs), seed, dtype)
 
 
-def glorot_uniform(shape: Shape, *, seed: Any, dtype: Any = "float64") -> Tensor:
+def glorot_uniform(shape: Shape, *, seed: Seed, dtype: DTypeLike = "float64") -> Tensor:
     """Draw from U(±√(6/(m + n))), of variance 2/(m + n).
 
     Glorot and Bengio, Understanding the difficulty of training deep feedforward neural networks, 2010, equation 16.
@@ -184,7 +187,7 @@ def glorot_uniform(shape: Shape, *, seed: Any, dtype: Any = "float64") -> Tensor
     return _scaled_uniform(lengths, 2 / (inputs + outputs), seed, dtype)
 
 
-def glorot_normal(shape: Shape, *, seed: Any, dtype: Any = "float64") -> Tensor:
+def glorot_normal(shape: Shape, *, seed: Seed, dtype: DTypeLike = "float64") -> Tensor:
     """Draw from N(0, 2/(m + n)): Glorot and Bengio, 2010, equation 12.
 
     Examples
@@ -197,7 +200,7 @@ def glorot_normal(shape: Shape, *, seed: Any, dtype: Any = "float64") -> Tensor:
     return random.normal(lengths, seed=seed, std=math.sqrt(2 / (inputs + outputs)), dtype=dtype)
 
 
-def he_uniform(shape: Shape, *, seed: Any, dtype: Any = "float64") -> Tensor:
+def he_uniform(shape: Shape, *, seed: Seed, dtype: DTypeLike = "float64") -> Tensor:
     """Draw from U(±√(6/m)), of variance 2/m, which keeps the size of activations through layers of ReLU.
 
     He et al., Delving deep into rectifiers, 2015, equation 10 with the uniform distribution of that variance.
@@ -212,7 +215,7 @@ def he_uniform(shape: Shape, *, seed: Any, dtype: Any = "float64") -> Tensor:
     return _scaled_uniform(lengths, 2 / inputs, seed, dtype)
 
 
-def he_normal(shape: Shape, *, seed: Any, dtype: Any = "float64") -> Tensor:
+def he_normal(shape: Shape, *, seed: Seed, dtype: DTypeLike = "float64") -> Tensor:
     """Draw from N(0, 2/m): He et al., 2015, equation 10.
 
     Examples
@@ -225,7 +228,7 @@ def he_normal(shape: Shape, *, seed: Any, dtype: Any = "float64") -> Tensor:
     return random.normal(lengths, seed=seed, std=math.sqrt(2 / inputs), dtype=dtype)
 
 
-def lecun_uniform(shape: Shape, *, seed: Any, dtype: Any = "float64") -> Tensor:
+def lecun_uniform(shape: Shape, *, seed: Seed, dtype: DTypeLike = "float64") -> Tensor:
     """Draw from U(±√(3/m)), of variance 1/m.
 
     LeCun et al., Efficient backprop, 1998, equation 16.
@@ -240,7 +243,7 @@ def lecun_uniform(shape: Shape, *, seed: Any, dtype: Any = "float64") -> Tensor:
     return _scaled_uniform(lengths, 1 / inputs, seed, dtype)
 
 
-def lecun_normal(shape: Shape, *, seed: Any, dtype: Any = "float64") -> Tensor:
+def lecun_normal(shape: Shape, *, seed: Seed, dtype: DTypeLike = "float64") -> Tensor:
     """Draw from N(0, 1/m): LeCun et al., 1998, equation 16.
 
     Examples
@@ -253,12 +256,12 @@ def lecun_normal(shape: Shape, *, seed: Any, dtype: Any = "float64") -> Tensor:
     return random.normal(lengths, seed=seed, std=math.sqrt(1 / inputs), dtype=dtype)
 
 
-def _scaled_uniform(lengths: tuple[int, ...], variance: float, seed: Any, dtype: Any) -> Tensor:
+def _scaled_uniform(lengths: tuple[int, ...], variance: float, seed: Seed, dtype: DTypeLike) -> Tensor:
     bound = math.sqrt(3 * variance)
     return random.uniform(lengths, seed=seed, low=-bound, high=bound, dtype=dtype)
 
 
-def orthogonal(shape: Shape, *, seed: Any, gain: float = 1.0, dtype: Any = "float64") -> Tensor:
+def orthogonal(shape: Shape, *, seed: Seed, gain: float = 1.0, dtype: DTypeLike = "float64") -> Tensor:
     """Draw a matrix with orthonormal rows or columns, whichever are fewer, uniformly among these, times `gain`.
 
     Saxe, McClelland and Ganguli, Exact solutions to the nonlinear dynamics of learning in deep linear neural networks,
@@ -283,7 +286,7 @@ def orthogonal(shape: Shape, *, seed: Any, gain: float = 1.0, dtype: Any = "floa
     return (gain * (basis.mT if wide else basis)).astype(dtype)
 
 
-def sparse(shape: Shape, *, seed: Any, nonzero: int = 15, std: float = 1.0, dtype: Any = "float64") -> Tensor:
+def sparse(shape: Shape, *, seed: Seed, nonzero: int = 15, std: float = 1.0, dtype: DTypeLike = "float64") -> Tensor:
     """Give every unit `nonzero` incoming weights from N(0, std²), at random places, and zeros elsewhere.
 
     Martens, Deep learning via Hessian-free optimization, 2010, section 5, which takes 15. A unit with fewer inputs has

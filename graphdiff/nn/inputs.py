@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias, TypeVar, cast
 
 from graphdiff import host
 from graphdiff.errors import OpError, ShapeError
@@ -12,8 +12,10 @@ from graphdiff.nn.containers import Sequential
 from graphdiff.nn.layers import Embedding
 from graphdiff.nn.module import Module
 from graphdiff.tensor import Tensor, Variable, placeholder
+from graphdiff.typing import ArrayLike, DTypeLike, Function
 
 __all__ = [
+    "Inputs",
     "Names",
     "Shapes",
     "call_with",
@@ -29,24 +31,28 @@ __all__ = [
 
 Names = tuple[str, ...] | None
 """By which names a model is given its inputs; None: by place."""
-Shapes = int | Sequence[Any] | Mapping[str, Any]
+Shapes: TypeAlias = "int | Sequence[Shapes] | Mapping[str, Shapes]"
 """The shape of one example, or of each of several inputs: a sequence of shapes, or a dict of them by name."""
+Inputs: TypeAlias = "ArrayLike | Mapping[str, ArrayLike]"
+"""The array that a model is given, or several: a tuple of them, or a dict of them by name."""
+Made = TypeVar("Made")
 
 
-def split_inputs(given: Any) -> tuple[tuple[Any, ...], Names]:
+def split_inputs(given: Inputs) -> tuple[tuple[ArrayLike, ...], Names]:
     """Return the arrays that a model is called with: one, those of a tuple, or those of a dict by name."""
     if isinstance(given, Mapping):
         return tuple(given.values()), tuple(map(str, given))
-    several = isinstance(given, tuple) and given and all(hasattr(array, "shape") for array in given)
-    return (given if several else (given,)), None
+    if isinstance(given, tuple) and given and all(hasattr(array, "shape") for array in given):
+        return given, None
+    return (given,), None
 
 
-def call_with(model: Callable[..., Any], inputs: Sequence[Any], names: Names) -> Any:
+def call_with(model: Function[Made], inputs: Sequence[object], names: Names) -> Made:
     """Return what a model makes of inputs."""
     return model(*inputs) if names is None else model(**dict(zip(names, inputs, strict=True)))
 
 
-def signature_of(function: Any) -> inspect.Signature | None:
+def signature_of(function: Function[object]) -> inspect.Signature | None:
     """Return how a function is called, or None: one of C tells nothing of its arguments."""
     try:
         return inspect.signature(function)
@@ -54,7 +60,7 @@ def signature_of(function: Any) -> inspect.Signature | None:
         return None
 
 
-def require_callable(model: Any, count: int, names: Names, mend: str = "") -> None:
+def require_callable(model: Function[object], count: int, names: Names, mend: str = "") -> None:
     """Refuse a model that takes other inputs than so many, of these names."""
     signature = signature_of(getattr(model, "forward", model))
     if signature is None:
@@ -78,15 +84,19 @@ def shapes_of(given: Shapes) -> tuple[list[tuple[int, ...]], Names]:
     return [_shape(given)], None
 
 
-def _shape(given: Any) -> tuple[int, ...]:
+def _shape(given: Shapes) -> tuple[int, ...]:
     lengths = tuple(given) if isinstance(given, Sequence) and not isinstance(given, str) else (given,)
-    if any(not host.is_integer(length) or length < 0 for length in lengths):
+    if any(not host.is_integer(length) or cast(int, length) < 0 for length in lengths):
         raise ShapeError(f"the shape of an example is non-negative integers, not {given!r}")
-    return tuple(map(int, lengths))
+    return tuple(int(cast(int, length)) for length in lengths)
 
 
 def placeholders(
-    shapes: Sequence[tuple[int, ...]], names: Names, rows: int, dtype: Any, single: str = "x"
+    shapes: Sequence[tuple[int, ...]],
+    names: Names,
+    rows: int,
+    dtype: DTypeLike | Sequence[DTypeLike],
+    single: str = "x",
 ) -> list[Tensor]:
     """Return a placeholder for each input, of so many rows; `dtype` is of all of them, or a sequence with one for each.
 

@@ -6,17 +6,18 @@ import math
 from collections.abc import Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import Any
 
 from graphdiff.arguments import chosen, number, truth, whole
 from graphdiff.errors import DataError, DTypeError, GraphError, OpError, ShapeError
 from graphdiff.guard import guarded
 from graphdiff.nn.init import Initialiser, find, normal
-from graphdiff.nn.module import Module, require_room
+from graphdiff.nn.module import Config, Module, require_room
 from graphdiff.op import FUNCTIONS, as_tensor
 from graphdiff.ops import random
 from graphdiff.ops.checks import demand
+from graphdiff.ops.random import Seed
 from graphdiff.tensor import Tensor, Variable, untraced, variable
+from graphdiff.typing import ArrayLike, DTypeLike
 
 __all__ = ["Activation", "Embedding", "Flatten", "Linear", "Maxout", "PReLU"]
 
@@ -38,7 +39,9 @@ ACTIVATIONS: dict[str, tuple[str, ...]] = {
 _STANDARD_NORMAL = partial(normal, std=1.0)
 
 
-def _initial(make: Initialiser, shape: tuple[int, ...], stream: Any, gain: float, dtype: Any, name: str) -> Variable:
+def _initial(
+    make: Initialiser, shape: tuple[int, ...], stream: Seed, gain: float, dtype: DTypeLike, name: str
+) -> Variable:
     require_room(shape)
     with untraced():
         drawn = as_tensor(make(shape, seed=stream))
@@ -90,23 +93,23 @@ class Linear(Module):
         in_features: int | None = None,
         *,
         bias: bool = True,
-        seed: Any = None,
+        seed: Seed | None = None,
         gain: float = 1.0,
         init: str | Initialiser = "he_uniform",
         bias_init: str | Initialiser = "zeros",
-        dtype: Any = "float32",
+        dtype: DTypeLike = "float32",
     ) -> None:
         self.out_features = whole(out_features, "Linear: out_features", 1)
         self.in_features = in_features = None if in_features is None else whole(in_features, "Linear: in_features", 1)
         self._has_bias, self._gain = truth(bias, "Linear: bias"), number(gain, "Linear: gain")
         self._dtype = dtype
         self._stream = random.generator(seed)
-        self._init: Any = (find(init), find(bias_init))
+        self._init: tuple[Initialiser, ...] | None = (find(init), find(bias_init))
         if in_features is not None:
             self._make(in_features)
 
     def _make(self, in_features: int) -> None:
-        make_weight, make_bias = self._init
+        make_weight, make_bias = self._init or ()
         stream, dtype = self._stream, self._dtype
         self.weight = _initial(make_weight, (in_features, self.out_features), stream, self._gain, dtype, "W")
         if self._has_bias:
@@ -118,7 +121,7 @@ class Linear(Module):
         if self.in_features is None:
             raise GraphError("a linear layer without in_features has no parameters before its first call")
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: ArrayLike) -> Tensor:
         x = as_tensor(x)
         if self.in_features is None and x.ndim:
             with untraced():
@@ -132,7 +135,7 @@ class Linear(Module):
         product = FUNCTIONS["matmul"](x, self.weight)
         return product + self.bias if self._has_bias else product
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Config:
         if self.in_features is None:
             raise GraphError("a linear layer without in_features cannot be saved before its first call")
         return {
@@ -172,7 +175,7 @@ class Activation(Module):
     fixed = ("name",)
 
     @guarded
-    def __init__(self, name: str, **options: Any) -> None:
+    def __init__(self, name: str, **options: float) -> None:
         chosen(name, ACTIVATIONS, "activation")
         if not options.keys() <= set(ACTIVATIONS[name]):
             known = ", ".join(ACTIVATIONS[name]) or "no options"
@@ -182,14 +185,14 @@ class Activation(Module):
         self._function = partial(FUNCTIONS[name], **options) if options else FUNCTIONS[name]
 
     @property
-    def options(self) -> Mapping[str, Any]:
+    def options(self) -> Mapping[str, float]:
         """What the function is given besides its argument; fixed."""
         return MappingProxyType(dict(self._options))
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: ArrayLike) -> Tensor:
         return self._function(x)
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Config:
         return {"name": self.name, **self.options}
 
 
@@ -216,19 +219,19 @@ class PReLU(Module):
     fixed = ("features",)
 
     @guarded
-    def __init__(self, features: int | None = None, *, alpha: float = 0.25, dtype: Any = "float32") -> None:
+    def __init__(self, features: int | None = None, *, alpha: float = 0.25, dtype: DTypeLike = "float32") -> None:
         self.features = None if features is None else whole(features, "PReLU: features", 1)
         shape = () if self.features is None else (self.features,)
         require_room(shape)
         self.alpha = variable(FUNCTIONS["full"](shape, alpha), dtype=dtype, name="alpha")
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: ArrayLike) -> Tensor:
         x = as_tensor(x)
         if self.features is not None and (not x.ndim or x.shape[-1] != self.features):
             raise ShapeError(f"PReLU of {self.features} features was given {x.describe()}")
         return FUNCTIONS["relu"](x) - self.alpha * FUNCTIONS["relu"](-x)
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Config:
         return {"features": self.features, "dtype": str(self.alpha.dtype)}
 
 
@@ -264,9 +267,9 @@ class Maxout(Module):
         pieces: int = 2,
         in_features: int | None = None,
         *,
-        seed: Any = None,
+        seed: Seed | None = None,
         init: str | Initialiser = "he_uniform",
-        dtype: Any = "float32",
+        dtype: DTypeLike = "float32",
     ) -> None:
         self.out_features, self.pieces = (
             whole(out_features, "Maxout: out_features", 1),
@@ -274,12 +277,12 @@ class Maxout(Module):
         )
         self.linear = Linear(self.out_features * self.pieces, in_features, seed=seed, init=init, dtype=dtype)
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: ArrayLike) -> Tensor:
         drawn = self.linear(x)
         grouped = FUNCTIONS["reshape"](drawn, (*drawn.shape[:-1], self.out_features, self.pieces))
         return FUNCTIONS["max"](grouped, axis=-1)
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Config:
         linear = self.linear.config()
         own = {"out_features": self.out_features, "pieces": self.pieces}
         return own | {name: linear[name] for name in ("in_features", "dtype")}
@@ -295,13 +298,13 @@ class Flatten(Module):
     (5, 6)
     """
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: ArrayLike) -> Tensor:
         x = as_tensor(x)
         if not x.ndim:
             raise ShapeError(f"flatten takes a batch of examples, not {x.describe()}")
         return FUNCTIONS["reshape"](x, (x.shape[0], math.prod(x.shape[1:])))
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Config:
         return {}
 
 
@@ -337,14 +340,14 @@ class Embedding(Module):
         count: int,
         width: int,
         *,
-        seed: Any = None,
+        seed: Seed | None = None,
         init: str | Initialiser = _STANDARD_NORMAL,
-        dtype: Any = "float32",
+        dtype: DTypeLike = "float32",
     ) -> None:
         self.count, self.width = whole(count, "Embedding: count", 1), whole(width, "Embedding: width", 1)
         self.weight = _initial(find(init), (self.count, self.width), random.generator(seed), 1.0, dtype, "W")
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: ArrayLike) -> Tensor:
         x = as_tensor(x)
         if x.dtype.kind not in "iu":
             raise DTypeError(f"an embedding picks rows by integers, not by {x.describe()}")
@@ -354,5 +357,5 @@ class Embedding(Module):
         rows = demand(as_tensor(self.weight), x, 0, self.count - 1, told)
         return FUNCTIONS["take"](rows, x, axis=0)
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Config:
         return {"count": self.count, "width": self.width, "dtype": str(self.weight.dtype)}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
 
 from graphdiff import host
 from graphdiff.arguments import listed, number
@@ -13,10 +13,11 @@ from graphdiff.errors import DataError, DTypeError, GraphError, OpError, ShapeEr
 from graphdiff.graph import topological_order
 from graphdiff.guard import guarded
 from graphdiff.nn.module import Module
-from graphdiff.op import FUNCTIONS, as_tensor, composite, custom
+from graphdiff.op import FUNCTIONS, Applied, as_tensor, composite, custom
 from graphdiff.ops.checks import demand
 from graphdiff.ops.reduce import in_single, widened
 from graphdiff.tensor import Tensor, current_trace
+from graphdiff.typing import Array, ArrayLike, DTypeLike, Namespace
 
 __all__ = [
     "absolute_error",
@@ -31,7 +32,7 @@ __all__ = [
     "squared_error",
 ]
 
-
+ClassWeights: TypeAlias = "ArrayLike | Mapping[int, float]"
 _SUM_TOLERANCE = 1e-3
 """How far from 1 a row's probabilities may sum: as half precision rounds them."""
 
@@ -45,7 +46,7 @@ def _require_all(allowed: Tensor, labels: Tensor, told: str) -> None:
     raise DataError(f"{told}, but row {row} of {labels.describe()} has {value:g}")
 
 
-def _first_where(wrong: Tensor, values: Tensor) -> tuple[int, Any]:
+def _first_where(wrong: Tensor, values: Tensor) -> tuple[int, float]:
     """Return the first place, of the flat array, where something is wrong, and the value there."""
     place = int(FUNCTIONS["argmax"](FUNCTIONS["reshape"](wrong, (-1,)).astype("int8")))
     return place, FUNCTIONS["reshape"](values, (-1,)).numpy()[place]
@@ -70,7 +71,7 @@ def _check_labels(logits: Tensor, labels: Tensor) -> None:
         require_labels(labels.numpy(), logits.shape[1])
 
 
-def _chosen(labels: Tensor, classes: int, dtype: Any) -> Tensor:
+def _chosen(labels: Tensor, classes: int, dtype: DTypeLike) -> Tensor:
     """Return rows with a 1 at the labels."""
     return FUNCTIONS["label_weights"](labels, classes=classes, value=1.0, dtype=dtype)
 
@@ -107,25 +108,25 @@ def _demand_probabilities(labels: Tensor) -> Tensor:
 # number of examples, so that the derivative is one quotient and one sum.
 
 
-def _shifted(F: Any, logits: Any) -> tuple[Any, Any, Any]:
+def _shifted(F: Namespace, logits: Array) -> tuple[Array, Array, Array]:
     """Return the logits less their maximum, their exponentials, and the exponentials' sums times the examples."""
     shifted = logits - F.max(logits, axis=logits.ndim - 1, keepdims=True)
     powers = F.exp(shifted)
     return shifted, powers, F.sum(powers, axis=logits.ndim - 1, keepdims=True) * float(logits.shape[-2])
 
 
-def _weights(F: Any, logits: Any, labels: Any) -> Any:
+def _weights(F: Namespace, logits: Array, labels: Array) -> Array:
     examples, classes = logits.shape[-2:]
     dtype = logits.dtype if F.is_graph else F.backend.host_dtype(logits)
     return F.label_weights(labels, classes=classes, value=-1.0 / examples, dtype=dtype)
 
 
-def _weighted_total(F: Any, x: Any, weights: Any) -> Any:
+def _weighted_total(F: Namespace, x: Array, weights: Array) -> Array:
     counted = F.where(weights == 0, F.zeros_like(x), x)
     return F.sum(counted * weights, axis=(x.ndim - 2, x.ndim - 1))
 
 
-_total: Any = composite(
+_total: Applied = composite(
     "weighted_total",
     _weighted_total,
     infer=lambda x, weights: (x.shape[:-2], x.dtype),
@@ -136,26 +137,26 @@ _total: Any = composite(
 
 
 @in_single
-def _cross_entropy_value(F: Any, logits: Any, labels: Any) -> Any:
+def _cross_entropy_value(F: Namespace, logits: Array, labels: Array) -> Array:
     shifted, _, sums = _shifted(F, logits)
     spread = F.mean(F.log(sums), axis=(logits.ndim - 2, logits.ndim - 1)) - math.log(logits.shape[-2])
     return F.weighted_total(shifted, _weights(F, logits, labels)) + spread
 
 
-def _cross_entropy_slope(F: Any, logits: Any, labels: Any) -> Any:
+def _cross_entropy_slope(F: Namespace, logits: Array, labels: Array) -> Array:
     """Return (softmax - one-hot labels) / examples."""
     logits = widened(F, logits)
     _, powers, sums = _shifted(F, logits)
     return powers / sums + _weights(F, logits, labels)
 
 
-def _cross_entropy_batch(F: Any, operands: Any, flags: Any, size: int) -> Any:
+def _cross_entropy_batch(F: Namespace, operands: Sequence[Array], flags: Sequence[bool], size: int) -> Array:
     logits, labels = operands
     whole = logits if flags[0] else F.broadcast_to(logits, (size, *logits.shape))
     return _cross_entropy_value(F, whole, labels)
 
 
-_cross_entropy: Any = custom(
+_cross_entropy: Applied = custom(
     "cross_entropy",
     evaluate=_cross_entropy_value,
     tangent=lambda F, tangents, out, logits, labels: F.sum(
@@ -175,7 +176,12 @@ _cross_entropy: Any = custom(
 
 @guarded
 def softmax_cross_entropy(
-    logits: Any, labels: Any, *, weights: Any = None, class_weights: Any = None, label_smoothing: float = 0.0
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    weights: ArrayLike | None = None,
+    class_weights: ClassWeights | None = None,
+    label_smoothing: float = 0.0,
 ) -> Tensor:
     """Mean cross-entropy of softmax(logits), computed from the logits without overflow.
 
@@ -220,8 +226,7 @@ def softmax_cross_entropy(
         loss = _cross_entropy(logits, labels)
         if not loss.has_value or not bool(loss._value == loss._value):  # a device gives NaN for what is no class
             _check_labels(logits, labels)
-        result: Tensor = loss
-        return result
+        return loss
     if labels.dtype.kind != "f":
         raise DTypeError(
             f"labels are integers or probabilities, not {labels.describe()}; labels.astype('int64') numbers two classes"
@@ -240,18 +245,24 @@ def softmax_cross_entropy(
 # An op of its own, since its derivative by t as a product is t · 1/t, of which 1/t overflows where t is subnormal.
 
 
-def _divergence_part(F: Any, vector: Any, position: int, t: Any, logarithm: Any) -> Any:
+def _divergence_part(F: Namespace, vector: Array, position: int, t: Array, logarithm: Array) -> Array:
     """Return what a tangent of one operand, or the adjoint, becomes."""
     return vector * (F.log(t) - logarithm + 1) if position == 0 else -(vector * t)
 
 
-def _divergence_tangent(F: Any, tangents: Any, out: Any, t: Any, logarithm: Any) -> Any:
+def _divergence_tangent(
+    F: Namespace,
+    tangents: Sequence[Array | None],
+    out: Array,
+    t: Array,
+    logarithm: Array,
+) -> Array:
     given = [(place, vector) for place, vector in enumerate(tangents) if vector is not None]
     parts = [_divergence_part(F, vector, place, t, logarithm) for place, vector in given]
     return sum(parts[1:], parts[0])
 
 
-_divergence: Any = custom(
+_divergence: Applied = custom(
     "divergence",
     evaluate=lambda F, t, logarithm: t * (F.log(t) - logarithm),
     tangent=_divergence_tangent,
@@ -276,7 +287,11 @@ def _entropies(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def _general_cross_entropy(
-    logits: Tensor, labels: Tensor, weights: Any, class_weights: Any, label_smoothing: float
+    logits: Tensor,
+    labels: Tensor,
+    weights: ArrayLike | None,
+    class_weights: ClassWeights | None,
+    label_smoothing: float,
 ) -> Tensor:
     if logits.ndim != 2:
         raise ShapeError(f"logits are (examples, classes), not {logits.describe()}")
@@ -303,7 +318,7 @@ def _general_cross_entropy(
 # What the other losses share -------------------------------------------------------------------------------------
 
 
-def _pair(prediction: Any, target: Any) -> tuple[Tensor, Tensor]:
+def _pair(prediction: ArrayLike, target: ArrayLike) -> tuple[Tensor, Tensor]:
     prediction, target = as_tensor(prediction), as_tensor(target)
     if prediction.shape != target.shape:
         mend = "; target.reshape(prediction.shape) would do" if prediction.size == target.size else ""
@@ -315,7 +330,7 @@ def _floating(x: Tensor) -> Tensor:
     return x if x.dtype.kind == "f" else x.astype("float64")
 
 
-def _in_order(class_weights: Any, classes: int) -> Any:
+def _in_order(class_weights: ClassWeights, classes: int) -> ArrayLike:
     """Return the weights of classes as a sequence, where they are given by the classes' numbers."""
     if not isinstance(class_weights, Mapping):
         return class_weights
@@ -325,7 +340,7 @@ def _in_order(class_weights: Any, classes: int) -> Any:
     return [number(class_weights.get(label, 1.0), f"the weight of class {label}") for label in range(classes)]
 
 
-def _importance(weights: Any, like: Tensor, shape: tuple[int, ...], name: str) -> Tensor:
+def _importance(weights: ArrayLike, like: Tensor, shape: tuple[int, ...], name: str) -> Tensor:
     weights = as_tensor(weights)
     if weights.shape != shape:
         raise ShapeError(f"{name} are of shape {list(shape)} beside {like.describe()}, not {weights.describe()}")
@@ -350,7 +365,7 @@ def _quotient(loss: Tensor, weight: Tensor) -> Tensor:
     return loss / FUNCTIONS["where"](weight > 0, weight, FUNCTIONS["ones_like"](weight))
 
 
-def _weighted_mean(losses: Tensor, weights: Any) -> Tensor:
+def _weighted_mean(losses: Tensor, weights: ArrayLike | None) -> Tensor:
     if weights is None:
         return FUNCTIONS["mean"](losses)
     return _mean(losses, _importance(weights, losses, losses.shape[:1], "weights"))
@@ -360,7 +375,7 @@ def _weighted_mean(losses: Tensor, weights: Any) -> Tensor:
 
 
 @guarded
-def squared_error(prediction: Any, target: Any, *, weights: Any = None) -> Tensor:
+def squared_error(prediction: ArrayLike, target: ArrayLike, *, weights: ArrayLike | None = None) -> Tensor:
     """Mean squared difference.
 
     Parameters
@@ -386,7 +401,7 @@ def squared_error(prediction: Any, target: Any, *, weights: Any = None) -> Tenso
 
 
 @guarded
-def absolute_error(prediction: Any, target: Any, *, weights: Any = None) -> Tensor:
+def absolute_error(prediction: ArrayLike, target: ArrayLike, *, weights: ArrayLike | None = None) -> Tensor:
     """Mean absolute difference; its derivative is 0 where they are equal. Arguments are those of `squared_error`.
 
     Examples
@@ -400,7 +415,7 @@ def absolute_error(prediction: Any, target: Any, *, weights: Any = None) -> Tens
 
 
 @guarded
-def huber(prediction: Any, target: Any, *, delta: float = 1.0, weights: Any = None) -> Tensor:
+def huber(prediction: ArrayLike, target: ArrayLike, *, delta: float = 1.0, weights: ArrayLike | None = None) -> Tensor:
     """Mean of d²/2 where the difference d is at most delta, and of delta·(|d| - delta/2) beyond.
 
     Huber, Robust estimation of a location parameter, 1964. The other arguments are those of `squared_error`.
@@ -423,7 +438,13 @@ def huber(prediction: Any, target: Any, *, delta: float = 1.0, weights: Any = No
 
 
 @guarded
-def binary_cross_entropy(logits: Any, labels: Any, *, positive_weight: float = 1.0, weights: Any = None) -> Tensor:
+def binary_cross_entropy(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    positive_weight: float = 1.0,
+    weights: ArrayLike | None = None,
+) -> Tensor:
     """Mean of -y·log(p) - (1 - y)·log(1 - p) with p = sigmoid(logits), without overflow and accurate in both tails.
 
     It is computed as y·softplus(-z) + (1 - y)·softplus(z), in which nothing cancels.
@@ -474,7 +495,7 @@ def _counted(share: Tensor, loss: Tensor) -> Tensor:
 
 
 @guarded
-def hinge(scores: Any, labels: Any, *, margin: float = 1.0, weights: Any = None) -> Tensor:
+def hinge(scores: ArrayLike, labels: ArrayLike, *, margin: float = 1.0, weights: ArrayLike | None = None) -> Tensor:
     """Mean hinge loss, of two classes or of several.
 
     Parameters
@@ -524,7 +545,7 @@ def hinge(scores: Any, labels: Any, *, margin: float = 1.0, weights: Any = None)
 
 
 @guarded
-def kl_divergence(log_probabilities: Any, target: Any, *, weights: Any = None) -> Tensor:
+def kl_divergence(log_probabilities: ArrayLike, target: ArrayLike, *, weights: ArrayLike | None = None) -> Tensor:
     """Mean over examples of Σ t·(log t - log p), the Kullback–Leibler divergence of the target t from p.
 
     Kullback and Leibler, On information and sufficiency, 1951; 0·log 0 counts as 0.
@@ -564,7 +585,7 @@ def kl_divergence(log_probabilities: Any, target: Any, *, weights: Any = None) -
 # Penalties -------------------------------------------------------------------------------------------------------
 
 
-def _penalty(of: Module | Iterable[Any], name: str) -> Tensor:
+def _penalty(of: Module | Iterable[ArrayLike], name: str) -> Tensor:
     """Return the sum of a function of all weights."""
     given = [leaf for leaf in of.parameters() if leaf.ndim > 1] if isinstance(of, Module) else listed(of, "a penalty")
     if not given:
@@ -574,7 +595,7 @@ def _penalty(of: Module | Iterable[Any], name: str) -> Tensor:
 
 
 @guarded
-def l1_penalty(of: Module | Iterable[Any], strength: float = 1.0) -> Tensor:
+def l1_penalty(of: Module | Iterable[ArrayLike], strength: float = 1.0) -> Tensor:
     """Strength · Σ |w|, to be added to a loss: it makes weights exactly 0.
 
     Parameters
@@ -593,7 +614,7 @@ def l1_penalty(of: Module | Iterable[Any], strength: float = 1.0) -> Tensor:
 
 
 @guarded
-def l2_penalty(of: Module | Iterable[Any], strength: float = 1.0) -> Tensor:
+def l2_penalty(of: Module | Iterable[ArrayLike], strength: float = 1.0) -> Tensor:
     """Strength / 2 · Σ w², to be added to a loss: its gradient is strength · w, that of weight decay.
 
     Parameters
@@ -612,7 +633,7 @@ def l2_penalty(of: Module | Iterable[Any], strength: float = 1.0) -> Tensor:
 
 
 @guarded
-def accuracy(logits: Any, labels: Any, *, weights: Any = None) -> float:
+def accuracy(logits: ArrayLike, labels: ArrayLike, *, weights: ArrayLike | None = None) -> float:
     """Return the share of examples whose greatest logit is their label's.
 
     Parameters

@@ -6,16 +6,24 @@ import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, TypeVar, cast
 
 from graphdiff import host
 from graphdiff.errors import GraphError, OpError, ShapeError
 from graphdiff.guard import guarded
+from graphdiff.host import Generator, HostArray
 from graphdiff.tensor import OBSERVERS, TRACES, Configured, Tensor, Variable, value_for
+from graphdiff.typing import ArrayLike
 
-__all__ = ["Module", "parameters_within", "require_room"]
+if TYPE_CHECKING:
+    from graphdiff.draw.drawing import Drawing
+    from graphdiff.draw.options import Example, Options
 
-Self = TypeVar("Self", bound="Module")
+__all__ = ["Config", "Module", "parameters_within", "require_room"]
+
+Kind = TypeVar("Kind")
+Config: TypeAlias = dict[str, Any]
+"""What a module is made from by name; each class knows the types of its own."""
 
 _room: ContextVar[list[int] | None] = ContextVar("room", default=None)
 """How many numbers the layers that are made may still have, in a list; None: as many as they like."""
@@ -70,13 +78,13 @@ class Module(Configured):
     def __init_subclass__(cls) -> None:
         cls.kind = cls.__name__.lower()
 
-    def _forward(self, x: Any, *others: Any, **named: Any) -> Tensor:
+    def _forward(self, x: ArrayLike, *others: ArrayLike, **named: ArrayLike) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__} does not define forward")
 
     forward: Callable[..., Tensor] = _forward
     """Returns the output for a batch of inputs. Subclasses define it with the arguments that they need."""
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Config:
         """Return what `from_config` makes a module of the same architecture of: text, numbers, lists and modules.
 
         A class that declares it can be saved by `gd.train.save`.
@@ -84,7 +92,7 @@ class Module(Configured):
         raise GraphError(f"{type(self).__name__} does not declare config(), which saving needs")
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Any:
+    def from_config(cls, config: Config) -> Self:
         """Return a module as `config` described it; by default these are the class's arguments by name."""
         return cls(**config)
 
@@ -96,7 +104,7 @@ class Module(Configured):
             observer(self, (*inputs, *named.values()), output)
         return output
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         held = vars(self).get(name)
         if isinstance(held, Variable) and not isinstance(value, Variable):
             raise GraphError(
@@ -118,17 +126,17 @@ class Module(Configured):
 
     if TYPE_CHECKING:  # attached in graphdiff.nn; named here for type checkers
 
-        def __graphdiff_draw__(self, options: Any, example: Any) -> Any: ...
+        def __graphdiff_draw__(self, options: Options, example: Example) -> Drawing: ...
 
     # What it holds ---------------------------------------------------------------------------------------------
 
-    def _named(self, kind: Any) -> Iterator[tuple[str, Any, str]]:
-        """Yield (path, item, attribute) for the attributes of a kind, and for those in lists and dicts."""
+    def _named(self, *kinds: type[Kind]) -> Iterator[tuple[str, Kind, str]]:
+        """Yield (path, item, attribute) for the attributes of some kinds, and for those in lists and dicts."""
         if TRACES:
             self.use_settings()
         for name, value in vars(self).items():
             for path, item in _leaves(name, value):
-                if isinstance(item, kind):
+                if isinstance(item, kinds):
                     yield path, item, name
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
@@ -155,19 +163,20 @@ class Module(Configured):
     def _named_variables(self, prefix: str, *, buffers: bool) -> Iterator[tuple[str, Variable]]:
         """Yield (path, variable) by every path that leads to one."""
         self._require_made()
-        for path, item, name in self._named((Variable, Module)):
+        kinds: tuple[type[Variable | Module], ...] = (Variable, Module)
+        for path, item, name in self._named(*kinds):
             if isinstance(item, Module):
                 yield from item._named_variables(f"{prefix}{path}.", buffers=buffers)
             elif (name in self.buffers) == buffers:
                 yield f"{prefix}{path}", item
 
-    def named_streams(self, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    def named_streams(self, prefix: str = "") -> Iterator[tuple[str, Generator]]:
         """Yield (path, stream) for the streams of random numbers that layers draw from while they train."""
         for path, item, _ in self._named(object):
             if isinstance(item, Module):
                 yield from item.named_streams(f"{prefix}{path}.")
             elif host.is_random_generator(item):
-                yield f"{prefix}{path}", item
+                yield f"{prefix}{path}", cast("Generator", item)
 
     def parameters(self) -> list[Variable]:
         """Return the parameters, layer by layer, weight before bias; one that is shared comes once."""
@@ -178,12 +187,12 @@ class Module(Configured):
     def _variables(self) -> dict[str, Variable]:
         return dict(self._named_variables("", buffers=False)) | dict(self._named_variables("", buffers=True))
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, HostArray]:
         """Return a copy of the value of every parameter and running statistic as a NumPy array, by path."""
         return {path: leaf.numpy().copy() for path, leaf in self._variables().items()}
 
     @guarded
-    def load_state(self, state: Mapping[str, Any]) -> None:
+    def load_state(self, state: Mapping[str, ArrayLike]) -> None:
         """Assign every parameter and running statistic from what `state` returned.
 
         Raises
@@ -211,7 +220,7 @@ class Module(Configured):
             return result
         return self._training
 
-    def train(self: Self, mode: bool = True) -> Self:
+    def train(self, mode: bool = True) -> Self:
         """Put this module and all within into training mode; return the module.
 
         Examples
@@ -230,12 +239,12 @@ class Module(Configured):
                 module._training = bool(mode)
         return self
 
-    def eval(self: Self) -> Self:
+    def eval(self) -> Self:
         """Put this module and all within into evaluation mode; return the module."""
         return self.train(False)
 
 
-def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+def _leaves(path: str, value: object) -> Iterator[tuple[str, object]]:
     """Yield (path, item) for what lists, tuples and dicts hold at last, or for the value itself."""
     if not isinstance(value, (list, tuple, dict)):
         yield path, value

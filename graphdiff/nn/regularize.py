@@ -5,30 +5,31 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from numbers import Real
-from typing import Any, ClassVar
+from typing import ClassVar, TypeGuard
 
 from graphdiff import host
 from graphdiff.arguments import truth, whole
 from graphdiff.backend import use_backend
 from graphdiff.errors import DTypeError, GraphError, OpError, ShapeError
 from graphdiff.guard import guarded
-from graphdiff.nn.module import Module, require_room
+from graphdiff.nn.module import Config, Module, require_room
 from graphdiff.op import FUNCTIONS, as_tensor
 from graphdiff.ops import random
+from graphdiff.ops.random import Seed
 from graphdiff.tensor import Tensor, Variable, current_trace, untraced, variable
+from graphdiff.typing import ArrayLike, DTypeLike
 
 __all__ = ["BatchNorm", "Dropout", "LayerNorm"]
 
 
-def _real(x: Any, layer: str) -> Tensor:
+def _real(x: ArrayLike, layer: str) -> Tensor:
     x = as_tensor(x)
     if x.dtype.kind != "f":
         raise DTypeError(f"{layer} takes real floating numbers, not {x.describe()}")
-    result: Tensor = x
-    return result
+    return x
 
 
-def _lies_in(value: Any, most: float) -> bool:
+def _lies_in(value: object, most: float) -> TypeGuard[float]:
     """Whether a setting is a number from 0 to `most`."""
     return isinstance(value, Real) and 0 <= float(value) <= most
 
@@ -62,28 +63,26 @@ class Dropout(Module):
     """
 
     @guarded
-    def __init__(self, p: float = 0.5, *, seed: Any = None) -> None:
+    def __init__(self, p: float = 0.5, *, seed: Seed | None = None) -> None:
         self.p = p
         self.stream = random.generator(seed)
 
-    def check_setting(self, name: str, value: Any) -> None:
+    def check_setting(self, name: str, value: object) -> None:
         if name == "p" and not _lies_in(value, 1):
             raise OpError(f"dropout's p is a probability, not {value!r}")
         if name == "stream" and not host.is_random_generator(value):
             raise OpError(f"dropout's stream is of gd.random.generator, not {value!r}")
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: ArrayLike) -> Tensor:
         x = _real(x, "dropout")
         if not self.training or self.p == 0:
-            result: Tensor = x
-            return result
+            return x
         keep = 1 - self.p
         with use_backend(x.backend):
             kept = random.bernoulli(x.shape, seed=self.stream, p=keep, dtype=x.dtype)
-        result = x * (kept * (1 / keep if keep else 0.0))
-        return result
+        return x * (kept * (1 / keep if keep else 0.0))
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Config:
         return {"p": self.p}
 
 
@@ -97,7 +96,7 @@ class _Normalising(Module):
     beta: Variable
 
     @guarded
-    def __init__(self, features: int | None, eps: float, affine: bool, dtype: Any) -> None:
+    def __init__(self, features: int | None, eps: float, affine: bool, dtype: DTypeLike) -> None:
         if features is not None:
             features = whole(features, f"{type(self).__name__}: features", 1)
         affine = truth(affine, f"{type(self).__name__}: affine")
@@ -105,7 +104,7 @@ class _Normalising(Module):
         if features is not None:
             self._make(features)
 
-    def check_setting(self, name: str, value: Any) -> None:
+    def check_setting(self, name: str, value: object) -> None:
         if name == "eps" and not (_lies_in(value, math.inf) and math.isfinite(value)):
             raise OpError(f"{self.name}'s eps is a small number that is not negative, not {value!r}")
 
@@ -123,7 +122,7 @@ class _Normalising(Module):
         if self.features is None:
             raise GraphError(f"{self.name} without features has no parameters before its first call")
 
-    def _taken(self, x: Any, least: int) -> Tensor:
+    def _taken(self, x: ArrayLike, least: int) -> Tensor:
         x = _real(x, self.name)
         if x.ndim < least:
             wanted = "(examples, …, features)" if least == 2 else "(…, features)"
@@ -133,16 +132,15 @@ class _Normalising(Module):
                 self._make(x.shape[-1])
         if x.shape[-1] != self.features:
             raise ShapeError(f"{self.name} of {self.features} features was given {x.describe()}")
-        result: Tensor = x
-        return result
+        return x
 
-    def _scaled(self, centred: Tensor, variance: Any) -> Tensor:
+    def _scaled(self, centred: Tensor, variance: Tensor) -> Tensor:
         deviation = FUNCTIONS["sqrt"](variance + self.eps)
         if not self.affine:
             return centred / deviation
         return centred * (self.gamma / deviation) + self.beta
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Config:
         self._require_made()
         return {"features": self.features, "eps": self.eps, "affine": self.affine, "dtype": str(self._dtype)}
 
@@ -193,12 +191,12 @@ class BatchNorm(_Normalising):
         momentum: float = 0.1,
         eps: float = 1e-5,
         affine: bool = True,
-        dtype: Any = "float32",
+        dtype: DTypeLike = "float32",
     ) -> None:
         self.momentum = momentum
         super().__init__(features, eps, affine, dtype)
 
-    def check_setting(self, name: str, value: Any) -> None:
+    def check_setting(self, name: str, value: object) -> None:
         if name == "momentum" and not _lies_in(value, 1):
             raise OpError(f"batch normalisation's momentum is in [0, 1], not {value!r}")
         super().check_setting(name, value)
@@ -208,7 +206,7 @@ class BatchNorm(_Normalising):
         self.running_mean = self._variable("running mean", FUNCTIONS["zeros"])
         self.running_variance = self._variable("running variance", FUNCTIONS["ones"])
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: ArrayLike) -> Tensor:
         training = self.training
         x = self._taken(x, 2 if training else 1)
         if not training:
@@ -229,7 +227,7 @@ class BatchNorm(_Normalising):
         batch = FUNCTIONS["stop_gradient"](batch)
         running.assign((1 - self.momentum) * running + (self.momentum * factor) * batch)
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Config:
         return super().config() | {"momentum": self.momentum}
 
 
@@ -259,11 +257,11 @@ class LayerNorm(_Normalising):
     name = "layer normalisation"
 
     def __init__(
-        self, features: int | None = None, *, eps: float = 1e-5, affine: bool = True, dtype: Any = "float32"
+        self, features: int | None = None, *, eps: float = 1e-5, affine: bool = True, dtype: DTypeLike = "float32"
     ) -> None:
         super().__init__(features, eps, affine, dtype)
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: ArrayLike) -> Tensor:
         x = self._taken(x, 1)
         centred = x - FUNCTIONS["mean"](x, axis=-1, keepdims=True)
         return self._scaled(centred, FUNCTIONS["mean"](FUNCTIONS["square"](centred), axis=-1, keepdims=True))

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeGuard, overload
 
 from graphdiff.costs.node import node_cost
 from graphdiff.differentiate import adjoints
 from graphdiff.errors import GraphError
 from graphdiff.guard import guarded
 from graphdiff.nn.containers import Sequential
-from graphdiff.nn.inputs import Names, Shapes, call_with, placeholders, require_callable, shapes_of, split_inputs
+from graphdiff.nn.inputs import (
+    Inputs,
+    Names,
+    Shapes,
+    call_with,
+    placeholders,
+    require_callable,
+    shapes_of,
+    split_inputs,
+)
 from graphdiff.nn.layers import Activation
 from graphdiff.nn.module import Module
 from graphdiff.op import as_tensor
 from graphdiff.tensor import OBSERVERS, Tensor, Variable
 from graphdiff.text.tables import plain, table
+from graphdiff.typing import ArrayLike, DTypeLike, Function
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -46,7 +56,11 @@ class Table(Sequence[Row]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, place: Any) -> Any:
+    @overload
+    def __getitem__(self, place: int) -> Row: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Row]: ...
+    def __getitem__(self, place: int | slice) -> Row | list[Row]:
         return self.rows[place]
 
     def __iter__(self) -> Iterator[Row]:
@@ -67,11 +81,11 @@ class Table(Sequence[Row]):
         return str(self)
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, (int, float))
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, tuple):
@@ -85,11 +99,11 @@ Turn = tuple[Module, tuple[Tensor, ...], Tensor]
 """A module that was called, what it was given, and what it made of that."""
 
 
-def observed(model: Module, inputs: Sequence[Any], names: Names = None) -> tuple[Tensor, list[Turn]]:
+def observed(model: Module, inputs: Sequence[ArrayLike], names: Names = None) -> tuple[Tensor, list[Turn]]:
     """Return a model's output for its inputs, and the turns of all modules, inner ones first."""
     turns: list[Turn] = []
 
-    def observe(module: Module, given: tuple[Any, ...], output: Tensor) -> None:
+    def observe(module: Module, given: tuple[object, ...], output: Tensor) -> None:
         turns.append((module, tuple(item for item in given if isinstance(item, Tensor)), output))
 
     OBSERVERS.open(observe)
@@ -132,7 +146,7 @@ def _own_flops(given: Sequence[Tensor], output: Tensor, counted: set[Tensor]) ->
 
 
 @guarded
-def summary(model: Module, input_shape: Shapes, *, dtype: Any = "float32") -> Table:
+def summary(model: Module, input_shape: Shapes, *, dtype: DTypeLike | Sequence[DTypeLike] = "float32") -> Table:
     """Return a table of a model's layers: output shapes, parameters and flops of one example in evaluation.
 
     The model stays as it is; one that infers its input's size need not have been called.
@@ -222,7 +236,7 @@ def _moments(prefix: str, tensor: Tensor | None) -> Row:
 
 
 def differentiated(
-    model: Module, x: Any, y: Any, loss: Callable[[Any, Any], Tensor]
+    model: Module, x: Inputs, y: ArrayLike, loss: Function[Tensor]
 ) -> tuple[Tensor, Mapping[Tensor, Tensor], list[tuple[str, Module, Tensor | None]]]:
     """Return the loss of a batch, its adjoints, and title, module and output (None if not called) of every layer.
 
@@ -243,7 +257,7 @@ def differentiated(
 
 
 @guarded
-def statistics(model: Module, x: Any, y: Any, loss: Callable[[Any, Any], Tensor]) -> Table:
+def statistics(model: Module, x: Inputs, y: ArrayLike, loss: Function[Tensor]) -> Table:
     """Return a table of each layer's activations and of the loss's gradients by them, to see them vanish or explode.
 
     The model stays as it is, running statistics and random streams included; it is run in its present mode.

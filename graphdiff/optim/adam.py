@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from graphdiff.optim.adaptive import root_of
 from graphdiff.optim.groups import Parameters, Rate, require, require_pair
 from graphdiff.optim.optimizers import Optimizer
+from graphdiff.typing import Array, Attributes, Namespace
 
 __all__ = ["LAMB", "Adam", "AdamW", "NAdam"]
 
@@ -21,12 +19,14 @@ class Moments(Optimizer):
     eps_inside_sqrt: bool
 
     @classmethod
-    def check(cls, settings: Mapping[str, Any]) -> None:
+    def check(cls, settings: Attributes) -> None:
         require("eps", settings["eps"])
         for beta in require_pair("betas", settings["betas"]):
             require("a beta", beta, below=1)
 
-    def means(self, F: Any, gradient: Any, state: tuple[Any, ...], steps: Any) -> tuple[Any, Any, Any, Any]:
+    def means(
+        self, F: Namespace, gradient: Array, state: tuple[Array, ...], steps: Array
+    ) -> tuple[Array, Array, Array, Array]:
         """Return the new means and what m̂ / (sqrt(v̂) + ε) is: a 0-d float64 factor and a flat array.
 
         The means are kept divided by 1 - β₁ and 1 - β₂, which saves two passes over all parameters; the factor makes
@@ -90,7 +90,9 @@ class Adam(Moments):
             eps_inside_sqrt=eps_inside_sqrt,
         )
 
-    def rule(self, F: Any, value: Any, gradient: Any, state: tuple[Any, ...], steps: Any, lr: Any) -> tuple[Any, ...]:
+    def rule(
+        self, F: Namespace, value: Array, gradient: Array, state: tuple[Array, ...], steps: Array, lr: Array
+    ) -> tuple[Array, ...]:
         mean, square, factor, along = self.means(F, gradient, state, steps)
         return value - F.astype(lr * factor, value.dtype) * along, mean, square
 
@@ -131,7 +133,9 @@ class AdamW(Adam):
             parameters, lr, betas, eps, eps_inside_sqrt, weight_decay, clip_norm=clip_norm, clip_value=clip_value
         )
 
-    def rule(self, F: Any, value: Any, gradient: Any, state: tuple[Any, ...], steps: Any, lr: Any) -> tuple[Any, ...]:
+    def rule(
+        self, F: Namespace, value: Array, gradient: Array, state: tuple[Array, ...], steps: Array, lr: Array
+    ) -> tuple[Array, ...]:
         shrunk = F.astype(1 - lr * self.weight_decay, value.dtype) * value if self.weight_decay else value
         return super().rule(F, shrunk, gradient, state, steps, lr)
 
@@ -186,11 +190,13 @@ class NAdam(Moments):
         )
 
     @classmethod
-    def check(cls, settings: Mapping[str, Any]) -> None:
+    def check(cls, settings: Attributes) -> None:
         super().check(settings)
         require("momentum_decay", settings["momentum_decay"])
 
-    def rule(self, F: Any, value: Any, gradient: Any, state: tuple[Any, ...], steps: Any, lr: Any) -> tuple[Any, ...]:
+    def rule(
+        self, F: Namespace, value: Array, gradient: Array, state: tuple[Array, ...], steps: Array, lr: Array
+    ) -> tuple[Array, ...]:
         first, second = self.betas
         mean = first * state[0] + (1 - first) * gradient
         square = second * state[1] + (1 - second) * (gradient * gradient)
@@ -256,11 +262,13 @@ class LAMB(Moments):
         )
 
     @classmethod
-    def check(cls, settings: Mapping[str, Any]) -> None:
+    def check(cls, settings: Attributes) -> None:
         super().check(settings)
         require("most", settings["most"], above=0)
 
-    def rule(self, F: Any, value: Any, gradient: Any, state: tuple[Any, ...], steps: Any, lr: Any) -> tuple[Any, ...]:
+    def rule(
+        self, F: Namespace, value: Array, gradient: Array, state: tuple[Array, ...], steps: Array, lr: Array
+    ) -> tuple[Array, ...]:
         mean, square, factor, along = self.means(F, gradient, state, steps)
         along = F.astype(factor, value.dtype) * along
         if self.weight_decay:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from graphdiff.optim.groups import Parameters, Rate, require
 from graphdiff.optim.optimizers import Optimizer
+from graphdiff.typing import Array, Attributes, Namespace
 
 __all__ = ["AdaDelta", "AdaGrad", "RMSProp", "root_of"]
 
 
-def root_of(F: Any, square: Any, eps: Any, inside: bool) -> Any:
+def root_of(F: Namespace, square: Array, eps: Array | float, inside: bool) -> Array:
     """Return sqrt(square) + ε, or sqrt(square + ε)."""
     return F.sqrt(square + eps) if inside else F.sqrt(square) + eps
 
@@ -74,11 +72,13 @@ class AdaGrad(Optimizer):
         )
 
     @classmethod
-    def check(cls, settings: Mapping[str, Any]) -> None:
+    def check(cls, settings: Attributes) -> None:
         for name in ("lr_decay", "initial", "eps"):
             require(name, settings[name])
 
-    def rule(self, F: Any, value: Any, gradient: Any, state: tuple[Any, ...], steps: Any, lr: Any) -> tuple[Any, ...]:
+    def rule(
+        self, F: Namespace, value: Array, gradient: Array, state: tuple[Array, ...], steps: Array, lr: Array
+    ) -> tuple[Array, ...]:
         total = state[0] + gradient * gradient
         if self.initial:
             total = total + F.astype(F.astype(steps == 1, "float64") * self.initial, value.dtype)
@@ -131,11 +131,13 @@ class AdaDelta(Optimizer):
         )
 
     @classmethod
-    def check(cls, settings: Mapping[str, Any]) -> None:
+    def check(cls, settings: Attributes) -> None:
         require("rho", settings["rho"], below=1)
         require("eps", settings["eps"], above=0)
 
-    def rule(self, F: Any, value: Any, gradient: Any, state: tuple[Any, ...], steps: Any, lr: Any) -> tuple[Any, ...]:
+    def rule(
+        self, F: Namespace, value: Array, gradient: Array, state: tuple[Array, ...], steps: Array, lr: Array
+    ) -> tuple[Array, ...]:
         square = self.rho * state[0] + (1 - self.rho) * (gradient * gradient)
         change = F.sqrt(state[1] + self.eps) / F.sqrt(square + self.eps) * gradient
         changes = self.rho * state[1] + (1 - self.rho) * (change * change)
@@ -204,7 +206,7 @@ class RMSProp(Optimizer):
         )
 
     @classmethod
-    def check(cls, settings: Mapping[str, Any]) -> None:
+    def check(cls, settings: Attributes) -> None:
         require("rho", settings["rho"], below=1)
         require("eps", settings["eps"])
         require("momentum", settings["momentum"])
@@ -214,7 +216,9 @@ class RMSProp(Optimizer):
         """The mean square, with `centered` the mean, with momentum the velocity."""
         return 1 + bool(self.centered) + bool(self.momentum)
 
-    def rule(self, F: Any, value: Any, gradient: Any, state: tuple[Any, ...], steps: Any, lr: Any) -> tuple[Any, ...]:
+    def rule(
+        self, F: Namespace, value: Array, gradient: Array, state: tuple[Array, ...], steps: Array, lr: Array
+    ) -> tuple[Array, ...]:
         rate = F.astype(lr, value.dtype)
         square = self.rho * state[0] + (1 - self.rho) * (gradient * gradient)
         kept = [square]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import SupportsFloat, cast
 
 from graphdiff.backend import use_backend
 from graphdiff.differentiate.gradients import gradients_of
@@ -13,6 +13,7 @@ from graphdiff.optim.flat_buffer import arena_of
 from graphdiff.optim.groups import flat_gradient, require_parameters
 from graphdiff.plan import Compiled, compile
 from graphdiff.tensor import Tensor, Variable, current_trace
+from graphdiff.typing import Array, Namespace
 
 __all__ = ["Closure", "FlatParameters", "require_no_trace"]
 
@@ -38,16 +39,16 @@ class FlatParameters:
         self.backend = first.backend
 
     @property
-    def F(self) -> Any:
+    def F(self) -> Namespace:
         """The backend's namespace of arrays."""
         return self.backend.numbers
 
-    def read(self) -> Any:
+    def read(self) -> Array:
         """Return the parameters' values, as a flat array of its own."""
         F = self.F
         return F.concat([F.reshape(parameter._value, (-1,)) for parameter in self.parameters])
 
-    def write(self, x: Any) -> None:
+    def write(self, x: Array) -> None:
         """Give the parameters the values in a flat array."""
         arena = arena_of(self.parameters)
         arena.gather()
@@ -55,7 +56,7 @@ class FlatParameters:
         if not self.backend.in_place:
             arena.show()
 
-    def evaluator(self, closure: Closure) -> Callable[[], tuple[Tensor, Any]]:
+    def evaluator(self, closure: Closure) -> Callable[[], tuple[Tensor, Array]]:
         """Return what evaluates the loss and its flat gradient; of a compiled closure, a plan for both."""
         require_no_trace()
         if not isinstance(closure, Compiled):
@@ -65,28 +66,28 @@ class FlatParameters:
         @compile
         def both() -> tuple[Tensor, Tensor]:
             loss = as_tensor(function())
-            return loss, flat_gradient(GRAPH, self.parameters, gradients_of(loss))
+            return loss, as_tensor(flat_gradient(GRAPH, self.parameters, gradients_of(loss)))
 
-        def run() -> tuple[Tensor, Any]:
+        def run() -> tuple[Tensor, Array]:
             with use_backend(self.backend):
                 loss, gradient = both()
             return loss, gradient.value
 
         return run
 
-    def evaluate(self, closure: Closure) -> tuple[Tensor, Any]:
+    def evaluate(self, closure: Closure) -> tuple[Tensor, Array]:
         """Return the loss and its flat gradient."""
         with use_backend(self.backend):
             loss = closure()
         return as_tensor(loss), flat_gradient(self.F, self.parameters, gradients_of(loss))
 
-    def dot(self, a: Any, b: Any) -> float:
+    def dot(self, a: Array, b: Array) -> float:
         """Return the inner product of two flat arrays."""
-        return float(self.F.vecdot(a, b))
+        return float(cast(SupportsFloat, self.F.vecdot(a, b)))
 
-    def largest(self, a: Any) -> float:
+    def largest(self, a: Array) -> float:
         """Return the largest size of a component."""
-        return float(self.F.max(self.F.abs(a))) if a.shape[0] else 0.0
+        return float(cast(SupportsFloat, self.F.max(self.F.abs(a)))) if a.shape[0] else 0.0
 
 
 def require_no_trace() -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from graphdiff.errors import OpError
 from graphdiff.optim.groups import Parameters, Rate, require, require_pair
 from graphdiff.optim.optimizers import Optimizer
+from graphdiff.typing import Array, Attributes, Namespace
 
 __all__ = ["LARS", "SGD", "Rprop"]
 
@@ -74,7 +72,7 @@ class SGD(Optimizer):
         )
 
     @classmethod
-    def check(cls, settings: Mapping[str, Any]) -> None:
+    def check(cls, settings: Attributes) -> None:
         momentum, dampening = settings["momentum"], settings["dampening"]
         require("momentum", momentum)
         require("dampening", dampening, least=-float("inf"))
@@ -90,7 +88,9 @@ class SGD(Optimizer):
         """The velocity, if there is a momentum."""
         return 1 if self.momentum else 0
 
-    def rule(self, F: Any, value: Any, gradient: Any, state: tuple[Any, ...], steps: Any, lr: Any) -> tuple[Any, ...]:
+    def rule(
+        self, F: Namespace, value: Array, gradient: Array, state: tuple[Array, ...], steps: Array, lr: Array
+    ) -> tuple[Array, ...]:
         rate = F.astype(lr, value.dtype)
         if not state:
             return (value - rate * gradient,)
@@ -154,7 +154,7 @@ class Rprop(Optimizer):
         super().__init__(parameters, lr, clip_norm=clip_norm, clip_value=clip_value, factors=factors, limits=limits)
 
     @classmethod
-    def check(cls, settings: Mapping[str, Any]) -> None:
+    def check(cls, settings: Attributes) -> None:
         shrink, grow = require_pair("factors", settings["factors"])
         require("the first of factors", shrink, above=0, below=1)
         require("the second of factors", grow, above=1)
@@ -162,7 +162,9 @@ class Rprop(Optimizer):
         require("the first of limits", small, above=0)
         require("the second of limits", large, least=small)
 
-    def rule(self, F: Any, value: Any, gradient: Any, state: tuple[Any, ...], steps: Any, lr: Any) -> tuple[Any, ...]:
+    def rule(
+        self, F: Namespace, value: Array, gradient: Array, state: tuple[Array, ...], steps: Array, lr: Array
+    ) -> tuple[Array, ...]:
         before, sizes = state
         shrink, grow = self.factors
         agreement = before * gradient
@@ -226,11 +228,13 @@ class LARS(Optimizer):
         )
 
     @classmethod
-    def check(cls, settings: Mapping[str, Any]) -> None:
+    def check(cls, settings: Attributes) -> None:
         require("momentum", settings["momentum"])
         require("trust", settings["trust"], above=0)
 
-    def rule(self, F: Any, value: Any, gradient: Any, state: tuple[Any, ...], steps: Any, lr: Any) -> tuple[Any, ...]:
+    def rule(
+        self, F: Namespace, value: Array, gradient: Array, state: tuple[Array, ...], steps: Array, lr: Array
+    ) -> tuple[Array, ...]:
         sizes, slopes = self.norms(F, value), self.norms(F, gradient)
         usable = F.logical_and(sizes > 0, slopes > 0)
         one = F.ones_like(sizes)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from graphdiff.op import FUNCTIONS
 from graphdiff.tensor import MOVES, Tensor, Variable, variable
@@ -52,7 +51,7 @@ class Arena:
         """Return where a member lies in the flat array."""
         return self._places[member]
 
-    def part(self, whole: Any, member: Variable) -> Tensor:
+    def part(self, whole: Tensor, member: Variable) -> Tensor:
         """Return a member's value out of the flat one, as graph."""
         return FUNCTIONS["reshape"](whole[self._places[member]], member.shape)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
-from typing import Any
+from typing import TypeAlias, cast
 
 from graphdiff.errors import BackendError, DTypeError, GraphError, OpError, ShapeError
 from graphdiff.guard import guarded
@@ -14,12 +14,15 @@ from graphdiff.optim.flat_buffer import Arena, arena_of
 from graphdiff.optim.schedules import Schedule
 from graphdiff.optim.schedules.schedule import require_number
 from graphdiff.tensor import TRACES, Configured, Tensor, Variable, current_trace, put_traced, variable
+from graphdiff.typing import Array, Attribute, Attributes, Namespace
 
 __all__ = [
     "ArenaGroup",
+    "Gradients",
     "ParameterGroup",
     "Parameters",
     "Rate",
+    "Setting",
     "Settings",
     "flat_gradient",
     "groups_of",
@@ -33,11 +36,16 @@ __all__ = [
 ]
 
 
-Parameters = Iterable[Variable | Mapping[str, Any]]
+Parameters = Iterable[Variable | Attributes]
 Rate = float | Schedule
+Setting: TypeAlias = "Attribute | Schedule"
+"""What a rule is told besides parameters and gradients."""
+
+Gradients = Mapping[Variable, Array]
+"""The gradient of each variable that has one."""
 
 
-class Settings(MutableMapping[str, Any]):
+class Settings(MutableMapping[str, Setting]):
     """Settings of a rule by name; those that a group was not given are its optimiser's.
 
     Setting one takes effect at the next step, compiled or not, unless it cannot be: then nothing is changed.
@@ -51,13 +59,15 @@ class Settings(MutableMapping[str, Any]):
         Called as ``accept(settings, name, value)`` before one is set; raises OpError if it cannot be.
     """
 
-    def __init__(self, own: dict[str, Any], shared: Settings | None, accept: Callable[..., None]) -> None:
+    def __init__(
+        self, own: dict[str, Setting], shared: Settings | None, accept: Callable[[Settings, str, Setting], None]
+    ) -> None:
         self.own, self.shared, self._accept = own, shared, accept
 
-    def __getitem__(self, name: str) -> Any:
+    def __getitem__(self, name: str) -> Setting:
         return self.own[name] if self.shared is None or name in self.own else self.shared[name]
 
-    def __setitem__(self, name: str, value: Any) -> None:
+    def __setitem__(self, name: str, value: Setting) -> None:
         self._accept(self, name, value)
         put_traced(self.own, name, value)
 
@@ -106,20 +116,19 @@ class ParameterGroup(Configured):
         """The learning rate; a number can be assigned at any time, unless it is a schedule."""
         if isinstance(self.rate, Schedule):
             raise OpError("the learning rate is a schedule: ask it for its value at a step, as schedule(step)")
-        result: float = number_of(self.rate)
-        return result
+        return number_of(self.rate)
 
     @lr.setter
     def lr(self, value: float) -> None:
         set_rate(self.rate, value)
 
 
-def number_of(variable: Variable) -> Any:
+def number_of(variable: Variable) -> float:
     """Return a 0-d variable's value as a Python number; while a function is traced, which has no value, as a Tensor."""
-    return as_tensor(variable) if TRACES and current_trace() else float(variable._value)
+    return cast(float, as_tensor(variable)) if TRACES and current_trace() else float(variable._value)
 
 
-def set_rate(rate: Variable | Schedule, value: Any) -> None:
+def set_rate(rate: Variable | Schedule, value: Rate | Tensor) -> None:
     """Assign a learning rate; within a trace, which knows no values, a Tensor too."""
     if not (isinstance(value, Tensor) and value.shape == () and current_trace()):
         require("lr", value)
@@ -155,7 +164,7 @@ class ArenaGroup:
         for state in self.states:
             state.pin()
             state.clock = self.arena.flat.clock
-        self._buffer: Any = None
+        self._buffer: Array | None = None
 
     def settle(self) -> bool:
         """Have an arena with these members, and the flat array up to date; return whether there was one."""
@@ -171,7 +180,7 @@ class ArenaGroup:
         if not self.arena.backend.in_place:
             self.arena.show()
 
-    def gradient(self, gradients: dict[Variable, Any]) -> Any:
+    def gradient(self, gradients: Gradients) -> Array:
         """Return the flat gradient."""
         F = self.arena.backend.numbers
         if not self.arena.backend.in_place:
@@ -187,13 +196,12 @@ class ArenaGroup:
                 raise _misshapen(member, gradient) from error
         return self._buffer
 
-    def traced_gradient(self, gradients: dict[Variable, Any]) -> Tensor:
+    def traced_gradient(self, gradients: Gradients) -> Array:
         """Return the flat gradient as graph."""
-        result: Tensor = flat_gradient(GRAPH, self.members, gradients)
-        return result
+        return flat_gradient(GRAPH, self.members, gradients)
 
 
-def flat_gradient(F: Any, parameters: Sequence[Variable], gradients: Mapping[Variable, Any]) -> Any:
+def flat_gradient(F: Namespace, parameters: Sequence[Variable], gradients: Gradients) -> Array:
     """Return gradients laid flat one behind the other, 0 where there is none: arrays or graph, as `F` has them."""
     parts = []
     for parameter in parameters:
@@ -207,23 +215,23 @@ def flat_gradient(F: Any, parameters: Sequence[Variable], gradients: Mapping[Var
     return F.concat(parts)
 
 
-def _misshapen(parameter: Variable, gradient: Any) -> ShapeError:
+def _misshapen(parameter: Variable, gradient: object) -> ShapeError:
     return ShapeError(f"the gradient of {parameter.describe()} is of shape {list(getattr(gradient, 'shape', ()))}")
 
 
-def require(name: str, value: Any, *, least: float = 0.0, above: float = -math.inf, below: float = math.inf) -> None:
+def require(name: str, value: object, *, least: float = 0.0, above: float = -math.inf, below: float = math.inf) -> None:
     """Raise OpError unless a setting is a finite number within limits; a schedule is taken as it is."""
     if not isinstance(value, Schedule):
         require_number(name, value, least, above, below)
 
 
-def require_whole(name: str, value: Any) -> None:
+def require_whole(name: str, value: object) -> None:
     """Raise OpError unless a setting is a whole number of at least 1."""
-    if not is_integer(value) or value < 1:
+    if not is_integer(value) or cast(int, value) < 1:
         raise OpError(f"{name} is a whole number of at least 1, not {value!r}")
 
 
-def require_pair(name: str, value: Any) -> tuple[Any, Any]:
+def require_pair(name: str, value: object) -> tuple[float, float]:
     """Return a setting that has two parts; raise OpError if it has not."""
     if not isinstance(value, (tuple, list)) or len(value) != 2:
         raise OpError(f"{name} are a pair of numbers, not {value!r}")
@@ -235,14 +243,14 @@ def rate_of(lr: Rate) -> Variable | Schedule:
     return lr if isinstance(lr, Schedule) else variable(float(lr), name="lr")
 
 
-def groups_of(parameters: Parameters) -> list[tuple[list[Any], dict[str, Any]]]:
+def groups_of(parameters: Parameters) -> list[tuple[list[Variable], dict[str, Setting]]]:
     """Return the groups of parameters, each with the settings it was given."""
     if not isinstance(parameters, Iterable):
         raise GraphError(f"an optimiser takes variables, such as model.parameters(), not {type(parameters).__name__}")
     given = list(parameters)
     if not any(isinstance(entry, Mapping) for entry in given):
-        return [(given, {})]
-    groups = []
+        return [(cast(list[Variable], given), {})]
+    groups: list[tuple[list[Variable], dict[str, Setting]]] = []
     for entry in given:
         if not isinstance(entry, Mapping) or "params" not in entry:
             raise GraphError(f'a group of parameters is a dict with "params" among its keys, not {entry!r}')

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import SupportsFloat, cast
 
 from graphdiff.errors import OpError
 from graphdiff.guard import guarded
@@ -12,6 +12,7 @@ from graphdiff.optim.closures import Closure, FlatParameters
 from graphdiff.optim.groups import require, require_whole
 from graphdiff.optim.line_search import Point, search
 from graphdiff.tensor import Tensor, Variable
+from graphdiff.typing import Array
 
 __all__ = ["LBFGS"]
 
@@ -89,11 +90,11 @@ class LBFGS:
         self.parameters = self._flat.parameters
         self.steps = self.evaluations_made = 0
         self.converged = False
-        self._pairs: list[tuple[Any, Any, float]] = []
+        self._pairs: list[tuple[Array, Array, float]] = []
         self._scale = 1.0
-        self._last: tuple[Any, Any] | None = None
+        self._last: tuple[Array, Array] | None = None
 
-    def minimize(self, closure: Closure, each: Callable[[float], Any] | None = None) -> Tensor:
+    def minimize(self, closure: Closure, each: Callable[[float], object] | None = None) -> Tensor:
         """Lower a loss, evaluated as often as needed; return what it was at the start.
 
         Parameters
@@ -131,7 +132,7 @@ class LBFGS:
             flat.write(before)
             raise
 
-    def _minimize(self, evaluate: Callable[[], tuple[Tensor, Any]], each: Callable[[float], Any]) -> Tensor:
+    def _minimize(self, evaluate: Callable[[], tuple[Tensor, Array]], each: Callable[[float], object]) -> Tensor:
         flat = self._flat
         first, gradient = evaluate()
         loss, used = float(first), 1
@@ -151,7 +152,7 @@ class LBFGS:
                 break
             trial, start = self._trial(gradient), flat.read()
 
-            def along(step: float, start: Any = start, direction: Any = direction) -> Point:
+            def along(step: float, start: Array = start, direction: Array = direction) -> Point:
                 flat.write(start + step * direction)
                 value, slopes = evaluate()
                 self.evaluations_made += 1
@@ -172,12 +173,12 @@ class LBFGS:
             each(loss)
         return first
 
-    def _trial(self, gradient: Any) -> float:
+    def _trial(self, gradient: Array) -> float:
         """Return the step that a search begins with; nothing is known of the first gradient, and the step is short."""
-        total = float(self._flat.F.sum(self._flat.F.abs(gradient)))
+        total = float(cast(SupportsFloat, self._flat.F.sum(self._flat.F.abs(gradient))))
         return self.lr * (min(1.0, 1.0 / total) if not self._pairs and self._last is None else 1.0)
 
-    def _direction(self, gradient: Any) -> Any:
+    def _direction(self, gradient: Array) -> Array:
         """Return minus the estimated inverse Hessian times the gradient: the two-loop recursion."""
         dot = self._flat.dot
         if self._last is not None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from graphdiff.typing import Array
 
 __all__ = ["Point", "search"]
 
@@ -28,7 +30,7 @@ class Point(NamedTuple):
     step: float
     loss: float
     slope: float
-    gradient: Any
+    gradient: Array
 
     def falls_enough_from(self, begin: Point) -> bool:
         """Whether the loss is as far below that of the beginning as its slope there promises, times c₁."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 from graphdiff.op import GRAPH, as_tensor
 from graphdiff.tensor import Configured, Tensor, Variable, variable
+from graphdiff.typing import Array
 
 __all__ = ["LossScaling"]
 
@@ -40,7 +41,7 @@ class LossScaling(Configured):
         """Return the loss times the factor."""
         return loss * GRAPH.astype(as_tensor(self.scale), loss.dtype)
 
-    def unscaled(self, gradients: tuple[Any, ...]) -> tuple[tuple[Tensor, ...], Tensor]:
+    def unscaled(self, gradients: Sequence[Array]) -> tuple[tuple[Tensor, ...], Tensor]:
         """Return gradients of the loss itself, and whether they are all finite."""
         found = [as_tensor(gradient) for gradient in gradients]
         finite = [GRAPH.all(GRAPH.isfinite(gradient)) for gradient in found]

@@ -6,21 +6,24 @@ what all rules share; the rules are beside it, by family.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import reduce
-from typing import Any
+from typing import Any, cast
 
 from graphdiff.arguments import truth
 from graphdiff.backend import use_backend
 from graphdiff.differentiate.gradients import gradients_of
 from graphdiff.errors import OpError
 from graphdiff.guard import guarded
+from graphdiff.host import DType, HostArray
 from graphdiff.op import GRAPH, as_tensor
 from graphdiff.optim.groups import (
     ArenaGroup,
+    Gradients,
     ParameterGroup,
     Parameters,
     Rate,
+    Setting,
     Settings,
     groups_of,
     number_of,
@@ -34,6 +37,7 @@ from graphdiff.optim.loss_scaling import LossScaling
 from graphdiff.optim.schedules import Schedule
 from graphdiff.plan import RetraceError, compile
 from graphdiff.tensor import Configured, Tensor, Variable, as_key, current_trace, variable
+from graphdiff.typing import Array, ArrayLike, Attributes, Namespace
 
 __all__ = ["Optimizer"]
 
@@ -126,7 +130,7 @@ class Optimizer(Configured):
             if unknown:
                 known = ", ".join(["lr", *settings])
                 raise OpError(f"{type(self).__name__} has no setting {sorted(unknown)[0]!r}; a group may have {known}")
-            rate = own.pop("lr", None)
+            rate = cast(Rate | None, own.pop("lr", None))
             require("lr", lr if rate is None else rate)
             _require_settings(self, settings | own)
             checked.append((members, rate, own))
@@ -158,23 +162,23 @@ class Optimizer(Configured):
         self.use_settings()
         return self._settings[name]
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: Setting) -> None:
         if name in vars(self).get("_settings", ()):
             self._settings[name] = value
         else:
             super().__setattr__(name, value)
 
-    def check_setting(self, name: str, value: Any) -> None:
+    def check_setting(self, name: str, value: object) -> None:
         if name in ("clip_norm", "clip_value") and value is not None:
             require(name, value, above=0)
 
-    def settings_key(self) -> Any:
+    def settings_key(self) -> tuple[object, ...]:
         return (super().settings_key(), *(as_key(group.settings) for group in self.groups))
 
-    def containers(self) -> list[Any]:
+    def containers(self) -> list[Setting]:
         return []  # all are its own
 
-    def _accept(self, changing: Settings, name: str, value: Any) -> None:
+    def _accept(self, changing: Settings, name: str, value: Setting) -> None:
         """Raise OpError if a setting cannot be changed to this value."""
         if name not in changing:
             raise OpError(f"{type(self).__name__} has no setting {name!r}; there are {', '.join(changing)}")
@@ -200,13 +204,13 @@ class Optimizer(Configured):
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
     @classmethod
-    def check(cls, settings: Mapping[str, Any]) -> None:
+    def check(cls, settings: Attributes) -> None:
         """Raise OpError where a setting cannot be; `require` helps. For subclasses to define."""
 
     @property
     def steps(self) -> int:
         """How many steps were made."""
-        return number_of(self._steps).astype("int64") if current_trace() else int(self._steps._value)
+        return cast(int, as_tensor(self._steps).astype("int64")) if current_trace() else int(self._steps._value)
 
     @property
     def lr(self) -> float:
@@ -214,14 +218,13 @@ class Optimizer(Configured):
 
         Groups that were given one of their own keep it. Of a schedule, this is what the next step uses.
         """
-        result: float = self._lr(number_of(self._steps)) if isinstance(self._lr, Schedule) else number_of(self._lr)
-        return result
+        return self._lr(number_of(self._steps)) if isinstance(self._lr, Schedule) else number_of(self._lr)
 
     @lr.setter
     def lr(self, value: float) -> None:
         set_rate(self._lr, value)
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, HostArray]:
         """Return everything that steps change besides the parameters, as NumPy arrays by name.
 
         Examples
@@ -236,17 +239,17 @@ class Optimizer(Configured):
         return {name: kept.numpy() for name, kept in self._kept().items()}
 
     @guarded
-    def load_state(self, state: Mapping[str, Any]) -> None:
+    def load_state(self, state: Mapping[str, ArrayLike]) -> None:
         """Go on from what `state` returned; if it does not fit, nothing is changed."""
         kept = self._kept()
         if kept.keys() != state.keys():
             names = sorted(kept.keys() ^ state.keys())
             raise OpError(f"this is not the state of such an optimiser: {names[0]!r} is only on one side")
-        arrays = {name: as_tensor(array) for name, array in state.items()}
-        for name, array in arrays.items():
+        for name, given in state.items():
+            array = as_tensor(given)
             kept[name].require_fit(array.shape, array.dtype)
-        for name, array in state.items():
-            kept[name].assign(array)
+        for name, given in state.items():
+            kept[name].assign(given)
 
     def _kept(self) -> dict[str, Variable]:
         found = {"steps": self._steps}
@@ -287,7 +290,7 @@ class Optimizer(Configured):
         self._groups: list[ArenaGroup] = []
         with use_backend(self.backend):
             for group in self.groups:
-                members: dict[Any, list[Variable]] = {}
+                members: dict[DType, list[Variable]] = {}
                 for parameter in group.parameters:
                     members.setdefault(parameter.dtype, []).append(parameter)
                 view = self._with_settings(group.settings)
@@ -295,13 +298,15 @@ class Optimizer(Configured):
         self._steps.clock = self._groups[0].arena.flat.clock  # assigned together, counted together
         self._update = compile(self._trace_update)
 
-    def _with_settings(self, settings: Mapping[str, Any]) -> Optimizer:
+    def _with_settings(self, settings: Mapping[str, Setting]) -> Optimizer:
         """Return this optimiser as the rule sees it for one group."""
         view = object.__new__(type(self))
         view.__dict__.update({**vars(self), **settings, "_settings": {}})
         return view
 
-    def rule(self, F: Any, value: Any, gradient: Any, state: tuple[Any, ...], steps: Any, lr: Any) -> tuple[Any, ...]:
+    def rule(
+        self, F: Namespace, value: Array, gradient: Array, state: tuple[Array, ...], steps: Array, lr: Array
+    ) -> tuple[Array, ...]:
         """Return the new value, followed by the new state.
 
         Parameters
@@ -324,12 +329,12 @@ class Optimizer(Configured):
         """
         raise NotImplementedError
 
-    def at(self, F: Any, name: str, steps: Any, like: Any) -> Any:
+    def at(self, F: Namespace, name: str, steps: Array, like: Array) -> Array | float:
         """Return a setting that may be a schedule: a number, or a 0-d array of the dtype of `like`, at this step."""
         setting = getattr(self, name)
-        return F.astype(setting(steps - 1.0), like.dtype) if isinstance(setting, Schedule) else setting
+        return F.astype(setting(cast(Tensor, steps - 1.0)), like.dtype) if isinstance(setting, Schedule) else setting
 
-    def norms(self, F: Any, whole: Any) -> Any:
+    def norms(self, F: Namespace, whole: Array) -> Array:
         """Return the Euclidean norms of the parameters' parts of a flat array, as one array."""
         # Double precision has room for the squares of single precision; its own are kept from overflow by a factor.
         top = 1.0 if whole.dtype.itemsize < 8 or 0 in whole.shape else _nonzero(F, F.max(F.abs(whole)))
@@ -339,7 +344,7 @@ class Optimizer(Configured):
         squares = [F.matmul(part, F.matrix_transpose(part)) for part in parts]
         return F.astype(top * F.sqrt(F.reshape(F.concat(squares, axis=0), (-1,))), whole.dtype)
 
-    def scaled(self, F: Any, numbers: Any, whole: Any) -> Any:
+    def scaled(self, F: Namespace, numbers: Array, whole: Array) -> Array:
         """Return a flat array with every parameter's part times that parameter's number."""
         return F.concat([numbers[index] * whole[place] for index, place in enumerate(self.places)], axis=0)
 
@@ -420,7 +425,7 @@ class Optimizer(Configured):
         held = [(p, p.grad if traced else p._grad) for p in self.parameters]
         self._apply({p: gradient for p, gradient in held if gradient is not None})
 
-    def _apply(self, gradients: dict[Variable, Any]) -> None:
+    def _apply(self, gradients: Gradients) -> None:
         settled = [group.settle() for group in self._groups]
         traced = current_trace() is not None
         if traced and not all(settled):
@@ -432,7 +437,7 @@ class Optimizer(Configured):
         for group in self._groups:
             group.spread()
 
-    def _trace_update(self, *gradients: Any) -> None:
+    def _trace_update(self, *gradients: Array) -> None:
         self.use_settings()
         done = as_tensor(self._steps)
         steps = done + 1.0
@@ -455,7 +460,7 @@ class Optimizer(Configured):
         if self._scaling is not None and sound is not None:
             self._scaling.follow(sound)
 
-    def _clipped(self, gradients: tuple[Any, ...]) -> list[Any]:
+    def _clipped(self, gradients: Sequence[Array]) -> list[Tensor]:
         found = [as_tensor(gradient) for gradient in gradients]
         if self.clip_value is not None:
             found = [GRAPH.clip(gradient, -self.clip_value, self.clip_value) for gradient in found]
@@ -478,8 +483,8 @@ class _Kept(tuple[Tensor, ...]):
 
 
 def _applied(
-    view: Any, value: Tensor, gradient: Any, state: tuple[Tensor, ...], steps: Tensor, lr: Tensor
-) -> tuple[Any, ...]:
+    view: Optimizer, value: Tensor, gradient: Array, state: tuple[Tensor, ...], steps: Tensor, lr: Tensor
+) -> tuple[Array, ...]:
     """Return what a rule makes of the parameters and of what it keeps: as many as it was given."""
     made = view.rule(GRAPH, value, gradient, _Kept(state), steps, lr)
     if not isinstance(made, (tuple, list)) or len(made) != 1 + len(state):
@@ -491,12 +496,12 @@ def _applied(
     return tuple(made)
 
 
-def _nonzero(F: Any, number: Any) -> Any:
+def _nonzero(F: Namespace, number: Array) -> Array:
     """Return a number, and 1 for 0."""
     return F.where(number == 0, F.ones_like(number), number)
 
 
-def _within_norm(gradients: list[Any], limit: Any) -> list[Any]:
+def _within_norm(gradients: list[Tensor], limit: float) -> list[Tensor]:
     """Scale gradients together so that the Euclidean norm of all of them is at most the limit.
 
     They are divided by their largest entry first: squares overflow, and vanish, where the norm does not.
@@ -515,7 +520,7 @@ def _within_norm(gradients: list[Any], limit: Any) -> list[Any]:
     ]
 
 
-def _assign_if(sound: Tensor | None, changing: Variable, value: Any) -> None:
+def _assign_if(sound: Tensor | None, changing: Variable, value: Array) -> None:
     """Assign a variable where a condition holds, or without one."""
     changing.assign(value if sound is None else GRAPH.where(sound, value, as_tensor(changing)))
 
@@ -524,7 +529,7 @@ _FLAGS = {"averaged", "centered", "eps_inside_sqrt", "nesterov"}
 """Settings that are True or False."""
 
 
-def _require_settings(optimizer: Optimizer, settings: Mapping[str, Any]) -> None:
+def _require_settings(optimizer: Optimizer, settings: Attributes) -> None:
     if isinstance(settings["weight_decay"], Schedule):
         raise OpError("weight_decay cannot be a schedule")
     require("weight_decay", settings["weight_decay"])

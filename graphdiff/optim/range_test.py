@@ -5,23 +5,23 @@ from __future__ import annotations
 import math
 import os
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from graphdiff.errors import CompileError, DataError, NoValueError, OpError
 from graphdiff.files.atomic import write_atomically
 from graphdiff.files.plotting import FIRST, SECOND, figure_for, rendered, styled
 from graphdiff.host import with_rows
-from graphdiff.nn.inputs import call_with, require_callable, split_inputs
+from graphdiff.nn.inputs import Inputs, call_with, require_callable, split_inputs
 from graphdiff.nn.module import Module
 from graphdiff.optim.groups import require, require_whole
 from graphdiff.optim.optimizers import Optimizer
 from graphdiff.optim.schedules import Schedule
 from graphdiff.plan import compile
 from graphdiff.tensor import Tensor, Variable
+from graphdiff.typing import Array, ArrayLike, Function
 
 __all__ = ["RangeTest", "lr_range_test"]
 
@@ -69,9 +69,9 @@ class RangeTest:
 
 
 def lr_range_test(
-    model: Callable[..., Tensor],
-    loss: Callable[[Tensor, Any], Tensor],
-    data: tuple[Any, Any],
+    model: Function[Tensor],
+    loss: Function[Tensor],
+    data: tuple[Inputs, ArrayLike],
     optimizer: Optimizer,
     *,
     start: float = 1e-6,
@@ -152,7 +152,7 @@ def lr_range_test(
     require("diverged", diverged, above=1)
     own = _rates_of(optimizer)
 
-    def step(*batch: Any) -> Tensor:
+    def step(*batch: ArrayLike) -> Tensor:
         value = loss(call_with(model, batch[:-1], names), batch[-1])
         optimizer.minimize(value)
         return value
@@ -170,8 +170,8 @@ def lr_range_test(
 def _losses_at(
     rates: Sequence[float],
     own: Mapping[Variable, float],
-    run: Callable[..., Tensor],
-    batches: Iterable[Sequence[Any]],
+    run: Function[Tensor],
+    batches: Iterable[Sequence[ArrayLike]],
 ) -> Iterator[float]:
     """Make a step at each rate, the groups' rates staying in proportion, and yield its loss."""
     base = max(own.values())
@@ -212,7 +212,7 @@ def _rates_of(optimizer: Optimizer) -> dict[Variable, float]:
 
 
 @contextmanager
-def _put_back(model: Callable[..., Tensor], optimizer: Optimizer) -> Iterator[None]:
+def _put_back(model: Function[Tensor], optimizer: Optimizer) -> Iterator[None]:
     """Leave parameters, buffers, random streams and the optimiser as they were before, whatever happens within."""
     members, streams = list(optimizer.parameters), []
     if isinstance(model, Module):
@@ -241,7 +241,7 @@ def _batches(rows: int, size: int, seed: int) -> Iterator[list[int]]:
             yield order[begin : begin + size]
 
 
-def _runner(step: Callable[..., Tensor], arrays: Sequence[Any], size: int) -> Callable[..., Tensor]:
+def _runner(step: Function[Tensor], arrays: Sequence[Array], size: int) -> Function[Tensor]:
     """Return the step as a plan, or as it is where it cannot be traced."""
     planned = compile(step)
     try:

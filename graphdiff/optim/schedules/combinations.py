@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from graphdiff.errors import OpError
 from graphdiff.guard import guarded
@@ -15,7 +15,7 @@ from graphdiff.tensor import Tensor
 __all__ = ["as_schedule", "per", "scaled", "sequence", "warm_up"]
 
 
-def as_schedule(value: Any) -> Schedule:
+def as_schedule(value: Schedule | float) -> Schedule:
     """Return a schedule as it is, and a number as the schedule that always has it."""
     return value if isinstance(value, Schedule) else constant(value)
 
@@ -53,7 +53,7 @@ class warm_up(Schedule):
         require_number("start", self.start, least=0)
         object.__setattr__(self, "then", as_schedule(self.then))
 
-    def at(self, steps: Tensor) -> Any:
+    def at(self, steps: Tensor) -> Tensor:
         part = self.start + (1 - self.start) * F.minimum(steps / self.steps, 1.0)
         return part * as_schedule(self.then)(F.maximum(steps - self.steps, 0.0))
 
@@ -76,7 +76,7 @@ class scaled(Schedule):
         object.__setattr__(self, "schedule", as_schedule(self.schedule))
         object.__setattr__(self, "factor", as_schedule(self.factor))
 
-    def at(self, steps: Tensor) -> Any:
+    def at(self, steps: Tensor) -> Tensor:
         return as_schedule(self.schedule)(steps) * as_schedule(self.factor)(steps)
 
 
@@ -98,8 +98,8 @@ class sequence(Schedule):
     [0.1, 1.0, 0.5]
     """
 
-    schedules: Any
-    boundaries: Any
+    schedules: Sequence[Schedule | float]
+    boundaries: Sequence[float]
 
     @guarded
     def __post_init__(self) -> None:
@@ -110,9 +110,10 @@ class sequence(Schedule):
         for boundary, later in zip((0, *self.boundaries), self.boundaries, strict=False):
             require_number("a boundary", later, above=boundary)
 
-    def at(self, steps: Tensor) -> Any:
-        value = self.schedules[0](steps)
-        for boundary, part in zip(self.boundaries, self.schedules[1:], strict=True):
+    def at(self, steps: Tensor) -> Tensor:
+        first, *later = map(as_schedule, self.schedules)
+        value = first(steps)
+        for boundary, part in zip(self.boundaries, later, strict=True):
             value = F.where(steps >= boundary, part(F.maximum(steps - boundary, 0.0)), value)
         return value
 
@@ -137,5 +138,5 @@ class per(Schedule):
         if not isinstance(self.schedule, Schedule):
             raise OpError(f"schedule cannot be {self.schedule!r}")
 
-    def at(self, steps: Tensor) -> Any:
+    def at(self, steps: Tensor) -> Tensor:
         return self.schedule(F.floor(steps / self.steps))

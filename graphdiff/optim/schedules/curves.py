@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any
 
 from graphdiff.errors import OpError
 from graphdiff.op import GRAPH as F
@@ -25,7 +24,7 @@ __all__ = [
 ]
 
 
-def _between(start: Any, end: Any, part: Any, shape: str = "cos") -> Any:
+def _between(start: float, end: float, part: Tensor, shape: str = "cos") -> Tensor:
     """Return the value when a part, from 0 to 1, of the way from start to end is gone."""
     return end + (start - end) * ((1 + F.cos(math.pi * part)) / 2) if shape == "cos" else start + (end - start) * part
 
@@ -46,7 +45,7 @@ class constant(Schedule):
     def __post_init__(self) -> None:
         require_number("value", self.value, least=0)
 
-    def at(self, steps: Tensor) -> Any:
+    def at(self, steps: Tensor) -> Tensor:
         return self.value + 0.0 * steps
 
 
@@ -70,7 +69,7 @@ class linear(Schedule):
         require_number("final", self.final, least=0)
         require_number("steps", self.steps, above=0)
 
-    def at(self, steps: Tensor) -> Any:
+    def at(self, steps: Tensor) -> Tensor:
         return _between(self.initial, self.final, F.minimum(steps / self.steps, 1.0), "linear")
 
 
@@ -94,7 +93,7 @@ class step(Schedule):
         require_number("every", self.every, above=0)
         require_number("factor", self.factor, above=0)
 
-    def at(self, steps: Tensor) -> Any:
+    def at(self, steps: Tensor) -> Tensor:
         return self.initial * self.factor ** F.floor(steps / self.every)
 
 
@@ -116,7 +115,7 @@ class exponential(Schedule):
         require_number("initial", self.initial, least=0)
         require_number("factor", self.factor, above=0)
 
-    def at(self, steps: Tensor) -> Any:
+    def at(self, steps: Tensor) -> Tensor:
         return self.initial * self.factor**steps
 
 
@@ -143,7 +142,7 @@ class inverse_time(Schedule):
         require_number("decay", self.decay, least=0)
         require_number("power", self.power, above=0)
 
-    def at(self, steps: Tensor) -> Any:
+    def at(self, steps: Tensor) -> Tensor:
         below = 1 + self.decay * steps
         return self.initial / (below if self.power == 1 else below**self.power)
 
@@ -168,7 +167,7 @@ class cosine(Schedule):
         require_number("final", self.final, least=0)
         require_number("steps", self.steps, above=0)
 
-    def at(self, steps: Tensor) -> Any:
+    def at(self, steps: Tensor) -> Tensor:
         return _between(self.initial, self.final, F.minimum(steps / self.steps, 1.0))
 
 
@@ -195,11 +194,11 @@ class warm_restarts(Schedule):
         require_number("period", self.period, above=0)
         require_number("factor", self.factor, least=1)
 
-    def at(self, steps: Tensor) -> Any:
+    def at(self, steps: Tensor) -> Tensor:
         if self.factor == 1:
             return _between(self.initial, self.final, F.remainder(steps, self.period) / self.period)
 
-        def begin(number: Any) -> Any:
+        def begin(number: Tensor) -> Tensor:
             return self.period * (self.factor**number - 1) / (self.factor - 1)
 
         number = F.floor(F.log(steps / self.period * (self.factor - 1) + 1) / math.log(self.factor))
@@ -241,7 +240,7 @@ class cyclical(Schedule):
         if self.mode not in ("triangular", "triangular2"):
             raise OpError(f'mode is "triangular" or "triangular2", not {self.mode!r}')
 
-    def at(self, steps: Tensor) -> Any:
+    def at(self, steps: Tensor) -> Tensor:
         cycle = F.floor(steps / (2 * self.half))
         part = 1 - F.abs(steps / self.half - 2 * cycle - 1)
         height = self.high - self.low
@@ -288,7 +287,7 @@ class one_cycle(Schedule):
         if self.shape not in ("cos", "linear"):
             raise OpError(f'shape is "cos" or "linear", not {self.shape!r}')
 
-    def at(self, steps: Tensor) -> Any:
+    def at(self, steps: Tensor) -> Tensor:
         start = self.peak / 25 if self.start is None else self.start
         final = start / 1e4 if self.final is None else self.final
         top, last = self.rise * self.steps - 1, self.steps - 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from numbers import Real
-from typing import Any
 
 from graphdiff.errors import OpError
 from graphdiff.op import as_tensor
@@ -81,7 +80,7 @@ class reduce_on_plateau(Schedule):
         best = math.inf if self.mode == "min" else -math.inf
         self._memory = variable([1.0, best, 0.0, 0.0, 0.0, 0.0], name="plateau")
 
-    def at(self, steps: Tensor) -> Any:
+    def at(self, steps: Tensor) -> Tensor:
         return as_schedule(self.initial)(steps) * as_tensor(self._memory)[0]
 
     def variables(self) -> list[Variable]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from numbers import Real
-from typing import Any
+from typing import TypeGuard, overload
 
 from graphdiff.errors import OpError
 from graphdiff.op import as_tensor
@@ -28,7 +28,7 @@ class Schedule(Configured):
     0.125
     """
 
-    def at(self, steps: Tensor) -> Any:
+    def at(self, steps: Tensor) -> Tensor | float:
         """Return the value after so many steps, a 0-d float64 Tensor made by graph functions."""
         raise NotImplementedError
 
@@ -44,7 +44,11 @@ class Schedule(Configured):
         values = [part for value in vars(self).values() for part in (value if isinstance(value, tuple) else (value,))]
         return [part for part in values if isinstance(part, Schedule)]
 
-    def __call__(self, steps: Any) -> Any:
+    @overload
+    def __call__(self, steps: Tensor) -> Tensor: ...
+    @overload
+    def __call__(self, steps: float) -> float: ...
+    def __call__(self, steps: Tensor | float) -> Tensor | float:
         """Return the value after so many steps: of a Tensor a Tensor, of a number a number."""
         self.use_settings()
         if isinstance(steps, Tensor):
@@ -52,21 +56,21 @@ class Schedule(Configured):
         return float(as_tensor(self.at(constant(float(steps)))))
 
 
-def _is_finite(value: Any) -> bool:
+def _is_finite(value: object) -> TypeGuard[float]:
     try:
         return isinstance(value, Real) and math.isfinite(value)
     except OverflowError:  # of an integer that no float is as large as
         return False
 
 
-def require(name: str, value: Any, ok: bool = True) -> None:
+def require(name: str, value: object, ok: bool = True) -> None:
     """Raise OpError where a value is no finite number, or not `ok` otherwise."""
     if not _is_finite(value) or not ok:
         raise OpError(f"{name} cannot be {value!r}")
 
 
 def require_number(
-    name: str, value: Any, least: float = -math.inf, above: float = -math.inf, below: float = math.inf
+    name: str, value: object, least: float = -math.inf, above: float = -math.inf, below: float = math.inf
 ) -> None:
     """Raise OpError where a value is no finite number that is at least `least`, above `above` and below `below`."""
     require(name, value, _is_finite(value) and least <= float(value) < below and float(value) > above)
