@@ -13,7 +13,8 @@ from graphdiff.guard import guarded
 from graphdiff.nn.init import Initialiser, constant, find
 from graphdiff.nn.layers import ACTIVATIONS, Activation, Linear
 from graphdiff.nn.module import Config, Module
-from graphdiff.op import FUNCTIONS, as_tensor
+from graphdiff.op import GRAPH as F
+from graphdiff.op import as_tensor
 from graphdiff.ops import random
 from graphdiff.ops.random import Seed
 from graphdiff.tensor import SWITCHES, Tensor, current_trace, name_scope, untraced
@@ -210,7 +211,7 @@ class Highway(Module):
                 self._make(x.shape[-1])
         if not x.ndim or x.shape[-1] != self.width:
             raise ShapeError(f"a highway layer of width {self.width or 'unknown'} was given {x.describe()}")
-        share = FUNCTIONS["sigmoid"](self.gate(x))
+        share = F.sigmoid(self.gate(x))
         return x + share * (self.activation(self.transform(x)) - x)
 
     def config(self) -> Config:

@@ -16,7 +16,8 @@ from graphdiff import host
 from graphdiff.arguments import chosen
 from graphdiff.arguments import lengths as lengths_of
 from graphdiff.errors import OpError, ShapeError
-from graphdiff.op import FUNCTIONS, as_tensor
+from graphdiff.op import GRAPH as F
+from graphdiff.op import as_tensor
 from graphdiff.ops import random
 from graphdiff.ops.random import Seed
 from graphdiff.tensor import Tensor
@@ -75,7 +76,7 @@ def zeros(shape: Shape, *, seed: Seed = 0, dtype: DTypeLike = "float64") -> Tens
     >>> bool((gradient == gradient[:, :1]).all())  # they never become different: the symmetry must be broken
     True
     """
-    return FUNCTIONS["zeros"](_shape_of(shape), dtype=dtype)
+    return F.zeros(_shape_of(shape), dtype=dtype)
 
 
 def ones(shape: Shape, *, seed: Seed = 0, dtype: DTypeLike = "float64") -> Tensor:
@@ -87,7 +88,7 @@ def ones(shape: Shape, *, seed: Seed = 0, dtype: DTypeLike = "float64") -> Tenso
     >>> gd.nn.init.ones(2).tolist()
     [1.0, 1.0]
     """
-    return FUNCTIONS["ones"](_shape_of(shape), dtype=dtype)
+    return F.ones(_shape_of(shape), dtype=dtype)
 
 
 def constant(shape: Shape, *, value: float = 0.0, seed: Seed = 0, dtype: DTypeLike = "float64") -> Tensor:
@@ -101,7 +102,7 @@ def constant(shape: Shape, *, value: float = 0.0, seed: Seed = 0, dtype: DTypeLi
     >>> gd.nn.Linear(2, in_features=1, init=tenth, dtype="float64").weight.tolist()
     [[0.1, 0.1]]
     """
-    return FUNCTIONS["full"](_shape_of(shape), value, dtype=dtype)
+    return F.full(_shape_of(shape), value, dtype=dtype)
 
 
 def normal(shape: Shape, *, seed: Seed, mean: float = 0.0, std: float = 0.01, dtype: DTypeLike = "float64") -> Tensor:
@@ -152,10 +153,10 @@ def truncated_normal(
         raise OpError(f"bound is at least 0.1 standard deviations, not {bound!r}")
     lengths, stream = _shape_of(shape), random.generator(seed)
     drawn = random.normal(lengths, seed=stream)
-    outside = FUNCTIONS["abs"](drawn) > bound
-    while FUNCTIONS["any"](outside):
-        drawn = FUNCTIONS["where"](outside, random.normal(lengths, seed=stream), drawn)
-        outside = FUNCTIONS["abs"](drawn) > bound
+    outside = F.abs(drawn) > bound
+    while F.any(outside):
+        drawn = F.where(outside, random.normal(lengths, seed=stream), drawn)
+        outside = F.abs(drawn) > bound
     return (mean + std * drawn).astype(dtype)
 
 
@@ -228,6 +229,19 @@ def he_normal(shape: Shape, *, seed: Seed, dtype: DTypeLike = "float64") -> Tens
     return random.normal(lengths, seed=seed, std=math.sqrt(2 / inputs), dtype=dtype)
 
 
+def lecun_normal(shape: Shape, *, seed: Seed, dtype: DTypeLike = "float64") -> Tensor:
+    """Draw from N(0, 1/m): LeCun et al., 1998, equation 16.
+
+    Examples
+    --------
+    >>> import graphdiff as gd
+    >>> round(float(gd.var(gd.nn.init.lecun_normal((100, 300), seed=0))), 2)
+    0.01
+    """
+    lengths, inputs, _ = _fans(shape, "lecun_normal")
+    return random.normal(lengths, seed=seed, std=math.sqrt(1 / inputs), dtype=dtype)
+
+
 def lecun_uniform(shape: Shape, *, seed: Seed, dtype: DTypeLike = "float64") -> Tensor:
     """Draw from U(±√(3/m)), of variance 1/m.
 
@@ -241,19 +255,6 @@ def lecun_uniform(shape: Shape, *, seed: Seed, dtype: DTypeLike = "float64") -> 
     """
     lengths, inputs, _ = _fans(shape, "lecun_uniform")
     return _scaled_uniform(lengths, 1 / inputs, seed, dtype)
-
-
-def lecun_normal(shape: Shape, *, seed: Seed, dtype: DTypeLike = "float64") -> Tensor:
-    """Draw from N(0, 1/m): LeCun et al., 1998, equation 16.
-
-    Examples
-    --------
-    >>> import graphdiff as gd
-    >>> round(float(gd.var(gd.nn.init.lecun_normal((100, 300), seed=0))), 2)
-    0.01
-    """
-    lengths, inputs, _ = _fans(shape, "lecun_normal")
-    return random.normal(lengths, seed=seed, std=math.sqrt(1 / inputs), dtype=dtype)
 
 
 def _scaled_uniform(lengths: tuple[int, ...], variance: float, seed: Seed, dtype: DTypeLike) -> Tensor:
@@ -279,8 +280,8 @@ def orthogonal(shape: Shape, *, seed: Seed, gain: float = 1.0, dtype: DTypeLike 
     wide = inputs < outputs
     drawn = as_tensor(random.normal(lengths, seed=seed))
     tall = drawn.mT if wide else drawn
-    values, vectors = FUNCTIONS["eigh"](tall.mT @ tall)
-    basis = tall @ (vectors / FUNCTIONS["sqrt"](values)[..., None, :]) @ vectors.mT
+    values, vectors = F.eigh(tall.mT @ tall)
+    basis = tall @ (vectors / F.sqrt(values)[..., None, :]) @ vectors.mT
     for _ in range(2):
         basis = 1.5 * basis - 0.5 * basis @ (basis.mT @ basis)
     return (gain * (basis.mT if wide else basis)).astype(dtype)
@@ -303,9 +304,9 @@ def sparse(shape: Shape, *, seed: Seed, nonzero: int = 15, std: float = 1.0, dty
     if not host.is_integer(nonzero) or nonzero < 0:
         raise OpError(f"nonzero is a number of weights, not {nonzero!r}")
     stream = random.generator(seed)
-    order = FUNCTIONS["argsort"](random.uniform(lengths, seed=stream), axis=-2)
+    order = F.argsort(random.uniform(lengths, seed=stream), axis=-2)
     weights = random.normal(lengths, seed=stream, std=std)
-    return FUNCTIONS["where"](order < nonzero, weights, 0.0).astype(dtype)
+    return F.where(order < nonzero, weights, 0.0).astype(dtype)
 
 
 INITIALISERS: dict[str, Initialiser] = {

@@ -13,6 +13,7 @@ from graphdiff.guard import guarded
 from graphdiff.nn.init import Initialiser, find, normal
 from graphdiff.nn.module import Config, Module, require_room
 from graphdiff.op import FUNCTIONS, as_tensor
+from graphdiff.op import GRAPH as F
 from graphdiff.ops import random
 from graphdiff.ops.checks import demand
 from graphdiff.ops.random import Seed
@@ -132,7 +133,7 @@ class Linear(Module):
                 ": its outputs, the first argument, are as many; Linear(out_features, in_features)" if swapped else ""
             )
             raise ShapeError(f"a linear layer of {self.in_features or 'some'} inputs was given {x.describe()}{mend}")
-        product = FUNCTIONS["matmul"](x, self.weight)
+        product = F.matmul(x, self.weight)
         return product + self.bias if self._has_bias else product
 
     def config(self) -> Config:
@@ -223,13 +224,13 @@ class PReLU(Module):
         self.features = None if features is None else whole(features, "PReLU: features", 1)
         shape = () if self.features is None else (self.features,)
         require_room(shape)
-        self.alpha = variable(FUNCTIONS["full"](shape, alpha), dtype=dtype, name="alpha")
+        self.alpha = variable(F.full(shape, alpha), dtype=dtype, name="alpha")
 
     def forward(self, x: ArrayLike) -> Tensor:
         x = as_tensor(x)
         if self.features is not None and (not x.ndim or x.shape[-1] != self.features):
             raise ShapeError(f"PReLU of {self.features} features was given {x.describe()}")
-        return FUNCTIONS["relu"](x) - self.alpha * FUNCTIONS["relu"](-x)
+        return F.relu(x) - self.alpha * F.relu(-x)
 
     def config(self) -> Config:
         return {"features": self.features, "dtype": str(self.alpha.dtype)}
@@ -279,8 +280,8 @@ class Maxout(Module):
 
     def forward(self, x: ArrayLike) -> Tensor:
         drawn = self.linear(x)
-        grouped = FUNCTIONS["reshape"](drawn, (*drawn.shape[:-1], self.out_features, self.pieces))
-        return FUNCTIONS["max"](grouped, axis=-1)
+        grouped = F.reshape(drawn, (*drawn.shape[:-1], self.out_features, self.pieces))
+        return F.max(grouped, axis=-1)
 
     def config(self) -> Config:
         linear = self.linear.config()
@@ -302,7 +303,7 @@ class Flatten(Module):
         x = as_tensor(x)
         if not x.ndim:
             raise ShapeError(f"flatten takes a batch of examples, not {x.describe()}")
-        return FUNCTIONS["reshape"](x, (x.shape[0], math.prod(x.shape[1:])))
+        return F.reshape(x, (x.shape[0], math.prod(x.shape[1:])))
 
     def config(self) -> Config:
         return {}
@@ -351,11 +352,11 @@ class Embedding(Module):
         x = as_tensor(x)
         if x.dtype.kind not in "iu":
             raise DTypeError(f"an embedding picks rows by integers, not by {x.describe()}")
-        if x.has_value and x.size and not 0 <= int(FUNCTIONS["min"](x)) <= int(FUNCTIONS["max"](x)) < self.count:
+        if x.has_value and x.size and not 0 <= int(F.min(x)) <= int(F.max(x)) < self.count:
             raise DataError(f"an embedding of {self.count} rows was given {x.describe()} with numbers outside them")
         told = f"an embedding has {self.count} rows, from 0 on"
         rows = demand(as_tensor(self.weight), x, 0, self.count - 1, told)
-        return FUNCTIONS["take"](rows, x, axis=0)
+        return F.take(rows, x, axis=0)
 
     def config(self) -> Config:
         return {"count": self.count, "width": self.width, "dtype": str(self.weight.dtype)}

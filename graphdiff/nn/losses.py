@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
 from graphdiff import host
@@ -13,11 +13,13 @@ from graphdiff.errors import DataError, DTypeError, GraphError, OpError, ShapeEr
 from graphdiff.graph import topological_order
 from graphdiff.guard import guarded
 from graphdiff.nn.module import Module
-from graphdiff.op import FUNCTIONS, Applied, as_tensor, composite, custom
+from graphdiff.op import GRAPH as F
+from graphdiff.op import as_tensor
 from graphdiff.ops.checks import demand
-from graphdiff.ops.reduce import in_single, widened
+from graphdiff.ops.index import label_weights
+from graphdiff.ops.losses import cross_entropy, divergence
 from graphdiff.tensor import Tensor, current_trace
-from graphdiff.typing import Array, ArrayLike, DTypeLike, Namespace
+from graphdiff.typing import ArrayLike, Function
 
 __all__ = [
     "absolute_error",
@@ -39,7 +41,7 @@ _SUM_TOLERANCE = 1e-3
 
 def _require_all(allowed: Tensor, labels: Tensor, told: str) -> None:
     """Refuse labels that are not allowed; DataError says what is, and names the first row with another."""
-    if bool(FUNCTIONS["all"](allowed)):
+    if bool(F.all(allowed)):
         return
     place, value = _first_where(~allowed, labels)
     row = place // math.prod(labels.shape[1:])
@@ -48,8 +50,8 @@ def _require_all(allowed: Tensor, labels: Tensor, told: str) -> None:
 
 def _first_where(wrong: Tensor, values: Tensor) -> tuple[int, float]:
     """Return the first place, of the flat array, where something is wrong, and the value there."""
-    place = int(FUNCTIONS["argmax"](FUNCTIONS["reshape"](wrong, (-1,)).astype("int8")))
-    return place, FUNCTIONS["reshape"](values, (-1,)).numpy()[place]
+    place = int(F.argmax(F.reshape(wrong, (-1,)).astype("int8")))
+    return place, F.reshape(values, (-1,)).numpy()[place]
 
 
 def _require_pairs(logits: Tensor, labels: Tensor) -> None:
@@ -71,19 +73,14 @@ def _check_labels(logits: Tensor, labels: Tensor) -> None:
         require_labels(labels.numpy(), logits.shape[1])
 
 
-def _chosen(labels: Tensor, classes: int, dtype: DTypeLike) -> Tensor:
-    """Return rows with a 1 at the labels."""
-    return FUNCTIONS["label_weights"](labels, classes=classes, value=1.0, dtype=dtype)
-
-
 def _check_probabilities(labels: Tensor) -> Tensor:
     """Refuse rows that are no distribution; labels that are differentiated by may leave the simplex."""
     if not labels.has_value or labels.recorded or not labels.ndim:
         return _demand_probabilities(labels)
     _require_all(labels >= 0, labels, "probabilities are not negative")
-    sums = FUNCTIONS["sum"](labels, axis=-1)
-    wrong = ~(FUNCTIONS["abs"](sums - 1.0) <= _SUM_TOLERANCE)
-    if bool(FUNCTIONS["any"](wrong)):
+    sums = F.sum(labels, axis=-1)
+    wrong = ~(F.abs(sums - 1.0) <= _SUM_TOLERANCE)
+    if bool(F.any(wrong)):
         place, value = _first_where(wrong, sums)
         raise DataError(
             f"probabilities of a row sum to 1, but those of row {place} of {labels.describe()} to {value:g}"
@@ -99,79 +96,8 @@ def _demand_probabilities(labels: Tensor) -> Tensor:
     if any(trace.stands(node) for node in topological_order([labels])):
         return labels
     seen = demand(labels, labels, 0, math.inf, "probabilities are not negative")
-    sums = FUNCTIONS["sum"](labels, axis=-1)
+    sums = F.sum(labels, axis=-1)
     return demand(seen, sums, 1 - _SUM_TOLERANCE, 1 + _SUM_TOLERANCE, "probabilities of a row sum to 1")
-
-
-# The cross-entropy of classes, for logits (…, examples, classes) and labels (…, examples). The shift by the maximum
-# cancels between the loss's two terms, so that no derivative need flow through it; and the sums are multiplied by the
-# number of examples, so that the derivative is one quotient and one sum.
-
-
-def _shifted(F: Namespace, logits: Array) -> tuple[Array, Array, Array]:
-    """Return the logits less their maximum, their exponentials, and the exponentials' sums times the examples."""
-    shifted = logits - F.max(logits, axis=logits.ndim - 1, keepdims=True)
-    powers = F.exp(shifted)
-    return shifted, powers, F.sum(powers, axis=logits.ndim - 1, keepdims=True) * float(logits.shape[-2])
-
-
-def _weights(F: Namespace, logits: Array, labels: Array) -> Array:
-    examples, classes = logits.shape[-2:]
-    dtype = logits.dtype if F.is_graph else F.backend.host_dtype(logits)
-    return F.label_weights(labels, classes=classes, value=-1.0 / examples, dtype=dtype)
-
-
-def _weighted_total(F: Namespace, x: Array, weights: Array) -> Array:
-    counted = F.where(weights == 0, F.zeros_like(x), x)
-    return F.sum(counted * weights, axis=(x.ndim - 2, x.ndim - 1))
-
-
-_total: Applied = composite(
-    "weighted_total",
-    _weighted_total,
-    infer=lambda x, weights: (x.shape[:-2], x.dtype),
-    flops=lambda out, x, weights: 2 * x.size,
-    doc="Sum of x · weights over the last two axes, in which what has weight 0 does not count: not infinity either.",
-    internal=True,
-)
-
-
-@in_single
-def _cross_entropy_value(F: Namespace, logits: Array, labels: Array) -> Array:
-    shifted, _, sums = _shifted(F, logits)
-    spread = F.mean(F.log(sums), axis=(logits.ndim - 2, logits.ndim - 1)) - math.log(logits.shape[-2])
-    return F.weighted_total(shifted, _weights(F, logits, labels)) + spread
-
-
-def _cross_entropy_slope(F: Namespace, logits: Array, labels: Array) -> Array:
-    """Return (softmax - one-hot labels) / examples."""
-    logits = widened(F, logits)
-    _, powers, sums = _shifted(F, logits)
-    return powers / sums + _weights(F, logits, labels)
-
-
-def _cross_entropy_batch(F: Namespace, operands: Sequence[Array], flags: Sequence[bool], size: int) -> Array:
-    logits, labels = operands
-    whole = logits if flags[0] else F.broadcast_to(logits, (size, *logits.shape))
-    return _cross_entropy_value(F, whole, labels)
-
-
-_cross_entropy: Applied = custom(
-    "cross_entropy",
-    evaluate=_cross_entropy_value,
-    tangent=lambda F, tangents, out, logits, labels: F.sum(
-        tangents[0] * _cross_entropy_slope(F, logits, labels), axis=(0, 1)
-    ),
-    adjoint=lambda F, cotangent, position, out, logits, labels: (
-        cotangent * _cross_entropy_slope(F, logits, labels) if position == 0 else None
-    ),
-    infer=lambda logits, labels: ((), logits.dtype),
-    poles=False,
-    batch=_cross_entropy_batch,
-    flops=lambda out, logits, labels: 7 * logits.size,
-    doc="Mean cross-entropy of softmax(logits) with integer labels.",
-    internal=True,
-)
 
 
 @guarded
@@ -223,7 +149,7 @@ def softmax_cross_entropy(
         logits = logits if logits.dtype.kind == "f" else logits.astype("float64")
         if not plain:
             return _general_cross_entropy(logits, labels, weights, class_weights, label_smoothing)
-        loss = _cross_entropy(logits, labels)
+        loss = cross_entropy(logits, labels)
         if not loss.has_value or not bool(loss._value == loss._value):  # a device gives NaN for what is no class
             _check_labels(logits, labels)
         return loss
@@ -239,51 +165,15 @@ def softmax_cross_entropy(
     labels = _check_probabilities(labels)
     if not plain:
         return _general_cross_entropy(logits, labels, weights, class_weights, label_smoothing)
-    return FUNCTIONS["mean"](_entropies(logits, labels.astype(logits.dtype)))
-
-
-# An op of its own, since its derivative by t as a product is t · 1/t, of which 1/t overflows where t is subnormal.
-
-
-def _divergence_part(F: Namespace, vector: Array, position: int, t: Array, logarithm: Array) -> Array:
-    """Return what a tangent of one operand, or the adjoint, becomes."""
-    return vector * (F.log(t) - logarithm + 1) if position == 0 else -(vector * t)
-
-
-def _divergence_tangent(
-    F: Namespace,
-    tangents: Sequence[Array | None],
-    out: Array,
-    t: Array,
-    logarithm: Array,
-) -> Array:
-    given = [(place, vector) for place, vector in enumerate(tangents) if vector is not None]
-    parts = [_divergence_part(F, vector, place, t, logarithm) for place, vector in given]
-    return sum(parts[1:], parts[0])
-
-
-_divergence: Applied = custom(
-    "divergence",
-    evaluate=lambda F, t, logarithm: t * (F.log(t) - logarithm),
-    tangent=_divergence_tangent,
-    adjoint=lambda F, cotangent, position, out, t, logarithm: _divergence_part(F, cotangent, position, t, logarithm),
-    infer=lambda t, logarithm: (t.shape, host.result_dtype(t.dtype, logarithm.dtype)),
-    batch=lambda F, operands, flags, size: F.divergence(
-        *(each if own else F.broadcast_to(each, (size, *each.shape)) for each, own in zip(operands, flags, strict=True))
-    ),
-    work="transcendental",
-    flops=3,
-    doc="t·(log t - log p), of t and log p of one shape.",
-    internal=True,
-)
+    return F.mean(_entropies(logits, labels.astype(logits.dtype)))
 
 
 def _entropies(logits: Tensor, targets: Tensor) -> Tensor:
     """Return -Σ targets · log_softmax(logits) of each row; 0 · log 0 is 0, as for logits that are masked by -inf."""
-    logarithms = FUNCTIONS["log_softmax"](logits, axis=-1)
+    logarithms = F.log_softmax(logits, axis=-1)
     nothing = (targets == 0) & (logarithms == -math.inf)
-    counted = FUNCTIONS["where"](nothing, 0.0, logarithms)
-    return -FUNCTIONS["sum"](targets * counted, axis=-1)
+    counted = F.where(nothing, 0.0, logarithms)
+    return -F.sum(targets * counted, axis=-1)
 
 
 def _general_cross_entropy(
@@ -299,7 +189,7 @@ def _general_cross_entropy(
     chosen = labels.dtype.kind != "f"
     if chosen:
         _check_labels(logits, labels)
-        labels = _chosen(labels, classes, dtype)
+        labels = label_weights(labels, classes=classes, value=1.0, dtype=dtype)
     labels = labels.astype(dtype)
     importance = None if weights is None else _importance(weights, logits, logits.shape[:1], "weights")
     targets = labels if not label_smoothing else labels * (1 - label_smoothing) + label_smoothing / classes
@@ -309,10 +199,10 @@ def _general_cross_entropy(
     losses = _entropies(logits, targets)
     if class_weights is None or not chosen:
         return _mean(losses, importance)
-    counted = FUNCTIONS["sum"](labels * by_class, axis=-1)
+    counted = F.sum(labels * by_class, axis=-1)
     if importance is not None:
         losses, counted = losses * importance, counted * importance
-    return _quotient(FUNCTIONS["sum"](losses), FUNCTIONS["sum"](counted))
+    return _quotient(F.sum(losses), F.sum(counted))
 
 
 # What the other losses share -------------------------------------------------------------------------------------
@@ -346,7 +236,7 @@ def _importance(weights: ArrayLike, like: Tensor, shape: tuple[int, ...], name: 
         raise ShapeError(f"{name} are of shape {list(shape)} beside {like.describe()}, not {weights.describe()}")
     if weights.dtype.kind not in "biuf":
         raise DTypeError(f"{name} are real numbers, not {weights.describe()}")
-    if weights.has_value and weights.size and not bool(FUNCTIONS["all"](weights >= 0)):
+    if weights.has_value and weights.size and not bool(F.all(weights >= 0)):
         raise DataError(f"{name} are not negative, but {weights.describe()} has a number that is negative or NaN")
     return demand(weights.astype(like.dtype), weights, 0, math.inf, f"{name} are not negative")
 
@@ -354,20 +244,20 @@ def _importance(weights: ArrayLike, like: Tensor, shape: tuple[int, ...], name: 
 def _mean(losses: Tensor, importance: Tensor | None) -> Tensor:
     """Return the mean over all elements, or the weighted mean over the first axis of the means over the others."""
     if importance is None:
-        return FUNCTIONS["mean"](losses)
+        return F.mean(losses)
     if losses.ndim > 1:
-        losses = FUNCTIONS["mean"](losses, axis=tuple(range(1, losses.ndim)))
-    return _quotient(FUNCTIONS["sum"](losses * importance), FUNCTIONS["sum"](importance))
+        losses = F.mean(losses, axis=tuple(range(1, losses.ndim)))
+    return _quotient(F.sum(losses * importance), F.sum(importance))
 
 
 def _quotient(loss: Tensor, weight: Tensor) -> Tensor:
     """Return loss / weight; of a batch that counts for nothing 0, whose gradient is 0 too."""
-    return loss / FUNCTIONS["where"](weight > 0, weight, FUNCTIONS["ones_like"](weight))
+    return loss / F.where(weight > 0, weight, F.ones_like(weight))
 
 
 def _weighted_mean(losses: Tensor, weights: ArrayLike | None) -> Tensor:
     if weights is None:
-        return FUNCTIONS["mean"](losses)
+        return F.mean(losses)
     return _mean(losses, _importance(weights, losses, losses.shape[:1], "weights"))
 
 
@@ -397,7 +287,7 @@ def squared_error(prediction: ArrayLike, target: ArrayLike, *, weights: ArrayLik
     2.0
     """
     prediction, target = _pair(prediction, target)
-    return _weighted_mean(FUNCTIONS["square"](prediction - target), weights)
+    return _weighted_mean(F.square(prediction - target), weights)
 
 
 @guarded
@@ -411,7 +301,7 @@ def absolute_error(prediction: ArrayLike, target: ArrayLike, *, weights: ArrayLi
     1.0
     """
     prediction, target = _pair(prediction, target)
-    return _weighted_mean(FUNCTIONS["abs"](prediction - target), weights)
+    return _weighted_mean(F.abs(prediction - target), weights)
 
 
 @guarded
@@ -429,8 +319,8 @@ def huber(prediction: ArrayLike, target: ArrayLike, *, delta: float = 1.0, weigh
     if not number(delta, "huber's delta") > 0 or not math.isfinite(delta):
         raise OpError(f"huber's delta is a positive number, not {delta!r}")
     prediction, target = _pair(prediction, target)
-    size = FUNCTIONS["abs"](_floating(prediction - target))
-    inner = FUNCTIONS["clip"](size, max=delta)
+    size = F.abs(_floating(prediction - target))
+    inner = F.clip(size, max=delta)
     return _weighted_mean(inner * (size - 0.5 * inner), weights)
 
 
@@ -483,15 +373,15 @@ def binary_cross_entropy(
     if given.dtype.kind != "b":
         labels = demand(labels, given, 0, 1, "labels are in [0, 1]")
     if whole and positive_weight == 1:
-        return _weighted_mean(FUNCTIONS["softplus"]((1 - 2 * labels) * logits), weights)
+        return _weighted_mean(F.softplus((1 - 2 * labels) * logits), weights)
     positive = labels if positive_weight == 1 else labels * positive_weight
-    losses = _counted(positive, FUNCTIONS["softplus"](-logits)) + _counted(1 - labels, FUNCTIONS["softplus"](logits))
+    losses = _counted(positive, F.softplus(-logits)) + _counted(1 - labels, F.softplus(logits))
     return _weighted_mean(losses, weights)
 
 
 def _counted(share: Tensor, loss: Tensor) -> Tensor:
     """Return share · loss; of an infinite loss that has no share, 0."""
-    return share * FUNCTIONS["where"]((share == 0) & (loss == math.inf), 0.0, loss)
+    return share * F.where((share == 0) & (loss == math.inf), 0.0, loss)
 
 
 @guarded
@@ -529,19 +419,19 @@ def hinge(scores: ArrayLike, labels: ArrayLike, *, margin: float = 1.0, weights:
             raise DTypeError(f"labels of several classes are integers, not {labels.describe()}")
         _check_labels(scores, labels)
         scores = _floating(scores)
-        chosen = _chosen(labels, scores.shape[1], scores.dtype)
+        chosen = label_weights(labels, classes=scores.shape[1], value=1.0, dtype=scores.dtype)
         # A device's NaN, of labels outside the classes, stays NaN; else only one score is the label's own.
-        own = FUNCTIONS["sum"](FUNCTIONS["where"](chosen == 0, 0.0, scores) * chosen, axis=-1, keepdims=True)
-        losses = FUNCTIONS["where"](chosen == 1, 0.0, FUNCTIONS["relu"](scores - own + margin))
-        return _weighted_mean(FUNCTIONS["sum"](losses, axis=-1), weights)
+        own = F.sum(F.where(chosen == 0, 0.0, scores) * chosen, axis=-1, keepdims=True)
+        losses = F.where(chosen == 1, 0.0, F.relu(scores - own + margin))
+        return _weighted_mean(F.sum(losses, axis=-1), weights)
     scores, labels = _pair(scores, labels)
     if labels.dtype.kind not in "if":
         raise DTypeError(f"labels of two classes are -1 and 1, not {labels.describe()}")
     if labels.has_value and labels.size:
-        _require_all(FUNCTIONS["abs"](labels) == 1, labels, "labels of two classes are -1 and 1")
+        _require_all(F.abs(labels) == 1, labels, "labels of two classes are -1 and 1")
     scores = _floating(scores)
-    signs = demand(labels.astype(scores.dtype), FUNCTIONS["abs"](labels), 1, 1, "labels of two classes are -1 and 1")
-    return _weighted_mean(FUNCTIONS["relu"](margin - signs * scores), weights)
+    signs = demand(labels.astype(scores.dtype), F.abs(labels), 1, 1, "labels of two classes are -1 and 1")
+    return _weighted_mean(F.relu(margin - signs * scores), weights)
 
 
 @guarded
@@ -577,21 +467,21 @@ def kl_divergence(log_probabilities: ArrayLike, target: ArrayLike, *, weights: A
         _require_all(target >= 0, target, "probabilities are not negative")
     target = demand(target, target, 0, math.inf, "probabilities are not negative")
     present = target > 0
-    safe = FUNCTIONS["where"](present, target, 1.0)
-    terms = FUNCTIONS["where"](present, FUNCTIONS["divergence"](safe, predicted), 0.0)
-    return _weighted_mean(FUNCTIONS["sum"](terms, axis=-1), weights)
+    safe = F.where(present, target, 1.0)
+    terms = F.where(present, divergence(safe, predicted), 0.0)
+    return _weighted_mean(F.sum(terms, axis=-1), weights)
 
 
 # Penalties -------------------------------------------------------------------------------------------------------
 
 
-def _penalty(of: Module | Iterable[ArrayLike], name: str) -> Tensor:
-    """Return the sum of a function of all weights."""
+def _penalty(of: Module | Iterable[ArrayLike], strength: float, function: Function[Tensor]) -> Tensor:
+    """Return the sum of a function of all weights, times a number."""
     given = [leaf for leaf in of.parameters() if leaf.ndim > 1] if isinstance(of, Module) else listed(of, "a penalty")
     if not given:
         raise GraphError("there are no weights to penalise")
-    parts = [FUNCTIONS["sum"](FUNCTIONS[name](as_tensor(leaf))) for leaf in given]
-    return sum(parts[1:], parts[0])
+    parts = [F.sum(function(as_tensor(leaf))) for leaf in given]
+    return strength * sum(parts[1:], parts[0])
 
 
 @guarded
@@ -610,18 +500,14 @@ def l1_penalty(of: Module | Iterable[ArrayLike], strength: float = 1.0) -> Tenso
     >>> gd.nn.l1_penalty([gd.variable([3.0, -4.0])], 0.5).item()
     3.5
     """
-    return number(strength, "the strength of a penalty") * _penalty(of, "abs")
+    return _penalty(of, number(strength, "the strength of a penalty"), F.abs)
 
 
 @guarded
 def l2_penalty(of: Module | Iterable[ArrayLike], strength: float = 1.0) -> Tensor:
     """Strength / 2 · Σ w², to be added to a loss: its gradient is strength · w, that of weight decay.
 
-    Parameters
-    ----------
-    of : Module or iterable of Tensor
-        Of a module, its parameters with two axes or more are taken: weights, but not biases.
-    strength : float
+    The arguments are those of `l1_penalty`.
 
     Examples
     --------
@@ -629,7 +515,7 @@ def l2_penalty(of: Module | Iterable[ArrayLike], strength: float = 1.0) -> Tenso
     >>> gd.nn.l2_penalty([gd.variable([3.0, -4.0])], 0.5).item()
     6.25
     """
-    return (0.5 * number(strength, "the strength of a penalty")) * _penalty(of, "square")
+    return _penalty(of, 0.5 * number(strength, "the strength of a penalty"), F.square)
 
 
 @guarded
@@ -651,4 +537,4 @@ def accuracy(logits: ArrayLike, labels: ArrayLike, *, weights: ArrayLike | None 
     """
     logits, labels = as_tensor(logits), as_tensor(labels)
     _check_labels(logits, labels)
-    return float(_weighted_mean((FUNCTIONS["argmax"](logits, axis=1) == labels).astype("float64"), weights))
+    return float(_weighted_mean((F.argmax(logits, axis=1) == labels).astype("float64"), weights))

@@ -13,7 +13,8 @@ from graphdiff.backend import use_backend
 from graphdiff.errors import DTypeError, GraphError, OpError, ShapeError
 from graphdiff.guard import guarded
 from graphdiff.nn.module import Config, Module, require_room
-from graphdiff.op import FUNCTIONS, as_tensor
+from graphdiff.op import GRAPH as F
+from graphdiff.op import as_tensor
 from graphdiff.ops import random
 from graphdiff.ops.random import Seed
 from graphdiff.tensor import Tensor, Variable, current_trace, untraced, variable
@@ -115,8 +116,8 @@ class _Normalising(Module):
     def _make(self, features: int) -> None:
         self.features = features
         if self.affine:
-            self.gamma = self._variable("γ", FUNCTIONS["ones"])
-            self.beta = self._variable("β", FUNCTIONS["zeros"])
+            self.gamma = self._variable("γ", F.ones)
+            self.beta = self._variable("β", F.zeros)
 
     def _require_made(self) -> None:
         if self.features is None:
@@ -135,7 +136,7 @@ class _Normalising(Module):
         return x
 
     def _scaled(self, centred: Tensor, variance: Tensor) -> Tensor:
-        deviation = FUNCTIONS["sqrt"](variance + self.eps)
+        deviation = F.sqrt(variance + self.eps)
         if not self.affine:
             return centred / deviation
         return centred * (self.gamma / deviation) + self.beta
@@ -203,8 +204,8 @@ class BatchNorm(_Normalising):
 
     def _make(self, features: int) -> None:
         super()._make(features)
-        self.running_mean = self._variable("running mean", FUNCTIONS["zeros"])
-        self.running_variance = self._variable("running variance", FUNCTIONS["ones"])
+        self.running_mean = self._variable("running mean", F.zeros)
+        self.running_variance = self._variable("running variance", F.ones)
 
     def forward(self, x: ArrayLike) -> Tensor:
         training = self.training
@@ -215,16 +216,16 @@ class BatchNorm(_Normalising):
         count = math.prod(x.shape[:-1])
         if not count:
             raise ShapeError(f"batch normalisation has no statistics of {x.describe()}")
-        mean = FUNCTIONS["mean"](x, axis=axes)
+        mean = F.mean(x, axis=axes)
         centred = x - mean
-        variance = FUNCTIONS["mean"](FUNCTIONS["square"](centred), axis=axes)
+        variance = F.mean(F.square(centred), axis=axes)
         if count > 1 and (x.has_value or current_trace()):
             self._follow(self.running_mean, mean, 1.0)
             self._follow(self.running_variance, variance, count / (count - 1))
         return self._scaled(centred, variance)
 
     def _follow(self, running: Variable, batch: Tensor, factor: float) -> None:
-        batch = FUNCTIONS["stop_gradient"](batch)
+        batch = F.stop_gradient(batch)
         running.assign((1 - self.momentum) * running + (self.momentum * factor) * batch)
 
     def config(self) -> Config:
@@ -263,5 +264,5 @@ class LayerNorm(_Normalising):
 
     def forward(self, x: ArrayLike) -> Tensor:
         x = self._taken(x, 1)
-        centred = x - FUNCTIONS["mean"](x, axis=-1, keepdims=True)
-        return self._scaled(centred, FUNCTIONS["mean"](FUNCTIONS["square"](centred), axis=-1, keepdims=True))
+        centred = x - F.mean(x, axis=-1, keepdims=True)
+        return self._scaled(centred, F.mean(F.square(centred), axis=-1, keepdims=True))

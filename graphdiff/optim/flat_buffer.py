@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from graphdiff.op import FUNCTIONS
+from graphdiff.op import GRAPH as F
 from graphdiff.tensor import MOVES, Tensor, Variable, variable
 
 __all__ = ["Arena", "arena_of"]
@@ -53,7 +53,7 @@ class Arena:
 
     def part(self, whole: Tensor, member: Variable) -> Tensor:
         """Return a member's value out of the flat one, as graph."""
-        return FUNCTIONS["reshape"](whole[self._places[member]], member.shape)
+        return F.reshape(whole[self._places[member]], member.shape)
 
     def show(self) -> None:
         """Make the members' values what the flat array holds."""

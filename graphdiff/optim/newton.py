@@ -8,7 +8,7 @@ from graphdiff.backend import working_on
 from graphdiff.errors import MatrixError, OpError
 from graphdiff.guard import guarded
 from graphdiff.jacobians.jacobian import hessian_of
-from graphdiff.op import FUNCTIONS
+from graphdiff.op import GRAPH as F
 from graphdiff.optim.closures import Closure, FlatParameters, require_no_trace
 from graphdiff.optim.groups import require
 from graphdiff.tensor import Tensor, Variable
@@ -76,12 +76,12 @@ class Newton:
             curvature = hessian_of(loss, self.parameters)
             if self.damping:
                 size = curvature.shape[0]
-                curvature = curvature + self.damping * FUNCTIONS["eye"](size, dtype=curvature.dtype)
+                curvature = curvature + self.damping * F.eye(size, dtype=curvature.dtype)
             slope = Tensor(None, (), {}, gradient, flat.backend, False)
-            if not bool(FUNCTIONS["all"](FUNCTIONS["isfinite"](curvature))):
+            if not bool(F.all(F.isfinite(curvature))):
                 raise OpError("the Hessian is not finite here")
             try:
-                step = FUNCTIONS["solve"](curvature, slope)
+                step = F.solve(curvature, slope)
             except MatrixError as error:
                 raise OpError("the Hessian is singular here; give a damping") from error
         if not bool(flat.F.all(flat.F.isfinite(step.value))):
