@@ -63,8 +63,7 @@ class Checkpoint:
     def save(self) -> None:
         """Write the checkpoint; DataError, and the one before stays, if that is not possible."""
         run, watcher = self._run, self._watcher
-        arrays = {f"model/{path}": value for path, value in run.model.state().items()}
-        arrays |= {f"optimizer/{path}": value for path, value in run.optimizer.state().items()}
+        parts = {"model": run.model.state(), "optimizer": run.optimizer.state()}
         # Sizes of epochs to come may be others when the run goes on.
         begun = self._sizes[: run.epoch + (run.batch > 0)]
         kept: dict[str, HostArray] = {}
@@ -80,10 +79,10 @@ class Checkpoint:
             "streams": {path: _plain(stream.bit_generator.state) for path, stream in run.model.named_streams()},
             "callbacks": [[type(callback).__name__, _plain(callback.state(), kept)] for callback in self._callbacks],
         }
-        arrays |= {f"callbacks/{name}": value for name, value in kept.items()}
+        parts["callbacks"] = kept
         if watcher is not None:
-            arrays |= {f"best/{path}": value for path, value in watcher.weights.items()}
-            facts["best"] = [watcher.best, watcher.best_epoch]
+            parts["best"], facts["best"] = watcher.weights, [watcher.best, watcher.best_epoch]
+        arrays = {f"{part}/{path}": value for part, state in parts.items() for path, value in state.items()}
         write_atomically(self.path, pack(_KIND, arrays, facts))
 
     def restore(self) -> bool:
@@ -150,8 +149,8 @@ class Checkpoint:
         run.optimizer.load_state(parts["optimizer"])
         for path, stream in run.model.named_streams():
             stream.bit_generator.state = _arrays(facts["streams"][path])
-        run.epoch, run.batch, run.loss = _whole(facts["epoch"]), _whole(facts["batch"]), _number(facts["loss"])
-        run.stopped = str(facts["stopped"])
+        run.epoch, run.batch = _whole(facts["epoch"]), _whole(facts["batch"])
+        run.loss, run.stopped = _number(facts["loss"]), str(facts["stopped"])
         run.history[:] = [{name: _number(value) for name, value in record.items()} for record in facts["history"]]
         if watcher is not None and "best" in facts:
             best, epoch = facts["best"]

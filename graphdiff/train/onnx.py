@@ -140,6 +140,10 @@ class _Writer:
         self.constants.append(numpy_helper.from_array(np.array(value, order="C"), name))
         return name
 
+    def number(self, value: float, dtype: DType) -> str:
+        """Keep a number in the file; return its name."""
+        return self.constant(np.array(value, dtype=dtype))
+
     def node(self, kind: str, operands: Sequence[str], **attributes: Any) -> str:
         """Add a node; return the name of its output."""
         from onnx import helper
@@ -166,15 +170,6 @@ def _alike(writer: _Writer, node: Tensor, operands: Sequence[str]) -> list[str]:
     ]
 
 
-def _square(writer: _Writer, node: Tensor, x: str) -> str:
-    return writer.node("Mul", [x, x])
-
-
-def _hard_tanh(writer: _Writer, node: Tensor, x: str) -> str:
-    bounds = [writer.constant(np.array(bound, dtype=node.dtype)) for bound in (-1, 1)]
-    return writer.node("Clip", [x, *bounds])
-
-
 def _gather(writer: _Writer, node: Tensor, x: str, *places: str) -> str:
     template = node.attributes["template"]
     if not (len(places) == 1 and template[0] == "@" and all(entry == slice(None) for entry in template[1:])):
@@ -184,14 +179,11 @@ def _gather(writer: _Writer, node: Tensor, x: str, *places: str) -> str:
 
 def _within(writer: _Writer, node: Tensor, x: str, values: str) -> str:
     """Write a demand as a device has it, which cannot refuse either: the result is NaN where it is not met."""
-    dtype = node.inputs[1].dtype
-    met = []
     for kind, compare, bound in (("ReduceMin", "GreaterOrEqual", "low"), ("ReduceMax", "LessOrEqual", "high")):
         if math.isfinite(limit := node.attributes[bound]):
             extreme = writer.node(kind, [values], keepdims=0)
-            met.append(writer.node(compare, [extreme, writer.constant(np.array(limit, dtype=dtype))]))
-    for condition in met:
-        x = writer.node("Where", [condition, x, writer.constant(np.array(np.nan, dtype=node.dtype))])
+            met = writer.node(compare, [extreme, writer.number(limit, node.inputs[1].dtype)])
+            x = writer.node("Where", [met, x, writer.number(np.nan, node.dtype)])
     return x
 
 
@@ -204,14 +196,14 @@ _SPECIAL: dict[str, Function[str]] = {
     "elu": lambda writer, node, x: writer.node("Elu", [x], alpha=float(node.attributes.get("alpha", 1.0))),
     "gelu_tanh": lambda writer, node, x: writer.node("Gelu", [x], approximate="tanh"),
     "getitem": _gather,
-    "hard_tanh": _hard_tanh,
+    "hard_tanh": lambda writer, node, x: writer.node("Clip", [x, *(writer.number(end, node.dtype) for end in (-1, 1))]),
     "leaky_relu": lambda writer, node, x: writer.node(
         "LeakyRelu", [x], alpha=float(node.attributes.get("slope", 0.01))
     ),
     "log_softmax": lambda writer, node, x: writer.node("LogSoftmax", [x], axis=node.attributes["axis"]),
     "permute_dims": lambda writer, node, x: writer.node("Transpose", [x], perm=list(node.attributes["axes"])),
     "softmax": lambda writer, node, x: writer.node("Softmax", [x], axis=node.attributes["axis"]),
-    "square": _square,
+    "square": lambda writer, node, x: writer.node("Mul", [x, x]),
     "within": _within,
 }
 """Ops that are written otherwise in ONNX: functions of writer, node and the operands' names."""

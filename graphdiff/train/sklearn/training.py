@@ -123,9 +123,9 @@ class TrainedMLP(MLPParameters):
             self.intercepts_.append(self._random_state.uniform(-bound, bound, fan_out).astype(dtype, copy=False))
         self.loss_curve_ = []
         self._without_improvement = 0
-        self.best_loss_ = None if self.early_stopping else math.inf
-        self.validation_scores_ = [] if self.early_stopping else None
-        self.best_validation_score_ = -math.inf if self.early_stopping else None
+        self.best_loss_, self.validation_scores_, self.best_validation_score_ = math.inf, None, None
+        if self.early_stopping:
+            self._begin_scores()
 
     def _require_network(self, features: int, outputs: int, hidden: Sequence[int]) -> None:
         """Refuse to go on with weights of other layers than the parameters say."""
@@ -195,8 +195,7 @@ class TrainedMLP(MLPParameters):
         self.loss_curve_ += curve
         self.best_loss_ = self.loss_
         self.n_iter_ = optimizer.steps
-        if self.verbose:
-            print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")
+        self._say(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")
         if not optimizer.converged:
             warnings.warn(
                 f"lbfgs has not converged after {self.n_iter_} iterations and {optimizer.evaluations_made} "
@@ -262,11 +261,13 @@ class TrainedMLP(MLPParameters):
         return kept, held_out
 
     def _batch_rows(self, rows: int) -> int:
-        if isinstance(self.batch_size, str):
-            return min(_AUTO_BATCH, rows)
-        if self.batch_size > rows:
+        if self._most_rows > rows and self.batch_size != "auto":
             warnings.warn(f"batch_size is {self.batch_size} and there are {rows} examples: it is {rows}", stacklevel=4)
-        return min(self.batch_size, rows)
+        return min(self._most_rows, rows)
+
+    @property
+    def _most_rows(self) -> int:
+        return _AUTO_BATCH if isinstance(self.batch_size, str) else self.batch_size
 
     def _next_order(self, order: HostArray) -> HostArray:
         if not self.shuffle:
@@ -282,8 +283,7 @@ class TrainedMLP(MLPParameters):
         self.t_ += rows
         self.loss_ = sum(count * float(loss) for count, loss in losses) / rows
         self.loss_curve_.append(self.loss_)
-        if self.verbose:
-            print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")
+        self._say(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")
 
     def _improved(self, held_out: Examples | None) -> bool:
         """Compare an epoch with the best; count those in a row that are no improvement; say whether it is best."""
@@ -305,8 +305,7 @@ class TrainedMLP(MLPParameters):
         assert self.validation_scores_ is not None
         assert best is not None
         self.validation_scores_.append(score)
-        if self.verbose:
-            print(f"Validation score: {score:f}")
+        self._say(f"Validation score: {score:f}")
         if score > best:
             self.best_validation_score_ = score
         return score > best, score < best + self.tol
@@ -323,12 +322,15 @@ class TrainedMLP(MLPParameters):
             optimizer.lr /= 5.0
             self._without_improvement = 0
             return False
-        if self.verbose:
-            measured = "Validation score" if self.early_stopping else "Training loss"
-            print(
-                f"{measured} did not improve more than tol={self.tol:f} for {self.n_iter_no_change} epochs. Stopping."
-            )
+        measured = "Validation score" if self.early_stopping else "Training loss"
+        self._say(
+            f"{measured} did not improve more than tol={self.tol:f} for {self.n_iter_no_change} epochs. Stopping."
+        )
         return True
+
+    def _say(self, line: str) -> None:
+        if self.verbose:
+            print(line)
 
     # One pass -------------------------------------------------------------------------------------------------------
 
@@ -339,14 +341,13 @@ class TrainedMLP(MLPParameters):
         count = X.shape[0]
         weights = np.ones(count, dtype=X.dtype) if weights is None else weights
         order = self._next_order(np.arange(count))
-        most = _AUTO_BATCH if isinstance(self.batch_size, str) else self.batch_size
-        size = min(most, count)
+        size = min(self._most_rows, count)
         losses = []
         with use_backend(trainer.backend):
             for start in range(0, count, size):
                 rows = order[start : start + size]
                 given = [dense(X[rows]), y[rows].astype(X.dtype, copy=False), weights[rows]]
-                filling = trainer.padded(len(rows), most) - len(rows)
+                filling = trainer.padded(len(rows), self._most_rows) - len(rows)
                 if filling:
                     given = [np.pad(array, ((0, filling), *((0, 0),) * (array.ndim - 1))) for array in given]
                 losses.append((len(rows), trainer.weighted_step(*map(trainer.backend.from_host, given))))

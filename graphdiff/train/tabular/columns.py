@@ -83,18 +83,21 @@ def _numbers(table: Table, name: str) -> HostArray:
     if isinstance(values, list):
         texts = list(map(_present, values))
         found = list(map(number_of, texts))
-        for row, (text, number) in enumerate(zip(texts, found)):
-            if text is not None and number is None:
-                raise table.error(row, name, f"{text!r} is no number, in a column of numbers")
+        strange = [text is not None and number is None for text, number in zip(texts, found)]
+        table.refuse(strange, name, lambda row: f"{values[row]!r} is no number, in a column of numbers")
         numbers = np.array(found, dtype="float64")
     else:
         numbers = values
-    infinite = np.isinf(numbers)
-    if infinite.any():
-        row = int(infinite.argmax())
-        why = " is beyond the range of float64 and" if str(values[row]).strip("+-")[:1].isdigit() else ""
-        raise table.error(row, name, f"{values[row]}{why} cannot be trained on")
+    table.refuse(np.isinf(numbers), name, lambda row: _unfit(values[row]))
     return numbers
+
+
+def _unfit(value: str | float | None) -> str:
+    """Return why a value is refused."""
+    if value is None:
+        return "the value is missing"
+    beyond = " is beyond the range of float64 and" if str(value).strip("+-")[:1].isdigit() else ""
+    return f"{value}{beyond} cannot be trained on"
 
 
 def _as_numbers(table: Table, name: str) -> HostArray:
@@ -123,12 +126,7 @@ def _missing(table: Table, name: str, numeric: bool) -> HostArray:
 
 
 def _require_present(table: Table, name: str, numeric: bool, mend: str = "") -> None:
-    missing = _missing(table, name, numeric)
-    if missing.any():
-        row = int(missing.argmax())
-        value = table.columns[name][row]
-        told = "the value is missing" if value is None else f"{value} cannot be trained on"
-        raise table.error(row, name, told + mend)
+    table.refuse(_missing(table, name, numeric), name, lambda row: _unfit(table.columns[name][row]) + mend)
 
 
 def count_missing(table: Table, columns: Sequence[Column]) -> int:
@@ -217,7 +215,10 @@ def _categories(texts: set[str]) -> list[str]:
 
 
 class _Places(dict[str, int]):
-    """The place of each category or class, as it is written or, where it is a number, as another may write it."""
+    """The place of each category or class, as it is written or, where it is a number, as another may write it.
+
+    That of anything else is -1.
+    """
 
     def __init__(self, labels: Sequence[Label]) -> None:
         super().__init__((str(label), place) for place, label in enumerate(labels))
@@ -228,20 +229,16 @@ class _Places(dict[str, int]):
         self._numbers.pop(None, None)
 
     def __missing__(self, text: str) -> int:
-        place = self[text] = self._numbers[_label(text)]  # KeyError: there is none
+        place = self[text] = self._numbers.get(_label(text), -1)
         return place
 
 
 def _encoded(table: Table, name: str, texts: Sequence[str], labels: Sequence[Label], kind: str) -> HostArray:
     """Return the number of each text's label."""
     places = _Places(labels)
-    chosen = []
-    for row, text in enumerate(texts):
-        try:
-            chosen.append(places[text])
-        except KeyError:
-            raise table.error(row, name, f"{text!r} is none of the {len(labels)} {kind} trained on") from None
-    return np.array(chosen)
+    chosen = np.array([places[text] for text in texts])
+    table.refuse(chosen < 0, name, lambda row: f"{texts[row]!r} is none of the {len(labels)} {kind} trained on")
+    return chosen
 
 
 def _require_few(table: Table, name: str, distinct: Sequence[Label], mend: str) -> None:
@@ -327,15 +324,13 @@ def _require_target(table: Table, target: str) -> None:
     if isinstance(values, list):
         numbers = sum(number_of(value) is not None for value in values)
         marks = {"nan"} if 2 * numbers >= len(values) else set()
-        missing = [value is None or value.lower() in marks for value in values]
-        infinite = [number_of(value) in (math.inf, -math.inf) for value in values]
-        if True in infinite and numbers == len(values):
-            raise table.error(infinite.index(True), target, f"{values[infinite.index(True)]} cannot be trained on")
+        missing = np.array([value is None or value.lower() in marks for value in values])
+        if numbers == len(values):
+            infinite = [number_of(value) in (math.inf, -math.inf) for value in values]
+            table.refuse(infinite, target, lambda row: f"{values[row]} cannot be trained on")
     else:
-        missing = np.isnan(values).tolist()
-        _numbers(table, target)
-    if True in missing:
-        raise table.error(missing.index(True), target, "the target is missing")
+        missing = np.isnan(_numbers(table, target))
+    table.refuse(missing, target, lambda _: "the target is missing")
 
 
 def encode_target(table: Table, target: str, classes: Sequence[Label] | None) -> HostArray:
@@ -350,8 +345,5 @@ def encode_weights(table: Table, name: str) -> HostArray:
     """Return a column as numbers that are not negative, of shape (rows,)."""
     table.require([name])
     weights = _as_numbers(table, name)
-    negative = weights < 0
-    if negative.any():
-        row = int(negative.argmax())
-        raise table.error(row, name, f"{weights[row]:g} is no weight: those are not negative")
+    table.refuse(weights < 0, name, lambda row: f"{weights[row]:g} is no weight: those are not negative")
     return weights

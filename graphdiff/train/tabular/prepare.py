@@ -165,25 +165,16 @@ def _scaled(
     """Return the table's arrays, scaled by the rows that are trained on."""
     inputs, targets = encode(table, columns), encode_target(table, asked.target, classes)
     weights = () if asked.sample_weight is None else (encode_weights(table, asked.sample_weight).astype("float32"),)
-    scaler = Standardise(_numeric_places(columns)).fit(inputs[trained])
-    X = _single(scaler.transform(inputs), table, [each["name"] for each in columns for _ in _inputs_of(each)])
+    # Of each input the column that it is of: a column has one, or one for each category.
+    sources = [column for column in columns for _ in column.get("categories", [0])]
+    scaler = Standardise([place for place, column in enumerate(sources) if column["kind"] == "numeric"])
+    X = _single(scaler.fit(inputs[trained]).transform(inputs), table, [column["name"] for column in sources])
     target_scaler = None
     if classes is None:
         target_scaler = Standardise().fit(targets[trained])
         targets = _single(target_scaler.transform(targets), table, [asked.target])
     arrays = [X, targets, *weights]
     return Prepared(asked, table, columns, classes, why, inputs, arrays, scaler, target_scaler, trained, tested)
-
-
-def _inputs_of(column: Column) -> list[object]:
-    """Return the inputs that a column becomes: itself, or one for each category."""
-    return list(column.get("categories", [0]))
-
-
-def _numeric_places(columns: list[Column]) -> list[int]:
-    """Return which inputs are numbers, the others being zeros and ones of categories."""
-    kinds = [column["kind"] for column in columns for _ in _inputs_of(column)]
-    return [place for place, kind in enumerate(kinds) if kind == "numeric"]
 
 
 def _single(scaled: HostArray, table: Table, names: list[str]) -> HostArray:

@@ -12,7 +12,7 @@ import re
 import zipfile
 from array import array
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -111,6 +111,11 @@ class Table:
         row = row if self.rows is None else self.rows[row]
         line = "" if self.lines is None else f" (line {self.lines[row]})"
         return DataError(f"{self.path}, row {row + 1}{line}, column {column!r}: {told}")
+
+    def refuse(self, wrong: HostArray | Sequence[bool], column: str, told: Callable[[int], str]) -> None:
+        """Refuse the first row in which something is wrong: an error about it says what is told of the row."""
+        for row in np.flatnonzero(wrong)[:1].tolist():
+            raise self.error(row, column, told(row))
 
     def taken(self, rows: HostArray) -> Table:
         """Return some of the rows, given as an integer array; errors still name them as the file counts."""
@@ -402,9 +407,8 @@ def _read_parquet(path: Path, labels: Collection[str]) -> Table:
 def _from_arrow(column: ChunkedArray, path: Path, name: str, label: bool) -> Values:
     """Return a column of Parquet as numbers or text."""
     import pyarrow
-    from pyarrow import types
 
-    kind = column.type
+    kind, types = column.type, pyarrow.types
     if types.is_dictionary(kind) and _is_text(kind.value_type):
         return [value if value and value.strip() else None for value in _decoded(column)]
     if types.is_dictionary(kind):
@@ -427,9 +431,7 @@ def _from_arrow(column: ChunkedArray, path: Path, name: str, label: bool) -> Val
 
 
 def _is_text(kind: DataType) -> bool:
-    from pyarrow import types
-
-    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_binary(kind))
+    return str(kind) in ("string", "large_string", "binary")
 
 
 def _decoded(column: ChunkedArray) -> Iterator[str | None]:
@@ -457,14 +459,10 @@ def _read_npz(path: Path, labels: Collection[str]) -> Table:
                 raise DataError(f"{path}, {name!r} is no array of NumPy's")
             size += 8 * found.size  # as numbers; of a text each is at least a reference
             require_inflated(path, size)
-            if found.ndim == 1:
-                columns[name] = _from_array(found, path, name, name in labels)
-            elif found.ndim == 2:
-                for k in range(found.shape[1]):
-                    part = f"{name}.{k}"
-                    columns[part] = _from_array(found[:, k], path, name, part in labels)
-            else:
+            if found.ndim not in (1, 2):
                 raise DataError(f"{path}, array {name!r}: {found.ndim} axes, and not one or two")
+            parts = {name: found} if found.ndim == 1 else {f"{name}.{k}": part for k, part in enumerate(found.T)}
+            columns |= {part: _from_array(values, path, name, part in labels) for part, values in parts.items()}
     lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) > 1:
         raise DataError(f"{path} has columns of different lengths: {lengths}")
