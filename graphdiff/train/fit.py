@@ -24,7 +24,7 @@ from graphdiff.train.callbacks import Callback, EarlyStopping, Run, Watcher
 from graphdiff.train.checkpoints import Checkpoint
 from graphdiff.train.examples import Examples, examples_of, require_weighted
 from graphdiff.train.history import History, Record
-from graphdiff.train.loop import HeldOut, Loop, Source, plateaus_of, set_mode
+from graphdiff.train.loop import Loop, Measured, Source, plateaus_of, set_mode
 from graphdiff.train.measures import BLOCK_ROWS, Metric, is_classified, measures_of
 from graphdiff.train.minibatches import BatchSize, Inputs, batch_size_at
 from graphdiff.typing import ArrayLike, Function
@@ -33,6 +33,8 @@ __all__ = ["fit"]
 
 Validation: TypeAlias = "Sequence[Inputs | None] | float | None"
 """What is validated on, or which share of the data."""
+HeldOut: TypeAlias = "tuple[Examples, HostArray | None] | None"
+"""Examples that are not trained on, and which rows of them (None: all)."""
 
 
 @guarded
@@ -165,8 +167,11 @@ def fit(
     _check_source(source)
     _check_checkpoint(checkpoint, checkpoint_every, resume)
     classified = _classified(model, loss, optimizer, examples, held_out)
-    measures, held_out_measures = measures_of(loss, metrics, classified)
-    watcher = _watcher(early_stopping, measures, None if held_out is None else held_out_measures)
+    training_measures, held_out_measures = measures_of(loss, metrics, classified)
+    measured: list[Measured] = [("", training_measures, examples, rows)]
+    if held_out is not None:
+        measured.append(("validation_", held_out_measures, *held_out))
+    watcher = _watcher(early_stopping, measured)
 
     first = slice(0, min(sizes[0], source.count)) if rows is None else rows[: sizes[0]]
     set_mode(model, training=True)
@@ -180,9 +185,7 @@ def fit(
         source,
         step,
         predict,
-        measures,
-        held_out_measures,
-        held_out,
+        measured,
         callbacks,
         on_epoch,
         watcher,
@@ -248,17 +251,13 @@ def _functions(
     return step, predict
 
 
-def _watcher(
-    early_stopping: EarlyStopping | int | bool | None,
-    measures: Mapping[str, Metric],
-    held_out_measures: Mapping[str, Metric] | None,
-) -> Watcher | None:
+def _watcher(early_stopping: EarlyStopping | int | bool | None, measured: Sequence[Measured]) -> Watcher | None:
     if early_stopping is None or early_stopping is False:
         return None
     if not isinstance(early_stopping, EarlyStopping):
         early_stopping = EarlyStopping() if early_stopping is True else EarlyStopping(early_stopping)
-    recorded = ["loss", *measures, *(f"validation_{name}" for name in held_out_measures or ())]
-    return Watcher(early_stopping, held_out_measures is not None, recorded)
+    recorded = ["loss", *(prefix + name for prefix, measures, *_ in measured for name in measures)]
+    return Watcher(early_stopping, len(measured) > 1, recorded)
 
 
 def _check_parts(loss: object, optimizer: object, callbacks: object) -> None:

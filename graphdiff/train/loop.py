@@ -26,10 +26,10 @@ from graphdiff.train.minibatches import Batch, cut_batches, epoch_order
 from graphdiff.train.progress import Bar
 from graphdiff.typing import Function
 
-HeldOut: TypeAlias = "tuple[Examples, HostArray | None] | None"
-"""Examples that are not trained on, and which rows of them (None: all)."""
+Measured: TypeAlias = "tuple[str, Mapping[str, Metric], Examples, HostArray | None]"
+"""What goes before the names in the record, the measures by name, examples, and which of their rows (None: all)."""
 
-__all__ = ["HeldOut", "Loop", "Source", "plateaus_of", "set_mode"]
+__all__ = ["Loop", "Measured", "Source", "plateaus_of", "set_mode"]
 
 
 def set_mode(model: Module, *, training: bool) -> None:
@@ -44,11 +44,6 @@ def plateaus_of(optimizer: Optimizer) -> list[reduce_on_plateau]:
     values = [value for group in optimizer.groups for value in (group.rate, *group.settings.values())]
     parts = [part for value in values if isinstance(value, Schedule) for part in value.parts()]
     return list({id(part): part for part in parts if isinstance(part, reduce_on_plateau)}.values())
-
-
-def _watched(plateau: reduce_on_plateau, held_out: bool) -> str:
-    """Return the name of the record that a schedule follows."""
-    return ("validation_" if held_out else "") + ("loss" if plateau.mode == "min" else "accuracy")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,9 +113,8 @@ class Loop:
         Trains on a batch; returns its loss.
     predict : callable
         The model, for what is measured.
-    measures, held_out_measures : dict of callable
-        By the names in the record.
-    held_out : (Examples, rows) or None
+    measured : sequence of Measured
+        After each epoch; what is held out comes last.
     callbacks : sequence of Callback
     on_epoch : callable or None
         Called with each epoch's record.
@@ -135,9 +129,7 @@ class Loop:
     source: Source
     step: Function[Tensor]
     predict: Function[Tensor]
-    measures: Mapping[str, Metric]
-    held_out_measures: Mapping[str, Metric]
-    held_out: HeldOut
+    measured: Sequence[Measured]
     callbacks: Sequence[Callback]
     on_epoch: Callable[[Record], None] | None
     watcher: Watcher | None
@@ -187,12 +179,10 @@ class Loop:
 
     def _record(self) -> Record:
         """Return what is recorded of an epoch whose batches are done."""
-        source = self.source
         record: Record = {"epoch": self.run.epoch + 1, "loss": self.run.loss}
-        record |= measured(self.predict, self.measures, source.examples, source.rows)
-        if self.held_out is not None:
-            found = measured(self.predict, self.held_out_measures, *self.held_out)
-            record |= {f"validation_{name}": value for name, value in found.items()}
+        for prefix, measures, examples, rows in self.measured:
+            found = measured(self.predict, measures, examples, rows)
+            record |= {prefix + name: value for name, value in found.items()}
         return record
 
     def _end_epoch(self, record: Record) -> None:
@@ -209,7 +199,7 @@ class Loop:
         for callback in self.callbacks:
             callback.on_epoch(run, record)
         for plateau in plateaus_of(run.optimizer):
-            plateau.update(record[_watched(plateau, self.held_out is not None)])
+            plateau.update(record[self.measured[-1][0] + ("loss" if plateau.mode == "min" else "accuracy")])
         if self.watcher is not None:
             self.watcher.look(run, record)
         if self.saved is not None and (not self.every or run.stopped or run.epoch == len(self.source.sizes)):

@@ -9,7 +9,7 @@ from typing import SupportsFloat, TypeAlias
 from graphdiff.errors import DataError
 from graphdiff.host import HostArray
 from graphdiff.nn.losses import accuracy
-from graphdiff.op import FUNCTIONS
+from graphdiff.ops.shape import concatenate
 from graphdiff.tensor import Tensor, constant
 from graphdiff.train.examples import Examples
 from graphdiff.train.history import Record
@@ -83,7 +83,7 @@ def measured(
                 found = _number(name, measures[name](output, targets, **weighted))
                 totals[name] += found if len(blocks) == 1 else found * share
     if once:
-        output = outputs[0] if len(outputs) == 1 else FUNCTIONS["concat"](outputs, axis=0)
+        output = outputs[0] if len(outputs) == 1 else concatenate(outputs, axis=0)
         targets = examples.targets if rows is None else examples.targets[rows]
         totals |= {name: _number(name, measures[name](output, targets)) for name in once}
     return totals

@@ -10,10 +10,11 @@ from graphdiff.backend import Backend, use_backend
 from graphdiff.host import HostArray
 from graphdiff.nn.losses import softmax_cross_entropy
 from graphdiff.op import FUNCTIONS, as_tensor
+from graphdiff.ops import activations, create, elementwise, products, reduce, selection
 from graphdiff.optim.optimizers import Optimizer
 from graphdiff.plan import compile
 from graphdiff.tensor import Tensor, Variable, variable
-from graphdiff.typing import Array, ArrayLike, Function
+from graphdiff.typing import Array, ArrayLike, Function, Namespace
 
 __all__ = ["ACTIVATIONS", "SGD", "Adam", "Trainer", "forward"]
 
@@ -63,7 +64,9 @@ class SGD(Optimizer):
         """The velocity, if there is a momentum."""
         return 1 if self.momentum else 0
 
-    def rule(self, F: Any, value: Any, gradient: Any, state: tuple[Any, ...], steps: Any, lr: Any) -> tuple[Any, ...]:
+    def rule(
+        self, F: Namespace, value: Array, gradient: Array, state: tuple[Array, ...], steps: Array, lr: Array
+    ) -> tuple[Array, ...]:
         step = F.astype(lr, value.dtype) * gradient
         if not state:
             return (value - step,)
@@ -77,7 +80,7 @@ def forward(x: ArrayLike, weights: Sequence[ArrayLike], biases: Sequence[ArrayLi
     for index, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
         if index and function:
             x = FUNCTIONS[function](x)
-        x = FUNCTIONS["matmul"](x, weight) + bias
+        x = products.matmul(x, weight) + bias
     return as_tensor(x)
 
 
@@ -122,12 +125,12 @@ class Trainer:
         """Return each example's loss: the sum over the outputs."""
         raw = self._output(x)
         if self.output == "softmax":
-            rows = -y * FUNCTIONS["log_softmax"](raw, axis=1)
+            rows = -y * reduce.log_softmax(raw, axis=1)
         elif self.output == "logistic":
-            rows = FUNCTIONS["softplus"](raw) - y * raw
+            rows = activations.softplus(raw) - y * raw
         else:
-            rows = 0.5 * FUNCTIONS["square"](raw - y)
-        return FUNCTIONS["sum"](rows, axis=1)
+            rows = 0.5 * elementwise.square(raw - y)
+        return reduce.sum(rows, axis=1)
 
     @property
     def _reports_mean(self) -> bool:
@@ -140,7 +143,7 @@ class Trainer:
         if self._reports_mean:
             reported = loss / float(self.biases[-1].size)
         if self.alpha:
-            squares = [FUNCTIONS["sum"](FUNCTIONS["square"](matrix)) for matrix in self.weights]
+            squares = [reduce.sum(elementwise.square(matrix)) for matrix in self.weights]
             penalty = (0.5 * self.alpha) * sum(squares[1:], squares[0]) / weight
             objective, reported = objective + penalty, reported + penalty
         return objective, reported
@@ -148,14 +151,14 @@ class Trainer:
     def _objective(self, x: Tensor, y: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return what is descended and what is reported, of a batch with or without weights of the examples."""
         if weights is not None:
-            total = FUNCTIONS["sum"](weights)
-            ones = FUNCTIONS["ones_like"](total)
-            total = FUNCTIONS["where"](total > 0, total, ones)  # a batch that counts for nothing
-            return self._penalised(FUNCTIONS["sum"](self._errors(x, y) * weights) / total, total)
+            total = reduce.sum(weights)
+            ones = create.ones_like(total)
+            total = selection.where(total > 0, total, ones)  # a batch that counts for nothing
+            return self._penalised(reduce.sum(self._errors(x, y) * weights) / total, total)
         if y.dtype.kind in "iu":
             loss = softmax_cross_entropy(self._output(x), y)
         else:
-            loss = FUNCTIONS["mean"](self._errors(x, y))
+            loss = reduce.mean(self._errors(x, y))
         return self._penalised(loss, float(x.shape[0]))
 
     def _step(self, *batch: Tensor) -> Tensor:

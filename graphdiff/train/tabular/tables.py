@@ -153,10 +153,7 @@ def read_table(path: str | os.PathLike[str], labels: Collection[str] = ()) -> Ta
         No such file, no rows, rows of different length, or a file of another kind or damaged.
     """
     path = Path(path)
-    kind = path.suffix.lower()
-    read, told = {".parquet": (_read_parquet, "Parquet"), ".pq": (_read_parquet, "Parquet")}.get(
-        kind, (_read_npz, "NPZ of numbers and text") if kind == ".npz" else (_read_csv, "CSV")
-    )
+    read, told = _READERS.get(path.suffix.lower(), (_read_csv, "CSV"))
     with reading(path, told):
         table = read(path, frozenset(labels))
     if not table.columns or not len(table):
@@ -486,3 +483,11 @@ def _from_array(values: HostArray, path: Path, name: str, label: bool) -> Values
     if values.dtype.kind in "U":
         return [value or None for value in values.tolist()]
     raise DataError(f"{path}, array {name!r}: {values.dtype} is neither numbers nor text")
+
+
+_READERS = {
+    ".parquet": (_read_parquet, "Parquet"),
+    ".pq": (_read_parquet, "Parquet"),
+    ".npz": (_read_npz, "NPZ of numbers and text"),
+}
+"""What reads files of an ending, and what they are called."""
