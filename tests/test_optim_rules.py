@@ -1,6 +1,7 @@
 """What PyTorch has no counterpart for, against NumPy; clipping, groups, compiled steps, copies and refusals."""
 
 import copy
+import inspect
 import math
 import pickle
 from collections.abc import Callable, Iterator
@@ -324,6 +325,37 @@ def test_a_group_may_have_more_state_than_another() -> None:
 
 
 w0 = gd.variable([1.0, 2.0], name="w")
+
+
+def test_a_rule_tells_how_it_is_called() -> None:
+    assert str(inspect.signature(O.NAdam)).replace("'", "") == (
+        "(parameters: Parameters, lr: Rate = 0.002, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-08, "
+        "eps_inside_sqrt: bool = False, weight_decay: float = 0.0, momentum_decay: float = 0.004, *, "
+        "clip_norm: float | None = None, clip_value: float | None = None)"
+    )
+    assert [*inspect.signature(O.Rprop).parameters][:4] == ["parameters", "lr", "factors", "limits"]
+    with pytest.raises(TypeError, match=r"SGD\.__init__\(\) missing a required argument: 'lr'"):
+        O.SGD([w0])  # type: ignore[call-arg]
+
+
+def test_a_class_made_of_a_rule_may_have_settings_or_a_constructor_of_its_own() -> None:
+    class Slower(O.Adam):
+        share: float = 0.5
+
+        def rule(self, F: Any, value: Any, gradient: Any, state: Any, steps: Any, lr: Any) -> Any:
+            return super().rule(F, value, gradient, state, steps, lr * self.share)
+
+    class Fixed(Slower):
+        def __init__(self, parameters: Any) -> None:
+            super().__init__(parameters, lr=0.2, share=0.25)
+
+    assert [*inspect.signature(Slower).parameters][-3:] == ["share", "clip_norm", "clip_value"]
+    assert [*inspect.signature(Fixed).parameters] == ["parameters"]
+    w = gd.variable([1.0, -2.0])
+    Fixed([w]).minimize(gd.sum(w * w))
+    np.testing.assert_allclose(w.tolist(), [0.95, -1.95], rtol=1e-6)
+    with pytest.raises(errors.OpError, match=r"eps cannot be -1\.0"):
+        Slower([w], eps=-1.0)
 
 
 @pytest.mark.parametrize(

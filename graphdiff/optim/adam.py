@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from graphdiff.optim.adaptive import root_of
-from graphdiff.optim.groups import Parameters, Rate, require, require_pair
-from graphdiff.optim.optimizers import Optimizer
+from graphdiff.optim.fields import Rule, setting
+from graphdiff.optim.groups import Rate, require, require_pair
 from graphdiff.typing import Array, Attributes, Namespace
 
 __all__ = ["LAMB", "Adam", "AdamW", "NAdam"]
 
 
-class Moments(Optimizer):
+class Moments(Rule):
     """What Adam and its kin share: the means of the gradient and of its square, their decay and ε."""
 
     states = 2
-    betas: tuple[float, float]
-    eps: float
-    eps_inside_sqrt: bool
+    rate: Rate = setting(default=1e-3, alias="lr")
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = setting(default=1e-8)
+    eps_inside_sqrt: bool = False
+    weight_decay: float = 0.0
 
     @classmethod
     def check(cls, settings: Attributes) -> None:
-        require("eps", settings["eps"])
         for beta in require_pair("betas", settings["betas"]):
             require("a beta", beta, below=1)
 
@@ -67,29 +68,6 @@ class Adam(Moments):
     [0.9, -1.9]
     """
 
-    def __init__(
-        self,
-        parameters: Parameters,
-        lr: Rate = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        eps_inside_sqrt: bool = False,
-        weight_decay: float = 0.0,
-        *,
-        clip_norm: float | None = None,
-        clip_value: float | None = None,
-    ) -> None:
-        super().__init__(
-            parameters,
-            lr,
-            weight_decay=weight_decay,
-            clip_norm=clip_norm,
-            clip_value=clip_value,
-            betas=betas,
-            eps=eps,
-            eps_inside_sqrt=eps_inside_sqrt,
-        )
-
     def rule(
         self, F: Namespace, value: Array, gradient: Array, state: tuple[Array, ...], steps: Array, lr: Array
     ) -> tuple[Array, ...]:
@@ -116,22 +94,7 @@ class AdamW(Adam):
     """
 
     decays_itself = True
-
-    def __init__(
-        self,
-        parameters: Parameters,
-        lr: Rate = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        eps_inside_sqrt: bool = False,
-        weight_decay: float = 1e-2,
-        *,
-        clip_norm: float | None = None,
-        clip_value: float | None = None,
-    ) -> None:
-        super().__init__(
-            parameters, lr, betas, eps, eps_inside_sqrt, weight_decay, clip_norm=clip_norm, clip_value=clip_value
-        )
+    weight_decay: float = 1e-2
 
     def rule(
         self, F: Namespace, value: Array, gradient: Array, state: tuple[Array, ...], steps: Array, lr: Array
@@ -162,37 +125,8 @@ class NAdam(Moments):
     """
 
     numbers = 1
-    momentum_decay: float
-
-    def __init__(
-        self,
-        parameters: Parameters,
-        lr: Rate = 2e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        eps_inside_sqrt: bool = False,
-        weight_decay: float = 0.0,
-        momentum_decay: float = 4e-3,
-        *,
-        clip_norm: float | None = None,
-        clip_value: float | None = None,
-    ) -> None:
-        super().__init__(
-            parameters,
-            lr,
-            weight_decay=weight_decay,
-            clip_norm=clip_norm,
-            clip_value=clip_value,
-            betas=betas,
-            eps=eps,
-            eps_inside_sqrt=eps_inside_sqrt,
-            momentum_decay=momentum_decay,
-        )
-
-    @classmethod
-    def check(cls, settings: Attributes) -> None:
-        super().check(settings)
-        require("momentum_decay", settings["momentum_decay"])
+    rate: Rate = setting(default=2e-3, alias="lr")
+    momentum_decay: float = setting(default=4e-3)
 
     def rule(
         self, F: Namespace, value: Array, gradient: Array, state: tuple[Array, ...], steps: Array, lr: Array
@@ -234,37 +168,8 @@ class LAMB(Moments):
     """
 
     decays_itself = True
-    most: float
-
-    def __init__(
-        self,
-        parameters: Parameters,
-        lr: Rate = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-6,
-        eps_inside_sqrt: bool = False,
-        weight_decay: float = 0.0,
-        most: float = 10.0,
-        *,
-        clip_norm: float | None = None,
-        clip_value: float | None = None,
-    ) -> None:
-        super().__init__(
-            parameters,
-            lr,
-            weight_decay=weight_decay,
-            clip_norm=clip_norm,
-            clip_value=clip_value,
-            betas=betas,
-            eps=eps,
-            eps_inside_sqrt=eps_inside_sqrt,
-            most=most,
-        )
-
-    @classmethod
-    def check(cls, settings: Attributes) -> None:
-        super().check(settings)
-        require("most", settings["most"], above=0)
+    eps: float = setting(default=1e-6)
+    most: float = setting(default=10.0, above=0)
 
     def rule(
         self, F: Namespace, value: Array, gradient: Array, state: tuple[Array, ...], steps: Array, lr: Array

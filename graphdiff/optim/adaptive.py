@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from graphdiff.optim.groups import Parameters, Rate, require
-from graphdiff.optim.optimizers import Optimizer
-from graphdiff.typing import Array, Attributes, Namespace
+from graphdiff.optim.fields import Rule, setting
+from graphdiff.optim.groups import Rate
+from graphdiff.typing import Array, Namespace
 
 __all__ = ["AdaDelta", "AdaGrad", "RMSProp", "root_of"]
 
@@ -14,7 +14,7 @@ def root_of(F: Namespace, square: Array, eps: Array | float, inside: bool) -> Ar
     return F.sqrt(square + eps) if inside else F.sqrt(square) + eps
 
 
-class AdaGrad(Optimizer):
+class AdaGrad(Rule):
     """AdaGrad (Duchi, Hazan and Singer, 2011): r ← r + g², θ ← θ - lr·g / (sqrt(r) + ε).
 
     Parameters
@@ -25,11 +25,8 @@ class AdaGrad(Optimizer):
         The rate of step t, from 0, is lr / (1 + lr_decay·t).
     initial : float
         The value from which r grows.
-    eps : float
-    eps_inside_sqrt : bool
-        Divide by sqrt(r + ε).
-    weight_decay, clip_norm, clip_value : float
-        As for every optimiser.
+    eps, eps_inside_sqrt, weight_decay, clip_norm, clip_value
+        As for `RMSProp`.
 
     Examples
     --------
@@ -41,40 +38,12 @@ class AdaGrad(Optimizer):
     """
 
     states = 1
-    lr_decay: float
-    initial: float
-    eps: float
-    eps_inside_sqrt: bool
-
-    def __init__(
-        self,
-        parameters: Parameters,
-        lr: Rate = 1e-2,
-        lr_decay: float = 0.0,
-        initial: float = 0.0,
-        eps: float = 1e-10,
-        eps_inside_sqrt: bool = False,
-        weight_decay: float = 0.0,
-        *,
-        clip_norm: float | None = None,
-        clip_value: float | None = None,
-    ) -> None:
-        super().__init__(
-            parameters,
-            lr,
-            weight_decay=weight_decay,
-            clip_norm=clip_norm,
-            clip_value=clip_value,
-            lr_decay=lr_decay,
-            initial=initial,
-            eps=eps,
-            eps_inside_sqrt=eps_inside_sqrt,
-        )
-
-    @classmethod
-    def check(cls, settings: Attributes) -> None:
-        for name in ("lr_decay", "initial", "eps"):
-            require(name, settings[name])
+    rate: Rate = setting(default=1e-2, alias="lr")
+    lr_decay: float = setting(default=0.0)
+    initial: float = setting(default=0.0)
+    eps: float = setting(default=1e-10)
+    eps_inside_sqrt: bool = False
+    weight_decay: float = 0.0
 
     def rule(
         self, F: Namespace, value: Array, gradient: Array, state: tuple[Array, ...], steps: Array, lr: Array
@@ -86,7 +55,7 @@ class AdaGrad(Optimizer):
         return value - rate * (gradient / root_of(F, total, self.eps, self.eps_inside_sqrt)), total
 
 
-class AdaDelta(Optimizer):
+class AdaDelta(Rule):
     """AdaDelta (Zeiler, 2012): steps as large as past steps were, by the size of past gradients.
 
     E[g²] ← ρ·E[g²] + (1 - ρ)·g², Δ = sqrt(E[Δ²] + ε) / sqrt(E[g²] + ε)·g, E[Δ²] ← ρ·E[Δ²] + (1 - ρ)·Δ²,
@@ -112,28 +81,10 @@ class AdaDelta(Optimizer):
     """
 
     states = 2
-    rho: float
-    eps: float
-
-    def __init__(
-        self,
-        parameters: Parameters,
-        lr: Rate = 1.0,
-        rho: float = 0.9,
-        eps: float = 1e-6,
-        weight_decay: float = 0.0,
-        *,
-        clip_norm: float | None = None,
-        clip_value: float | None = None,
-    ) -> None:
-        super().__init__(
-            parameters, lr, weight_decay=weight_decay, clip_norm=clip_norm, clip_value=clip_value, rho=rho, eps=eps
-        )
-
-    @classmethod
-    def check(cls, settings: Attributes) -> None:
-        require("rho", settings["rho"], below=1)
-        require("eps", settings["eps"], above=0)
+    rate: Rate = setting(default=1.0, alias="lr")
+    rho: float = setting(default=0.9, below=1)
+    eps: float = setting(default=1e-6, above=0)
+    weight_decay: float = 0.0
 
     def rule(
         self, F: Namespace, value: Array, gradient: Array, state: tuple[Array, ...], steps: Array, lr: Array
@@ -144,7 +95,7 @@ class AdaDelta(Optimizer):
         return value - F.astype(lr, value.dtype) * change, square, changes
 
 
-class RMSProp(Optimizer):
+class RMSProp(Rule):
     """RMSProp (Tieleman and Hinton, 2012): r ← ρ·r + (1 - ρ)·g², θ ← θ - lr·g / (sqrt(r) + ε).
 
     Parameters
@@ -172,44 +123,13 @@ class RMSProp(Optimizer):
     [0.9, -1.9]
     """
 
-    rho: float
-    eps: float
-    momentum: Rate
-    centered: bool
-    eps_inside_sqrt: bool
-
-    def __init__(
-        self,
-        parameters: Parameters,
-        lr: Rate = 1e-2,
-        rho: float = 0.99,
-        eps: float = 1e-8,
-        momentum: Rate = 0.0,
-        centered: bool = False,
-        eps_inside_sqrt: bool = False,
-        weight_decay: float = 0.0,
-        *,
-        clip_norm: float | None = None,
-        clip_value: float | None = None,
-    ) -> None:
-        super().__init__(
-            parameters,
-            lr,
-            weight_decay=weight_decay,
-            clip_norm=clip_norm,
-            clip_value=clip_value,
-            rho=rho,
-            eps=eps,
-            momentum=momentum,
-            centered=centered,
-            eps_inside_sqrt=eps_inside_sqrt,
-        )
-
-    @classmethod
-    def check(cls, settings: Attributes) -> None:
-        require("rho", settings["rho"], below=1)
-        require("eps", settings["eps"])
-        require("momentum", settings["momentum"])
+    rate: Rate = setting(default=1e-2, alias="lr")
+    rho: float = setting(default=0.99, below=1)
+    eps: float = setting(default=1e-8)
+    momentum: Rate = setting(default=0.0)
+    centered: bool = False
+    eps_inside_sqrt: bool = False
+    weight_decay: float = 0.0
 
     @property
     def states(self) -> int:  # type: ignore[override]

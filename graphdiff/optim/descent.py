@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 from graphdiff.errors import OpError
-from graphdiff.optim.groups import Parameters, Rate, require, require_pair
-from graphdiff.optim.optimizers import Optimizer
+from graphdiff.optim.fields import Rule, setting
+from graphdiff.optim.groups import Rate, require, require_pair
 from graphdiff.typing import Array, Attributes, Namespace
 
 __all__ = ["LARS", "SGD", "Rprop"]
 
 
-class SGD(Optimizer):
+class SGD(Rule):
     """Gradient descent, with momentum as PyTorch has it: v ← momentum·v + (1 - dampening)·g, θ ← θ - lr·v.
 
     Parameters
@@ -41,45 +43,18 @@ class SGD(Optimizer):
     1.4
     """
 
-    momentum: Rate
-    dampening: float
-    nesterov: bool
-    averaged: bool
-
-    def __init__(
-        self,
-        parameters: Parameters,
-        lr: Rate,
-        momentum: Rate = 0.0,
-        dampening: float = 0.0,
-        nesterov: bool = False,
-        averaged: bool = False,
-        weight_decay: float = 0.0,
-        *,
-        clip_norm: float | None = None,
-        clip_value: float | None = None,
-    ) -> None:
-        super().__init__(
-            parameters,
-            lr,
-            weight_decay=weight_decay,
-            clip_norm=clip_norm,
-            clip_value=clip_value,
-            momentum=momentum,
-            dampening=dampening,
-            nesterov=nesterov,
-            averaged=averaged,
-        )
+    momentum: Rate = setting(default=0.0)
+    dampening: float = setting(default=0.0, least=-math.inf)
+    nesterov: bool = False
+    averaged: bool = False
+    weight_decay: float = 0.0
 
     @classmethod
     def check(cls, settings: Attributes) -> None:
         momentum, dampening = settings["momentum"], settings["dampening"]
-        require("momentum", momentum)
-        require("dampening", dampening, least=-float("inf"))
-        if settings["nesterov"] and (momentum == 0 or dampening != 0):
-            raise OpError("Nesterov's momentum needs a momentum and no dampening")
-        if settings["averaged"] and (momentum == 0 or dampening != 0):
-            raise OpError("averaged momentum needs a momentum and no dampening")
+        for name, told in (("nesterov", "Nesterov's"), ("averaged", "averaged")):
+            if settings[name] and (momentum == 0 or dampening != 0):
+                raise OpError(f"{told} momentum needs a momentum and no dampening")
         if settings["averaged"]:
             require("momentum of an average", momentum, below=1)
 
@@ -108,7 +83,7 @@ class SGD(Optimizer):
         return value - rate * along, velocity
 
 
-class Rprop(Optimizer):
+class Rprop(Rule):
     """Resilient backpropagation: only the signs of the gradient count (Riedmiller and Braun, 1993).
 
     Each component has a step of its own, which grows while the sign of the gradient stays and shrinks where it changes;
@@ -138,20 +113,9 @@ class Rprop(Optimizer):
     """
 
     states = 2
-    factors: tuple[float, float]
-    limits: tuple[float, float]
-
-    def __init__(
-        self,
-        parameters: Parameters,
-        lr: Rate = 1e-2,
-        factors: tuple[float, float] = (0.5, 1.2),
-        limits: tuple[float, float] = (1e-6, 50.0),
-        *,
-        clip_norm: float | None = None,
-        clip_value: float | None = None,
-    ) -> None:
-        super().__init__(parameters, lr, clip_norm=clip_norm, clip_value=clip_value, factors=factors, limits=limits)
+    rate: Rate = setting(default=1e-2, alias="lr")
+    factors: tuple[float, float] = (0.5, 1.2)
+    limits: tuple[float, float] = (1e-6, 50.0)
 
     @classmethod
     def check(cls, settings: Attributes) -> None:
@@ -175,7 +139,7 @@ class Rprop(Optimizer):
         return value - F.sign(counted) * sizes, counted, sizes
 
 
-class LARS(Optimizer):
+class LARS(Rule):
     """Layer-wise adaptive rate scaling (You, Gitman and Ginsburg, 2017), for large batches.
 
     Every parameter has a rate of its own, λ = lr·trust·‖θ‖ / (‖g‖ + weight_decay·‖θ‖), or lr where a norm is 0;
@@ -203,34 +167,9 @@ class LARS(Optimizer):
 
     states = 1
     decays_itself = True
-    momentum: Rate
-    trust: float
-
-    def __init__(
-        self,
-        parameters: Parameters,
-        lr: Rate,
-        momentum: Rate = 0.9,
-        weight_decay: float = 0.0,
-        trust: float = 1e-3,
-        *,
-        clip_norm: float | None = None,
-        clip_value: float | None = None,
-    ) -> None:
-        super().__init__(
-            parameters,
-            lr,
-            weight_decay=weight_decay,
-            clip_norm=clip_norm,
-            clip_value=clip_value,
-            momentum=momentum,
-            trust=trust,
-        )
-
-    @classmethod
-    def check(cls, settings: Attributes) -> None:
-        require("momentum", settings["momentum"])
-        require("trust", settings["trust"], above=0)
+    momentum: Rate = setting(default=0.9)
+    weight_decay: float = 0.0
+    trust: float = setting(default=1e-3, above=0)
 
     def rule(
         self, F: Namespace, value: Array, gradient: Array, state: tuple[Array, ...], steps: Array, lr: Array

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from functools import reduce
 from typing import Any, cast
 
-from graphdiff.arguments import truth
 from graphdiff.backend import use_backend
 from graphdiff.differentiate.gradients import gradients_of
 from graphdiff.errors import OpError
@@ -122,7 +121,7 @@ class Optimizer(Configured):
     ) -> None:
         settings["weight_decay"] = weight_decay
         require("lr", lr)
-        _require_settings(self, settings)
+        self.require_settings(settings)
         given = groups_of(parameters)
         checked = []
         for members, own in given:
@@ -132,7 +131,7 @@ class Optimizer(Configured):
                 raise OpError(f"{type(self).__name__} has no setting {sorted(unknown)[0]!r}; a group may have {known}")
             rate = cast(Rate | None, own.pop("lr", None))
             require("lr", lr if rate is None else rate)
-            _require_settings(self, settings | own)
+            self.require_settings(settings | own)
             checked.append((members, rate, own))
         self.parameters = [parameter for members, _, _ in checked for parameter in members]
         require_parameters(self.parameters)
@@ -182,12 +181,12 @@ class Optimizer(Configured):
         """Raise OpError if a setting cannot be changed to this value."""
         if name not in changing:
             raise OpError(f"{type(self).__name__} has no setting {name!r}; there are {', '.join(changing)}")
-        _require_settings(self, {**changing, name: value})
+        self.require_settings({**changing, name: value})
         for group in self.groups:
             settings = group.settings
             if settings is changing or (settings.shared is changing and name not in settings.own):
                 merged = {**settings, name: value}
-                _require_settings(self, merged)
+                self.require_settings(merged)
                 now, then = self._with_settings(settings), self._with_settings(merged)
                 if (now.states, now.numbers) != (then.states, then.numbers):
                     raise OpError(
@@ -206,6 +205,13 @@ class Optimizer(Configured):
     @classmethod
     def check(cls, settings: Attributes) -> None:
         """Raise OpError where a setting cannot be; `require` helps. For subclasses to define."""
+
+    def require_settings(self, settings: Attributes) -> None:
+        """Raise OpError where a setting of any kind cannot be."""
+        if isinstance(settings["weight_decay"], Schedule):
+            raise OpError("weight_decay cannot be a schedule")
+        require("weight_decay", settings["weight_decay"])
+        self.check(settings)
 
     @property
     def steps(self) -> int:
@@ -523,16 +529,3 @@ def _within_norm(gradients: list[Tensor], limit: float) -> list[Tensor]:
 def _assign_if(sound: Tensor | None, changing: Variable, value: Array) -> None:
     """Assign a variable where a condition holds, or without one."""
     changing.assign(value if sound is None else GRAPH.where(sound, value, as_tensor(changing)))
-
-
-_FLAGS = {"averaged", "centered", "eps_inside_sqrt", "nesterov"}
-"""Settings that are True or False."""
-
-
-def _require_settings(optimizer: Optimizer, settings: Attributes) -> None:
-    if isinstance(settings["weight_decay"], Schedule):
-        raise OpError("weight_decay cannot be a schedule")
-    require("weight_decay", settings["weight_decay"])
-    for name in settings.keys() & _FLAGS:
-        truth(settings[name], name)
-    optimizer.check(settings)
