@@ -72,8 +72,7 @@ class Examples:
 
     def call(self, model: Function[Tensor], inputs: Sequence[ArrayLike]) -> Tensor:
         """Return what a model makes of a batch's inputs."""
-        result: Tensor = call_with(model, inputs, self.names)
-        return result
+        return call_with(model, inputs, self.names)
 
     def changed_by(self, augment: Augmentation) -> Change:
         """Return what an augmentation does to a batch: it is given the inputs in the form in which `fit` was."""

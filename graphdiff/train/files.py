@@ -210,8 +210,7 @@ def module_from_config(config: Mapping[str, Any]) -> Module:
     name = config["class"]
     for kind in _classes(Module):
         if kind.__name__ == name:
-            result: Module = kind.from_config(_decoded(config["config"]))
-            return result
+            return kind.from_config(_decoded(config["config"]))
     raise DataError(f"there is no module {name!r}: import what defines it first")
 
 

@@ -33,8 +33,8 @@ __all__ = ["fit"]
 
 Validation: TypeAlias = "Sequence[Inputs | None] | float | None"
 """What is validated on, or which share of the data."""
-HeldOut: TypeAlias = "tuple[Examples, HostArray | None] | None"
-"""Examples that are not trained on, and which rows of them (None: all)."""
+HeldOut: TypeAlias = Sequence[tuple[Examples, HostArray | None]]
+"""Examples that are not trained on, and which rows of them (None: all); nothing where none are held out."""
 
 
 @guarded
@@ -158,8 +158,8 @@ def fit(
     _check_parts(loss, optimizer, callbacks)
     rows, held_out = _split(examples, validation, seed)
     require_weighted(examples, rows, loss, "to train on")
-    if held_out is not None:
-        require_weighted(held_out[0], held_out[1], loss, "to validate on")
+    for part in held_out:
+        require_weighted(*part, loss, "to validate on")
     if epochs < 1:
         raise DataError(f"training takes at least one epoch, not {epochs}")
     sizes = [batch_size_at(batch_size, epoch) for epoch in range(epochs)]
@@ -169,17 +169,14 @@ def fit(
     classified = _classified(model, loss, optimizer, examples, held_out)
     training_measures, held_out_measures = measures_of(loss, metrics, classified)
     measured: list[Measured] = [("", training_measures, examples, rows)]
-    if held_out is not None:
-        measured.append(("validation_", held_out_measures, *held_out))
+    measured += [("validation_", held_out_measures, *part) for part in held_out]
     watcher = _watcher(early_stopping, measured)
 
     first = slice(0, min(sizes[0], source.count)) if rows is None else rows[: sizes[0]]
     set_mode(model, training=True)
     step, predict = _functions(model, loss, optimizer, examples, examples.taken(first), precision if compiled else None)
     run = Run(model, optimizer)
-    saved = None
-    if checkpoint is not None:
-        saved = _begun_checkpoint(checkpoint, run, watcher, source, callbacks, resume=resume)
+    begun = None if checkpoint is None else _begun(checkpoint, run, watcher, source, callbacks, resume=resume)
     loop = Loop(
         run,
         source,
@@ -189,7 +186,7 @@ def fit(
         callbacks,
         on_epoch,
         watcher,
-        saved,
+        begun,
         checkpoint_every or 0,
     )
     loop.train(progress)
@@ -218,7 +215,7 @@ def _classified(
     if isinstance(model, Module) and set(optimizer.parameters).isdisjoint(model.parameters()):
         raise GraphError("the optimiser moves no parameter of this model: make it of model.parameters()")
     classified = is_classified(output, examples.targets)
-    for targets in (examples.targets, *(() if held_out is None else (held_out[0].targets,))):
+    for targets in (examples.targets, *(part.targets for part, _ in held_out)):
         _check_targets(loss, output, targets, classified)
     if not classified and any(plateau.mode == "max" for plateau in plateaus_of(optimizer)):
         raise OpError('a reduce_on_plateau with mode="max" follows the accuracy, and these targets are no classes')
@@ -300,7 +297,7 @@ def _check_source(source: Source) -> None:
                 )
 
 
-def _begun_checkpoint(
+def _begun(
     path: str | os.PathLike[str],
     run: Run,
     watcher: Watcher | None,
@@ -326,11 +323,11 @@ def _begun_checkpoint(
 
 
 def _split(examples: Examples, validation: Validation, seed: int) -> tuple[HostArray | None, HeldOut]:
-    """Return which rows are trained on (None: all), and what is held out: examples and which rows, or None."""
+    """Return which rows are trained on (None: all), and what is held out."""
     if validation is None:
-        return None, None
+        return None, []
     if not isinstance(validation, Real):
-        return None, (_held_out(examples, validation), None)
+        return None, [(_held_out(examples, validation), None)]
     validation = float(validation)
     if not 0 < validation < 1:
         raise DataError(f"the share to hold out is between 0 and 1, not {validation}")
@@ -339,7 +336,7 @@ def _split(examples: Examples, validation: Validation, seed: int) -> tuple[HostA
     if held >= count:
         raise DataError(f"of {count} rows, {held} cannot be held out")
     order = np.random.default_rng((seed, 0x5EED)).permutation(count)
-    return np.sort(order[held:]), (examples, np.sort(order[:held]))
+    return np.sort(order[held:]), [(examples, np.sort(order[:held]))]
 
 
 def _held_out(examples: Examples, validation: Validation) -> Examples:

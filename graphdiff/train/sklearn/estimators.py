@@ -7,6 +7,7 @@ modules this one stands on; `graphdiff.train` loads it when an estimator is aske
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -15,7 +16,6 @@ from sklearn.base import ClassifierMixin, RegressorMixin, is_regressor
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import Tags, check_random_state, column_or_1d
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target, unique_labels
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
@@ -24,11 +24,18 @@ from graphdiff.host import DType, HostArray
 from graphdiff.train.sklearn.network import forward
 from graphdiff.train.sklearn.parameters import documented
 from graphdiff.train.sklearn.training import Examples, TrainedMLP, dense
-from graphdiff.typing import ArrayLike
+from graphdiff.typing import ArrayLike, Function
+
+if TYPE_CHECKING:
+
+    def available_if(check: Function[bool]) -> Callable[[Method], Method]: ...
+else:
+    from sklearn.utils.metaestimators import available_if  # which would hide a method's type
 
 __all__ = ["MLPClassifier", "MLPRegressor"]
 
 Own = TypeVar("Own", bound="_MLP")
+Method = TypeVar("Method")
 
 _SPARSE_ROWS = 1000
 """So many sparse rows at a time are made dense to predict."""
@@ -204,8 +211,7 @@ class MLPClassifier(ClassifierMixin, _MLP):
             if given - known:
                 new = np.array(sorted(given - known))
                 raise ValueError(f"`y` has the classes {new}, and was fitted to {self.classes_}")
-        encoded: HostArray = self._label_binarizer.transform(y)
-        return encoded
+        return np.asarray(self._label_binarizer.transform(y))
 
     def _out_activation(self) -> str:
         return "softmax" if self._label_binarizer.y_type_ == "multiclass" else "logistic"
@@ -252,8 +258,7 @@ class MLPClassifier(ClassifierMixin, _MLP):
         if self.out_activation_ == "softmax":
             chosen = raw.argmax(axis=1)
         elif len(self.classes_) > 1 and self._label_binarizer.y_type_ != "binary":
-            labels: HostArray = self._label_binarizer.inverse_transform(raw > 0, threshold=0.5)
-            return labels
+            return np.asarray(self._label_binarizer.inverse_transform(raw > 0, threshold=0.5))
         else:
             chosen = (raw[:, 0] > 0) & (len(self.classes_) > 1)
         classes: HostArray = self.classes_[chosen.astype(int)]
