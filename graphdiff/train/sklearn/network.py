@@ -8,6 +8,7 @@ from typing import Any
 
 from graphdiff.backend import Backend, use_backend
 from graphdiff.host import HostArray
+from graphdiff.nn.layers import ACTIVATIONS as LAYERS
 from graphdiff.nn.losses import softmax_cross_entropy
 from graphdiff.op import FUNCTIONS, as_tensor
 from graphdiff.ops import activations, create, elementwise, products, reduce, selection
@@ -16,21 +17,17 @@ from graphdiff.plan import compile
 from graphdiff.tensor import Tensor, Variable, variable
 from graphdiff.typing import Array, ArrayLike, Function, Namespace
 
-__all__ = ["ACTIVATIONS", "SGD", "Adam", "Trainer", "forward"]
+__all__ = ["ACTIVATIONS", "SGD", "AdamUncorrectedEpsilon", "Trainer", "forward"]
 
-ACTIVATIONS = {
-    "identity": None,
-    "logistic": "sigmoid",
-    "tanh": "tanh",
-    "relu": "relu",
-    "leaky_relu": "leaky_relu",
-    "elu": "elu",
-    "gelu": "gelu",
-    "softplus": "softplus",
-}
+_LEFT_OUT = ("gelu_tanh", "hard_tanh", "softmax", "log_softmax")
+ACTIVATIONS: dict[str, str | None] = {"identity": None}
+"""The function between layers by the estimators' name of it: scikit-learn's, and those of layers under their own."""
+for _name in LAYERS:
+    if _name not in _LEFT_OUT:
+        ACTIVATIONS["logistic" if _name == "sigmoid" else _name] = _name
 
 
-class Adam(Optimizer):
+class AdamUncorrectedEpsilon(Optimizer):
     """Adam as scikit-learn has it: ε is added to the root of the second mean before that is corrected for its bias."""
 
     states = 2

@@ -18,7 +18,7 @@ from graphdiff.host import DType, HostArray
 from graphdiff.optim.lbfgs import LBFGS
 from graphdiff.optim.optimizers import Optimizer
 from graphdiff.tensor import Tensor, Variable
-from graphdiff.train.sklearn.network import SGD, Adam, Trainer
+from graphdiff.train.sklearn.network import SGD, AdamUncorrectedEpsilon, Trainer
 from graphdiff.train.sklearn.parameters import MLPParameters
 from graphdiff.typing import ArrayData, Function
 
@@ -171,7 +171,7 @@ class TrainedMLP(MLPParameters):
             limits = {"iterations": self.max_iter, "evaluations": self.max_fun, "history": 10}
             return LBFGS(parameters, tolerance_gradient=self.tol, tolerance_change=_FALL, **limits)
         if self.solver == "adam":
-            return Adam(parameters, self.learning_rate_init, (self.beta_1, self.beta_2), self.epsilon)
+            return AdamUncorrectedEpsilon(parameters, self.learning_rate_init, (self.beta_1, self.beta_2), self.epsilon)
         return SGD(parameters, self.learning_rate_init, self.momentum, self.nesterovs_momentum)
 
     def _backend(self) -> Backend:
