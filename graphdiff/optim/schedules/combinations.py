@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from graphdiff.errors import OpError
 from graphdiff.guard import guarded
 from graphdiff.op import GRAPH as F
 from graphdiff.optim.schedules.curves import constant
-from graphdiff.optim.schedules.schedule import Schedule, require_number
+from graphdiff.optim.schedules.schedule import NOT_NEGATIVE, POSITIVE, Schedule, require_number
 from graphdiff.tensor import Tensor
 
 __all__ = ["as_schedule", "per", "scaled", "sequence", "warm_up"]
@@ -48,9 +49,10 @@ class warm_up(Schedule):
     then: Schedule | float
     start: float = 0.0
 
+    bounds: ClassVar = {"steps": POSITIVE, "start": NOT_NEGATIVE}
+
     def __post_init__(self) -> None:
-        require_number("steps", self.steps, above=0)
-        require_number("start", self.start, least=0)
+        super().__post_init__()
         object.__setattr__(self, "then", as_schedule(self.then))
 
     def at(self, steps: Tensor) -> Tensor:
@@ -133,8 +135,10 @@ class per(Schedule):
     steps: float
     schedule: Schedule
 
+    bounds: ClassVar = {"steps": POSITIVE}
+
     def __post_init__(self) -> None:
-        require_number("steps", self.steps, above=0)
+        super().__post_init__()
         if not isinstance(self.schedule, Schedule):
             raise OpError(f"schedule cannot be {self.schedule!r}")
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from numbers import Real
+from typing import ClassVar
 
 from graphdiff.errors import OpError
 from graphdiff.op import GRAPH as F
-from graphdiff.optim.schedules.schedule import Schedule, require, require_number
+from graphdiff.optim.schedules.schedule import NOT_NEGATIVE, POSITIVE, Schedule, require, require_number
 from graphdiff.tensor import Tensor
 
 __all__ = [
@@ -42,8 +43,7 @@ class constant(Schedule):
 
     value: float
 
-    def __post_init__(self) -> None:
-        require_number("value", self.value, least=0)
+    bounds: ClassVar = {"value": NOT_NEGATIVE}
 
     def at(self, steps: Tensor) -> Tensor:
         return self.value + 0.0 * steps
@@ -64,10 +64,7 @@ class linear(Schedule):
     final: float
     steps: float
 
-    def __post_init__(self) -> None:
-        require_number("initial", self.initial, least=0)
-        require_number("final", self.final, least=0)
-        require_number("steps", self.steps, above=0)
+    bounds: ClassVar = {"initial": NOT_NEGATIVE, "final": NOT_NEGATIVE, "steps": POSITIVE}
 
     def at(self, steps: Tensor) -> Tensor:
         return _between(self.initial, self.final, F.minimum(steps / self.steps, 1.0), "linear")
@@ -88,10 +85,7 @@ class step(Schedule):
     every: float
     factor: float = 0.1
 
-    def __post_init__(self) -> None:
-        require_number("initial", self.initial, least=0)
-        require_number("every", self.every, above=0)
-        require_number("factor", self.factor, above=0)
+    bounds: ClassVar = {"initial": NOT_NEGATIVE, "every": POSITIVE, "factor": POSITIVE}
 
     def at(self, steps: Tensor) -> Tensor:
         return self.initial * self.factor ** F.floor(steps / self.every)
@@ -111,9 +105,7 @@ class exponential(Schedule):
     initial: float
     factor: float
 
-    def __post_init__(self) -> None:
-        require_number("initial", self.initial, least=0)
-        require_number("factor", self.factor, above=0)
+    bounds: ClassVar = {"initial": NOT_NEGATIVE, "factor": POSITIVE}
 
     def at(self, steps: Tensor) -> Tensor:
         return self.initial * self.factor**steps
@@ -137,10 +129,7 @@ class inverse_time(Schedule):
     decay: float
     power: float = 1.0
 
-    def __post_init__(self) -> None:
-        require_number("initial", self.initial, least=0)
-        require_number("decay", self.decay, least=0)
-        require_number("power", self.power, above=0)
+    bounds: ClassVar = {"initial": NOT_NEGATIVE, "decay": NOT_NEGATIVE, "power": POSITIVE}
 
     def at(self, steps: Tensor) -> Tensor:
         below = 1 + self.decay * steps
@@ -162,10 +151,7 @@ class cosine(Schedule):
     steps: float
     final: float = 0.0
 
-    def __post_init__(self) -> None:
-        require_number("initial", self.initial, least=0)
-        require_number("final", self.final, least=0)
-        require_number("steps", self.steps, above=0)
+    bounds: ClassVar = {"initial": NOT_NEGATIVE, "final": NOT_NEGATIVE, "steps": POSITIVE}
 
     def at(self, steps: Tensor) -> Tensor:
         return _between(self.initial, self.final, F.minimum(steps / self.steps, 1.0))
@@ -188,11 +174,7 @@ class warm_restarts(Schedule):
     factor: float = 1.0
     final: float = 0.0
 
-    def __post_init__(self) -> None:
-        require_number("initial", self.initial, least=0)
-        require_number("final", self.final, least=0)
-        require_number("period", self.period, above=0)
-        require_number("factor", self.factor, least=1)
+    bounds: ClassVar = {"initial": NOT_NEGATIVE, "final": NOT_NEGATIVE, "period": POSITIVE, "factor": {"least": 1}}
 
     def at(self, steps: Tensor) -> Tensor:
         if self.factor == 1:
@@ -233,10 +215,10 @@ class cyclical(Schedule):
     half: float
     mode: str = "triangular"
 
+    bounds: ClassVar = {"low": NOT_NEGATIVE, "high": NOT_NEGATIVE, "half": POSITIVE}
+
     def __post_init__(self) -> None:
-        require_number("low", self.low, least=0)
-        require_number("high", self.high, least=0)
-        require_number("half", self.half, above=0)
+        super().__post_init__()
         if self.mode not in ("triangular", "triangular2"):
             raise OpError(f'mode is "triangular" or "triangular2", not {self.mode!r}')
 
@@ -277,12 +259,13 @@ class one_cycle(Schedule):
     rise: float = 0.3
     shape: str = "cos"
 
+    bounds: ClassVar = {"peak": NOT_NEGATIVE, "steps": {"above": 1}}
+
     def __post_init__(self) -> None:
-        require_number("peak", self.peak, least=0)
+        super().__post_init__()
         for name in ("start", "final"):
             if getattr(self, name) is not None:
                 require_number(name, getattr(self, name), least=0)
-        require_number("steps", self.steps, above=1)
         require("rise", self.rise, isinstance(self.rise, Real) and 1 < self.rise * self.steps < self.steps)
         if self.shape not in ("cos", "linear"):
             raise OpError(f'shape is "cos" or "linear", not {self.shape!r}')

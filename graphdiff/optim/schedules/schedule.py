@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from numbers import Real
-from typing import TypeGuard, overload
+from typing import ClassVar, TypeGuard, overload
 
 from graphdiff.errors import OpError
 from graphdiff.op import as_tensor
 from graphdiff.tensor import Configured, Tensor, Variable, constant
 
-__all__ = ["Schedule", "require", "require_number"]
+__all__ = ["NOT_NEGATIVE", "POSITIVE", "Schedule", "require", "require_number"]
+
+NOT_NEGATIVE: Mapping[str, float] = {"least": 0.0}
+POSITIVE: Mapping[str, float] = {"above": 0.0}
 
 
 class Schedule(Configured):
@@ -27,6 +31,14 @@ class Schedule(Configured):
     >>> halved()(3)
     0.125
     """
+
+    bounds: ClassVar[Mapping[str, Mapping[str, float]]] = {}
+    """Between which limits numbers of it are finite, by name: what `require_number` takes."""
+
+    def __post_init__(self) -> None:
+        """Raise OpError where a number is outside its bounds; schedules that are dataclasses call it when made."""
+        for name, limits in self.bounds.items():
+            require_number(name, getattr(self, name), **limits)
 
     def at(self, steps: Tensor) -> Tensor | float:
         """Return the value after so many steps, a 0-d float64 Tensor made by graph functions."""
