@@ -17,7 +17,7 @@ from graphdiff.host import HostArray
 from graphdiff.nn.module import Module
 from graphdiff.op import as_tensor
 from graphdiff.optim.optimizers import Optimizer
-from graphdiff.plan import Compiled, compile
+from graphdiff.plan import compile
 from graphdiff.tensor import Tensor
 from graphdiff.train.augment import Augmentation
 from graphdiff.train.callbacks import Callback, EarlyStopping, Run, Watcher
@@ -241,11 +241,15 @@ def _functions(
     def predict(*inputs: ArrayLike) -> Tensor:
         return examples.call(model, inputs)
 
-    if precision is not None:
-        planned = compile(step, precision=precision)
-        if _can_trace(planned, first):
-            return planned, compile(predict, precision=precision)
-    return step, predict
+    if precision is None:
+        return step, predict
+    planned = compile(step, precision=precision)
+    try:
+        planned.plan(*first)
+    except (CompileError, NoValueError) as error:
+        warnings.warn(f"training runs eagerly, since the step cannot be compiled: {error}", stacklevel=2)
+        return step, predict
+    return planned, compile(predict, precision=precision)
 
 
 def _watcher(early_stopping: EarlyStopping | int | bool | None, measured: Sequence[Measured]) -> Watcher | None:
@@ -363,15 +367,6 @@ def _held_out(examples: Examples, validation: Validation) -> Examples:
                 f"{list(trained.shape[1:])}"
             )
     return held_out
-
-
-def _can_trace(step: Compiled[..., Tensor], batch: Sequence[HostArray]) -> bool:
-    try:
-        step.plan(*batch)
-    except (CompileError, NoValueError) as error:
-        warnings.warn(f"training runs eagerly, since the step cannot be compiled: {error}", stacklevel=3)
-        return False
-    return True
 
 
 def _check_targets(loss: Function[Tensor], output: Tensor, y: HostArray, classified: bool) -> None:

@@ -141,8 +141,10 @@ class Loop:
         run, epochs = self.run, len(self.source.sizes)
         batches = [self.source.batches_in(epoch) for epoch in range(epochs)]
         before = sum(batches[: run.epoch])
-        with deferred_interrupts(self.saved is not None) as interrupted, Bar(sum(batches), epochs, progress) as bar:
-            bar.skip(before + run.batch)
+        with (
+            deferred_interrupts(self.saved is not None) as interrupted,
+            Bar(sum(batches), epochs, progress, before + run.batch) as bar,
+        ):
             for callback in self.callbacks:
                 callback.on_start(run)
             while run.epoch < epochs and not run.stopped:

@@ -20,11 +20,11 @@ _PAUSE = 0.05
 class Bar:
     """Epoch, loss, accuracy, examples per second and the time left; on the error stream, erased at the end."""
 
-    def __init__(self, total: int, epochs: int, wanted: bool | None) -> None:
+    def __init__(self, total: int, epochs: int, wanted: bool | None, done: int) -> None:
         self._total, self._epochs = total, epochs
         self.shown = sys.stderr.isatty() if wanted is None else wanted
         self._progress: Progress | None = None
-        self._batches = self._examples = 0
+        self._batches, self._examples = done, 0  # batches of an earlier run among them
         self._begun = self._next = 0.0
 
     def __enter__(self) -> Bar:
@@ -51,10 +51,6 @@ class Bar:
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
-
-    def skip(self, batches: int) -> None:
-        """Count batches of an earlier run."""
-        self._batches += batches
 
     def advance(self, run: Run, loss: float, examples: int) -> None:
         """Count a batch of this loss and so many examples."""
