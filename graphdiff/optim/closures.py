@@ -9,7 +9,7 @@ from graphdiff.backend import use_backend
 from graphdiff.differentiate.gradients import gradients_of
 from graphdiff.errors import CompileError, DTypeError
 from graphdiff.op import GRAPH, as_tensor
-from graphdiff.optim.flat_buffer import arena_of
+from graphdiff.optim.flat_buffer import buffer_of, laid_flat
 from graphdiff.optim.groups import flat_gradient, require_parameters
 from graphdiff.plan import Compiled, compile
 from graphdiff.tensor import Tensor, Variable, current_trace
@@ -45,16 +45,15 @@ class FlatParameters:
 
     def read(self) -> Array:
         """Return the parameters' values, as a flat array of its own."""
-        F = self.F
-        return F.concat([F.reshape(parameter._value, (-1,)) for parameter in self.parameters])
+        return laid_flat(self.parameters)
 
     def write(self, x: Array) -> None:
         """Give the parameters the values in a flat array."""
-        arena = arena_of(self.parameters)
-        arena.gather()
-        arena.flat.assign(Tensor(None, (), {}, x, self.backend, False))
+        buffer = buffer_of(self.parameters)
+        buffer.gather()
+        buffer.flat.assign(Tensor(None, (), {}, x, self.backend, False))
         if not self.backend.in_place:
-            arena.show()
+            buffer.show()
 
     def evaluator(self, closure: Closure) -> Callable[[], tuple[Tensor, Array]]:
         """Return what evaluates the loss and its flat gradient; of a compiled closure, a plan for both."""

@@ -1,4 +1,4 @@
-"""The arena: parameters of one dtype in one flat array, so that an update is a few passes over it."""
+"""The flat parameter buffer: parameters of one dtype in one flat array, so that an update is a few passes over it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from graphdiff.op import GRAPH as F
 from graphdiff.tensor import MOVES, Tensor, Variable, variable
+from graphdiff.typing import Array
 
-__all__ = ["Arena", "arena_of"]
+__all__ = ["FlatBuffer", "buffer_of", "laid_flat"]
 
 
-class Arena:
+class FlatBuffer:
     """Variables of one dtype and backend whose values are views of one flat variable.
 
     Attributes
@@ -18,7 +19,7 @@ class Arena:
     members : list of Variable
     flat : Variable of shape (total size,)
     intact : bool
-        False once a member has moved to another arena.
+        False once a member has moved to another buffer.
     """
 
     def __init__(self, members: Sequence[Variable]) -> None:
@@ -30,8 +31,7 @@ class Arena:
         for member in self.members:
             self._places[member] = slice(start, start + member.size)
             start += member.size
-        F = self.backend.numbers
-        self.flat = variable(F.concat([F.reshape(member._value, (-1,)) for member in self.members]))
+        self.flat = variable(laid_flat(self.members))
         self.flat.home = self
         self.flat.pin()
         # No value changes by moving, so that graphs built before are not stale.
@@ -64,13 +64,18 @@ class Arena:
     def gather(self) -> None:
         """Bring the flat array up to date, on backends where members' values are no views of it."""
         if not self.backend.in_place:
-            F = self.backend.numbers
-            self.flat._value = F.concat([F.reshape(member._value, (-1,)) for member in self.members])
+            self.flat._value = laid_flat(self.members)
 
 
-def arena_of(members: Sequence[Variable]) -> Arena:
-    """Return the arena that holds exactly these variables, made if there is none."""
-    home: Arena | None = members[0].home
+def laid_flat(members: Sequence[Variable]) -> Array:
+    """Return the values of variables one behind the other, as a flat array of its own."""
+    numbers = members[0].backend.numbers
+    return numbers.concat([numbers.reshape(member._value, (-1,)) for member in members])
+
+
+def buffer_of(members: Sequence[Variable]) -> FlatBuffer:
+    """Return the flat buffer that holds exactly these variables, made if there is none."""
+    home: FlatBuffer | None = members[0].home
     if home is not None and home.intact and list(map(id, members)) == list(map(id, home.members)):
         return home
-    return Arena(members)
+    return FlatBuffer(members)

@@ -1,4 +1,4 @@
-"""The parameters of an optimiser in groups: as they are given, each with settings, and as they lie in arenas."""
+"""The parameters of an optimiser in groups: as they are given, each with settings, and as they lie in flat buffers."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from graphdiff.errors import BackendError, DTypeError, GraphError, OpError, Shap
 from graphdiff.guard import guarded
 from graphdiff.host import broadcasts_to, is_integer, is_real_floating
 from graphdiff.op import GRAPH, as_tensor
-from graphdiff.optim.flat_buffer import Arena, arena_of
+from graphdiff.optim.flat_buffer import buffer_of
 from graphdiff.optim.schedules import Schedule
 from graphdiff.optim.schedules.schedule import require_number
 from graphdiff.tensor import TRACES, Configured, Tensor, Variable, current_trace, put_traced, variable
 from graphdiff.typing import Array, Attribute, Attributes, Namespace
 
 __all__ = [
-    "ArenaGroup",
+    "BufferGroup",
     "Gradients",
     "ParameterGroup",
     "Parameters",
@@ -151,50 +151,50 @@ def require_parameters(parameters: Sequence[Variable]) -> None:
         raise GraphError("a parameter was given twice")
 
 
-class ArenaGroup:
-    """The parameters of one group and dtype: their arena, the state of the rule and a buffer for the gradient."""
+class BufferGroup:
+    """The parameters of one group and dtype: their flat buffer, the state of the rule and a buffer for the gradient."""
 
     def __init__(self, members: list[Variable], owner: ParameterGroup, states: int, numbers: int) -> None:
         self.members = members
         self.owner = owner
-        self.arena: Arena = arena_of(members)
+        self.buffer = buffer_of(members)
         F = members[0].backend.numbers
-        self.states = [variable(F.zeros_like(self.arena.flat._value), name=f"state {k}") for k in range(states)]
+        self.states = [variable(F.zeros_like(self.buffer.flat._value), name=f"state {k}") for k in range(states)]
         self.states += [variable(0.0, name=f"state {states + k}") for k in range(numbers)]
         for state in self.states:
             state.pin()
-            state.clock = self.arena.flat.clock
-        self._buffer: Array | None = None
+            state.clock = self.buffer.flat.clock
+        self._gradient: Array | None = None
 
     def settle(self) -> bool:
-        """Have an arena with these members, and the flat array up to date; return whether there was one."""
-        intact = self.arena.intact
+        """Have a flat buffer with these members, and the flat array up to date; return whether there was one."""
+        intact = self.buffer.intact
         if not intact:
-            self.arena = arena_of(self.members)
-            self._buffer = None
-        self.arena.gather()
+            self.buffer = buffer_of(self.members)
+            self._gradient = None
+        self.buffer.gather()
         return intact
 
     def spread(self) -> None:
         """Show the members what the flat array holds, where their values are no views of it."""
-        if not self.arena.backend.in_place:
-            self.arena.show()
+        if not self.buffer.backend.in_place:
+            self.buffer.show()
 
     def gradient(self, gradients: Gradients) -> Array:
         """Return the flat gradient."""
-        F = self.arena.backend.numbers
-        if not self.arena.backend.in_place:
+        F = self.buffer.backend.numbers
+        if not self.buffer.backend.in_place:
             return flat_gradient(F, self.members, gradients)
-        if self._buffer is None:
-            self._buffer = F.zeros_like(self.arena.flat._value)
-            self._views = [F.reshape(self._buffer[self.arena.place(m)], m.shape) for m in self.members]
+        if self._gradient is None:
+            self._gradient = F.zeros_like(self.buffer.flat._value)
+            self._views = [F.reshape(self._gradient[self.buffer.place(m)], m.shape) for m in self.members]
         for member, view in zip(self.members, self._views, strict=True):
             gradient = gradients.get(member, 0)
             try:
                 view[...] = gradient
             except ValueError as error:
                 raise _misshapen(member, gradient) from error
-        return self._buffer
+        return self._gradient
 
     def traced_gradient(self, gradients: Gradients) -> Array:
         """Return the flat gradient as graph."""

@@ -1,7 +1,7 @@
-"""Update rules over arenas: all parameters of an optimiser in one flat array, so that a step is a few passes.
+"""Update rules over flat buffers: all parameters of an optimiser in one flat array, so that a step is a few passes.
 
-A rule is written once, in array-API names. It is compiled into a plan that updates the arena in place. This module has
-what all rules share; the rules are beside it, by family.
+A rule is written once, in array-API names. It is compiled into a plan that updates the flat buffer in place. This module
+has what all rules share; the rules are beside it, by family.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from graphdiff.guard import guarded
 from graphdiff.host import DType, HostArray
 from graphdiff.op import GRAPH, as_tensor
 from graphdiff.optim.groups import (
-    ArenaGroup,
+    BufferGroup,
     Gradients,
     ParameterGroup,
     Parameters,
@@ -292,16 +292,16 @@ class Optimizer(Configured):
                 state.assign(array)
 
     def _join(self) -> None:
-        """Lay the parameters out in arenas, one per group and dtype."""
-        self._groups: list[ArenaGroup] = []
+        """Lay the parameters out in flat buffers, one per group and dtype."""
+        self._groups: list[BufferGroup] = []
         with use_backend(self.backend):
             for group in self.groups:
                 members: dict[DType, list[Variable]] = {}
                 for parameter in group.parameters:
                     members.setdefault(parameter.dtype, []).append(parameter)
                 view = self._with_settings(group.settings)
-                self._groups += [ArenaGroup(same, group, view.states, view.numbers) for same in members.values()]
-        self._steps.clock = self._groups[0].arena.flat.clock  # assigned together, counted together
+                self._groups += [BufferGroup(same, group, view.states, view.numbers) for same in members.values()]
+        self._steps.clock = self._groups[0].buffer.flat.clock  # assigned together, counted together
         self._update = compile(self._trace_update)
 
     def _with_settings(self, settings: Mapping[str, Setting]) -> Optimizer:
@@ -451,11 +451,11 @@ class Optimizer(Configured):
         if self._scaling is not None:
             gradients, sound = self._scaling.unscaled(gradients)
         for group, gradient in zip(self._groups, self._clipped(gradients), strict=True):
-            flat, states = group.arena.flat, group.states
+            flat, states = group.buffer.flat, group.states
             rate = group.owner.rate
             lr = rate(done) if isinstance(rate, Schedule) else as_tensor(rate)
             view = self._with_settings(group.owner.settings)
-            view.places = [group.arena.place(member) for member in group.members]
+            view.places = [group.buffer.place(member) for member in group.members]
             before = as_tensor(flat)
             if view.weight_decay and not view.decays_itself:
                 gradient = gradient + view.weight_decay * before

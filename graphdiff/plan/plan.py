@@ -28,7 +28,7 @@ __all__ = ["Plan", "RetraceError"]
 
 
 class RetraceError(Exception):
-    """The variables of a plan have moved to other arenas since it was traced."""
+    """The variables of a plan have moved to other flat buffers since it was traced."""
 
 
 class Plan:

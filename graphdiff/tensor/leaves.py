@@ -34,9 +34,9 @@ class Variable(Tensor):
     """[serial of the last assignment, number of assignments]; shared by variables that are assigned together."""
     _grad: Any
     home: Any
-    """The arena that holds the value, or None."""
+    """The flat buffer that holds the value, or None."""
     pinned: bool
-    """Whether assignments write into the same array: arenas and compiled plans hold on to it."""
+    """Whether assignments write into the same array: flat buffers and compiled plans hold on to it."""
 
     def __init_subclass__(cls) -> NoReturn:
         raise TypeError("Variable is final")
