@@ -269,7 +269,7 @@ def test_a_failing_fallback_changes_no_variable(emulated: Any) -> None:
     np.testing.assert_array_equal(w.numpy(), np.full(4, 2.0))
 
 
-def test_parameters_that_move_to_another_arena_are_found_again(emulated: Any) -> None:
+def test_parameters_that_move_to_another_flat_buffer_are_found_again(emulated: Any) -> None:
     a, b = gd.variable(np.ones(3), name="a"), gd.variable(np.ones(2), name="b")
     first = gd.optim.SGD([a], lr=0.5)
 

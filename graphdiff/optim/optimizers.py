@@ -1,7 +1,7 @@
 """Update rules over flat buffers: all parameters of an optimiser in one flat array, so that a step is a few passes.
 
-A rule is written once, in array-API names. It is compiled into a plan that updates the flat buffer in place. This module
-has what all rules share; the rules are beside it, by family.
+A rule is written once, in array-API names. It is compiled into a plan that updates the flat buffer in place. This
+module has what all rules share; the rules are beside it, by family.
 """
 
 from __future__ import annotations
