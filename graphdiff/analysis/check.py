@@ -13,7 +13,8 @@ from graphdiff.differentiate.functions import grad, jvp, vjp
 from graphdiff.errors import GradientCheckError
 from graphdiff.graph import Graph
 from graphdiff.guard import guarded
-from graphdiff.op import FUNCTIONS, as_tensor
+from graphdiff.op import as_tensor
+from graphdiff.ops import reduce, shape
 from graphdiff.tensor import Tensor, variable
 from graphdiff.text.tables import plain, table
 from graphdiff.tree import flatten, unflatten
@@ -34,7 +35,7 @@ ANALYTIC = frozenset(_ANALYTIC.split())
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Agreement:
     """One derivative, computed and expected.
 
     Attributes
@@ -85,14 +86,14 @@ class Comparison:
 class CheckReport:
     """What `check_grads` compared; prints as a table of the worst entry per mode and argument."""
 
-    comparisons: list[Comparison] = field(default_factory=list)
+    comparisons: list[Agreement] = field(default_factory=list)
 
     @property
     def passed(self) -> bool:
         """Whether every comparison passed."""
         return all(comparison.passed for comparison in self.comparisons)
 
-    def worst(self) -> Comparison:
+    def worst(self) -> Agreement:
         """Return the comparison with the largest error in terms of its tolerance."""
         return max(self.comparisons, key=lambda comparison: comparison.excess)
 
@@ -168,7 +169,7 @@ def check_grads(
         return _joined(flatten(function(*unflatten(structure, list(tensors))))[0])
 
     def projected(*tensors: object) -> Tensor:
-        return FUNCTIONS["sum"](flat(*tensors) * weights)
+        return reduce.sum(flat(*tensors) * weights)
 
     def gradient(*tensors: object) -> Tensor:
         return _joined(grad(projected, tuple(range(len(arrays))))(*tensors))
@@ -201,14 +202,14 @@ def _name(leaf: Any, index: int) -> str:
 
 
 def _joined(outputs: Sequence[Any]) -> Tensor:
-    return FUNCTIONS["concatenate"]([FUNCTIONS["ravel"](output) for output in outputs])
+    return shape.concatenate([shape.ravel(output) for output in outputs])
 
 
 def _narrowed(function: Function[Tensor], size: int, weights: ArrayLike) -> Function[Tensor]:
     """Return a function whose outputs are few: itself, or their weighted sum."""
     if size <= _MOST_OUTPUTS:
         return function
-    return lambda *tensors: FUNCTIONS["reshape"](FUNCTIONS["sum"](function(*tensors) * weights), (1,))
+    return lambda *tensors: shape.reshape(reduce.sum(function(*tensors) * weights), (1,))
 
 
 def _compare(
@@ -242,7 +243,7 @@ def _compare(
                     rounding = 1e-12 * max(largest, float(near[output]), float(most[output]))
                     kinds.append(("complex step", float(exact[output]), _EXACT * largest + rounding))
                 for kind, wanted, within in kinds:
-                    report.comparisons.append(Comparison(f"{prefix}{mode} – {kind}", *told, wanted, within, which))
+                    report.comparisons.append(Agreement(f"{prefix}{mode} – {kind}", *told, wanted, within, which))
 
 
 Place = tuple[int, tuple[int, ...]]
@@ -383,7 +384,7 @@ def _dot_product(report: CheckReport, flat: Function[Tensor], arrays: list[Any],
     right = np.concatenate([(part.numpy() * along).ravel() for part, along in zip(pulled, directions, strict=True)])
     allowed = _EXACT * max(float(np.abs(left).sum()), float(np.abs(right).sum()))
     told = "dot product: ⟨v, J u⟩ – ⟨Jᵀ v, u⟩", "all", ()
-    report.comparisons.append(Comparison(*told, float(left.sum()), float(right.sum()), allowed))
+    report.comparisons.append(Agreement(*told, float(left.sum()), float(right.sum()), allowed))
 
 
 def _require_shapes(function: Function[Tensor], arrays: list[Any]) -> None:
@@ -433,7 +434,7 @@ def _suspects(scalar: Callable[..., Tensor], arrays: list[Any], second: bool) ->
             for position, tensor in zip(real, tensors, strict=True):
                 operands[position] = as_tensor(tensor)
             output = node.op.node(tuple(operands), node.attributes)  # type: ignore[union-attr]
-            return FUNCTIONS["reshape"](FUNCTIONS["sum"](output * weights), (1,))
+            return shape.reshape(reduce.sum(output * weights), (1,))
 
         if _is_wrong(alone, values) or (second and _is_wrong(_slope(alone, values), values)):
             found.append(op.name)
@@ -452,8 +453,8 @@ def _slope(function: Callable[..., Tensor], arrays: list[Any]) -> Callable[..., 
     directions = [stream.uniform(0.5, 1.5, array.shape) for array in arrays]
 
     def slope(*tensors: Any) -> Tensor:
-        parts = grad(lambda *given: FUNCTIONS["sum"](function(*given)), tuple(range(len(arrays))))(*tensors)
-        along = [FUNCTIONS["sum"](part * direction) for part, direction in zip(parts, directions, strict=True)]
-        return FUNCTIONS["reshape"](sum(along[1:], start=along[0]), (1,))
+        parts = grad(lambda *given: reduce.sum(function(*given)), tuple(range(len(arrays))))(*tensors)
+        along = [reduce.sum(part * direction) for part, direction in zip(parts, directions, strict=True)]
+        return shape.reshape(sum(along[1:], start=along[0]), (1,))
 
     return slope

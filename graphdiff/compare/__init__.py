@@ -7,4 +7,9 @@ from graphdiff.compare.results import Comparison, ModeResult
 
 __all__ = ["Comparison", "Crossover", "ModeResult", "compare_modes"]
 
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 Comparison.to_html = page  # type: ignore[method-assign,assignment]

@@ -12,7 +12,8 @@ from graphdiff.elimination.orders import GRAPHS, PLURALS, EliminationOrder, elim
 from graphdiff.elimination.scalar_graph import ScalarGraph
 from graphdiff.elimination.vertices import Vertices
 from graphdiff.errors import GraphError
-from graphdiff.op import FUNCTIONS, GRAPH, literal
+from graphdiff.op import GRAPH, literal
+from graphdiff.ops.shape import reshape, stack
 from graphdiff.tensor import NO_ATTRIBUTES, Tensor
 
 __all__ = ["best_order", "check_fits", "eliminate"]
@@ -123,4 +124,4 @@ def _block(
             tensors.append(literal(float(entry or 0), dtype, backend))
         else:
             tensors.append(Tensor(None, (), NO_ATTRIBUTES, backend.normalize(entry), backend, False).astype(dtype))
-    return FUNCTIONS["reshape"](FUNCTIONS["stack"](tensors), shape)
+    return reshape(stack(tensors), shape)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from graphdiff import host
@@ -53,8 +53,7 @@ class Elementwise(Op):
     def adjoint(
         self, F: Namespace, cotangent: Value, position: int, out: Value, inputs: Sequence[Value], attributes: Attributes
     ) -> Value | None:
-        result: Value | None = self._scale(self.partials[position], F, cotangent, out, inputs, attributes)
-        return result
+        return self._scale(self.partials[position], F, cotangent, out, inputs, attributes)
 
     def tangent(
         self,
@@ -64,22 +63,22 @@ class Elementwise(Op):
         inputs: Sequence[Value],
         attributes: Attributes,
     ) -> Value | None:
-        total: Any = None
-        for partial, tangent in zip(self.partials, tangents, strict=True):
-            if tangent is not None:
-                term = self._scale(partial, F, tangent, out, inputs, attributes)
-                total = term if total is None else total if term is None else total + term
-        result: Value | None = total
-        return result
+        return _added(
+            self._scale(partial, F, tangent, out, inputs, attributes)
+            for partial, tangent in zip(self.partials, tangents, strict=True)
+            if tangent is not None
+        )
 
     def _scale(
-        self, partial: Partial, F: Namespace, vector: Any, out: Value, inputs: Sequence[Value], attributes: Attributes
-    ) -> Any:
+        self, partial: Partial, F: Namespace, vector: Value, out: Value, inputs: Sequence[Value], attributes: Attributes
+    ) -> Value | None:
         if partial is None:
             return None
-        if partial.__class__ is int:
-            return vector if partial == 1 else -vector
-        return vector * partial(F, out, *inputs, **attributes)  # type: ignore[operator]
+        scaled: Any = vector
+        if isinstance(partial, int):
+            return vector if partial == 1 else -scaled
+        result: Value = scaled * partial(F, out, *inputs, **attributes)
+        return result
 
 
 class Linear(Op):
@@ -108,12 +107,12 @@ class Linear(Op):
         inputs: Sequence[Value],
         attributes: Attributes,
     ) -> Value | None:
+        varying = len(inputs) if callable(self.transposes) else len(self.transposes)
         if all(tangent is None for tangent in tangents):
             return None
         moved = []
         for position, (tangent, operand) in enumerate(zip(tangents, inputs, strict=True)):
-            varies = callable(self.transposes) or position < len(self.transposes)
-            zero = F.zeros_like(operand) if varies and tangent is None else operand
+            zero = F.zeros_like(operand) if position < varying and tangent is None else operand
             moved.append(tangent if tangent is not None else zero)
         result: Value | None = self._applied(F, moved, attributes)
         return result
@@ -142,14 +141,20 @@ class Multilinear(Op):
         inputs: Sequence[Value],
         attributes: Attributes,
     ) -> Value | None:
-        total: Any = None
-        for position, tangent in enumerate(tangents):
-            if tangent is not None:
-                operands = (*inputs[:position], tangent, *inputs[position + 1 :])
-                term = self._applied(F, operands, attributes)
-                total = term if total is None else total + term
-        result: Value | None = total
-        return result
+        return _added(
+            self._applied(F, (*inputs[:position], tangent, *inputs[position + 1 :]), attributes)
+            for position, tangent in enumerate(tangents)
+            if tangent is not None
+        )
+
+
+def _added(terms: Iterable[Value | None]) -> Value | None:
+    total: Any = None
+    for term in terms:
+        if term is not None:
+            total = term if total is None else total + term
+    result: Value | None = total
+    return result
 
 
 class Composite(Op):

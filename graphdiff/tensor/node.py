@@ -177,10 +177,11 @@ class Tensor:
         """Return the value as a NumPy array, which cannot be written into: ``np.array(x)`` is a copy that can."""
         return host.as_host(self.backend.to_host(self.value))
 
-    def item(self) -> Any:
+    def item(self) -> float:
         """Return the only element as a Python number."""
         self._require_single("item")
-        return self.numpy().item()
+        number: float = self.numpy().item()
+        return number
 
     def tolist(self) -> Any:
         """Return the value as nested lists of Python numbers."""
