@@ -5,7 +5,7 @@ import inspect
 import math
 import pickle
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -340,6 +340,8 @@ def test_a_rule_tells_how_it_is_called() -> None:
 
 def test_a_class_made_of_a_rule_may_have_settings_or_a_constructor_of_its_own() -> None:
     class Slower(O.Adam):
+        states: int = 2
+        told: ClassVar[str] = "slower"
         share: float = 0.5
 
         def rule(self, F: Any, value: Any, gradient: Any, state: Any, steps: Any, lr: Any) -> Any:
@@ -351,6 +353,7 @@ def test_a_class_made_of_a_rule_may_have_settings_or_a_constructor_of_its_own() 
 
     assert [*inspect.signature(Slower).parameters][-3:] == ["share", "clip_norm", "clip_value"]
     assert [*inspect.signature(Fixed).parameters] == ["parameters"]
+    assert (Fixed.states, Fixed.told) == (2, "slower")
     w = gd.variable([1.0, -2.0])
     Fixed([w]).minimize(gd.sum(w * w))
     np.testing.assert_allclose(w.tolist(), [0.95, -1.95], rtol=1e-6)

@@ -26,14 +26,14 @@ class _Field:
     name: str | None = None
     kw_only: bool = False
     limits: Mapping[str, float] | None = None
-    annotation: str = ""
+    annotation: str | type = ""
 
     def parameter(self, name: str) -> inspect.Parameter:
         kind = inspect.Parameter.KEYWORD_ONLY if self.kw_only else inspect.Parameter.POSITIONAL_OR_KEYWORD
         return inspect.Parameter(name, kind, default=self.default, annotation=self.annotation)
 
     def require(self, name: str, value: object) -> None:
-        if self.annotation == "bool":
+        if self.annotation in ("bool", bool):
             truth(value, name)
         elif self.limits is not None:
             require(name, value, **self.limits)
@@ -69,6 +69,8 @@ class _Declared(Optimizer):
             return
         own: dict[str, _Field] = {}
         for name, annotation in inspect.get_annotations(cls).items():
+            if name in vars(Optimizer) or "ClassVar" in str(annotation):
+                continue  # of the class, such as how many arrays of state it keeps
             given = vars(cls).get(name, _EMPTY)
             field = given if isinstance(given, _Field) else _Field(given)
             own[field.name or name] = _Field(field.default, None, field.kw_only, field.limits, annotation)
