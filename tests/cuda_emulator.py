@@ -24,7 +24,8 @@ from graphdiff_cupy.device import exhausted
 from graphdiff_cupy.nvrtc import compile_source
 from graphdiff_cupy.ordering import Launch, waits
 from graphdiff_cupy.preamble import PREAMBLE
-from graphdiff_cupy.units import Product
+
+from graphdiff.plan.lowering.instructions import Product
 
 COMPILER = shutil.which("g++")
 ARCHITECTURES = ("sm_80", "sm_90")

@@ -10,11 +10,11 @@ import pytest
 from cuda_emulator import COMPILER, WHY_NOT, Emulator, gelu_inner, gelu_slope, narrowed, widened
 from cupy_stand_in import Emulated
 from graphdiff_cupy.cublaslt import Multiplier, Workspace
-from graphdiff_cupy.units import Product
 from test_cupy_networks import ADAM, NETWORKS, trained
 
 import graphdiff as gd
 from graphdiff import errors
+from graphdiff.plan.lowering.instructions import Product
 
 DTYPES = {0: np.float32, 1: np.float64, 2: np.float16, 14: np.uint16}
 """NumPy's, by cudaDataType_t; it has no bf16, whose bits are kept."""

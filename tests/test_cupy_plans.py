@@ -14,11 +14,11 @@ from cuda_emulator import COMPILER, WHY_NOT, Functions, widened
 from cupy_stand_in import Emulated
 from graphdiff_cupy import nvrtc
 from graphdiff_cupy.preamble import PREAMBLE
-from graphdiff_cupy.units import Fallback, Product
 from test_ops import CASES, every
 
 import graphdiff as gd
 from graphdiff import errors
+from graphdiff.plan.lowering.instructions import Fallback, Product
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason=WHY_NOT)
 FAMILIES = 4

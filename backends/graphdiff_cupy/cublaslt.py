@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from graphdiff.errors import BackendError
+from graphdiff.plan.lowering.instructions import Product
 from graphdiff.plan.lowering.views import View
-from graphdiff_cupy.units import Product
 
 __all__ = ["Multiplier", "Workspace"]
 

@@ -11,10 +11,10 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from graphdiff.errors import BackendError, DeviceMemoryError
+from graphdiff.plan.lowering.instructions import Product
 from graphdiff_cupy.cublaslt import ALIGNMENT, Multiplier, Workspace
 from graphdiff_cupy.nvrtc import compiled
 from graphdiff_cupy.ordering import LANES, Launch, waits
-from graphdiff_cupy.units import Product
 
 __all__ = ["CupyDevice", "exhausted"]
 

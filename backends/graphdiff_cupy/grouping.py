@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from graphdiff.plan.lowering.instructions import Check, Copied, Fallback, Product, Step, Unit
+from graphdiff.plan.lowering.lowered import SMALL
+from graphdiff.plan.lowering.values import INDEXING, is_pointwise, operands_below
 from graphdiff.plan.lowering.views import Storage, View
 from graphdiff.plan.program import Tensor
-from graphdiff_cupy.emit import INDEXING, is_pointwise, operands_below
-from graphdiff_cupy.lowering import SMALL
-from graphdiff_cupy.units import Copied, Fallback, Product, Step, Unit
 
 __all__ = ["Group", "grouped"]
 
@@ -66,6 +66,7 @@ def grouped(steps: list[Step], views: Mapping[Tensor, View], fuse: bool = True) 
     """
     found: list[Group | Product | Fallback] = []
     for step in steps:
+        assert not isinstance(step, Check)  # which this target does not ask for
         if not isinstance(step, Unit):
             found.append(step)
         elif not fuse or not (_joins_small(step, found) or _joins_rows(step, found)):

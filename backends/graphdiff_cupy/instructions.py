@@ -6,9 +6,9 @@ import math
 from typing import Any
 
 from graphdiff.plan.lowering.calls import Instruction
+from graphdiff.plan.lowering.instructions import Copied, Fallback, Product
 from graphdiff.plan.program import counted_flops
 from graphdiff_cupy.kernels import Kernel
-from graphdiff_cupy.units import Copied, Fallback, Product
 
 __all__ = ["instruction"]
 

@@ -11,14 +11,14 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from graphdiff.plan.lowering.expressions import CASTS, IDENTITIES, REDUCTIONS, TYPES, WIDENED, cast, number
+from graphdiff.plan.lowering.instructions import Copied, Output, Unit
+from graphdiff.plan.lowering.values import Body, Index
 from graphdiff.plan.lowering.views import Storage, View
 from graphdiff.plan.program import Tensor
-from graphdiff_cupy.emit import Body, Index
-from graphdiff_cupy.expressions import CASTS, IDENTITIES, REDUCTIONS, TYPES, WIDENED, cast, number
 from graphdiff_cupy.grouping import Group
 from graphdiff_cupy.ordering import Access, accesses
 from graphdiff_cupy.sizes import BLOCKS, axes_of, launch_size, sums_rows, threads_for_one
-from graphdiff_cupy.units import Copied, Output, Unit
 
 __all__ = ["Kernel", "write_kernel"]
 

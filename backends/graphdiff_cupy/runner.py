@@ -7,23 +7,35 @@ from typing import Any
 
 from graphdiff.plan.failures import ARRAY_ERRORS, told
 from graphdiff.plan.lowering.calls import Call, Instruction
+from graphdiff.plan.lowering.instructions import Copied, Fallback, Product
+from graphdiff.plan.lowering.lower import Lowering
 from graphdiff.plan.lowering.schedule import Schedule
+from graphdiff.plan.lowering.target import Target
 from graphdiff.plan.lowering.views import Storage, View
 from graphdiff.plan.plan import RetraceError
 from graphdiff.plan.program import MOVES, Program, Variable, next_serial
 from graphdiff_cupy.grouping import Group, grouped
 from graphdiff_cupy.instructions import instruction
 from graphdiff_cupy.kernels import WIDTH, Kernel, write_kernel
-from graphdiff_cupy.lowering import Lowering
 from graphdiff_cupy.ordering import Access, Launch, accesses, lanes, waits
 from graphdiff_cupy.preamble import PREAMBLE
 from graphdiff_cupy.streams import WORDS, advance, words_of
-from graphdiff_cupy.units import Copied, Fallback, Product
 
 __all__ = ["Runner"]
 
 TOGETHER = 8
 """Steps that `many` puts into one launch."""
+
+
+def target(supports: Callable[[Product], bool], precision: str) -> Target:
+    """Return what a GPU is good at.
+
+    Small products join their neighbours in a kernel, since a call of cuBLASLt takes longer; a call of CuPy's own would
+    part the step in two graphs. Long sums are put together by several blocks.
+    """
+    return Target(supports, precision, tiny=1 << 15, long=1 << 15)
+
+
 LINGER = 2
 """For how many more launches a value keeps its memory, so that they can run side by side with those that read it."""
 SIDE_BY_SIDE = 64 << 20
@@ -54,7 +66,7 @@ class Runner:
 
     def __init__(self, program: Program, disable: frozenset[str], device: Any, precision: str) -> None:
         self.program, self.device = program, device
-        self._lowered = lowered = Lowering(program, disable, device.supports, precision)
+        self._lowered = lowered = Lowering(program, disable, target(device.supports, precision))
         groups = grouped(lowered.steps, lowered.views, "fuse" not in disable)
         kept = [*lowered.outputs, *(view for _, view in lowered.gradients)]
         calls = [Call(str, (*each.reads, *each.writes)) for each in groups]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from graphdiff.plan.lowering.instructions import Unit
 from graphdiff.plan.program import Tensor
 from graphdiff_cupy.grouping import Group
-from graphdiff_cupy.units import Unit
 
 __all__ = ["BLOCKS", "axes_of", "launch_size", "sums_rows", "threads_for_one"]
 

@@ -1,4 +1,4 @@
-"""What a plan is made of: units, which kernels are made of, products, and calls of CuPy's own functions."""
+"""What a program is lowered to: loops over elements, matrix products, and calls of the ops' own kernels."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from graphdiff.plan.lowering.views import View
+from graphdiff.plan.lowering.views import Shape, View
 from graphdiff.plan.program import Tensor
 
-__all__ = ["Copied", "Fallback", "Output", "Product", "Step", "Unit"]
-
-Shape = tuple[int, ...]
+__all__ = ["Check", "Copied", "Fallback", "Output", "Product", "Step", "Unit"]
 
 
 @dataclass(frozen=True)
@@ -162,7 +160,7 @@ class Product:
 
 @dataclass(eq=False)
 class Fallback:
-    """A call of an op's own kernel, for what no kernel is generated for; it cannot be part of a CUDA graph.
+    """A call of an op's own kernel, for what no loop is written for.
 
     Attributes
     ----------
@@ -182,4 +180,27 @@ class Fallback:
         return [self.out]
 
 
-Step = Unit | Product | Fallback
+@dataclass(eq=False)
+class Check:
+    """A step goes on only if every element lies in [low, high]; otherwise it has changed nothing.
+
+    Attributes
+    ----------
+    node : Tensor
+        The op that refuses others.
+    reads : list of View
+        The one array.
+    """
+
+    node: Tensor
+    reads: list[View]
+    low: float
+    high: float
+
+    @property
+    def writes(self) -> list[View]:
+        """Nothing."""
+        return []
+
+
+Step = Unit | Product | Fallback | Check

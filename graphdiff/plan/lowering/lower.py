@@ -12,131 +12,67 @@ from functools import partial
 from typing import Any
 
 from graphdiff.plan.identities import scalar
+from graphdiff.plan.lowering.epilogs import Epilog, find_epilogs
+from graphdiff.plan.lowering.expressions import CASTS, REDUCTIONS, TYPES
+from graphdiff.plan.lowering.instructions import Check, Fallback, Output, Unit
+from graphdiff.plan.lowering.lowered import Lowered
+from graphdiff.plan.lowering.products import multiply
+from graphdiff.plan.lowering.results import join, place_parts, place_results
+from graphdiff.plan.lowering.target import Target
+from graphdiff.plan.lowering.values import INDEXING, can_emit, is_array
 from graphdiff.plan.lowering.views import Storage, View, dense_strides
-from graphdiff.plan.program import Program, Tensor, Variable
-from graphdiff_cupy.emit import INDEXING, can_emit, is_aligned, operands_below
-from graphdiff_cupy.expressions import CASTS, REDUCTIONS, TYPES
-from graphdiff_cupy.patterns import Epilog, find_epilogs
-from graphdiff_cupy.products import multiply
-from graphdiff_cupy.results import join, place_parts, place_results
-from graphdiff_cupy.units import Copied, Fallback, Output, Step, Unit
+from graphdiff.plan.program import Program, Tensor
 
 __all__ = ["Lowering"]
 
-TINY = 1 << 15
-"""Multiplications up to which a product is a loop in a kernel with its neighbours, not a call of cuBLASLt."""
-LOOPS = 1 << 24
-"""Multiplications up to which a stack of products is a loop in a kernel, not a call of CuPy's between two graphs."""
-LONG = 1 << 15
-"""Values from which on one result is put together by several blocks, in two stages."""
 PARTS = 1 << 8
 """The most results of the first stage."""
-SMALL = 1 << 13
-"""Elements up to which a loop can be one block's."""
 DEPTH = 40
 """How many nodes without memory may lie above one another."""
-WINDOW = 64
-"""How many steps back a loop is looked for that a node can join."""
-CHEAP = {"astype", "negative", "label_weights", "logical_not", "equal", "not_equal", "stop_gradient"}
+CHEAP = {"astype", "negative", "within", "label_weights", "logical_not", "equal", "not_equal", "stop_gradient"}
 CHEAP |= {"less", "less_equal", "greater", "greater_equal", *INDEXING}
 SUMS = {"sum", "mean", "sum_wide"}
 
 
-class Lowering:
+class Lowering(Lowered):
     """Turns a program into steps over views of memory.
 
     Parameters
     ----------
     program : Program
     disable : frozenset of str
-        "fuse": every node has its own kernel; "epilog": products compute nothing besides.
-    supports : callable
-        Whether the device has an algorithm for a product.
-    precision : str
-        In which products of float32 are computed.
-
-    Attributes
-    ----------
-    steps : list of Unit, Product or Fallback
-    views : dict of Tensor to View
-    arguments : list of View
-        Where the arguments' arrays are copied.
-    outputs : list of View
-    gradients : list of (Variable, View)
-    in_place : int
-        How many variables are computed where they lie.
+        "fuse": every node has its own loop; "epilog": products compute nothing besides.
+    target : Target
+        What it is lowered for.
     """
 
-    def __init__(self, program: Program, disable: frozenset[str], supports: Any, precision: str) -> None:
-        self.program, self.disable, self.supports, self.precision = program, disable, supports, precision
-        self.order, self.users = program.nodes(), program.users()
-        self.rooted = set(program.roots)
-        self.views: dict[Tensor, View] = {}
-        self.steps: list[Step] = []
-        self.makers: dict[Storage, set[Step]] = {}
-        self.draws: dict[int, list[Tensor]] = {}
-        self.home_of: dict[Tensor, Unit] = {}
-        self.storages: dict[Variable, Storage] = {}
-        self.constants: dict[int, View] = {}
-        self.placed: dict[Tensor, View] = {}
-        self.depth: dict[Tensor, int] = {}
-        self.aux: dict[Tensor, View] = {}
-        self.narrow: dict[Tensor, View] = {}
-        self.casts: dict[tuple[Storage, int, Any, str], View] = {}
-        self.epilogs: dict[Tensor, Epilog] = {}
-        self.absorbed: set[Tensor] = set()
-        self.outputs: list[View] = []
-        self.gradients: list[tuple[Variable, View]] = []
-        self.in_place = 0
-        self.by_product: set[Tensor] = set()
-
-        self.arguments = [self._argument(node) for node in program.arguments]
-        for node, variable in program.reads.items():
-            self.views[node] = self.variable_view(variable)
-        if "epilog" not in disable:
-            # A product whose result is stored in 16 bits would store the sum of its rows so, too.
-            sums_masked = precision not in CASTS
-            self.epilogs = find_epilogs(self.order, self.users, self.rooted, is_large_product, sums_masked)
-            for epilog in self.epilogs.values():
-                self.absorbed.update(epilog.absorbed)
-                if epilog.total is not None and epilog.masked_by is None:
-                    self.absorbed.add(epilog.total)  # it waits for its product
+    def __init__(self, program: Program, disable: frozenset[str], target: Target) -> None:
+        super().__init__(program, disable, target)
+        self._find_products()
         place_parts(self)
         for node in self.order:
             self.lower(node)
         place_results(self)
 
-    # Leaves -------------------------------------------------------------------------------------------------------
+    def _find_products(self) -> None:
+        """Find the matrix products, and what each of them computes besides."""
+        if not self.target.epilogs or "epilog" in self.disable:
+            self.epilogs = {node: Epilog(node, node) for node in self.order if self.is_product(node)}
+            return
+        # A product whose result is stored in 16 bits would store the sum of its rows so, too.
+        sums_masked = self.target.precision not in CASTS
+        self.epilogs = find_epilogs(self.order, self.users, self.rooted, self.is_product, sums_masked)
+        for epilog in self.epilogs.values():
+            self.absorbed.update(epilog.absorbed)
+            if epilog.total is not None and epilog.masked_by is None:
+                self.absorbed.add(epilog.total)  # it waits for its product
 
-    def _argument(self, node: Tensor) -> View:
-        view = self.views[node] = self.dense(node, Storage(node.size, node.dtype, private=True))
-        return view
-
-    @staticmethod
-    def dense(node: Tensor, storage: Storage) -> View:
-        return View(storage, node.shape, dense_strides(node.shape), 0, node.dtype, node.name or "")
-
-    def variable_view(self, variable: Variable) -> View:
-        """Return the memory of a variable."""
-        home = variable.home
-        if home is not None and variable is not home.flat:
-            place = home.place(variable)
-            whole = self.variable_view(home.flat)
-            return replace(whole, shape=variable.shape, strides=dense_strides(variable.shape), shift=place.start)
-        storage = self.storages.get(variable)
-        if storage is None:
-            storage = self.storages[variable] = Storage(variable.size, variable.dtype, "variable", variable)
-        return View(storage, variable.shape, dense_strides(variable.shape), 0, variable.dtype, variable.name or "")
-
-    def _constant(self, node: Tensor) -> View | None:
-        """Return the memory of a constant, or None where it is a number that kernels write out."""
-        if scalar(node) is not None and node.dtype.kind in "fiub":
-            return None
-        found = self.constants.get(id(node._value))
-        if found is None:
-            storage = Storage(node.size, node.dtype, "constant", node._value)
-            found = self.constants[id(node._value)] = self.dense(node, storage)
-        return found
+    def is_product(self, node: Tensor) -> bool:
+        """Whether a node is a matrix product with an instruction of its own."""
+        if node.op is None or node.op.name != "matmul" or any(operand.ndim != 2 for operand in node.inputs):
+            return False
+        same = all(operand.dtype == node.dtype for operand in node.inputs) and node.dtype.name in ("float32", "float64")
+        return same and node.size * node.inputs[0].shape[1] > self.target.tiny
 
     # Nodes --------------------------------------------------------------------------------------------------------
 
@@ -147,10 +83,12 @@ class Lowering:
             self.narrow[node] = self.narrow[node.inputs[0]].permuted(node.attributes["axes"])
             return
         if node.op is None:
-            view = self._constant(node)
+            view = self.constant(node)
             if view is not None:
                 self.views[node] = view
             return
+        if self.target.refuses:
+            self._demand(node)
         if node in self.epilogs:
             multiply(self, self.epilogs[node])
             return
@@ -158,9 +96,9 @@ class Lowering:
             return
         if node.op.name == "concatenate" and node in self.placed:
             join(self, node)
-        elif node.op.name in REDUCTIONS and _can_reduce(node):
+        elif node.op.name in REDUCTIONS and self.can_reduce(node):
             self._reduce(node)
-        elif can_emit(node) and node.size:
+        elif self.can_emit(node) and node.size:
             if node.op.name == "random_draw":
                 self.draws.setdefault(id(node.attributes["generator"]), []).append(node)
             self.depth[node] = 1 + max((self.depth.get(operand, 0) for operand in node.inputs), default=0)
@@ -168,6 +106,15 @@ class Lowering:
                 self.memory(node)
         else:
             self._fall_back(node)
+
+    def _demand(self, node: Tensor) -> None:
+        """Check what an op refuses, before anything is computed with it."""
+        for operand, low, high in demands(node):
+            self.add(Check(node, [self.memory(operand)], low, high))
+
+    def can_emit(self, node: Tensor) -> bool:
+        """Whether the elements of a node are computed in loops."""
+        return can_emit(node) and (self.target.draws or node.op is None or node.op.name != "random_draw")
 
     def _viewed(self, node: Tensor) -> bool:
         """Let a node be a view of its operand's memory, where strides allow."""
@@ -229,88 +176,9 @@ class Lowering:
             return True
         name = user.op.name
         joined = name == "concatenate" and user in self.placed
-        return joined or name == "matmul" or not (can_emit(user) or (name in REDUCTIONS and _can_reduce(user)))
+        return joined or name == "matmul" or not (self.can_emit(user) or (name in REDUCTIONS and self.can_reduce(user)))
 
     # Units --------------------------------------------------------------------------------------------------------
-
-    def add(self, step: Step) -> None:
-        """Add a step behind all others."""
-        self.steps.append(step)
-        for view in step.writes:
-            self.makers.setdefault(view.place()[0], set()).add(step)
-
-    def memory(self, node: Tensor, out: View | None = None) -> View:
-        """Return the memory of a node, which is computed into it now if it has none yet."""
-        found = self.views.get(node)
-        if found is not None:
-            return found
-        assert node.op is not None or scalar(node) is not None
-        out = out or self.placed.get(node) or self.new(node)
-        unit = self._unit_for(node)
-        unit.outputs.append(Output(node, out))
-        self._enter(node, unit)
-        self.views[node] = out
-        self.makers.setdefault(out.place()[0], set()).add(unit)
-        return out
-
-    def new(self, node: Tensor) -> View:
-        label = node.name or (node.op.name if node.op is not None else "number")
-        return replace(self.dense(node, Storage(max(node.size, 1), node.dtype)), label=label)
-
-    def _enter(self, node: Tensor, unit: Unit) -> None:
-        unit.members.add(node)
-        self.home_of[node] = unit
-        unit.reads += self.sources(node, unit)
-
-    def sources(self, node: Tensor, unit: Unit | None) -> list[View]:
-        """Return the memory that computing a node reads, without what the unit itself computes at the same place."""
-
-        def is_at_hand(operand: Tensor, aligned: bool) -> bool:
-            return aligned and unit is not None and self.home_of.get(operand) is unit
-
-        met = operands_below([node], is_aligned, lambda operand: operand not in self.views)
-        return [self.views[each] for each, aligned in met if each in self.views and not is_at_hand(each, aligned)]
-
-    def _earliest(self, node: Tensor) -> int:
-        """Return the first place among the steps at which everything that a node reads is there."""
-        views = self.sources(node, None)
-        steps = {step for view in views for step in self.makers.get(view.place()[0], ())}
-        return max((place + 1 for place, step in enumerate(self.steps) if step in steps), default=0)
-
-    def _unit_for(self, node: Tensor) -> Unit:
-        """Return the loop that computes a node: one that is there already where it fits, else a new one."""
-        if "fuse" in self.disable:
-            unit = Unit(node.shape)
-            self.steps.append(unit)
-            return unit
-        last = len(self.steps)
-        for place in range(last - 1, max(last - WINDOW, 0) - 1, -1):
-            step = self.steps[place]
-            if isinstance(step, Unit) and step.reduced is None and step.shape == node.shape and self._fits(node, step):
-                return step
-            if any(view.place()[0] in self._roots_of(node) for view in step.writes):
-                break
-        unit = Unit(node.shape)
-        self.steps.insert(self._place_for(node) if node.size <= SMALL else last, unit)
-        return unit
-
-    def _roots_of(self, node: Tensor) -> set[Storage]:
-        return {view.place()[0] for view in self.sources(node, None)}
-
-    def _fits(self, node: Tensor, unit: Unit) -> bool:
-        """Whether a loop can compute a node: it reads of the loop's own results only those at the same place."""
-        views = self.sources(node, unit)
-        written = {view.place()[0] for view in unit.writes}
-        return all(view.place()[0] not in written for view in views)
-
-    def _place_for(self, node: Tensor) -> int:
-        """Return where a small loop is put: behind another one, which it may share a kernel with."""
-        earliest = self._earliest(node)
-        for place in range(len(self.steps) - 1, max(earliest, 1) - 2, -1):
-            step = self.steps[place]
-            if place + 1 >= earliest and isinstance(step, Unit) and step.work <= SMALL:
-                return place + 1
-        return len(self.steps)
 
     def _reduce(self, node: Tensor) -> None:
         assert node.op is not None
@@ -323,7 +191,7 @@ class Lowering:
         placed = self.placed.get(node)
         out = replace(narrow, storage=placed.storage, shift=placed.shift) if placed is not None else narrow
         unit = Unit(shape, [Output(node, out)], node)
-        if unit.size == 1 and unit.inner > LONG and node.op.name != "matmul":
+        if unit.size == 1 and unit.inner > self.target.long and node.op.name != "matmul":
             unit.partials = self._partials(node)
             unit.reads.append(unit.partials)
         else:
@@ -338,7 +206,7 @@ class Lowering:
     def _partials(self, node: Tensor) -> View:
         """Put a long array together in as many parts as keep the whole device busy; return their memory."""
         size = node.inputs[0].size
-        chunk = -(-size // min(PARTS, size // LONG * 8))
+        chunk = -(-size // min(PARTS, size // self.target.long * 8))
         count = -(-size // chunk)
         view = View(Storage(count, node.dtype), (count,), (1,), 0, node.dtype, "partial results")
         unit = Unit((count,), [Output(node, view)], node, chunk=chunk)
@@ -346,23 +214,16 @@ class Lowering:
         self.add(unit)
         return view
 
-    def memory_or_number(self, node: Tensor) -> View | None:
-        """Return the memory of a node; None for a constant number, which needs none."""
-        return None if node.op is None and node not in self.views else self.memory(node)
-
-    def copied(self, node: Tensor, source: View, out: View | None = None, kind: str = "") -> View:
-        """Copy memory, in a loop of its own, into memory by rows."""
-        if out is None:
-            out = self.dense(node, Storage(max(source.size, 1), source.dtype))
-            out = replace(out, shape=source.shape, strides=dense_strides(source.shape))
-        self.add(Unit(source.shape, [Output(Copied(node, source), out, kind)], reads=[source]))
-        return out
-
-    def widen(self, node: Tensor) -> None:
-        """Give a value that is stored in the precision of products memory in its own."""
-        if node not in self.views and node in self.narrow:
-            source = self.narrow[node]
-            self.views[node] = self.copied(node, source, self.new(node), f"float32 of {self.precision}")
+    def can_reduce(self, node: Tensor) -> bool:
+        """Whether a loop is written for a reduction."""
+        assert node.op is not None
+        source = node.inputs[0]
+        if any(each.dtype.name not in TYPES for each in (node, *node.inputs)) or not node.size or not source.size:
+            return False
+        if node.op.name == "matmul":
+            work = node.size * source.shape[-1]
+            return node.dtype.kind == "f" and not self.is_product(node) and work <= self.target.stacked
+        return node.dtype.kind in "fiub"
 
     # Fallbacks ----------------------------------------------------------------------------------------------------
 
@@ -382,24 +243,20 @@ class Lowering:
         self.views[node] = out
 
 
-def is_large_product(node: Tensor) -> bool:
-    """Whether cuBLASLt computes a node."""
-    if node.op is None or node.op.name != "matmul" or any(operand.ndim != 2 for operand in node.inputs):
-        return False
-    same = all(operand.dtype == node.dtype for operand in node.inputs) and node.dtype.name in ("float32", "float64")
-    return same and node.size > 0 and node.size * node.inputs[0].shape[1] > TINY
-
-
-def _can_reduce(node: Tensor) -> bool:
-    """Whether a kernel is generated for a reduction."""
+def demands(node: Tensor) -> list[tuple[Tensor, float, float]]:
+    """Return the operands whose elements an op wants to lie in [low, high], with these bounds."""
     assert node.op is not None
-    source = node.inputs[0]
-    if any(each.dtype.name not in TYPES for each in (node, *node.inputs)) or not node.size or not source.size:
-        return False
-    if node.op.name == "matmul":
-        inner = source.shape[-1]
-        return node.dtype.kind == "f" and not is_large_product(node) and node.size * inner <= LOOPS
-    return node.dtype.kind in "fiub"
+    name, attributes = node.op.name, node.attributes
+    if name == "label_weights":
+        return [(node.inputs[0], 0, attributes["classes"] - 1)]
+    if name == "within":
+        return [(node.inputs[1], attributes["low"], attributes["high"])]
+    if name != "getitem" or len(node.inputs) == 1 or not can_emit(node):
+        return []
+    source, *arrays = node.inputs
+    axes = [entry for entry in attributes["template"] if entry is not None]
+    lengths = [length for entry, length in zip(axes, source.shape, strict=False) if is_array(entry)]
+    return [(array, -length, length - 1) for array, length in zip(arrays, lengths, strict=True)]
 
 
 def _why_not(node: Tensor) -> str:

@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-import numpy as np
-
+from graphdiff import host
+from graphdiff.plan.lowering.epilogs import Epilog
+from graphdiff.plan.lowering.expressions import CASTS
+from graphdiff.plan.lowering.instructions import Product
+from graphdiff.plan.lowering.lowered import Lowered
 from graphdiff.plan.lowering.views import Storage, View, dense_strides
 from graphdiff.plan.program import Tensor
-from graphdiff_cupy.expressions import CASTS
-from graphdiff_cupy.patterns import Epilog
-from graphdiff_cupy.units import Product
-
-if TYPE_CHECKING:
-    from graphdiff_cupy.lowering import Lowering
 
 __all__ = ["multiply"]
 
-BYTE = np.dtype(np.uint8)
-NARROW = np.dtype(np.uint16)
+BYTE = host.dtype("uint8")
+NARROW = host.dtype("uint16")
 """The bits of bf16 and fp16."""
 
 
-def multiply(lowering: Lowering, epilog: Epilog) -> None:
+def multiply(lowering: Lowered, epilog: Epilog) -> None:
     """Compute a product with what follows it; what the device cannot do so is computed by itself."""
     node = epilog.product
-    compute = "float64" if node.dtype.itemsize == 8 else lowering.precision
+    compute = "float64" if node.dtype.itemsize == 8 else lowering.target.precision
     x, y = (operand_of(lowering, operand, compute) for operand in node.inputs)
     activation, derivative = epilog.activation, epilog.derivative
     # The sums beside a product, and what a GELU is of, have the type of its result.
@@ -40,7 +36,7 @@ def multiply(lowering: Lowering, epilog: Epilog) -> None:
     if epilog.total is not None and epilog.total not in lowering.views:
         product.bias_gradient = lowering.placed.get(epilog.total) or lowering.new(epilog.total)
     wanted = product.aux is not None or not derivative
-    if not wanted or not lowering.supports(product):
+    if not wanted or not lowering.target.supports(product):
         if epilog.before is not None:
             multiply_before(lowering, epilog)
         else:
@@ -56,7 +52,7 @@ def multiply(lowering: Lowering, epilog: Epilog) -> None:
     (lowering.narrow if narrow else lowering.views)[epilog.end] = out
 
 
-def aux_of(lowering: Lowering, epilog: Epilog) -> View | None:
+def aux_of(lowering: Lowered, epilog: Epilog) -> View | None:
     """Return what a product writes for the derivative of its activation, or reads for that of another's."""
     if epilog.masked_by is not None:
         return lowering.aux.get(epilog.masked_by)
@@ -73,7 +69,7 @@ def aux_of(lowering: Lowering, epilog: Epilog) -> View | None:
     return None
 
 
-def only_multiplied(lowering: Lowering, node: Tensor) -> bool:
+def only_multiplied(lowering: Lowered, node: Tensor) -> bool:
     """Whether a value is read by nothing but products and what they absorb: then it is stored as they read it."""
     if node in lowering.rooted or node in lowering.placed:
         return False
@@ -85,7 +81,7 @@ def only_multiplied(lowering: Lowering, node: Tensor) -> bool:
     )
 
 
-def multiply_before(lowering: Lowering, epilog: Epilog) -> None:
+def multiply_before(lowering: Lowered, epilog: Epilog) -> None:
     """Compute what a GELU is of as a product with a bias, and the GELU in a loop."""
     assert epilog.before is not None
     del lowering.epilogs[epilog.end]
@@ -97,7 +93,7 @@ def multiply_before(lowering: Lowering, epilog: Epilog) -> None:
     lowering.lower(epilog.end)
 
 
-def multiply_apart(lowering: Lowering, epilog: Epilog, wanted: Product) -> None:
+def multiply_apart(lowering: Lowered, epilog: Epilog, wanted: Product) -> None:
     """Compute a product alone, and what would have been its epilog in loops."""
     for node in (epilog.masked_by, epilog.product.inputs[1] if wanted.bias_gradient is not None else None):
         if node is not None:
@@ -108,7 +104,7 @@ def multiply_apart(lowering: Lowering, epilog: Epilog, wanted: Product) -> None:
         wanted = replace(wanted, out=out, bias=bias)
     smaller = replace(wanted, aux=None, bias_gradient=None)
     plain = epilog.masked_by is None
-    if plain and (epilog.activation or epilog.bias is not None) and lowering.supports(smaller):
+    if plain and (epilog.activation or epilog.bias is not None) and lowering.target.supports(smaller):
         lowering.add(smaller)
         lowering.views[epilog.end] = smaller.out
         return
@@ -125,7 +121,7 @@ def multiply_apart(lowering: Lowering, epilog: Epilog, wanted: Product) -> None:
         lowering.lower(epilog.total)
 
 
-def operand_of(lowering: Lowering, node: Tensor, compute: str) -> View:
+def operand_of(lowering: Lowered, node: Tensor, compute: str) -> View:
     """Return a matrix as a product reads it: with an axis of stride 1, in the precision wanted."""
     if node in lowering.narrow:
         return lowering.narrow[node]
@@ -149,7 +145,7 @@ def operand_of(lowering: Lowering, node: Tensor, compute: str) -> View:
     return lowering.casts[key]
 
 
-def vector_of(lowering: Lowering, node: Tensor, kind: str) -> View:
+def vector_of(lowering: Lowered, node: Tensor, kind: str) -> View:
     """Return a vector as a product reads it, cast where `kind` says to what."""
     view = lowering.memory(node)
     if not kind:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from graphdiff.plan.lowering.expressions import TYPES
+from graphdiff.plan.lowering.instructions import Check, Fallback, Output, Unit
+from graphdiff.plan.lowering.lowered import Lowered
+from graphdiff.plan.lowering.values import INDEXING, is_aligned, operands_below
 from graphdiff.plan.lowering.views import Storage, View, dense_strides
 from graphdiff.plan.program import Tensor
-from graphdiff_cupy.emit import INDEXING, is_aligned, operands_below
-from graphdiff_cupy.expressions import TYPES
-from graphdiff_cupy.units import Fallback, Output, Unit
-
-if TYPE_CHECKING:
-    from graphdiff_cupy.lowering import Lowering
 
 __all__ = ["join", "place_parts", "place_results"]
 
 
-def place_parts(lowering: Lowering) -> None:
+def place_parts(lowering: Lowered) -> None:
     """Let what is joined along the first axis be computed where it is joined."""
     if "fuse" in lowering.disable:
         return
@@ -39,7 +35,7 @@ def place_parts(lowering: Lowering) -> None:
             shift += part.size
 
 
-def join(lowering: Lowering, node: Tensor) -> None:
+def join(lowering: Lowered, node: Tensor) -> None:
     """Copy what is not computed where it is joined."""
     whole = lowering.placed[node]
     shift = whole.shift
@@ -56,14 +52,14 @@ def join(lowering: Lowering, node: Tensor) -> None:
     lowering.views[node] = whole
 
 
-def compute_into(lowering: Lowering, node: Tensor, place: View) -> None:
+def compute_into(lowering: Lowered, node: Tensor, place: View) -> None:
     """Compute a node that has no memory into a place, or write a constant number there."""
     unit = Unit(node.shape, [Output(node, place)], members={node})
     unit.reads += lowering.sources(node, None)
     lowering.add(unit)
 
 
-def place_results(lowering: Lowering) -> None:
+def place_results(lowering: Lowered) -> None:
     """Find where outputs are, and bring new values into variables."""
     updated = {lowering.variable_view(variable).storage for variable in lowering.program.updates}
 
@@ -89,7 +85,7 @@ def place_results(lowering: Lowering) -> None:
         lowering.copied(node, value, place)
 
 
-def move_into(lowering: Lowering, value: View, place: View) -> bool:
+def move_into(lowering: Lowered, value: View, place: View) -> bool:
     """Compute a variable's new value where it lies, if nobody reads the old one afterwards."""
     root, shift = value.place()
     makers = lowering.makers.get(root, set())
@@ -99,7 +95,7 @@ def move_into(lowering: Lowering, value: View, place: View) -> bool:
         return False
     at = lowering.steps.index(step)
     later = lowering.steps[at + 1 :]
-    if any(isinstance(other, Fallback) for other in later):
+    if any(isinstance(other, (Fallback, Check)) for other in later):
         return False  # it may raise, and then no variable is changed
     if any(view.place()[0] is place.storage for other in later for view in (*other.reads, *other.writes)):
         return False
@@ -113,7 +109,7 @@ def move_into(lowering: Lowering, value: View, place: View) -> bool:
     return True
 
 
-def reads_in_place(lowering: Lowering, member: Tensor, storage: Storage) -> bool:
+def reads_in_place(lowering: Lowered, member: Tensor, storage: Storage) -> bool:
     """Whether a node reads a variable only at the place that it computes."""
     home = lowering.home_of.get(member)
 

@@ -1,4 +1,4 @@
-"""The value of a node at an index, as C++: through everything that has no memory of its own, down to what has."""
+"""The value of a node at an index, as C or C++: through everything that has no memory of its own, down to what has."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from graphdiff import host
 from graphdiff.backend import ARRAY
 from graphdiff.plan.identities import scalar
-from graphdiff.plan.lowering.views import View, dense_strides
+from graphdiff.plan.lowering.expressions import TYPES, cast, expression, number
+from graphdiff.plan.lowering.views import Shape, View, dense_strides
 from graphdiff.plan.program import Tensor
-from graphdiff_cupy.expressions import TYPES, cast, expression, number
 
-__all__ = ["INDEXING", "Body", "Index", "can_emit", "is_aligned", "is_pointwise", "operands_below"]
+__all__ = ["INDEXING", "Body", "Index", "can_emit", "is_aligned", "is_array", "is_pointwise", "operands_below"]
 
-Shape = tuple[int, ...]
 _SIMPLE = re.compile(r"\w+")
 
 
@@ -156,9 +156,7 @@ def _computes_in(node: Tensor) -> Any:
     """Return the dtype that the operands of an elementwise op are brought to: its own, or theirs for comparisons."""
     if node.dtype.kind != "b":
         return node.dtype
-    import numpy as np
-
-    return np.result_type(*[operand.dtype for operand in node.inputs])
+    return host.result_dtype(*[operand.dtype for operand in node.inputs])
 
 
 def _elementwise(body: Body, node: Tensor, index: Index) -> str:
@@ -322,9 +320,7 @@ def _random(body: Body, node: Tensor, index: Index) -> str:
     drawn = f"philox_uniform({stream[0]}, {stream[1]}ULL + {body.flat(index)})"
     if (low, high) == (0.0, 1.0):
         return cast(drawn, None, node.dtype)
-    import numpy as np
-
-    double = np.dtype("float64")
+    double = host.dtype("float64")
     # Rounded twice, as NumPy does: one fused operation would round once.
     scaled = f"__dmul_rn({number(high - low, double)}, {drawn})"
     return f"({TYPES[node.dtype.name]})__dadd_rn({number(low, double)}, {scaled})"
@@ -347,6 +343,7 @@ _EMITTERS: Mapping[str, Callable[[Body, Tensor, Index], str]] = {
     "tril": _triangle("<="),
     "triu": _triangle(">="),
     "where": _where,
+    "within": _same,
 }
 INDEXING = frozenset({"broadcast_to", "flip", "getitem", "permute_dims", "reshape", "barrier"})
 """Ops that only say where an element is."""
@@ -409,10 +406,15 @@ def can_emit(node: Tensor) -> bool:
     )
 
 
+def is_array(entry: object) -> bool:
+    """Whether an entry of an index template stands for an index array."""
+    return entry is ARRAY or entry == ARRAY
+
+
 def _side_by_side(node: Tensor) -> bool:
     """Whether an index has its arrays, if any, at neighbouring places, so that their axes stay where they are."""
     template = node.attributes["template"]
-    places = [place for place, entry in enumerate(template) if entry is ARRAY or entry == ARRAY]
+    places = [place for place, entry in enumerate(template) if is_array(entry)]
     integers = any(isinstance(entry, int) for entry in template)
     if any(array.dtype.kind not in "iu" for array in node.inputs[1:]):
         return False
