@@ -569,6 +569,17 @@ def test_random_numbers_are_the_hosts(before: int, emulated: Any) -> None:
     assert not [part for part in draw.plans[0]._runner.parts if isinstance(part, Fallback)]
 
 
+def test_a_constant_is_there_before_it_is_handed_out(emulated: Any) -> None:
+    """It is written out as a number where it is read first."""
+    twos = gd.constant(np.full((3, 1), 2.0))
+    compiled = gd.compile(lambda x: (gd.sum(x * twos, axis=0), twos))
+    for _ in range(2):
+        found, handed = compiled(np.arange(3.0)[:, None])
+        np.testing.assert_allclose(found.numpy(), [6.0])
+        np.testing.assert_array_equal(handed.numpy(), np.full((3, 1), 2.0))
+        handed._value[...] = 7
+
+
 def test_numbers_of_another_distribution_are_drawn_on_the_host(emulated: Any) -> None:
     there, here = gd.random.generator(3), gd.random.generator(3)
     draw = gd.compile(lambda: gd.random.normal((4,), seed=here) * 2)

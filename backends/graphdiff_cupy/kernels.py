@@ -6,19 +6,19 @@ block's threads go through shared memory. So the same text runs on a CPU, where 
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from graphdiff.plan.lowering.expressions import CASTS, IDENTITIES, REDUCTIONS, TYPES, WIDENED, cast, number
+from graphdiff.plan.lowering.expressions import CASTS, REDUCTIONS, TYPES, WIDENED, cast
 from graphdiff.plan.lowering.instructions import Copied, Output, Unit
+from graphdiff.plan.lowering.reductions import axes_of, factors, finished, identity
 from graphdiff.plan.lowering.values import Body, Index
 from graphdiff.plan.lowering.views import Storage, View
 from graphdiff.plan.program import Tensor
 from graphdiff_cupy.grouping import Group
 from graphdiff_cupy.ordering import Access, accesses
-from graphdiff_cupy.sizes import BLOCKS, axes_of, launch_size, sums_rows, threads_for_one
+from graphdiff_cupy.sizes import BLOCKS, launch_size, sums_rows, threads_for_one
 
 __all__ = ["Kernel", "write_kernel"]
 
@@ -271,7 +271,7 @@ class _Writer:
         body = self.body(unit, self.load)
         item = self.item(unit, body)
         merge = REDUCTIONS[name]
-        result = "total" if unit.chunk else self.result(node, "total")
+        result = "total" if unit.chunk else finished(node, "total")
         bound = f"k < {unit.inner}"
         if unit.chunk:
             bound += f" && i * {unit.chunk} + k < {node.inputs[0].size}"
@@ -282,7 +282,7 @@ class _Writer:
             f"const int part = threadIdx.x {part}, lane = threadIdx.x {lane};",
             f"for (Count begin = {first}; begin < {end}; begin += {step}) {{",
             "const Count i = begin + lane;",
-            f"{kind} total = {_identity(node)};",
+            f"{kind} total = {identity(node)};",
             f"if (i < {end}) {{",
             f"for (Count k = part; {bound}; k += parts) {{",
             *body.lines,
@@ -334,7 +334,7 @@ class _Writer:
         if unit.partials is not None:
             return body.let(TYPES[node.dtype.name], body.loaded(unit.partials, Index(unit.partials.shape, "k")))
         if node.op.name == "matmul":
-            return self.factors(node, unit, body)
+            return factors(node, body, body.parts(Index(unit.shape, "i")) if unit.shape else ())
         source = node.inputs[0]
         if unit.chunk:
             index = Index(source.shape, body.let("Count", f"i * {unit.chunk} + k"))
@@ -351,50 +351,6 @@ class _Writer:
             parts = tuple(next(inside) if axis in axes else next(outside) for axis in range(source.ndim))
             index = Index(source.shape, "", parts)
         return body.let(TYPES[node.dtype.name], cast(body.value(source, index), source.dtype, node.dtype))
-
-    @staticmethod
-    def factors(node: Tensor, unit: Unit, body: Body) -> str:
-        """Return the k-th product of a row and a column."""
-        x, y = node.inputs
-        parts = list(body.parts(Index(unit.shape, "i"))) if unit.shape else []
-        column = (parts.pop(),) if y.ndim > 1 else ()
-        row = (parts.pop(),) if x.ndim > 1 else ()
-
-        def stacked(operand: Tensor, own: tuple[str, ...]) -> tuple[str, ...]:
-            """Return the index of the matrix in its stack, then that of the element in the matrix."""
-            lengths = operand.shape[: operand.ndim - len(own)]
-            outer = parts[len(parts) - len(lengths) :]
-            return (*("0" if length == 1 else part for length, part in zip(lengths, outer, strict=True)), *own)
-
-        left, right = stacked(x, (*row, "k")), stacked(y, ("k", *column))
-        values = [
-            cast(body.value(operand, Index(operand.shape, "", place)), operand.dtype, node.dtype)
-            for operand, place in ((x, left), (y, right))
-        ]
-        return body.let(TYPES[node.dtype.name], " * ".join(values))
-
-    @staticmethod
-    def result(node: Tensor, total: str) -> str:
-        assert node.op is not None
-        if node.op.name == "mean":
-            return f"{total} / {number(node.inputs[0].size // max(node.size, 1), node.dtype)}"
-        if node.op.name == "sum_wide" and node.attributes["scale"] != 1:
-            return f"{total} * {number(node.attributes['scale'], node.dtype)}"
-        return total
-
-
-def _identity(node: Tensor) -> str:
-    assert node.op is not None
-    name, dtype = node.op.name, node.dtype
-    if name in IDENTITIES:
-        return number(IDENTITIES[name], dtype)
-    if dtype.kind == "f":
-        return number(-math.inf if name == "max" else math.inf, dtype)
-    if dtype.kind == "b":
-        return number(name == "min", dtype)
-    bits = 8 * dtype.itemsize
-    lowest, highest = (0, 2**bits - 1) if dtype.kind == "u" else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
-    return number(lowest if name == "max" else highest, dtype)
 
 
 def _at(element: str, place: str) -> str:

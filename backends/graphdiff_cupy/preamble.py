@@ -7,12 +7,10 @@ makes one thread of it, for a CPU.
 PREAMBLE = r"""
 template <class T, int N> struct alignas(sizeof(T) * N) Pack { T at[N]; };
 
-template <class T> __device__ T infinity_of();
-template <> __device__ float infinity_of<float>() { return __int_as_float(0x7f800000); }
-template <> __device__ double infinity_of<double>() { return __longlong_as_double(0x7ff0000000000000LL); }
-template <class T> __device__ T nan_of();
-template <> __device__ float nan_of<float>() { return __int_as_float(0x7fc00000); }
-template <> __device__ double nan_of<double>() { return __longlong_as_double(0x7ff8000000000000LL); }
+#define float_infinity __int_as_float(0x7f800000)
+#define double_infinity __longlong_as_double(0x7ff0000000000000LL)
+#define float_nan __int_as_float(0x7fc00000)
+#define double_nan __longlong_as_double(0x7ff8000000000000LL)
 
 // The value that the thread some places on in the same warp has.
 template <class T> __device__ T from_lane(T x, int distance) {
@@ -27,7 +25,7 @@ template <class T> __device__ T lesser_of(T x, T y) { return x <= y || x != x ? 
 template <class T> __device__ T magnitude(T x) { return x < 0 ? (T)-x : x; }
 template <> __device__ float magnitude(float x) { return fabs(x); }
 template <> __device__ double magnitude(double x) { return fabs(x); }
-template <class T> __device__ T sign_of(T x) { return x > 0 ? (T)1 : x < 0 ? (T)-1 : x; }
+template <class T> __device__ T sign_of(T x) { return x > 0 ? (T)1 : x < 0 ? (T)-1 : x == 0 ? (T)0 : x; }
 
 template <class T> __device__ T log_sum(T x, T y) {
     const T most = greater_of(x, y), least = lesser_of(x, y);

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from graphdiff.plan.lowering.instructions import Unit
-from graphdiff.plan.program import Tensor
+from graphdiff.plan.lowering.reductions import axes_of
 from graphdiff_cupy.grouping import Group
 
-__all__ = ["BLOCKS", "axes_of", "launch_size", "sums_rows", "threads_for_one"]
+__all__ = ["BLOCKS", "launch_size", "sums_rows", "threads_for_one"]
 
 THREADS = 256
 BLOCKS = 132 * 8
@@ -50,11 +50,6 @@ def sums_rows(unit: Unit) -> bool:
     if unit.reduced.op is not None and unit.reduced.op.name == "matmul":
         return False
     return unit.reduced.inputs[0].ndim - 1 in axes_of(unit.reduced)
-
-
-def axes_of(node: Tensor) -> tuple[int, ...]:
-    """Return the axes of its operand that a reduction goes over."""
-    return tuple(node.attributes.get("axis", (node.inputs[0].ndim - 1,)))
 
 
 def _power_of_two(least: int) -> int:

@@ -69,7 +69,7 @@ EXPRESSIONS: dict[str, str] = {
     "logical_not": "!{0}",
     "logical_and": "{0} && {1}",
     "logical_or": "{0} || {1}",
-    "logical_xor": "{0} != {1}",
+    "logical_xor": "!{0} != !{1}",
     "bitwise_invert": "~{0}",
     "bitwise_and": "{0} & {1}",
     "bitwise_or": "{0} | {1}",
@@ -148,7 +148,7 @@ def number(value: Any, dtype: Any) -> str:
     if not math.isfinite(exact):
         word = "nan" if math.isnan(exact) else "infinity"
         sign = "-" if exact < 0 else ""
-        return f"{sign}{word}_of<{TYPES[dtype.name]}>()"
+        return f"{sign}{TYPES[dtype.name]}_{word}"
     return exact.hex() + ("f" if dtype.itemsize == 4 else "")
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from graphdiff.plan.identities import scalar
 from graphdiff.plan.lowering.epilogs import Epilog
+from graphdiff.plan.lowering.expressions import TYPES
 from graphdiff.plan.lowering.instructions import Copied, Output, Step, Unit
 from graphdiff.plan.lowering.target import Target
 from graphdiff.plan.lowering.values import is_aligned, operands_below
@@ -91,7 +92,7 @@ class Lowered(ABC):
 
     def constant(self, node: Tensor) -> View | None:
         """Return the memory of a constant, or None where it is a number that kernels write out."""
-        if scalar(node) is not None and node.dtype.kind in "fiub":
+        if scalar(node) is not None and node.dtype.name in TYPES:
             return None
         found = self.constants.get(id(node._value))
         if found is None:
@@ -107,13 +108,16 @@ class Lowered(ABC):
         for view in step.writes:
             self.makers.setdefault(view.place()[0], set()).add(step)
 
-    def memory(self, node: Tensor, out: View | None = None) -> View:
+    def memory(self, node: Tensor) -> View:
         """Return the memory of a node, which is computed into it now if it has none yet."""
         found = self.views.get(node)
         if found is not None:
             return found
-        assert node.op is not None or scalar(node) is not None
-        out = out or self.placed.get(node) or self.new(node)
+        if node.op is None:
+            # A number of which steps before have written out every element: it must be there at any time.
+            view = self.views[node] = self.dense(node, Storage(node.size, node.dtype, "constant", node._value))
+            return view
+        out = self.placed.get(node) or self.new(node)
         unit = self._unit_for(node)
         unit.outputs.append(Output(node, out))
         self._enter(node, unit)
