@@ -115,6 +115,9 @@ class Backend:
         Whether a slice of an array is a view that can be written into.
     planner : callable or None
         Makes a program ready to run, as ``planner(program, disable, precision)``; None for a plan of plain calls.
+    engines : tuple of str
+        In what plans may be run, where there is a choice: the planner is then given two more arguments, `engine`, one
+        of these or "auto", and `calls`, how many are expected, or None.
     plan_passes : tuple of str
         What the planner does that can be switched off.
     precisions : tuple of str
@@ -130,6 +133,7 @@ class Backend:
     planner: Callable[..., Any] | None = None
     plan_passes: tuple[str, ...] = ()
     precisions: tuple[str, ...] = ("float32",)
+    engines: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         self.numbers = Numbers(self)

@@ -58,6 +58,18 @@ def test_bits_of_relu_stay_within(name: str, disable: tuple[str, ...]) -> None:
         require_own(found, X)
 
 
+@pytest.mark.parametrize("engine", ["numpy", "c"])
+def test_a_constant_is_there_before_it_is_handed_out(engine: str) -> None:
+    """It is written out as a number where it is read first."""
+    twos = gd.constant(np.full((3, 1), 2.0))
+    compiled = gd.compile(lambda x: (gd.sum(x * twos, axis=0), twos), engine=engine)
+    for _ in range(2):
+        found, handed = compiled(np.arange(3.0)[:, None])
+        np.testing.assert_allclose(found.numpy(), [6.0])
+        np.testing.assert_array_equal(handed.numpy(), np.full((3, 1), 2.0))
+        handed._value[...] = 7
+
+
 def test_relu_passes_the_adjoint_at_nan() -> None:
     """PyTorch's convention, eager and compiled, whatever the pattern."""
     x = np.array([np.nan, -1.0, 1.0, -0.0, 0.0, np.inf, -np.inf])

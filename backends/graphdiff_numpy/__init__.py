@@ -168,6 +168,7 @@ class NumpyBackend(Backend):
     namespace = np
     in_place = True
     plan_passes = ("fuse", "layout", "keep", "place", "reuse", "tile")
+    engines = ("c", "numpy")
     # Python's operators reach NumPy's scalar arithmetic ten times faster than the ufuncs do, and arrays no slower.
     kernels: Mapping[str, Callable[..., Any]] = {
         "add": operator.add,
@@ -199,11 +200,13 @@ class NumpyBackend(Backend):
     normal = frozenset({"sum", "mean", "max", "min", "getitem"})
 
     @staticmethod
-    def planner(program: Any, disable: frozenset[str], precision: str) -> Any:
+    def planner(
+        program: Any, disable: frozenset[str], precision: str, engine: str = "auto", calls: int | None = None
+    ) -> Any:
         """Make a program ready to run; there is one precision."""
-        from graphdiff_numpy.runner import NumpyRunner
+        from graphdiff_numpy.engines import planned
 
-        return NumpyRunner(program, disable)
+        return planned(program, disable, engine, calls)
 
     def from_host(self, array: Any, dtype: Any = None) -> Any:
         """Return the array itself where it already is one of the right dtype: no copy is made."""

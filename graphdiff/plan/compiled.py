@@ -66,6 +66,8 @@ class Compiled(Generic[Inputs, Returned]):
         disable: Iterable[str] = (),
         memory_limit: float | None = None,
         precision: str = "float32",
+        engine: str = "auto",
+        calls: int | None = None,
     ) -> None:
         if not callable(function):
             raise CompileError(f"only functions can be compiled, not {function!r}")
@@ -81,6 +83,8 @@ class Compiled(Generic[Inputs, Returned]):
             "disable": frozenset(disable),
             "memory_limit": memory_limit,
             "precision": precision,
+            "engine": engine,
+            "calls": calls,
         }
         self._parameters = inspect.signature(function) if self._static else None
         if self._parameters is not None:
@@ -119,7 +123,8 @@ class Compiled(Generic[Inputs, Returned]):
             return self.__qualname__
         options = self._options
         static = tuple(self._static), tuple(options["disable"])
-        return Compiled, (self.function, *static, options["memory_limit"], options["precision"])
+        given = [options[name] for name in ("memory_limit", "precision", "engine", "calls")]
+        return Compiled, (self.function, *static, *given)
 
     def _renew_lock(self) -> None:
         """Be usable in a forked child, where what another thread was running will never end."""
@@ -454,7 +459,7 @@ def _guarded(plan: Plan, arrays: list[Any], lock: Lock, seen: list[Any] | None) 
     if not arrays:  # nothing tells the backend but the choice of it
         scope |= {"current": current_backend, "backend": plan.backend}
         tests.append("current() is backend")
-    for name, array in zip(names, arrays, strict=True):
+    for name, array in zip(names, arrays, strict=True) if not plan.tells_arrays else ():
         scope |= {f"{name}_class": type(array), f"{name}_shape": tuple(array.shape), f"{name}_dtype": array.dtype}
         tests.append(
             f"{name}.__class__ is {name}_class and {name}.shape == {name}_shape and {name}.dtype is {name}_dtype"
@@ -462,7 +467,7 @@ def _guarded(plan: Plan, arrays: list[Any], lock: Lock, seen: list[Any] | None) 
     given = [*leading, *names, *(held[variable] for variable in plan.inherited)]
     lines = [
         f"def quick({', '.join(names)}):",
-        f"    if {' and '.join(tests)}:",
+        f"    if {' and '.join(tests) or 'True'}:",
         # No interrupt falls between entering `with` and being within it, as it may between a call of acquire and try.
         "        with lock:",
         "            try:",
@@ -489,6 +494,8 @@ def compile(
     static_argnames: Iterable[str] = (),
     memory_limit: float | None = None,
     precision: str = "float32",
+    engine: str = "auto",
+    calls: int | None = None,
     disable: Iterable[str] = (),
 ) -> Compiled[Inputs, Returned]: ...
 @overload
@@ -497,6 +504,8 @@ def compile(
     static_argnames: Iterable[str] = (),
     memory_limit: float | None = None,
     precision: str = "float32",
+    engine: str = "auto",
+    calls: int | None = None,
     disable: Iterable[str] = (),
 ) -> Decorator: ...
 def compile(
@@ -506,6 +515,8 @@ def compile(
     static_argnames: Iterable[str] = (),
     memory_limit: float | None = None,
     precision: str = "float32",
+    engine: str = "auto",
+    calls: int | None = None,
     disable: Iterable[str] = (),
 ) -> Any:
     """Trace a function once per signature of its arguments, and run it from then on as a plan.
@@ -527,6 +538,14 @@ def compile(
         To what the operands of products of float32 matrices may be rounded; sums, and everything else, stay float32, so
         that the weights that are trained are the master weights. A backend without it, as NumPy's, computes in float32.
         "fp16" has a small range: call the optimiser's `scale_loss` before the first step.
+    engine : {"auto", "c", "numpy"}
+        In what plans on the CPU run: as C, compiled by the machine's compiler (`CC`, cc, gcc, clang, or the package
+        ziglang), or as calls of NumPy, which is what runs where there is no compiler that works; `Plan.explain` says
+        which and why. "auto" is what the environment variable GRAPHDIFF_ENGINE names; else calls of NumPy, and from
+        a fixed call on, when C will have been compiled meanwhile, C.
+    calls : int, optional
+        How many calls to expect. With "auto" it is then decided before the first call what runs, and for good: so that
+        a training that goes on from a checkpoint has the same bits.
     disable : iterable of str
         Passes to leave out, by the names that `Plan.explain` prints.
 
@@ -561,6 +580,8 @@ def compile(
         "static_argnames": static_argnames,
         "memory_limit": memory_limit,
         "precision": precision,
+        "engine": engine,
+        "calls": calls,
         "disable": disable,
     }
     if function is None:

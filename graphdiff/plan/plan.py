@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import partial
 from statistics import median
@@ -58,6 +59,8 @@ class Plan:
         disable: frozenset[str],
         memory_limit: int | None,
         precision: str,
+        engine: str,
+        calls: int | None,
     ) -> None:
         known = {*PASSES, *backend.plan_passes}
         if disable - known:
@@ -69,10 +72,18 @@ class Plan:
         self.inherited = program.inherited
         self.effects = program.effects
         with without_collector(len(program.nodes())):
-            self._prepare(program, disable, memory_limit, precision)
+            self._prepare(program, disable, memory_limit, precision, _engine(engine, backend), calls)
         self.wrap = _wrapper(structure, results, backend)
 
-    def _prepare(self, program: Program, disable: frozenset[str], memory_limit: int | None, precision: str) -> None:
+    def _prepare(
+        self,
+        program: Program,
+        disable: frozenset[str],
+        memory_limit: int | None,
+        precision: str,
+        engine: str,
+        calls: int | None,
+    ) -> None:
         """Run the passes, and have the backend's planner make what runs."""
         backend = self.backend
         self.program, self._passes = optimize(program, disable)
@@ -85,7 +96,7 @@ class Plan:
             return (
                 GenericRunner(program, disable)
                 if backend.planner is None
-                else backend.planner(program, disable, precision)
+                else backend.planner(program, disable, precision, *([engine, calls] if backend.engines else []))
             )
 
         if memory_limit is not None:
@@ -93,6 +104,13 @@ class Plan:
             self.program, note = fit_memory(self.program, memory_limit, lambda program: made(program).memory)
             self._passes.append(("recompute", note))
         self._runner = made(self.program)
+        if hasattr(self._runner, "renewed"):
+            self._runner.renewed = self._renew
+
+    def _renew(self, run: Callable[..., Any]) -> None:
+        """Let the quick way call what runs from now on."""
+        if self.guard is not None:
+            self.guard[2].__globals__["run"] = run
 
     @property
     def reports(self) -> list[tuple[str, str]]:
@@ -192,8 +210,13 @@ class Plan:
     @property
     def quick(self) -> tuple[Callable[..., Any], ...]:
         """(function, its leading arguments, …): what `run` calls before it wraps the values."""
-        given = self._runner.run
+        given = getattr(self._runner, "strict", self._runner.run)
         return (given.func, *given.args) if isinstance(given, partial) else (given,)
+
+    @property
+    def tells_arrays(self) -> bool:
+        """Whether the quick way raises RetraceError itself for arrays that it was not made for."""
+        return hasattr(self._runner, "strict")
 
     @property
     def source(self) -> str:
@@ -203,6 +226,20 @@ class Plan:
 
     def __repr__(self) -> str:
         return f"<plan of {self.name}: {sum(1 for node in self.program.nodes() if node.op is not None)} ops>"
+
+
+def _engine(named: str, backend: Backend) -> str:
+    """Return what runs a plan: as was asked for, or as the environment says."""
+    told = f"engine={named!r}"
+    if named == "auto":
+        named = os.environ.get("GRAPHDIFF_ENGINE", "auto")
+        told = f"GRAPHDIFF_ENGINE={named}"
+        if not backend.engines:
+            return "auto"
+    if named != "auto" and named not in backend.engines:
+        there = ", ".join(("auto", *backend.engines))
+        raise CompileError(f"{told} is none of the engines of {backend.name}: {there}")
+    return named
 
 
 def _wrapper(structure: Structure, results: list[Any], backend: Backend) -> Callable[[Any], Any]:

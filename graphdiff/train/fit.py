@@ -174,7 +174,10 @@ def fit(
 
     first = slice(0, min(sizes[0], source.count)) if rows is None else rows[: sizes[0]]
     set_mode(model, training=True)
-    step, predict = _functions(model, loss, optimizer, examples, examples.taken(first), precision if compiled else None)
+    # What runs is decided by an epoch's steps, not by how many epochs there are: training that is resumed has the same.
+    calls = -(-source.count // sizes[0])
+    wanted = precision if compiled else None
+    step, predict = _functions(model, loss, optimizer, examples, examples.taken(first), wanted, calls)
     run = Run(model, optimizer)
     begun = None if checkpoint is None else _begun(checkpoint, run, watcher, source, callbacks, resume=resume)
     loop = Loop(
@@ -229,6 +232,7 @@ def _functions(
     examples: Examples,
     first: Sequence[HostArray],
     precision: str | None,
+    calls: int,
 ) -> tuple[Function[Tensor], Function[Tensor]]:
     """Return a step and a prediction, compiled where a precision is given and the first batch can be traced."""
 
@@ -243,13 +247,13 @@ def _functions(
 
     if precision is None:
         return step, predict
-    planned = compile(step, precision=precision)
+    planned = compile(step, precision=precision, calls=calls)
     try:
         planned.plan(*first)
     except (CompileError, NoValueError) as error:
         warnings.warn(f"training runs eagerly, since the step cannot be compiled: {error}", stacklevel=2)
         return step, predict
-    return planned, compile(predict, precision=precision)
+    return planned, compile(predict, precision=precision, calls=calls)
 
 
 def _watcher(early_stopping: EarlyStopping | int | bool | None, measured: Sequence[Measured]) -> Watcher | None:

@@ -1,5 +1,6 @@
 """What runs compiled functions: the one place to name another."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
@@ -13,6 +14,19 @@ def numpy_plans() -> Iterator[None]:
 
 
 @contextmanager
+def c_plans() -> Iterator[None]:
+    """Plans on NumPy, compiled as C."""
+    before = os.environ.get("GRAPHDIFF_ENGINE")
+    os.environ["GRAPHDIFF_ENGINE"] = "c"
+    try:
+        yield
+    finally:
+        del os.environ["GRAPHDIFF_ENGINE"]
+        if before is not None:
+            os.environ["GRAPHDIFF_ENGINE"] = before
+
+
+@contextmanager
 def emulated_cuda() -> Iterator[None]:
     """The plans of the CuPy backend, their kernels compiled as C++ and run on the CPU."""
     from cupy_stand_in import Emulated
@@ -21,7 +35,11 @@ def emulated_cuda() -> Iterator[None]:
         yield
 
 
-ENGINES: dict[str, Callable[[], AbstractContextManager[None]]] = {"numpy": numpy_plans, "emulated-cuda": emulated_cuda}
+ENGINES: dict[str, Callable[[], AbstractContextManager[None]]] = {
+    "numpy": numpy_plans,
+    "c": c_plans,
+    "emulated-cuda": emulated_cuda,
+}
 """Within the block that one opens, `gd.compile` plans for it."""
 _chosen = ["numpy"]
 

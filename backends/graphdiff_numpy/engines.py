@@ -1,0 +1,172 @@
+"""What runs a plan on the CPU: calls of NumPy, or C; and the change from one to the other.
+
+A plan that is called again and again begins as calls of NumPy, which are ready at once. After some calls its C is
+compiled beside them, and from a later call on it is the C that runs. Which call that is depends on the program alone,
+never on the clock or on what was compiled before: results do not, either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Thread
+from typing import Any
+
+from graphdiff.plan.program import Program, counted_flops
+from graphdiff_numpy.native.compiler import Compiler, Unavailable, find_compiler
+from graphdiff_numpy.native.runner import NativeRunner, Written
+from graphdiff_numpy.runner import NumpyRunner
+
+__all__ = ["Switching", "planned"]
+
+WORTH = 1e-3
+"""Seconds that all calls expected must take for C to be compiled before the first."""
+BEFORE = 0.2
+"""Seconds of calls of NumPy before the change, as they are expected; compiling begins after an eighth of them."""
+FEWEST, MOST = 16, 1 << 15
+"""The least and the most calls before the change."""
+A_CALL, A_FLOP, A_BYTE = 4e-7, 5e-11, 5e-11
+"""Seconds that a call of NumPy, an operation and a byte are expected to take."""
+
+Runner = NumpyRunner | NativeRunner
+
+
+def planned(
+    program: Program, disable: frozenset[str], engine: str, calls: int | None
+) -> NumpyRunner | NativeRunner | Switching:
+    """Return what runs a program.
+
+    Parameters
+    ----------
+    program : Program
+    disable : frozenset of str
+        Passes to leave out.
+    engine : {"auto", "c", "numpy"}
+    calls : int or None
+        How many calls are expected, if that is known: then there is no change later.
+    """
+    if engine == "auto" and calls is None:
+        return Switching(program, disable)
+    wanted = engine == "c" or (engine == "auto" and calls is not None and calls * expected(program) >= WORTH)
+    reason = "calls of NumPy" if engine == "numpy" else "calls of NumPy: too few for compiling C"
+    if wanted:
+        compiler = find_compiler()
+        try:
+            if isinstance(compiler, Compiler):
+                return NativeRunner(Written(program, disable, compiler))
+            reason = f"calls of NumPy: {compiler}"
+        except Unavailable as error:
+            reason = f"calls of NumPy: {error}"
+    runner = NumpyRunner(program, disable)
+    runner.notes.append(("engine", reason))
+    return runner
+
+
+def expected(program: Program) -> float:
+    """Return how many seconds a run is expected to take as calls of NumPy."""
+    nodes = [node for node in program.nodes() if node.op is not None]
+    moved = sum(each.size * each.dtype.itemsize for node in nodes for each in (node, *node.inputs))
+    return len(nodes) * A_CALL + sum(map(counted_flops, nodes)) * A_FLOP + moved * A_BYTE
+
+
+class Switching:
+    """Runs a program as calls of NumPy at first, and as C from a fixed call on.
+
+    Attributes
+    ----------
+    current : NumpyRunner or NativeRunner
+    run : callable
+        Takes the arguments' arrays and returns the outputs.
+    renewed : callable or None
+        Called with the new `run` when it changes.
+    """
+
+    def __init__(self, program: Program, disable: frozenset[str]) -> None:
+        self.current: Runner = NumpyRunner(program, disable)
+        self.renewed: Callable[[Callable[..., Any]], None] | None = None
+        self._program, self._disable = program, disable
+        self._left = self._count = min(max(int(BEFORE / max(expected(program), 1e-9)), FEWEST), MOST)
+        self._beginning = self._count - self._count // 8
+        self._made: _Making | None = None
+        self.run: Callable[..., Any] = self._counted
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "strict":  # its guard is not made anew when C takes over
+            raise AttributeError(name)
+        return getattr(self.__dict__["current"], name)
+
+    @property
+    def notes(self) -> list[tuple[str, str]]:
+        """What the planner did, and what runs."""
+        return [*self.current.notes, *([] if self._left <= 0 else [("engine", self._told())])]
+
+    def _told(self) -> str:
+        compiler = find_compiler() if self._made is not None else None
+        if isinstance(compiler, str):
+            return f"calls of NumPy: {compiler}"
+        return f"calls of NumPy; C from call {self._count + 1:,} on"
+
+    def _counted(self, *arrays: Any) -> Any:
+        self._left -= 1
+        if self._left == self._beginning:
+            self._made = _Making(self._program, self._disable)
+        if self._left < 0:
+            self._change()
+        return self.current.run(*arrays)
+
+    def _change(self) -> None:
+        """Go on as C, if there is any."""
+        made = self._made or _Making(self._program, self._disable)
+        found = made.runner()
+        if isinstance(found, str):
+            self.current.notes.append(("engine", f"calls of NumPy: {found}"))
+        else:
+            self.current = found
+        self.run = self.current.run
+        if self.renewed is not None:
+            self.renewed(getattr(self.current, "strict", self.run))
+
+    def many(self, count: int, *arrays: Any) -> Any:
+        """Run several steps on the same arguments."""
+        result = None
+        while count and self._left >= 0:
+            result = self._counted(*arrays)
+            count -= 1
+        together = getattr(self.current, "many", None)
+        if count and together is not None:
+            return together(count, *arrays)
+        for _ in range(count):
+            result = self.current.run(*arrays)
+        return result
+
+
+class _Making:
+    """C that is compiled in a thread of its own, while the plan runs on."""
+
+    def __init__(self, program: Program, disable: frozenset[str]) -> None:
+        self._program, self._disable = program, disable
+        self._written: Written | None = None
+        self._reason = ""
+        compiler = find_compiler()
+        if isinstance(compiler, str):
+            self._reason = compiler
+            return
+        self._written = Written(program, disable, compiler)
+        self._thread = Thread(target=self._compile, daemon=True)
+        self._thread.start()
+
+    def _compile(self) -> None:
+        assert self._written is not None
+        try:
+            self._written.library()
+        except Unavailable as error:
+            self._reason = str(error)
+
+    def runner(self) -> NativeRunner | str:
+        """Wait for the C; return what runs it, or why nothing does."""
+        if self._written is None:
+            return self._reason
+        self._thread.join()
+        try:
+            return self._reason or NativeRunner(self._written)
+        except Unavailable as error:
+            return str(error)
