@@ -22,7 +22,7 @@ WORTH = 1e-3
 """Seconds that all calls expected must take for C to be compiled before the first."""
 BEFORE = 0.2
 """Seconds of calls of NumPy before the change, as they are expected; compiling begins after an eighth of them."""
-FEWEST, MOST = 16, 1 << 15
+FEWEST, MOST = 64, 1 << 15
 """The least and the most calls before the change."""
 A_CALL, A_FLOP, A_BYTE = 4e-7, 5e-11, 5e-11
 """Seconds that a call of NumPy, an operation and a byte are expected to take."""
