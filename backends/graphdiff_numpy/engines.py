@@ -7,9 +7,12 @@ never on the clock or on what was compiled before: results do not, either.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from threading import Thread
+from time import sleep
 from typing import Any
+from weakref import WeakSet
 
 from graphdiff.plan.program import Program, counted_flops
 from graphdiff_numpy.native.compiler import Compiler, Unavailable, find_compiler
@@ -87,6 +90,7 @@ class Switching:
         self._left = self._count = min(max(int(BEFORE / max(expected(program), 1e-9)), FEWEST), MOST)
         self._beginning = self._count - self._count // 8
         self._made: _Making | None = None
+        self._beside = [("engine", f"calls of NumPy; C from call {self._count + 1:,} on, if there is a compiler")]
         self.run: Callable[..., Any] = self._counted
 
     def __getattr__(self, name: str) -> Any:
@@ -97,13 +101,7 @@ class Switching:
     @property
     def notes(self) -> list[tuple[str, str]]:
         """What the planner did, and what runs."""
-        return [*self.current.notes, *([] if self._left <= 0 else [("engine", self._told())])]
-
-    def _told(self) -> str:
-        compiler = find_compiler() if self._made is not None else None
-        if isinstance(compiler, str):
-            return f"calls of NumPy: {compiler}"
-        return f"calls of NumPy; C from call {self._count + 1:,} on"
+        return [*self.current.notes, *self._beside]
 
     def _counted(self, *arrays: Any) -> Any:
         self._left -= 1
@@ -115,12 +113,13 @@ class Switching:
 
     def _change(self) -> None:
         """Go on as C, if there is any."""
-        made = self._made or _Making(self._program, self._disable)
-        found = made.runner()
+        if self._made is None:  # an interrupt fell where it was begun
+            self._made = _Making(self._program, self._disable)
+        found = self._made.runner()
         if isinstance(found, str):
-            self.current.notes.append(("engine", f"calls of NumPy: {found}"))
+            self._beside = [("engine", f"calls of NumPy: {found}")]
         else:
-            self.current = found
+            self.current, self._beside = found, []
         self.run = self.current.run
         if self.renewed is not None:
             self.renewed(getattr(self.current, "strict", self.run))
@@ -140,33 +139,52 @@ class Switching:
 
 
 class _Making:
-    """C that is compiled in a thread of its own, while the plan runs on."""
+    """C that is written and compiled in a thread of its own, where no interrupt falls, while the plan runs on."""
 
     def __init__(self, program: Program, disable: frozenset[str]) -> None:
         self._program, self._disable = program, disable
-        self._written: Written | None = None
-        self._reason = ""
-        compiler = find_compiler()
-        if isinstance(compiler, str):
-            self._reason = compiler
-            return
-        self._written = Written(program, disable, compiler)
-        self._thread = Thread(target=self._compile, daemon=True)
-        self._thread.start()
+        self._found: Written | str | None = None
+        _MAKING.add(self)
+        Thread(target=self._make, daemon=True).start()
 
-    def _compile(self) -> None:
-        assert self._written is not None
+    def _make(self) -> None:
+        found: Written | str = find_compiler()  # type: ignore[assignment]
         try:
-            self._written.library()
+            if isinstance(found, Compiler):
+                found = Written(self._program, self._disable, found)
+                found.library()
         except Unavailable as error:
-            self._reason = str(error)
+            found = str(error)
+        except BaseException as error:  # which the plan must not wait for
+            found = f"{type(error).__name__}: {error}"
+            raise
+        finally:
+            self._found = found
+
+    def wait(self) -> None:
+        """Wait until it is found out; an interrupt ends that and harms nothing, as it would a lock."""
+        while self._found is None:
+            sleep(1e-3)
 
     def runner(self) -> NativeRunner | str:
         """Wait for the C; return what runs it, or why nothing does."""
-        if self._written is None:
-            return self._reason
-        self._thread.join()
+        self.wait()
+        if isinstance(self._found, str):
+            return self._found
         try:
-            return self._reason or NativeRunner(self._written)
+            return NativeRunner(self._found)
         except Unavailable as error:
             return str(error)
+
+
+_MAKING: WeakSet[_Making] = WeakSet()
+
+
+def _wait_for_all() -> None:
+    """Let no child begin with a thread that holds locks and is not there."""
+    for making in list(_MAKING):
+        making.wait()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_wait_for_all)
