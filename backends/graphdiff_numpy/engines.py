@@ -169,8 +169,8 @@ class _Making:
     def runner(self) -> NativeRunner | str:
         """Wait for the C; return what runs it, or why nothing does."""
         self.wait()
-        if isinstance(self._found, str):
-            return self._found
+        if not isinstance(self._found, Written):
+            return str(self._found)
         try:
             return NativeRunner(self._found)
         except Unavailable as error:
