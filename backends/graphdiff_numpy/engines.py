@@ -8,8 +8,8 @@ never on the clock or on what was compiled before: results do not, either.
 from __future__ import annotations
 
 import os
+from _thread import start_new_thread
 from collections.abc import Callable
-from threading import Thread
 from time import sleep
 from typing import Any
 from weakref import WeakSet
@@ -145,7 +145,7 @@ class _Making:
         self._program, self._disable = program, disable
         self._found: Written | str | None = None
         _MAKING.add(self)
-        Thread(target=self._make, daemon=True).start()
+        start_new_thread(self._make, ())  # `Thread` waits for its beginning by a lock, which an interrupt breaks
 
     def _make(self) -> None:
         found: Written | str = find_compiler()  # type: ignore[assignment]
