@@ -19,6 +19,7 @@ from graphdiff.numpy_protocols import array_function, array_ufunc
 from graphdiff.op import FUNCTIONS, Custom, Number, public
 from graphdiff.ops.index import getitem
 from graphdiff.tensor import Tensor
+from graphdiff.typing import ArrayLike, Function, Index
 
 OPERATORS = {
     "add": "add",
@@ -74,17 +75,17 @@ METHODS = (
 )
 
 
-def _reflected(function: Callable[..., Tensor]) -> Callable[[Tensor, Any], Tensor]:
-    def operator(self: Tensor, other: Any) -> Tensor:
+def _reflected(function: Function[Tensor]) -> Callable[[Tensor, ArrayLike], Tensor]:
+    def operator(self: Tensor, other: ArrayLike) -> Tensor:
         return function(other, self)
 
     return operator
 
 
-def _of_numbers(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+def _of_numbers(function: Function[Tensor]) -> Function[Tensor]:
     """Return an operator whose result is again a number of flexible dtype where its operands are."""
 
-    def operator(*operands: Any) -> Tensor:
+    def operator(*operands: ArrayLike) -> Tensor:
         result = function(*operands)
         if all(isinstance(operand, (Number, *PYTHON_SCALARS)) for operand in operands):
             result.__class__ = Number
@@ -93,7 +94,7 @@ def _of_numbers(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return operator
 
 
-def _shape_method(name: str) -> Callable[..., Tensor]:
+def _shape_method(name: str) -> Function[Tensor]:
     """Return a method that takes a shape or axes as one sequence or as several integers."""
     function = public(FUNCTIONS[name])
 
@@ -197,7 +198,7 @@ class _AtProperty:
     def __init__(self, tensor: Tensor) -> None:
         self._tensor = tensor
 
-    def __getitem__(self, index: Any) -> Any:
+    def __getitem__(self, index: Index) -> Tensor:
         return FUNCTIONS["at"](self._tensor, index)
 
 

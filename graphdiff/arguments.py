@@ -91,26 +91,26 @@ def truth(value: Any, asked: str) -> bool:
     return bool(value)
 
 
-def chosen(value: Any, known: Iterable[str], asked: str) -> str:
+def chosen(value: object, known: Iterable[str], asked: str) -> str:
     """Return one of some names."""
     if not isinstance(value, str) or value not in known:
         raise OpError(f"there is no {asked} {value!r}; there are {', '.join(known)}")
     return value
 
 
-def require_function(function: Any, name: str) -> None:
+def require_function(function: object, name: str) -> None:
     """Refuse what cannot be called where a function is asked."""
     if not callable(function):
         raise GraphError(f"{name} takes a function, not {function!r}")
 
 
-def require_tensor(value: Any, asked: str) -> None:
+def require_tensor(value: object, asked: str) -> None:
     """Refuse what is no node of a graph where one is asked: an array has no place in it."""
     if not hasattr(value, "recorded"):
         raise GraphError(f"{asked} is a Tensor, not {value!r}")
 
 
-def axis_of(x: Described, axis: Any, name: str) -> int:
+def axis_of(x: Described, axis: object, name: str) -> int:
     """Return one axis of x, counted from the front."""
     number, rank = whole(axis, f"{name}: an axis"), x.ndim
     if not -rank <= number < rank:

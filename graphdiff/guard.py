@@ -49,12 +49,12 @@ def _is_within(trace: TracebackType | None) -> bool:
     return True
 
 
-def _package(names: Mapping[str, Any]) -> str:
+def _package(names: Mapping[str, object]) -> str:
     return str(names.get("__name__", "")).partition(".")[0]
 
 
 def _misused(
-    body: Callable[..., Any], arguments: Sequence[Any], named: Mapping[str, Any], error: Exception
+    body: Callable[..., object], arguments: Sequence[object], named: Mapping[str, object], error: Exception
 ) -> GraphDiffError:
     """Return the error for a call whose arguments made it fail."""
     name, shown = body.__qualname__, arguments

@@ -190,7 +190,7 @@ def departed(array: HostArray, departure: Any) -> HostArray:
     return np.asarray(_Departed(array, departure))
 
 
-def departure_in(value: Any) -> Any:
+def departure_in(value: object) -> Any:
     """Return what `departed` was given for the array that this one is a view of, or None."""
     base = getattr(value, "base", None)
     while base is not None:
@@ -200,7 +200,7 @@ def departure_in(value: Any) -> Any:
     return None
 
 
-def refuse_masked(value: Any) -> None:
+def refuse_masked(value: object) -> None:
     """Raise DTypeError for a masked array: its mask would be lost, and what it hides be counted."""
     inside = value.__class__ in (tuple, list) and len(value) and isinstance(value[0], np.ma.MaskedArray)
     if inside or (value.__class__ is not np.ndarray and isinstance(value, np.ma.MaskedArray)):
@@ -210,7 +210,7 @@ def refuse_masked(value: Any) -> None:
         )
 
 
-def is_host_array(value: Any) -> bool:
+def is_host_array(value: object) -> bool:
     """Whether `value` is a NumPy array or array scalar."""
     return isinstance(value, (np.ndarray, np.generic))
 
@@ -220,7 +220,7 @@ def with_rows(value: Any) -> Any:
     return value if hasattr(value, "shape") and not hasattr(value, "iloc") else np.asarray(value)
 
 
-def is_integer(value: Any) -> bool:
+def is_integer(value: object) -> bool:
     """Whether `value` is an integer number, of Python or NumPy, and no boolean."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, (bool, np.bool_))
 
@@ -267,7 +267,7 @@ def nonzero(mask: Any) -> tuple[HostArray, ...]:
     return np.nonzero(np.asarray(mask))
 
 
-def describe(value: Any, width: int = 72) -> str:
+def describe(value: object, width: int = 72) -> str:
     """Return a short text for an array: in full where it is small, shape and range where it is not."""
     array = np.asarray(value)
     if array.size <= 16:
@@ -312,6 +312,6 @@ def random_generator(seed: int | tuple[int, ...]) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(seed))
 
 
-def is_random_generator(value: Any) -> bool:
+def is_random_generator(value: object) -> bool:
     """Whether `value` is a stream of random numbers. NumPy loads its random module when it is first used."""
     return isinstance(value, np.random.Generator)

@@ -11,13 +11,14 @@ from collections import Counter as Tally
 from collections.abc import Sequence
 from time import perf_counter
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import Self, TextIO
 
 from graphdiff import host
 from graphdiff.errors import AnomalyError
 from graphdiff.op import Op
 from graphdiff.tensor import WATCHES, Tensor
 from graphdiff.text.tables import plain, table
+from graphdiff.typing import Array
 
 __all__ = ["AnomalyDetector", "Counter", "Printer", "Timer", "Watch", "detect_anomalies"]
 
@@ -54,10 +55,10 @@ class Watch:
     def value(self, op: Op, operands: Sequence[Tensor], result: Tensor) -> None:
         """Be told of a node's value; the result of constants is a constant, which remembers no op."""
 
-    def adjoint(self, node: Tensor, adjoint: Any) -> None:
+    def adjoint(self, node: Tensor, adjoint: Array) -> None:
         """Be told of a node's whole adjoint, an array or a Tensor, before it is carried further down."""
 
-    def tangent(self, node: Tensor, tangent: Any) -> None:
+    def tangent(self, node: Tensor, tangent: Array) -> None:
         """Be told of a node's tangent, an array or a Tensor."""
 
 
@@ -87,11 +88,11 @@ class Counter(Watch):
     def value(self, op: Op, operands: Sequence[Tensor], result: Tensor) -> None:
         self.values[op.name] += 1
 
-    def adjoint(self, node: Tensor, adjoint: Any) -> None:
+    def adjoint(self, node: Tensor, adjoint: Array) -> None:
         if node.op is not None:
             self.adjoints[node.op.name] += 1
 
-    def tangent(self, node: Tensor, tangent: Any) -> None:
+    def tangent(self, node: Tensor, tangent: Array) -> None:
         if node.op is not None:
             self.tangents[node.op.name] += 1
 
@@ -145,7 +146,7 @@ class Timer(Watch):
         self.forward[result] = perf_counter() - self._started
         self._names[result] = op.name
 
-    def adjoint(self, node: Tensor, adjoint: Any) -> None:
+    def adjoint(self, node: Tensor, adjoint: Array) -> None:
         now = perf_counter()
         if self._pulled is not None:
             self.backward[self._pulled] = self.backward.get(self._pulled, 0.0) + now - self._started
@@ -186,7 +187,7 @@ class Printer(Watch):
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream
 
-    def _print(self, kind: str, name: str, array: Any) -> None:
+    def _print(self, kind: str, name: str, array: host.HostArray | None) -> None:
         print(
             f"{kind:<9}{name} = {_shown(array) if array is not None else 'not known yet'}",
             file=self._stream or sys.stdout,
@@ -195,10 +196,10 @@ class Printer(Watch):
     def value(self, op: Op, operands: Sequence[Tensor], result: Tensor) -> None:
         self._print("value", op.name, result.numpy())
 
-    def adjoint(self, node: Tensor, adjoint: Any) -> None:
+    def adjoint(self, node: Tensor, adjoint: Array) -> None:
         self._print("adjoint", _title(node), _array(node, adjoint))
 
-    def tangent(self, node: Tensor, tangent: Any) -> None:
+    def tangent(self, node: Tensor, tangent: Array) -> None:
         self._print("tangent", _title(node), _array(node, tangent))
 
 
@@ -215,7 +216,7 @@ class AnomalyDetector(Watch):
             given = "; ".join(f"{each.describe()} holding {_shown(each.numpy())}" for each in operands)
             raise AnomalyError(f"the value of {op.name} became {found}, {_place(result)}. Its operands: {given}")
 
-    def adjoint(self, node: Tensor, adjoint: Any) -> None:
+    def adjoint(self, node: Tensor, adjoint: Array) -> None:
         found = self._found(_array(node, adjoint))
         if found:
             through = [f"{user.describe()}, {_place(user)}" for user in self._users.get(node, [])]
@@ -226,12 +227,12 @@ class AnomalyDetector(Watch):
         for operand in node.inputs:
             self._users.setdefault(operand, []).append(node)
 
-    def tangent(self, node: Tensor, tangent: Any) -> None:
+    def tangent(self, node: Tensor, tangent: Array) -> None:
         found = self._found(_array(node, tangent))
         if found:
             raise AnomalyError(f"the tangent of {node.describe()} became {found}, {_place(node)}")
 
-    def _found(self, array: Any) -> str:
+    def _found(self, array: host.HostArray | None) -> str:
         """Return what is wrong with an array, with the number of elements; nothing where it is finite or unknown."""
         if array is None:
             return ""
@@ -278,11 +279,11 @@ def _place(node: Tensor) -> str:
     return f"made at {node.source}"
 
 
-def _shown(array: Any) -> str:
+def _shown(array: host.HostArray) -> str:
     return f"{array.item():.6g}" if array.shape == () else host.describe(array, width=60)
 
 
-def _array(node: Tensor, given: Any) -> Any:
+def _array(node: Tensor, given: Array) -> host.HostArray | None:
     """Return an adjoint or tangent as a NumPy array; None while it has no value."""
     if isinstance(given, Tensor):
         return given.numpy() if given.has_value else None

@@ -197,11 +197,11 @@ _EXACT = 1e-10
 """Tolerance of what is not a difference quotient."""
 
 
-def _name(leaf: Any, index: int) -> str:
+def _name(leaf: object, index: int) -> str:
     return leaf.name if isinstance(leaf, Tensor) and leaf.name else f"#{index}"
 
 
-def _joined(outputs: Sequence[Any]) -> Tensor:
+def _joined(outputs: Sequence[ArrayLike]) -> Tensor:
     return shape.concatenate([shape.ravel(output) for output in outputs])
 
 
@@ -418,7 +418,7 @@ def _explain(report: CheckReport, scalar: Function[Tensor], arrays: list[Any]) -
     )
 
 
-def _suspects(scalar: Callable[..., Tensor], arrays: list[Any], second: bool) -> list[str]:
+def _suspects(scalar: Function[Tensor], arrays: list[Any], second: bool) -> list[str]:
     """Return the ops of the graph whose own derivative is wrong at the values they have there."""
     found: list[str] = []
     for node in Graph(scalar(*[variable(array) for array in arrays])):
@@ -447,7 +447,7 @@ def _is_wrong(function: Function[Tensor], values: list[Any]) -> bool:
     return not report.passed
 
 
-def _slope(function: Callable[..., Tensor], arrays: list[Any]) -> Callable[..., Tensor]:
+def _slope(function: Function[Tensor], arrays: list[Any]) -> Function[Tensor]:
     """Return the function's derivative along a random direction, as a function of the same arguments."""
     stream = np.random.default_rng(0)
     directions = [stream.uniform(0.5, 1.5, array.shape) for array in arrays]

@@ -27,6 +27,7 @@ from graphdiff.op import as_tensor
 from graphdiff.plan import compile as compiled
 from graphdiff.tensor import Tensor, variable
 from graphdiff.tree import flatten, unflatten
+from graphdiff.typing import ArrayLike, Function
 
 __all__ = ["compare_modes"]
 
@@ -40,7 +41,7 @@ MOST_PRODUCTS = 20_000
 """Multiplications of numbers; to compile more takes minutes."""
 
 
-def _timed(run: Callable[[], Any], seconds: float) -> tuple[float, float]:
+def _timed(run: Callable[[], object], seconds: float) -> tuple[float, float]:
     """Return the median time of a call and the distance between the quartiles."""
     run()
     began = time.perf_counter()
@@ -63,7 +64,7 @@ def _timed(run: Callable[[], Any], seconds: float) -> tuple[float, float]:
 class _Flat:
     """The function as one of a list of real arrays that returns a list of tensors."""
 
-    def __init__(self, function: Callable[..., Any], arguments: Sequence[Any]) -> None:
+    def __init__(self, function: Function[ArrayLike], arguments: Sequence[ArrayLike]) -> None:
         leaves, self.structure = flatten(list(arguments))
         self.function = function
         self.points = []
@@ -76,7 +77,7 @@ class _Flat:
                 )
             self.points.append(np.asarray(tensor.value))
 
-    def __call__(self, *leaves: Any) -> list[Tensor]:
+    def __call__(self, *leaves: ArrayLike) -> list[Tensor]:
         results = flatten(self.function(*unflatten(self.structure, list(leaves))))[0]
         return [as_tensor(result) for result in results]
 
@@ -302,7 +303,7 @@ def _measured(
     return results, matrices
 
 
-def _require_asked(arguments: Sequence[Any], modes: Sequence[str], order: Any, seconds: float) -> None:
+def _require_asked(arguments: Sequence[Any], modes: Sequence[str], order: object, seconds: float) -> None:
     if isinstance(modes, str):
         raise GraphError(f"modes are a sequence of names, such as [{modes!r}], not a text")
     unknown = [mode for mode in modes if mode not in MODES]

@@ -7,19 +7,23 @@ Mathematical Programming 99, 2004; A. Griewank and A. Walther, Evaluating Deriva
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Hashable, Iterator, Sequence
+from typing import TypeAlias
 
 from graphdiff.elimination.bounds import disjoint_paths
 from graphdiff.elimination.vertices import Vertices
 from graphdiff.errors import GraphError
+from graphdiff.typing import Array
 
-__all__ = ["BACK", "FRONT", "EdgeGraph", "bits", "product"]
+__all__ = ["BACK", "FRONT", "EdgeGraph", "Factor", "Trail", "bits", "product"]
 
 FRONT, BACK = "front", "back"
 
 Edge = tuple[int, int]
 EdgeStep = tuple[int, int, str]
+Factor: TypeAlias = "Array | float"
+"""A partial derivative: a number of Python where it is constant."""
+Trail: TypeAlias = "tuple[tuple[int, int] | EdgeStep, Trail] | None"
 
 
 def bits(mask: int) -> Iterator[int]:
@@ -30,7 +34,7 @@ def bits(mask: int) -> Iterator[int]:
         yield low.bit_length() - 1
 
 
-def product(left: Any, right: Any) -> Any:
+def product(left: Factor, right: Factor) -> Factor:
     """Return left × right; by 1 or -1 nothing is multiplied."""
     if left.__class__ is int and left in (1, -1):
         return right if left == 1 else -right
@@ -62,14 +66,14 @@ class EdgeGraph:
         The steps so far as a linked list, the latest first.
     """
 
-    def __init__(self, vertices: Vertices, factor: dict[Edge, Any] | None = None) -> None:
+    def __init__(self, vertices: Vertices, factor: dict[Edge, Factor] | None = None) -> None:
         self.inner = sum(1 << v for v in vertices.inner)
         self.before = [sum(1 << tail for tail in each) for each in vertices.before]
         self.after = [sum(1 << head for head in each) for each in vertices.after]
         self.factor = factor
         self.multiplications = 0
         self.done = [0] * len(vertices.names)
-        self.trail: Any = None
+        self.trail: Trail = None
 
     def copy(self) -> EdgeGraph:
         """Return a graph to count on."""
@@ -126,9 +130,9 @@ class EdgeGraph:
         for tail in bits(self.before[v]):
             self.eliminate(tail, v, FRONT)
 
-    def apply(self, token: Any) -> None:
+    def apply(self, token: int | EdgeStep) -> None:
         """Eliminate a vertex, or an edge where there is one."""
-        if token.__class__ is int:
+        if isinstance(token, int):
             self.eliminate_vertex(token)
         elif self.after[token[0]] >> token[1] & 1:
             self.eliminate(*token)
@@ -162,10 +166,10 @@ class EdgeGraph:
         into = disjoint_paths(self.before, v, self.inner)
         return into * disjoint_paths(self.after, v, self.inner)
 
-    def state(self) -> Any:
+    def state(self) -> Hashable:
         """Return what the steps to come depend on."""
         return tuple(self.after)
 
-    def entries(self) -> dict[Edge, Any]:
+    def entries(self) -> dict[Edge, Factor]:
         """Return the Jacobian: the factors of the edges from inputs to outputs."""
         return self.factor or {}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import cast
 
 from graphdiff.backend import working_on
 from graphdiff.differentiate.masked import Masked
-from graphdiff.elimination.edges import product
+from graphdiff.elimination.edges import Factor, product
 from graphdiff.elimination.orders import GRAPHS, PLURALS, EliminationOrder, elimination_order, graph_after
 from graphdiff.elimination.scalar_graph import ScalarGraph
 from graphdiff.elimination.vertices import Vertices
@@ -15,6 +15,7 @@ from graphdiff.errors import GraphError
 from graphdiff.op import GRAPH, literal
 from graphdiff.ops.shape import reshape, stack
 from graphdiff.tensor import NO_ATTRIBUTES, Tensor
+from graphdiff.typing import Array
 
 __all__ = ["best_order", "check_fits", "eliminate"]
 
@@ -90,7 +91,7 @@ def eliminate(
         ]
 
 
-def _eliminate_vertices(vertices: Vertices, order: Sequence[int], factor: dict[tuple[int, int], Any]) -> None:
+def _eliminate_vertices(vertices: Vertices, order: Sequence[int], factor: dict[tuple[int, int], Factor]) -> None:
     before, after = vertices.copy()
     for v in order:
         tails, heads = sorted(before[v]), sorted(after[v])
@@ -109,7 +110,7 @@ def _eliminate_vertices(vertices: Vertices, order: Sequence[int], factor: dict[t
 
 
 def _block(
-    factor: dict[tuple[int, int], Any], rows: Sequence[int], columns: Sequence[int], output: Tensor, leaf: Tensor
+    factor: dict[tuple[int, int], Factor], rows: Sequence[int], columns: Sequence[int], output: Tensor, leaf: Tensor
 ) -> Tensor:
     shape, dtype, backend = (*output.shape, *leaf.shape), leaf.dtype, output.backend
     entries = [factor.get((column, row)) for row in rows for column in columns]
@@ -123,5 +124,7 @@ def _block(
         elif entry is None or entry.__class__ in (int, float):
             tensors.append(literal(float(entry or 0), dtype, backend))
         else:
-            tensors.append(Tensor(None, (), NO_ATTRIBUTES, backend.normalize(entry), backend, False).astype(dtype))
+            tensors.append(
+                Tensor(None, (), NO_ATTRIBUTES, backend.normalize(cast(Array, entry)), backend, False).astype(dtype)
+            )
     return reshape(stack(tensors), shape)

@@ -7,10 +7,10 @@ Mathematical Programming 99, 2004.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
-from graphdiff.elimination.edges import BACK, FRONT, bits, product
+from graphdiff.elimination.edges import BACK, FRONT, Factor, Trail, bits, product
 from graphdiff.elimination.vertices import Vertices
 from graphdiff.errors import GraphError
 
@@ -48,7 +48,7 @@ class FaceGraph:
         The steps so far as a linked list, the latest first.
     """
 
-    def __init__(self, vertices: Vertices, factor: dict[tuple[int, int], Any] | None = None) -> None:
+    def __init__(self, vertices: Vertices, factor: dict[tuple[int, int], Factor] | None = None) -> None:
         self.inner = sum(1 << v for v in vertices.inner)
         self.ends = sorted((tail, head) for tail, heads in enumerate(vertices.after) for head in heads)
         self.into, self.out = [0] * len(self.ends), [0] * len(self.ends)
@@ -66,7 +66,7 @@ class FaceGraph:
         self.factors = None if factor is None else [factor[edge] for edge in self.ends]
         self.multiplications = 0
         self.done = [0] * len(vertices.names)
-        self.trail: Any = None
+        self.trail: Trail = None
 
     def copy(self) -> FaceGraph:
         """Return a graph to count on."""
@@ -189,11 +189,11 @@ class FaceGraph:
         """Return how many multiplications are still to come at least, `bounds` being so many per vertex at first."""
         return sum(max(bounds[v] - self.done[v], 1 if self.arriving[v] else 0) for v in bits(self.inner))
 
-    def state(self) -> Any:
+    def state(self) -> Hashable:
         """Return what the steps to come depend on: the faces, each edge known by the paths that it stands for."""
         return frozenset((self.marks[first], self.marks[second]) for first, second in self.choices())
 
-    def entries(self) -> dict[tuple[int, int], Any]:
+    def entries(self) -> dict[tuple[int, int], Factor]:
         """Return the Jacobian: the factors of the edges from inputs to outputs."""
         assert self.factors is not None
         return {ends: self.factors[edges[0]] for ends, edges in self.at.items() if edges}

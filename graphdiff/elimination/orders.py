@@ -7,11 +7,11 @@ import random
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from numbers import Real
-from typing import Any
+from typing import Any, cast
 
 from graphdiff.arguments import truth, whole
 from graphdiff.elimination.bounds import disjoint_paths
-from graphdiff.elimination.edges import EdgeGraph
+from graphdiff.elimination.edges import EdgeGraph, Factor
 from graphdiff.elimination.faces import FaceGraph
 from graphdiff.elimination.scalar_graph import vertices_of
 from graphdiff.elimination.search.cache import cache_file, remember, remembered
@@ -247,7 +247,8 @@ def operations(vertices: Vertices, kind: str, numbers: Sequence[Any]) -> tuple[i
         return vertices.count(numbers)
     total = [0, 0]
     edges = [(tail, head) for tail, heads in enumerate(vertices.after) for head in heads]
-    factor = {edge: _Tally(total, edge in vertices.units) for edge in edges}
+    tallies = {edge: _Tally(total, edge in vertices.units) for edge in edges}
+    factor = cast(dict[tuple[int, int], Factor], tallies)
     multiplications = graph_after(GRAPHS[kind](vertices, factor), numbers).multiplications
     return multiplications, total[0], total[1]
 
@@ -255,7 +256,7 @@ def operations(vertices: Vertices, kind: str, numbers: Sequence[Any]) -> tuple[i
 def _search_steps(vertices: Vertices, kind: str, seed: int, time_limit: float, cache: bool) -> tuple[list[Any], bool]:
     """Return the best sequence of edges or faces found within the time, and whether it is known to be optimal."""
 
-    def fits(steps: Any) -> bool:
+    def fits(steps: Sequence[Any]) -> bool:
         try:
             return bool(graph_after(GRAPHS[kind](vertices), steps))
         except (GraphError, IndexError):

@@ -15,6 +15,7 @@ from graphdiff.graph import Graph, topological_order
 from graphdiff.host import is_real_floating
 from graphdiff.op import GRAPH, OPS, Composite, Elementwise, Linear, Multilinear
 from graphdiff.tensor import Tensor, placeholder
+from graphdiff.typing import Namespace
 
 __all__ = ["ScalarGraph", "elements", "local_matrix", "vertices_of", "whole_partial"]
 
@@ -210,7 +211,7 @@ class ScalarGraph:
         order = topological_order(self.outputs, boundary=frozenset(self.leaves))
         return bool(exposed(order))
 
-    def factors(self, F: Any) -> dict[tuple[int, int], Any]:
+    def factors(self, F: Namespace) -> dict[tuple[int, int], Any]:
         """Return every edge's partial derivative: a number of Python where it is constant, else a scalar of `F`."""
         known: dict[Any, Any] = {}
         found: dict[tuple[int, int], Any] = {}
@@ -230,7 +231,7 @@ def local_matrix(node: Tensor, position: int, operands: Sequence[Tensor]) -> Ten
     """Return the derivative of an op's output by one operand as a matrix, by pushing all unit tangents at once."""
     operand = operands[position]
     seed = placeholder(operand.shape, operand.dtype)
-    moved: list[Any] = [None] * len(operands)
+    moved: list[Tensor | None] = [None] * len(operands)
     moved[position] = seed
     op = node.op
     assert op is not None
@@ -246,7 +247,7 @@ def local_matrix(node: Tensor, position: int, operands: Sequence[Tensor]) -> Ten
     return GRAPH.matrix_transpose(GRAPH.reshape(wide, (operand.size, node.size)))
 
 
-def _partial(F: Any, term: tuple[Tensor, int, Any], known: dict[Any, Any]) -> Any:
+def _partial(F: Namespace, term: tuple[Tensor, int, Any], known: dict[Any, Any]) -> Any:
     """Return one element of an op's partial derivative, computed once per node and operand."""
     node, position, element = term
     whole = known.get((node, position))
@@ -257,7 +258,7 @@ def _partial(F: Any, term: tuple[Tensor, int, Any], known: dict[Any, Any]) -> An
     return whole[element] if isinstance(element, tuple) or len(whole.shape) == 1 else F.reshape(whole, (-1,))[element]
 
 
-def whole_partial(F: Any, node: Tensor, position: int) -> Any:
+def whole_partial(F: Namespace, node: Tensor, position: int) -> Any:
     """Return the derivative of a node by one operand, in numbers or graph as `F` has them.
 
     Of elementwise ops and `where` it is a vector with one entry per element of the node, a scalar where there is one

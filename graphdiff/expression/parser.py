@@ -300,7 +300,7 @@ class _Builder:
         try:
             if leaves:
                 return as_tensor(cast(ArrayLike, value))
-            return constant(value, dtype="bool" if value.__class__ is bool else "float64")
+            return constant(cast(ArrayLike, value), dtype="bool" if value.__class__ is bool else "float64")
         except (GraphDiffError, TypeError, ValueError) as error:
             self.refuse(node, str(error), error)
 

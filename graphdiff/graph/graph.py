@@ -6,7 +6,7 @@ import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import wraps
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 from graphdiff.arguments import require_tensor
 from graphdiff.errors import GraphError, NoValueError
@@ -14,7 +14,7 @@ from graphdiff.graph.walks import evaluated, reachable, run_kernel
 from graphdiff.guard import guarded
 from graphdiff.tensor import Tensor, Variable, value_for
 from graphdiff.tree import flatten, unflatten
-from graphdiff.typing import Array
+from graphdiff.typing import Array, ArrayLike
 
 if TYPE_CHECKING:
     import networkx
@@ -23,7 +23,8 @@ __all__ = ["Graph", "collector_paused", "kind_of", "without_collector"]
 
 _LONG = 10_000
 
-Walk = TypeVar("Walk", bound=Callable[..., None])
+Options = ParamSpec("Options")
+Walk = Callable[Concatenate[Sequence[Tensor], Options], None]
 
 
 @contextmanager
@@ -39,17 +40,17 @@ def without_collector(length: int) -> Iterator[None]:
             gc.enable()
 
 
-def collector_paused(walk: Walk) -> Walk:
+def collector_paused(walk: Walk[Options]) -> Walk[Options]:
     """Pause Python's garbage collector during long walks."""
 
     @wraps(walk)
-    def paused(order: Sequence[Tensor], *arguments: Any, **options: Any) -> None:
+    def paused(order: Sequence[Tensor], /, *arguments: Options.args, **options: Options.kwargs) -> None:
         if len(order) < _LONG:
             return walk(order, *arguments, **options)
         with without_collector(len(order)):
             return walk(order, *arguments, **options)
 
-    return cast(Walk, paused)
+    return paused
 
 
 class Graph:
@@ -127,7 +128,7 @@ class Graph:
     def __repr__(self) -> str:
         return f"Graph({len(self.nodes)} nodes, {len(self.inputs)} inputs, {len(self.outputs)} outputs)"
 
-    def evaluate(self, feeds: Mapping[Tensor, Any] | None = None) -> Any:
+    def evaluate(self, feeds: Mapping[Tensor, ArrayLike] | None = None) -> Any:
         """Compute the outputs anew.
 
         Parameters

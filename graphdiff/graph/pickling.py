@@ -18,10 +18,10 @@ from __future__ import annotations
 import copy
 import threading
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 from types import CodeType
-from typing import Any
+from typing import Any, SupportsIndex
 
 from graphdiff import host
 from graphdiff.backend import Backend
@@ -90,7 +90,7 @@ def _mark_stale(variables: Iterable[Variable]) -> None:
         leaf.clock[0] = next_serial()
 
 
-def _below(roots: Iterable[Tensor], known: Any) -> list[Tensor]:
+def _below(roots: Iterable[Tensor], known: Mapping[Tensor, object] | _Copied) -> list[Tensor]:
     """Return the nodes that `roots` depend on, roots included, inputs before users, without those in `known`."""
     seen: set[Tensor] = set()
     pending = list(roots)
@@ -119,7 +119,7 @@ class _Session:
         self.reached = -1
         self.sources: dict[tuple[int, int], str] = {}
 
-    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[object, ...]:
         self.__init__()  # type: ignore[misc]
         return tuple, ()
 
@@ -155,7 +155,7 @@ class _Ahead:
         self.roots = roots
         self.session = session
 
-    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[object, ...]:
         # The session is an argument, and so is written first: by the time the nodes are listed, it is the pickler's.
         return _ahead, (self.session,), None, self._list()
 
@@ -190,7 +190,7 @@ def _unpack_copy(stored: Any, backend: Backend) -> Any:
     return None if stored is None else backend.normalize(backend.copy(backend.from_host(stored)))
 
 
-def reduce_tensor(node: Tensor, protocol: Any) -> tuple[Any, ...]:
+def reduce_tensor(node: Tensor, protocol: SupportsIndex) -> tuple[object, ...]:
     """Serve ``pickle.dumps(tensor)``: the tensor with the graph it depends on.
 
     Raises
@@ -269,7 +269,7 @@ def _load_node(
     return result
 
 
-def reduce_graph(graph: Graph, protocol: Any) -> tuple[Any, ...]:
+def reduce_graph(graph: Graph, protocol: SupportsIndex) -> tuple[object, ...]:
     """Serve pickling, `copy.copy` and `copy.deepcopy` of a graph. A shallow copy is of the same nodes.
 
     Nodes below the graph's inputs go along, since the inputs depend on them.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from graphdiff.host import is_real_floating
 from graphdiff.op import GRAPH, OPS, Composite, Elementwise, Linear, Multilinear, as_tensor
 from graphdiff.tensor import Tensor
 
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
 __all__ = ["compressed_rows", "dependence"]
 
 LIMIT = 50_000_000
@@ -32,16 +35,17 @@ _WITHIN = {"softmax", "log_softmax", "cumsum"}
 _REDUCED = {"sum", "mean", "max", "min", "std", "logsumexp", "norm"}
 
 
-def compressed_rows() -> Any:
+def compressed_rows() -> type[csr_matrix]:
     """Return SciPy's class of sparse matrices by rows."""
     try:
-        from scipy.sparse import csr_matrix
+        from scipy.sparse import csr_matrix as by_rows
     except ImportError as error:
         raise ImportError("sparse derivatives are SciPy matrices: pip install scipy") from error
-    return csr_matrix
+    found: type[csr_matrix] = by_rows
+    return found
 
 
-def dependence(output: Tensor, leaf: Tensor) -> Any:
+def dependence(output: Tensor, leaf: Tensor) -> csr_matrix:
     """Return a boolean CSR matrix of shape (elements of the output, elements of the leaf).
 
     Raises
@@ -65,7 +69,7 @@ class _Walk:
     def __init__(self, leaf: Tensor) -> None:
         self._csr = compressed_rows()
         places = np.arange(leaf.size)
-        self.found: dict[Tensor, Any] = {leaf: self._placed(places, places, (leaf.size, leaf.size))}
+        self.found: dict[Tensor, csr_matrix] = {leaf: self._placed(places, places, (leaf.size, leaf.size))}
 
     def through(self, order: Sequence[Tensor]) -> None:
         """Find the patterns of nodes, each after its operands."""
@@ -83,7 +87,7 @@ class _Walk:
             if made is not None:
                 self.found[node] = made
 
-    def _of_operands(self, node: Tensor) -> Any:
+    def _of_operands(self, node: Tensor) -> csr_matrix | None:
         total = None
         for position, operand in enumerate(node.inputs):
             if operand in self.found and operand.size and node.size:
@@ -92,7 +96,7 @@ class _Walk:
                     total = part if total is None else total + part
         return total
 
-    def _by(self, node: Tensor, position: int, pattern: Any) -> Any:
+    def _by(self, node: Tensor, position: int, pattern: csr_matrix) -> csr_matrix | None:
         """Return what a node depends on by way of one operand."""
         op, operand = node.op, node.inputs[position]
         assert op is not None
@@ -117,10 +121,10 @@ class _Walk:
             return self._contracted(node, position, pattern)
         return self._tried(node, position, pattern)
 
-    def _placed(self, rows: Any, columns: Any, shape: tuple[int, int]) -> Any:
+    def _placed(self, rows: Any, columns: Any, shape: tuple[int, int]) -> csr_matrix:
         return self._csr((np.ones(len(rows), bool), (rows, columns)), shape=shape)
 
-    def _product(self, choice: Any, pattern: Any) -> Any:
+    def _product(self, choice: csr_matrix, pattern: csr_matrix) -> csr_matrix:
         """Return which rows of the pattern any of a row's choices has."""
         counts = np.diff(pattern.indptr).astype(np.int64)
         if int((choice.astype(np.int64) @ counts).sum()) > LIMIT:
@@ -130,7 +134,7 @@ class _Walk:
             )
         return choice @ pattern
 
-    def _taken(self, pattern: Any, rows: Any) -> Any:
+    def _taken(self, pattern: csr_matrix, rows: Any) -> csr_matrix:
         """Return the rows of these numbers; of number -1 an empty one."""
         if len(rows) == pattern.shape[0] and np.array_equal(rows, np.arange(len(rows))):
             return pattern
@@ -138,14 +142,16 @@ class _Walk:
         choice = self._placed(inside, rows[inside], (len(rows), pattern.shape[0]))
         return self._product(choice, pattern)
 
-    def _united(self, pattern: Any, shape: tuple[int, ...], axes: Sequence[int], target: tuple[int, ...]) -> Any:
+    def _united(
+        self, pattern: csr_matrix, shape: tuple[int, ...], axes: Sequence[int], target: tuple[int, ...]
+    ) -> csr_matrix:
         """Return the union over axes, which are kept with length 1, broadcast to a shape."""
         kept = tuple(1 if axis in axes else n for axis, n in enumerate(shape))
         groups = _spread(kept, shape)
         choice = self._placed(groups, np.arange(len(groups)), (math.prod(kept), len(groups)))
         return self._taken(self._product(choice, pattern), _spread(kept, target))
 
-    def _whole(self, node: Tensor, operand: Tensor, pattern: Any) -> Any:
+    def _whole(self, node: Tensor, operand: Tensor, pattern: csr_matrix) -> csr_matrix:
         """Return that every element depends on every element of the operand."""
         ends = (1,) * node.ndim
         one = self._united(pattern, (operand.size,), (0,), (1,))
@@ -169,7 +175,7 @@ class _Walk:
                 operands.append(still(each))
         return op.node(tuple(operands), node.attributes).numpy().ravel() - 1
 
-    def _scattered(self, node: Tensor, position: int, pattern: Any) -> Any:
+    def _scattered(self, node: Tensor, position: int, pattern: csr_matrix) -> csr_matrix:
         """Return what elements depend on that others were written to, or added to, by index."""
         op, operand = node.op, node.inputs[position]
         whole = op is OPS["index_set"] and position == 0
@@ -184,7 +190,7 @@ class _Walk:
         choice = self._placed(places.numpy().ravel(), columns, (node.size, operand.size))
         return self._product(choice, pattern)
 
-    def _along(self, node: Tensor, operand: Tensor, pattern: Any) -> Any:
+    def _along(self, node: Tensor, operand: Tensor, pattern: csr_matrix) -> csr_matrix:
         axes = node.attributes["axis"]
         axes = tuple(range(operand.ndim)) if axes is None else axes if isinstance(axes, tuple) else (axes,)
         axes = tuple(axis % operand.ndim for axis in axes)
@@ -194,7 +200,7 @@ class _Walk:
             return self._whole(node, operand, pattern)
         return self._united(pattern, operand.shape, axes, target)
 
-    def _multiplied(self, node: Tensor, position: int, pattern: Any) -> Any:
+    def _multiplied(self, node: Tensor, position: int, pattern: csr_matrix) -> csr_matrix:
         """Return what a product of matrices depends on: rows of the left, columns of the right."""
         left, right = node.inputs
         shape = node.inputs[position].shape
@@ -207,7 +213,7 @@ class _Walk:
             shape = (1, *shape) if position == 0 else (*shape, 1)
         return self._united(pattern, shape, (len(shape) - (1 if position == 0 else 2),), tuple(target))
 
-    def _contracted(self, node: Tensor, position: int, pattern: Any) -> Any:
+    def _contracted(self, node: Tensor, position: int, pattern: csr_matrix) -> csr_matrix:
         """Return what an Einstein sum depends on by one operand: the union over what is summed."""
         operand = node.inputs[position]
         terms, result = node.attributes["subscripts"].replace(" ", "").split("->")
@@ -223,7 +229,7 @@ class _Walk:
         lying = [operand.shape[own.index(letter)] if letter in own else 1 for letter in result]
         return self._taken(united, np.broadcast_to(turned.reshape(lying), node.shape).ravel())
 
-    def _tried(self, node: Tensor, position: int, pattern: Any) -> Any:
+    def _tried(self, node: Tensor, position: int, pattern: csr_matrix) -> csr_matrix:
         """Return what an unknown op depends on: of a small linear one what it is over ones, else everything."""
         op, operand = node.op, node.inputs[position]
         if not isinstance(op, (Linear, Multilinear)) or node.size * operand.size > _TRIED:

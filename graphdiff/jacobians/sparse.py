@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dis
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from copy import copy
 from types import FunctionType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,10 @@ from graphdiff.op import FUNCTIONS, GRAPH, as_tensor
 from graphdiff.plan import compile as compiled
 from graphdiff.plan.passes import attribute_key
 from graphdiff.tensor import Tensor, current_trace, placeholder, variable
+from graphdiff.typing import ArrayLike, Function
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 __all__ = ["sparse_hessian", "sparse_jacobian", "sparsity"]
 
@@ -31,7 +35,7 @@ _KEPT = 8
 
 
 @guarded
-def sparsity(function: Callable[..., Any], x: Any) -> Any:
+def sparsity(function: Function[ArrayLike], x: ArrayLike) -> csr_matrix:
     """Return which outputs may depend on which inputs, whatever their values, as a boolean SciPy CSR matrix.
 
     Parameters
@@ -58,7 +62,7 @@ def sparsity(function: Callable[..., Any], x: Any) -> Any:
     return dependence(*_traced(function, _point(x, "sparsity")))
 
 
-def _point(x: Any, name: str) -> Tensor:
+def _point(x: ArrayLike, name: str) -> Tensor:
     if isinstance(x, dict) or (isinstance(x, (list, tuple)) and any(np.ndim(part) for part in x)):
         raise GraphError(f"{name} is of functions of one array, not of a {type(x).__name__}: concatenate its parts")
     point = as_tensor(x)
@@ -70,7 +74,7 @@ def _point(x: Any, name: str) -> Tensor:
     return point
 
 
-def _traced(function: Callable[..., Any], point: Tensor) -> tuple[Tensor, Tensor]:
+def _traced(function: Function[ArrayLike], point: Tensor) -> tuple[Tensor, Tensor]:
     """Return what a function makes of a point, and the leaf that stands for the point in its graph."""
     call = Differentiated((point,), 0)
     outputs, _ = call.outputs(function)
@@ -81,7 +85,7 @@ def _traced(function: Callable[..., Any], point: Tensor) -> tuple[Tensor, Tensor
     return outputs[0], call.leaves[0]
 
 
-def _colours(pattern: Any) -> Any:
+def _colours(pattern: csr_matrix) -> Any:
     """Return a colour per column so that no row has two columns of one colour: greedily, the densest columns first."""
     width = pattern.shape[1]
     lengths = np.diff(pattern.indptr)
@@ -103,7 +107,9 @@ def _colours(pattern: Any) -> Any:
 
 
 @guarded
-def sparse_jacobian(function: Callable[..., Any], pattern: Any = None) -> Callable[[Any], Any]:
+def sparse_jacobian(
+    function: Function[ArrayLike], pattern: csr_matrix | None = None
+) -> Callable[[ArrayLike], csr_matrix]:
     """Return a function that gives the Jacobian as a SciPy CSR matrix, in as many tangents as there are colours.
 
     Columns that share no row travel in one tangent (A. R. Curtis, M. J. D. Powell and J. K. Reid, IMA J. Appl. Math.
@@ -132,7 +138,9 @@ def sparse_jacobian(function: Callable[..., Any], pattern: Any = None) -> Callab
 
 
 @guarded
-def sparse_hessian(function: Callable[..., Any], pattern: Any = None) -> Callable[[Any], Any]:
+def sparse_hessian(
+    function: Function[ArrayLike], pattern: csr_matrix | None = None
+) -> Callable[[ArrayLike], csr_matrix]:
     """Return a function that gives the Hessian of a scalar function as a SciPy CSR matrix; see `sparse_jacobian`.
 
     Examples
@@ -144,7 +152,7 @@ def sparse_hessian(function: Callable[..., Any], pattern: Any = None) -> Callabl
     return _Derivative(grad(function), pattern, "sparse_hessian", _reads_nothing(function))
 
 
-def _reads_nothing(function: Any) -> bool:
+def _reads_nothing(function: object) -> bool:
     """Whether a function reads nothing but its argument: of all names it uses graphdiff's array functions alone."""
     if (
         not isinstance(function, FunctionType)
@@ -172,19 +180,19 @@ def _reads_nothing(function: Any) -> bool:
 class _Derivative:
     """A sparse derivative as a function of the point."""
 
-    def __init__(self, function: Callable[..., Any], pattern: Any, name: str, constant: bool) -> None:
+    def __init__(self, function: Function[ArrayLike], pattern: csr_matrix | None, name: str, constant: bool) -> None:
         self._function, self._pattern, self._name, self._constant = function, pattern, name, constant
-        self._known: dict[Any, _Compressed] = {}
-        self._quick: dict[Any, Callable[[Any], Any]] = {}
+        self._known: dict[Hashable, _Compressed] = {}
+        self._quick: dict[Hashable, Callable[[ArrayLike], csr_matrix]] = {}
 
     @guarded
-    def __call__(self, x: Any) -> Any:
+    def __call__(self, x: ArrayLike) -> csr_matrix:
         quick = self._quick.get((x.shape, x.dtype)) if self._quick and isinstance(x, np.ndarray) else None
         if quick is not None and current_trace() is None:
             return quick(x)
         return self._afresh(x)
 
-    def _afresh(self, x: Any) -> Any:
+    def _afresh(self, x: ArrayLike) -> csr_matrix:
         point = _point(x, self._name)
         output, leaf = _traced(self._function, point)
         recipe = _Recipe(output, leaf)
@@ -214,7 +222,7 @@ class _Derivative:
         found = dependence(output, leaf) if self._pattern is None else self._given(output, leaf)
         return _Compressed(_Recipe(output, leaf), found)
 
-    def _given(self, output: Tensor, leaf: Tensor) -> Any:
+    def _given(self, output: Tensor, leaf: Tensor) -> csr_matrix:
         found = compressed_rows()(self._pattern, dtype=bool)
         if found.shape[1] != leaf.size:
             raise ShapeError(f"the pattern has {found.shape[1]} columns, and {leaf.describe()} {leaf.size} elements")
@@ -233,7 +241,7 @@ class _Recipe:
         self.leaf, self.arrays, self.pure = leaf, list[Tensor](), True
         self._steps: list[tuple[Any, ...]] = []
         self._numbers: dict[Tensor, int] = {}
-        self._key: list[Any] = [leaf.shape, leaf.dtype]
+        self._key: list[Hashable] = [leaf.shape, leaf.dtype]
         self._add(leaf, ("leaf",), ())
         for node in topological_order([output], boundary=frozenset([leaf])):
             if node.op is not None and node is not leaf:
@@ -245,7 +253,7 @@ class _Recipe:
         self.key = (*self._key, self._output)
         del self._numbers, self._key  # nodes hold values
 
-    def _add(self, node: Tensor, step: tuple[Any, ...], told: tuple[Any, ...]) -> None:
+    def _add(self, node: Tensor, step: tuple[Any, ...], told: Hashable) -> None:
         self._numbers[node] = len(self._steps)
         self._steps.append(step)
         self._key.append(told)
@@ -260,7 +268,7 @@ class _Recipe:
                 self._add(node, ("number", node), ("number", node.shape, node.dtype, node.numpy().tobytes()))
         return self._numbers[node]
 
-    def again(self, leaf: Tensor, arrays: Sequence[Any]) -> Tensor:
+    def again(self, leaf: Tensor, arrays: Sequence[ArrayLike]) -> Tensor:
         """Return the output of the same graph over another leaf and other arrays."""
         made: list[Tensor] = []
         for kind, *rest in self._steps:
@@ -279,7 +287,7 @@ class _Recipe:
 class _Compressed:
     """A Jacobian of known pattern, as the function that computes the entries which may differ from zero."""
 
-    def __init__(self, recipe: _Recipe, pattern: Any) -> None:
+    def __init__(self, recipe: _Recipe, pattern: csr_matrix) -> None:
         colour = _colours(pattern)
         leaf = recipe.leaf
         count = int(colour.max(initial=-1)) + 1
@@ -297,7 +305,7 @@ class _Compressed:
         recipe.arrays.clear()  # what is kept takes those of each call
         self._recipe, self._entries, self.is_planned = recipe, self._computed, False
 
-    def _computed(self, x: Any, *arrays: Any) -> Any:
+    def _computed(self, x: ArrayLike, *arrays: ArrayLike) -> Tensor:
         given = as_tensor(x)
         leaf = given if given.recorded else variable(given.value)
         return self.entries(self._recipe.again(leaf, arrays), leaf)
@@ -316,7 +324,7 @@ class _Compressed:
         if not self.is_planned and self._recipe.pure:
             self._entries, self.is_planned = compiled(self._computed), True
 
-    def at(self, arrays: Sequence[Any]) -> Any:
+    def at(self, arrays: Sequence[ArrayLike]) -> csr_matrix:
         """Return the Jacobian at a point, given with the arrays of its graph, as a SciPy matrix."""
         try:
             values = self._entries(*arrays)
@@ -325,7 +333,7 @@ class _Compressed:
             values = self._computed(*arrays)
         return self.filled(values)
 
-    def filled(self, values: Any) -> Any:
+    def filled(self, values: Tensor) -> csr_matrix:
         """Return entries as a SciPy matrix."""
         # A copy without data is made in half the time that SciPy takes to check what is the same every time. Structures
         # are copied, too: SciPy's matrices change them in place, as eliminate_zeros does.

@@ -13,7 +13,7 @@ from graphdiff.op.functions import FUNCTIONS
 from graphdiff.op.kinds import Applied, Composite, Custom, Elementwise, Linear, Multilinear, Partial
 from graphdiff.op.operands import as_tensor, as_tensors, operand_beside
 from graphdiff.tensor import NO_ATTRIBUTES, TRACES, WATCHES, Tensor, Variable
-from graphdiff.typing import Array, Attribute, Function
+from graphdiff.typing import Array, ArrayLike, Attribute, Function
 
 
 def _register_function(op: Op, call: Function[Tensor], doc: str | None) -> Applied:
@@ -166,7 +166,7 @@ def _checked_call(op: Op, signature: inspect.Signature) -> Function[Tensor]:
     count, plain = len(signature.parameters) - len(options), _any_call(op)
     known = frozenset(options)
 
-    def call(*given: Any, **attributes: Any) -> Tensor:
+    def call(*given: ArrayLike, **attributes: Any) -> Tensor:
         if len(given) > count:
             named = dict(zip(options, given[count:]))
             if len(given) > count + len(options) or named.keys() & attributes.keys():

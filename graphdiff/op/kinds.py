@@ -11,7 +11,7 @@ from graphdiff.op.contract import Op, Rule, Value
 from graphdiff.op.explain import is_of_matrix, with_mend
 from graphdiff.op.functions import GRAPH
 from graphdiff.tensor import Tensor
-from graphdiff.typing import Attributes, Function, Namespace
+from graphdiff.typing import ArrayLike, Attributes, Function, Namespace
 
 Partial = Rule | int | None
 
@@ -23,7 +23,7 @@ class Applied(Protocol):
     __name__: str
     __qualname__: str
 
-    def __call__(self, *operands: Any, **attributes: Any) -> Tensor: ...
+    def __call__(self, *operands: ArrayLike, **attributes: Any) -> Tensor: ...
 
 
 class Elementwise(Op):

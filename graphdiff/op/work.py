@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
+
+from graphdiff.typing import Array
 
 __all__ = ["SORTS", "Sort", "Work", "summing"]
 
@@ -28,6 +30,6 @@ class Work(NamedTuple):
     by_rows: bool = True
 
 
-def summing(out: Any, x: Any) -> Work:
+def summing(out: Array, x: Array) -> Work:
     """Return the work of adding the elements of `x` up to fewer results."""
     return Work(additions=max(0, x.size - out.size))

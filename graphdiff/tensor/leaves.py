@@ -12,7 +12,7 @@ from graphdiff.guard import guarded
 from graphdiff.tensor.context import DEPARTURES, NO_ATTRIBUTES, TRACES, current_trace, next_serial
 from graphdiff.tensor.detached import MARK, MARKED, Departure, departure_of
 from graphdiff.tensor.node import Tensor
-from graphdiff.typing import Array, ArrayLike
+from graphdiff.typing import Array, ArrayLike, DTypeLike
 
 _FRESH = (list, tuple, *host.PYTHON_SCALARS)
 """What an array is made of that shares no memory with it."""
@@ -84,7 +84,7 @@ class Variable(Tensor):
     def value(self, new: Any) -> None:
         self.assign(new)
 
-    def assign(self, new: Any) -> Variable:
+    def assign(self, new: ArrayLike) -> Variable:
         """Replace the value by a copy of `new`, of the same shape, cast to the variable's dtype.
 
         Raises
@@ -192,7 +192,7 @@ def value_for(node: Tensor, new: Any, verb: str) -> Any:
     return new if given == node.dtype else backend.numbers.astype(new, backend.native_dtype(node.dtype))
 
 
-def _own_value(value: Any, dtype: Any, backend: Backend, written: bool = False) -> Any:
+def _own_value(value: Any, dtype: DTypeLike | None, backend: Backend, written: bool = False) -> Any:
     """Return an array of a leaf's own: the memory of what was given is the user's to write into.
 
     Other tensors' memory may be a constant's, too, but not that of variables, which are `written` into.
@@ -224,7 +224,7 @@ def _own_value(value: Any, dtype: Any, backend: Backend, written: bool = False) 
     return backend.normalize(backend.copy(array) if array is value and not mine else array)
 
 
-def _departed(value: Any, dtype: Any, backend: Backend) -> tuple[Any, Departure | None]:
+def _departed(value: Any, dtype: DTypeLike | None, backend: Backend) -> tuple[Any, Departure | None]:
     """Return the value of a leaf made of a list, and where it left the graph if recorded tensors are in that."""
     noted: list[tuple[Tensor, Departure]] = []
     DEPARTURES.open(noted)
@@ -234,13 +234,13 @@ def _departed(value: Any, dtype: Any, backend: Backend) -> tuple[Any, Departure 
         DEPARTURES.close(noted)
 
 
-def _marked(departure: Departure) -> dict[str, Any]:
+def _marked(departure: Departure) -> dict[str, Departure]:
     """Return the attributes of a leaf whose value left the graph there."""
     MARKED[0] += 1
     return {MARK: departure}
 
 
-def variable(value: Any, *, name: str | None = None, dtype: Any = None) -> Variable:
+def variable(value: ArrayLike, *, name: str | None = None, dtype: DTypeLike | None = None) -> Variable:
     """Make a leaf that can be assigned and receives a gradient.
 
     Parameters
@@ -284,7 +284,7 @@ def variable(value: Any, *, name: str | None = None, dtype: Any = None) -> Varia
     return leaf
 
 
-def constant(value: Any, *, name: str | None = None, dtype: Any = None) -> Tensor:
+def constant(value: ArrayLike, *, name: str | None = None, dtype: DTypeLike | None = None) -> Tensor:
     """Make a leaf without a gradient. What is given is copied.
 
     Examples

@@ -7,7 +7,7 @@ again at every call, when it has succeeded.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import chain
 from numbers import Number
@@ -26,7 +26,7 @@ class Same:
 
     __slots__ = ("held",)
 
-    def __init__(self, held: Any) -> None:
+    def __init__(self, held: object) -> None:
         self.held = held
 
     def __eq__(self, other: object) -> bool:
@@ -36,14 +36,14 @@ class Same:
         return id(self.held)
 
 
-def is_plain(value: Any) -> bool:
+def is_plain(value: object) -> bool:
     """Whether a value is text, a number, None, or a tuple of such: what code may branch on."""
     if isinstance(value, tuple):
         return all(map(is_plain, value))
     return value is None or isinstance(value, (str, bytes, Number))
 
 
-def as_key(value: Any) -> Any:
+def as_key(value: object) -> object:
     """Return plain values as they are, containers as tuples, and for everything else what stands for it alone."""
     if is_plain(value):
         return value
@@ -54,14 +54,14 @@ def as_key(value: Any) -> Any:
     return Same(value)
 
 
-def put(mapping: dict[str, Any], name: str, value: Any) -> None:
+def put(mapping: dict[str, Any], name: str, value: object) -> None:
     """Set a setting in the dict that holds it; what has been traced over another value is not run again for this."""
     if name not in mapping or mapping[name] is not value:
         mapping[name] = value
         SWITCHES[0] += 1
 
 
-def put_traced(mapping: dict[str, Any], name: str, value: Any) -> None:
+def put_traced(mapping: dict[str, Any], name: str, value: object) -> None:
     """Set a setting: within a trace until it ends, and then whenever the plan has run."""
     trace = current_trace() if TRACES else None
     if trace is not None:
@@ -98,7 +98,7 @@ class Configured:
         if self._is_used:
             SWITCHES[0] += 1
 
-    def check_setting(self, name: str, value: Any) -> None:
+    def check_setting(self, name: str, value: object) -> None:
         """Raise OpError where an attribute cannot have this value. For subclasses to define."""
 
     def use_settings(self) -> None:
@@ -110,13 +110,13 @@ class Configured:
         self._use(name, partial(getattr, self, name))
         return getattr(self, name)
 
-    def _use(self, what: str, probe: Any) -> None:
+    def _use(self, what: str, probe: Callable[[], object]) -> None:
         trace = current_trace() if TRACES else None
         if trace is not None and not trace.has_put(vars(self), what):
             object.__setattr__(self, "_is_used", True)
             trace.probes[id(self), what] = probe
 
-    def settings_key(self) -> Any:
+    def settings_key(self) -> object:
         """Return what is equal as long as nothing is set to another value.
 
         Left out are results that code has put here, such as the last activations: they are new at every call. And the
@@ -133,7 +133,7 @@ class Configured:
         return list(_containers(vars(self).values()))
 
 
-def _containers(values: Iterable[Any]) -> Iterator[Any]:
+def _containers(values: Iterable[object]) -> Iterator[Any]:
     for value in values:
         if value.__class__ is list or value.__class__ is dict:
             yield value
@@ -141,19 +141,19 @@ def _containers(values: Iterable[Any]) -> Iterator[Any]:
             yield from _containers(value.values() if isinstance(value, dict) else value)
 
 
-def contents(containers: Iterable[Any]) -> list[Any]:
+def contents(containers: Iterable[Any]) -> list[object]:
     """Return what containers hold, to be compared with `is_held`."""
-    held: list[Any] = []
+    held: list[object] = []
     for container in containers:
         items = container if container.__class__ is list else chain.from_iterable(container.items())
         held += [len(container), *items]
     return held
 
 
-def is_held(containers: Iterable[Any], held: list[Any]) -> bool:
+def is_held(containers: Iterable[Any], held: list[object]) -> bool:
     """Whether containers still hold the very same objects."""
     return [*map(id, contents(containers))] == [*map(id, held)]
 
 
-def _is_result(value: Any) -> bool:
+def _is_result(value: object) -> bool:
     return isinstance(value, Tensor) and value.recorded and not isinstance(value, Variable)

@@ -48,7 +48,7 @@ def remembered(path: Path, fits: Callable[[Any], bool]) -> dict[str, Any] | None
         return None
 
 
-def remember(path: Path, order: Sequence[Any], seconds: float, optimal: bool) -> None:
+def remember(path: Path, order: Sequence[object], seconds: float, optimal: bool) -> None:
     """Keep an order; a cache that cannot be written is no cache."""
     with contextlib.suppress(OSError, DataError):
         path.parent.mkdir(parents=True, exist_ok=True)

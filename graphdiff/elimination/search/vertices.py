@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,7 @@ class Reduced:
             left = [v for v in left if v not in gone]
         # Equal neighbours stay equal, and neither enlarges the other's sets: they may go one after the other
         # (arXiv 2506.17521).
-        twins: dict[Any, list[int]] = {}
+        twins: dict[Hashable, list[int]] = {}
         for v in left:
             twins.setdefault((frozenset(before[v]), frozenset(after[v])), []).append(v)
         self.members = list(twins.values())
@@ -153,7 +153,7 @@ class Reduced:
 
 def _anneal_in_parallel(reduced: Reduced, start: list[int], seed: int, seconds: float, enough: int) -> list[int]:
     """Search in as many processes as there are cores, each with a seed of its own."""
-    task: dict[str, Any] = {
+    task: dict[str, object] = {
         "before": reduced.before,
         "after": reduced.after,
         "groups": reduced.groups,

@@ -61,7 +61,7 @@ def in_parallel(
     return results
 
 
-def _started(script: Sequence[str], task: dict[str, Any], seed: int, count: int) -> list[subprocess.Popen[str]]:
+def _started(script: Sequence[str], task: dict[str, object], seed: int, count: int) -> list[subprocess.Popen[str]]:
     """Start processes that read their task at once; none where the platform allows none."""
     started: list[subprocess.Popen[str]] = []
     path = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
