@@ -12,7 +12,9 @@ from graphdiff.arguments import require_function, require_real
 from graphdiff.differentiate.functions import grad, jvp, vjp
 from graphdiff.errors import GradientCheckError
 from graphdiff.graph import Graph
+from graphdiff.graph.walks import evaluated, run_kernel
 from graphdiff.guard import guarded
+from graphdiff.host import HostArray
 from graphdiff.op import as_tensor
 from graphdiff.ops import reduce, shape
 from graphdiff.tensor import Tensor, variable
@@ -215,7 +217,7 @@ def _narrowed(function: Function[Tensor], size: int, weights: ArrayLike) -> Func
 def _compare(
     report: CheckReport,
     function: Function[Tensor],
-    arrays: list[Any],
+    arrays: list[HostArray],
     names: list[str],
     modes: Sequence[str],
     tolerance: float,
@@ -251,17 +253,17 @@ Derivatives = dict[Place, Any]
 """By argument and index in it: the derivatives of all outputs."""
 
 
-def _places(arrays: list[Any]) -> list[Place]:
+def _places(arrays: list[HostArray]) -> list[Place]:
     return [(position, index) for position, array in enumerate(arrays) for index in np.ndindex(array.shape)]
 
 
-def _reverse(function: Function[Tensor], arrays: list[Any]) -> Derivatives:
+def _reverse(function: Function[Tensor], arrays: list[HostArray]) -> Derivatives:
     output, pull = vjp(function, *arrays)
     rows = [[part.numpy() for part in pull(unit)] for unit in np.eye(output.size)]
     return {(position, index): np.array([row[position][index] for row in rows]) for position, index in _places(arrays)}
 
 
-def _forward(function: Function[Tensor], arrays: list[Any]) -> Derivatives:
+def _forward(function: Function[Tensor], arrays: list[HostArray]) -> Derivatives:
     found: Derivatives = {}
     for position, index in _places(arrays):
         seeds = [np.zeros(other.shape) for other in arrays]
@@ -270,14 +272,15 @@ def _forward(function: Function[Tensor], arrays: list[Any]) -> Derivatives:
     return found
 
 
-def _finite_differences(function: Function[Tensor], arrays: list[Any]) -> Derivatives:
+def _finite_differences(function: Function[Tensor], arrays: list[HostArray]) -> Derivatives:
     """Return derivatives from differences, each with how far it may be off beyond its relative tolerance."""
 
-    def along(position: int, index: tuple[int, ...]) -> Callable[[float], Any]:
-        def moved(number: float) -> Any:
+    def along(position: int, index: tuple[int, ...]) -> Callable[[float], HostArray]:
+        def moved(number: float) -> HostArray:
             others = [other.copy() for other in arrays]
             others[position][index] = number
-            return function(*others).numpy().astype(float)
+            result: HostArray = function(*others).numpy().astype(float)
+            return result
 
         return moved
 
@@ -291,7 +294,7 @@ _LEVELS = 12
 """How often a step is halved at most."""
 
 
-def _difference(function: Callable[[float], Any], place: float) -> tuple[Any, Any]:
+def _difference(function: Callable[[float], HostArray], place: float) -> tuple[HostArray, HostArray]:
     """Return the derivatives of a function of one number, and how unsure rounding, or what is not smooth, leaves them.
 
     Central differences over halved steps are extrapolated (Richardson); of all the extrapolations the one is taken that
@@ -308,14 +311,16 @@ def _difference(function: Callable[[float], Any], place: float) -> tuple[Any, An
     return found, unsure
 
 
-def _is_finite(function: Callable[[float], Any], place: float, step: float, inside: Any) -> bool:
+def _is_finite(function: Callable[[float], HostArray], place: float, step: float, inside: HostArray) -> bool:
     """Whether what is finite at a place is so a step to either side: the domain may end there."""
     return all(bool(np.isfinite(function(place + side)[inside]).all()) for side in (step, -step))
 
 
-def _extrapolated(function: Callable[[float], Any], place: float, step: float) -> tuple[Any, Any, Any]:
+def _extrapolated(
+    function: Callable[[float], HostArray], place: float, step: float
+) -> tuple[HostArray, HostArray, HostArray]:
     """Return derivatives, their estimated errors, and what is to be allowed for these."""
-    rough: list[Any] = []
+    rough: list[HostArray] = []
     best = None
     value = function(place)
     largest = np.abs(value)
@@ -346,7 +351,7 @@ def _extrapolated(function: Callable[[float], Any], place: float, step: float) -
     return best
 
 
-def _complex_steps(function: Function[Tensor], arrays: list[Any]) -> Derivatives | None:
+def _complex_steps(function: Function[Tensor], arrays: list[HostArray]) -> Derivatives | None:
     """Return Im f(x + ih) / h, whose error is rounding alone; None if an op is not analytic in NumPy."""
     inputs = [variable(array) for array in arrays]
     graph = Graph(function(*inputs))
@@ -362,19 +367,14 @@ def _complex_steps(function: Function[Tensor], arrays: list[Any]) -> Derivatives
         shifted = arrays[position].astype(np.complex128)
         shifted[index] += 1j * step
         values: dict[Tensor, Any] = {inputs[position]: shifted[()]}
-        for node in graph:
-            if node in values:
-                continue
-            if node.op is None:
-                values[node] = node.value
-            else:
-                operands = [values[operand] for operand in node.inputs]
-                values[node] = node.op.kernel(node.backend)(*operands, **node.attributes)
+        evaluated(graph.nodes, values, lambda node: node.value, run_kernel)
         found[position, index] = np.imag(values[graph.outputs[0]]) / step
     return found
 
 
-def _dot_product(report: CheckReport, flat: Function[Tensor], arrays: list[Any], stream: Any) -> None:
+def _dot_product(
+    report: CheckReport, flat: Function[Tensor], arrays: list[HostArray], stream: np.random.Generator
+) -> None:
     """Compare ⟨v, J u⟩ with ⟨Jᵀ v, u⟩: exact up to rounding, and no differences are taken."""
     directions = [stream.normal(size=array.shape) for array in arrays]
     output, moved = jvp(flat, arrays, directions)
@@ -387,7 +387,7 @@ def _dot_product(report: CheckReport, flat: Function[Tensor], arrays: list[Any],
     report.comparisons.append(Agreement(*told, float(left.sum()), float(right.sum()), allowed))
 
 
-def _require_shapes(function: Function[Tensor], arrays: list[Any]) -> None:
+def _require_shapes(function: Function[Tensor], arrays: list[HostArray]) -> None:
     """Refuse adjoints that are not of their operand's shape, of ops that are not graphdiff's own."""
     for node in Graph(function(*[variable(array) for array in arrays])):
         op = node.op
@@ -406,7 +406,7 @@ def _require_shapes(function: Function[Tensor], arrays: list[Any]) -> None:
                 )
 
 
-def _explain(report: CheckReport, scalar: Function[Tensor], arrays: list[Any]) -> str:
+def _explain(report: CheckReport, scalar: Function[Tensor], arrays: list[HostArray]) -> str:
     worst = report.worst()
     suspects = _suspects(scalar, arrays, second=worst.mode.startswith("second order"))
     blamed = f" The rule of {', '.join(suspects)} disagrees with finite differences." if suspects else ""
@@ -418,7 +418,7 @@ def _explain(report: CheckReport, scalar: Function[Tensor], arrays: list[Any]) -
     )
 
 
-def _suspects(scalar: Function[Tensor], arrays: list[Any], second: bool) -> list[str]:
+def _suspects(scalar: Function[Tensor], arrays: list[HostArray], second: bool) -> list[str]:
     """Return the ops of the graph whose own derivative is wrong at the values they have there."""
     found: list[str] = []
     for node in Graph(scalar(*[variable(array) for array in arrays])):
@@ -441,18 +441,18 @@ def _suspects(scalar: Function[Tensor], arrays: list[Any], second: bool) -> list
     return found
 
 
-def _is_wrong(function: Function[Tensor], values: list[Any]) -> bool:
+def _is_wrong(function: Function[Tensor], values: list[HostArray]) -> bool:
     report = CheckReport()
     _compare(report, function, values, [""] * len(values), ("forward", "reverse"), 1e-6, "")
     return not report.passed
 
 
-def _slope(function: Function[Tensor], arrays: list[Any]) -> Function[Tensor]:
+def _slope(function: Function[Tensor], arrays: list[HostArray]) -> Function[Tensor]:
     """Return the function's derivative along a random direction, as a function of the same arguments."""
     stream = np.random.default_rng(0)
     directions = [stream.uniform(0.5, 1.5, array.shape) for array in arrays]
 
-    def slope(*tensors: Any) -> Tensor:
+    def slope(*tensors: ArrayLike) -> Tensor:
         parts = grad(lambda *given: reduce.sum(function(*given)), tuple(range(len(arrays))))(*tensors)
         along = [reduce.sum(part * direction) for part, direction in zip(parts, directions, strict=True)]
         return shape.reshape(sum(along[1:], start=along[0]), (1,))

@@ -21,6 +21,8 @@ from graphdiff.differentiate.functions import jvp, vjp
 from graphdiff.elimination.orders import EliminationOrder
 from graphdiff.errors import DTypeError, GraphDiffError, GraphError
 from graphdiff.graph import Graph
+from graphdiff.graph.walks import evaluated, run_kernel
+from graphdiff.host import HostArray
 from graphdiff.jacobians.choose import computed, is_of_numbers, predicted
 from graphdiff.jacobians.jacobian import jacobian
 from graphdiff.op import as_tensor
@@ -82,7 +84,9 @@ class _Flat:
         return [as_tensor(result) for result in results]
 
 
-def _stacked(blocks: Sequence[Sequence[Any]], rows: Sequence[Any], columns: Sequence[Any]) -> Any:
+def _stacked(
+    blocks: Sequence[Sequence[ArrayLike]], rows: Sequence[Tensor | HostArray], columns: Sequence[HostArray]
+) -> HostArray:
     return np.block(
         [
             [np.asarray(block, dtype=np.float64).reshape(row.size, column.size) for block, column in zip(line, columns)]
@@ -91,7 +95,7 @@ def _stacked(blocks: Sequence[Sequence[Any]], rows: Sequence[Any], columns: Sequ
     )
 
 
-def _complex_step(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> Any:
+def _complex_step(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> HostArray | None:
     """Return the Jacobian by the complex step, or None where an op has no analytic extension here, or inputs are many.
 
     Im f(x + ih)/h with h = 1e-100 has no truncation and no cancellation (Squire and Trapp, SIAM Review 40, 1998).
@@ -109,24 +113,18 @@ def _complex_step(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> Any:
             moved[index] += 1e-100j
             values: dict[Tensor, Any] = {leaf: moved if moved.shape else moved[()]}
             with np.errstate(all="ignore"):
-                for node in graph.nodes:
-                    if node not in values:
-                        values[node] = (
-                            node.value
-                            if node.op is None
-                            else node.op.kernel(node.backend)(*[values[o] for o in node.inputs], **node.attributes)
-                        )
+                evaluated(graph.nodes, values, lambda node: node.value, run_kernel)
             columns.append(np.concatenate([np.imag(np.ravel(values[output])) / 1e-100 for output in outputs]))
     return np.stack(columns, axis=1)
 
 
-def _runs(flat: _Flat, outputs: Sequence[Tensor], order: EliminationOrder | None) -> dict[str, Callable[[], Any]]:
+def _runs(flat: _Flat, outputs: Sequence[Tensor], order: EliminationOrder | None) -> dict[str, Callable[[], object]]:
     """Return, per mode, a function that computes the whole Jacobian as one array."""
     points, count = flat.points, len(flat.points)
     everything = tuple(range(count))
     value = compiled(lambda *leaves: flat(*leaves))
 
-    def of(mode: Any) -> Callable[[], Any]:
+    def of(mode: Any) -> Callable[[], object]:
         whole = compiled(jacobian(flat, argnums=everything, mode=mode))
         return lambda: whole(*points)
 
@@ -138,18 +136,18 @@ def _runs(flat: _Flat, outputs: Sequence[Tensor], order: EliminationOrder | None
     output_units = cache(lambda: list(_units([np.asarray(output.value) for output in outputs])))
 
     @cache
-    def moved() -> list[tuple[float, list[Any]]]:
+    def moved() -> list[tuple[float, list[HostArray]]]:
         steps = [(_step(points, unit), unit) for unit in input_units()]
         return [(step, [point + step * each for point, each in zip(points, unit)]) for step, unit in steps]
 
-    def differences() -> Any:
+    def differences() -> HostArray:
         base = _raveled(value(*points))
         return np.stack([(_raveled(value(*at)) - base) / step for step, at in moved()], axis=1)
 
-    def forward() -> Any:
+    def forward() -> object:
         return [push(*points, *unit) for unit in input_units()]
 
-    def reverse() -> Any:
+    def reverse() -> object:
         return [pull(*points, *unit) for unit in output_units()]
 
     return {
@@ -164,7 +162,7 @@ def _runs(flat: _Flat, outputs: Sequence[Tensor], order: EliminationOrder | None
     }
 
 
-def _units(like: Sequence[Any]) -> Iterator[list[Any]]:
+def _units(like: Sequence[HostArray]) -> Iterator[list[HostArray]]:
     """Yield the unit vectors of a list of arrays."""
     for place, array in enumerate(like):
         for index in np.ndindex(array.shape):
@@ -173,7 +171,7 @@ def _units(like: Sequence[Any]) -> Iterator[list[Any]]:
             yield unit
 
 
-def _step(points: Sequence[Any], unit: Sequence[Any]) -> float:
+def _step(points: Sequence[HostArray], unit: Sequence[HostArray]) -> float:
     """Return how far to move along a unit vector for a difference of first order."""
     kind, place = next(
         (point.dtype, abs(float(point[each != 0][0]))) for point, each in zip(points, unit) if each.any()
@@ -181,13 +179,14 @@ def _step(points: Sequence[Any], unit: Sequence[Any]) -> float:
     return float(np.sqrt(np.finfo(kind).eps)) * max(1.0, place)
 
 
-def _raveled(parts: Sequence[Any]) -> Any:
-    return np.concatenate([np.asarray(part).reshape(-1) for part in parts])
+def _raveled(parts: Sequence[ArrayLike]) -> HostArray:
+    raveled: HostArray = np.concatenate([np.asarray(part).reshape(-1) for part in parts])
+    return raveled
 
 
-def _as_matrix(mode: str, result: Any, outputs: Sequence[Tensor], points: Sequence[Any]) -> Any:
+def _as_matrix(mode: str, result: Any, outputs: Sequence[Tensor], points: Sequence[HostArray]) -> HostArray:
     if mode == "finite differences":
-        return result
+        return np.asarray(result)
     if mode == "forward":
         return np.stack([_raveled(each) for each in result], axis=1)
     if mode == "reverse":

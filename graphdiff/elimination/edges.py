@@ -160,9 +160,10 @@ class EdgeGraph:
 
     def left(self, bounds: Sequence[int]) -> int:
         """Return how many multiplications are still to come at least, `bounds` being so many per vertex at first."""
-        return sum(max(bounds[v] - self.done[v], self._least_at(v)) for v in bits(self.inner))
+        return sum(max(bounds[v] - self.done[v], self.least_at(v)) for v in bits(self.inner))
 
-    def _least_at(self, v: int) -> int:
+    def least_at(self, v: int) -> int:
+        """Return how many multiplications eliminating a vertex takes at least, in whatever order."""
         into = disjoint_paths(self.before, v, self.inner)
         return into * disjoint_paths(self.after, v, self.inner)
 

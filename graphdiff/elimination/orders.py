@@ -10,7 +10,6 @@ from numbers import Real
 from typing import Any, cast
 
 from graphdiff.arguments import truth, whole
-from graphdiff.elimination.bounds import disjoint_paths
 from graphdiff.elimination.edges import EdgeGraph, Factor
 from graphdiff.elimination.faces import FaceGraph
 from graphdiff.elimination.scalar_graph import vertices_of
@@ -297,9 +296,5 @@ def _search_steps(vertices: Vertices, kind: str, seed: int, time_limit: float, c
 
 def _bounds(vertices: Vertices) -> list[int]:
     """Return how many multiplications each vertex takes at least, in every order of vertices, edges or faces."""
-    graph = EdgeGraph(vertices)
-    found = [0] * len(vertices.names)
-    for v in vertices.inner:
-        into = disjoint_paths(graph.before, v, graph.inner)
-        found[v] = into * disjoint_paths(graph.after, v, graph.inner)
-    return found
+    graph, inner = EdgeGraph(vertices), frozenset(vertices.inner)
+    return [graph.least_at(v) if v in inner else 0 for v in range(len(vertices.names))]

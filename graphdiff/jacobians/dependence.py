@@ -18,6 +18,7 @@ from graphdiff.differentiate.zeros import still
 from graphdiff.elimination.scalar_graph import local_matrix
 from graphdiff.errors import GraphError
 from graphdiff.graph import topological_order
+from graphdiff.graph.walks import inside
 from graphdiff.host import is_real_floating
 from graphdiff.op import GRAPH, OPS, Composite, Elementwise, Linear, Multilinear, as_tensor
 from graphdiff.tensor import Tensor
@@ -79,8 +80,8 @@ class _Walk:
             if not any(operand in self.found for operand in node.inputs):
                 continue
             if isinstance(node.op, Composite):
-                opened = node.op.open(node.inputs, node.attributes)
-                self.through(topological_order([opened], boundary=frozenset(node.inputs)))
+                opened, below = inside(node)
+                self.through(below)
                 made = self.found.get(opened)
             else:
                 made = self._of_operands(node)
