@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from importlib.resources import files
 
+import numpy as np
+
 from graphdiff.plan.lowering.expressions import number
 from graphdiff.plan.lowering.instructions import Check, Product, Step, Unit
 from graphdiff.plan.lowering.views import Storage, View
@@ -160,9 +162,7 @@ def _checked(step: Check, memory: _Parameters) -> list[str]:
 
 
 def _double(value: float) -> str:
-    from graphdiff import host
-
-    return number(value, host.dtype("float64"))
+    return number(value, np.dtype("float64"))
 
 
 def _by_blas(step: Product, x: Matrix, y: Matrix, out: Matrix) -> list[str]:
