@@ -51,7 +51,9 @@ PEERS = {
     peer.name: peer
     for peer in (
         Peer("graphdiff_compiled", "graphdiff"),
+        Peer("graphdiff_numpy", "graphdiff"),
         Peer("graphdiff_eager", "graphdiff"),
+        Peer("c_tuned", "numpy"),
         Peer("numpy_tuned", "numpy"),
         Peer("numpy_plain", "numpy"),
         Peer("jax_jit", "jax"),
