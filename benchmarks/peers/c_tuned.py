@@ -198,8 +198,8 @@ def products(config: Config) -> str:
     assert blas is not None
     classes, last = config.sizes[-1], len(config.sizes) - 1
     lines = [
-        f"typedef {blas.integer} I;",
-        "typedef void (*Product)(int, int, int, I, I, I, float, const float *, I, const float *, I, float, float *, I);",
+        f"typedef {blas.integer} I; typedef const float *In;",
+        "typedef void (*Product)(int, int, int, I, I, I, float, In, I, In, I, float, float *, I);",
         "static Product product; void set_product(Product given) { product = given; }",
         *begun(config),
         HEAD,

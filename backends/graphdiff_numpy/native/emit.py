@@ -133,7 +133,10 @@ class _Parameters:
 
     def matrix(self, view: View) -> Matrix:
         name, shift = self.pointer(view)
-        return Matrix(f"({name} + {shift})" if shift else name, *view.strides)
+        root, _ = view.place()
+        step = max(view.strides)
+        padded = root.is_shared and not shift and root.size < step * min(view.shape)
+        return Matrix(f"({name} + {shift})" if shift else name, *view.strides, padded)
 
 
 def _checked(step: Check, memory: _Parameters) -> list[str]:
@@ -162,7 +165,7 @@ def _checked(step: Check, memory: _Parameters) -> list[str]:
 
 
 def _double(value: float) -> str:
-    return number(value, np.dtype("float64"))
+    return number(value, np.dtype(np.float64))
 
 
 def _by_blas(step: Product, x: Matrix, y: Matrix, out: Matrix) -> list[str]:

@@ -17,7 +17,7 @@ __all__ = ["Native", "lowered"]
 
 FEW = 16
 """Features up to which a matrix lies by columns: then its examples make whole vectors."""
-TARGET = Target(lambda product: True, epilogs=False, groups=False, draws=False, refuses=True, columns=FEW)
+TARGET = Target(lambda product: True, epilogs=False, groups=False, draws=False, refuses=True, columns=FEW, line=64)
 OPENED = {"weighted_total"}
 """What NumPy has a call for, and loops are the quicker for being written out."""
 

@@ -6,7 +6,7 @@ text is written out for the sizes and strides of one product, so that a compiler
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from graphdiff.plan.lowering.expressions import TYPES
@@ -24,16 +24,23 @@ FLAT = 4
 
 @dataclass(frozen=True)
 class Matrix:
-    """A matrix in memory: a pointer as C, and how far the next row and the next column are."""
+    """A matrix in memory: a pointer as C, and how far the next row and the next column are.
+
+    Attributes
+    ----------
+    padded : bool
+        Whether there is room behind what lies dense, up to where the next row or column begins.
+    """
 
     pointer: str
     row: int
     column: int
+    padded: bool = False
 
     @property
     def T(self) -> Matrix:
         """The matrix turned."""
-        return Matrix(self.pointer, self.column, self.row)
+        return replace(self, row=self.column, column=self.row)
 
 
 class Multiplication:
@@ -90,17 +97,22 @@ class Multiplication:
             if y.row == 1 and lanes >= FOUR and inner >= lanes and rows < columns and rows * columns >= 16:
                 # The smaller one is packed so that both lie dense along what is summed.
                 self.scratch = rows * inner
-                return self.packed(x, rows, inner) + self.dots(
+                return self.packed(x, rows, inner, inner) + self.dots(
                     rows, columns, inner, Matrix("scratch", inner, 1), y, out
                 )
-            self.scratch = inner * columns
-            packed, y = self.packed(y, inner, columns), Matrix("scratch", columns, 1)
+            row = self.whole(columns) if columns > lanes else columns
+            self.scratch = inner * row
+            packed, y = self.packed(y, inner, columns, row), Matrix("scratch", row, 1, row > columns)
         return packed + self.tiles(rows, columns, inner, x, y, out)
 
+    def whole(self, columns: int) -> int:
+        """Return so many columns made up to whole vectors."""
+        return -(-columns // self.lanes) * self.lanes
+
     @staticmethod
-    def packed(matrix: Matrix, rows: int, columns: int) -> list[str]:
+    def packed(matrix: Matrix, rows: int, columns: int, row: int) -> list[str]:
         """Copy a matrix into scratch memory, by rows."""
-        load = f"scratch[{{k}} * {columns} + n] = {matrix.pointer}[{{k}} * {matrix.row} + n * {matrix.column}];"
+        load = f"scratch[{{k}} * {row} + n] = {matrix.pointer}[{{k}} * {matrix.row} + n * {matrix.column}];"
         each = f"for (Count n = 0; n < {columns}; ++n) "
         if rows <= FLAT:
             return [f"{each}{{ {' '.join(load.format(k=k) for k in range(rows))} }}"]
@@ -120,6 +132,8 @@ class Multiplication:
 
     def tiles(self, rows: int, columns: int, inner: int, x: Matrix, y: Matrix, out: Matrix) -> list[str]:
         """Cover the result by tiles: whole vectors of columns first, then halves, quarters, single ones."""
+        if out.padded and y.padded and min(out.row, y.row) >= self.whole(columns):
+            columns = self.whole(columns)  # what is computed into the room behind a row is read by nobody
         lines: list[str] = []
         column = 0
         while column < columns:
@@ -128,11 +142,11 @@ class Multiplication:
             while lanes > left:
                 lanes //= 2
             many = left // lanes if lanes == self.lanes else 1
-            best = 4 if many == 4 and self.rows[4] == 6 else 3 if many % 3 == 0 else 2
-            vectors = min(many, best)
+            # Three at a time, and where one would be left over, four or twice two.
+            vectors = min(many, 3 if many % 3 == 0 or many % 3 == 2 else 4 if self.rows[4] > 4 else 2)
             width = vectors * lanes
             height = self.rows[vectors]
-            end = column + left // width * width
+            end = column + (left // width * width if vectors == 3 and many % 3 == 0 else width)
             place = str(column) if end == column + width else "n"
             strip: list[str] = []
             for m, rows_of_strip in _strips("m", rows, height):

@@ -127,8 +127,9 @@ class Lowered(ABC):
 
     def new(self, node: Tensor) -> View:
         label = node.name or (node.op.name if node.op is not None else "number")
-        storage = Storage(max(node.size, 1), node.dtype)
-        return View(storage, node.shape, self.target.strides(node.shape), 0, node.dtype, label)
+        strides = self.target.strides(node.shape, node.dtype.itemsize)
+        room = sum((length - 1) * stride for length, stride in zip(node.shape, strides, strict=True)) + 1
+        return View(Storage(max(room, node.size, 1), node.dtype), node.shape, strides, 0, node.dtype, label)
 
     def _enter(self, node: Tensor, unit: Unit) -> None:
         unit.members.add(node)

@@ -39,6 +39,8 @@ class Target:
     columns : int
         Features up to which a matrix of more examples than features lies by columns, so that the examples lie side by
         side.
+    line : int
+        Bytes of whose multiple a column then begins.
     """
 
     supports: Callable[[Product], bool]
@@ -51,14 +53,17 @@ class Target:
     stacked: int = 1 << 24
     long: int = 1 << 62
     columns: int = 0
+    line: int = 1
 
-    def strides(self, shape: Shape) -> Shape:
-        """Return how a new array lies, in elements.
+    def strides(self, shape: Shape, width: int) -> Shape:
+        """Return how a new array of elements of so many bytes lies, in elements.
 
         Examples
         --------
-        >>> Target(lambda product: True, columns=16).strides((100, 2))
-        (1, 100)
+        >>> Target(lambda product: True, columns=16, line=64).strides((100, 2), 4)
+        (1, 112)
         """
-        by_columns = len(shape) == 2 and 1 < shape[1] <= self.columns and shape[0] > shape[1]
-        return dense_strides(shape, by_columns)
+        if not (len(shape) == 2 and 1 < shape[1] <= self.columns and shape[0] > shape[1]):
+            return dense_strides(shape)
+        line = max(self.line // width, 1)
+        return (1, shape[0] if shape[0] < line else -(-shape[0] // line) * line)
