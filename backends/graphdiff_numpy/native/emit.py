@@ -134,9 +134,9 @@ class _Parameters:
     def matrix(self, view: View) -> Matrix:
         name, shift = self.pointer(view)
         root, _ = view.place()
-        step = max(view.strides)
-        padded = root.is_shared and not shift and root.size < step * min(view.shape)
-        return Matrix(f"({name} + {shift})" if shift else name, *view.strides, padded)
+        row, column = view.strides
+        padded = root.is_shared and not shift and root.size < max(row, column) * min(view.shape)
+        return Matrix(f"({name} + {shift})" if shift else name, row, column, padded)
 
 
 def _checked(step: Check, memory: _Parameters) -> list[str]:
