@@ -84,13 +84,16 @@ class Switching:
     """
 
     def __init__(self, program: Program, disable: frozenset[str]) -> None:
-        self.current: Runner = NumpyRunner(program, disable)
+        count = min(max(int(BEFORE / max(expected(program), 1e-9)), FEWEST), MOST)
+        # One for each call before the change; taken out together with what a step changes, whatever interrupts it.
+        self._left: list[None] = [None] * count
+        self._counts = not program.updates
+        self.current: Runner = NumpyRunner(program, disable, None if self._counts else self._left.pop)
         self.renewed: Callable[[Callable[..., Any]], None] | None = None
         self._program, self._disable = program, disable
-        self._left = self._count = min(max(int(BEFORE / max(expected(program), 1e-9)), FEWEST), MOST)
-        self._beginning = self._count - self._count // 8
+        self._beginning = count - count // 8
         self._made: _Making | None = None
-        self._beside = [("engine", f"calls of NumPy; C from call {self._count + 1:,} on, if there is a compiler")]
+        self._beside = [("engine", f"calls of NumPy; C from call {count + 1:,} on, if there is a compiler")]
         self.run: Callable[..., Any] = self._counted
 
     def __getattr__(self, name: str) -> Any:
@@ -104,22 +107,25 @@ class Switching:
         return [*self.current.notes, *self._beside]
 
     def _counted(self, *arrays: Any) -> Any:
-        self._left -= 1
-        if self._left == self._beginning:
+        left = len(self._left)
+        if left <= self._beginning and self._made is None:
             self._made = _Making(self._program, self._disable)
-        if self._left < 0:
+        if not left:
             self._change()
-        return self.current.run(*arrays)
+        values = self.current.run(*arrays)
+        if self._counts and left:
+            self._left.pop()
+        return values
 
     def _change(self) -> None:
         """Go on as C, if there is any."""
-        if self._made is None:  # an interrupt fell where it was begun
-            self._made = _Making(self._program, self._disable)
+        assert self._made is not None
         found = self._made.runner()
-        if isinstance(found, str):
-            self._beside = [("engine", f"calls of NumPy: {found}")]
-        else:
+        if not isinstance(found, str):
             self.current, self._beside = found, []
+        elif isinstance(self.current, NumpyRunner):
+            self.current.stop_counting()
+            self._beside = [("engine", f"calls of NumPy: {found}")]
         self.run = self.current.run
         if self.renewed is not None:
             self.renewed(getattr(self.current, "strict", self.run))
@@ -127,7 +133,10 @@ class Switching:
     def many(self, count: int, *arrays: Any) -> Any:
         """Run several steps on the same arguments."""
         result = None
-        while count and self._left >= 0:
+        while count and self._left:
+            result = self._counted(*arrays)
+            count -= 1
+        if count:
             result = self._counted(*arrays)
             count -= 1
         together = getattr(self.current, "many", None)

@@ -69,6 +69,15 @@ _HELPERS: dict[str, Any] = {
 class NumpyRunner:
     """Runs a program as a sequence of NumPy calls into planned memory.
 
+    Parameters
+    ----------
+    program : Program
+    disable : frozenset of str
+        Passes to leave out.
+    counting : callable, optional
+        Called with what changes variables, so that it is called just as often; not a function of Python's own, within
+        which an interrupt might fall.
+
     Attributes
     ----------
     source : str
@@ -79,8 +88,11 @@ class NumpyRunner:
         What the planner did.
     """
 
-    def __init__(self, program: Program, disable: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, program: Program, disable: frozenset[str] = frozenset(), counting: Callable[[], object] | None = None
+    ) -> None:
         self._program = program
+        self._counting = () if counting is None else (counting,)
         self._plan = Planner(program, disable)
         self._streams = Streams(program)
         schedule = self._plan.schedule
@@ -189,8 +201,13 @@ class NumpyRunner:
         scope.update(self._objects)
         for group, name in self._tiles.items():
             scope[name] = self._bound(group)
-        scope["commit"] = tuple(function for call in self.commit for function in self._bound(call))
+        scope["commit"] = (*(function for call in self.commit for function in self._bound(call)), *self._counting)
         scope["moved"] = MOVES[0]
+
+    def stop_counting(self) -> None:
+        """Call `counting` no more."""
+        self._counting = ()
+        self._bind()
 
     def _bound(self, call: Call) -> tuple[Callable[..., Any], ...]:
         """Return a call as functions without arguments: one, or one per tile and part."""
