@@ -19,17 +19,19 @@ import tempfile
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 
 __all__ = ["Compiler", "Unavailable", "find_compiler"]
 
-FLAGS = shlex.split(
-    "-O2 -ftree-vectorize -fvect-cost-model=dynamic -fno-tree-sink -fopenmp-simd -fno-math-errno -fwrapv "
-    "-ffp-contract=off -w -shared -fPIC -std=gnu11"
-)
+FLAGS = shlex.split("-O2 -fno-math-errno -fopenmp-simd -fwrapv -ffp-contract=off -w -shared -fPIC -std=gnu11")
 """NaN, infinity and −0 mean what they mean elsewhere: no -ffast-math. Nor -fno-trapping-math, with which gcc 12 makes
-wrong vectors of nested selections; without it, loops become vectors if nothing is moved under a condition, which
--fno-tree-sink sees to. Integers wrap around, as NumPy's do."""
+wrong vectors of nested selections. Integers wrap around, as NumPy's do."""
+VECTORS = shlex.split("-ftree-vectorize -fvect-cost-model=dynamic -fno-tree-sink")
+"""With which gcc makes vectors of loops, if nothing is moved under a condition. Clang does by itself, and refuses
+them."""
+PROCESSORS = ("-march=native", "-mcpu=native")
+"""Compilers know the processor by one name or the other."""
 SECONDS = 60
 """After which a compiler is given up."""
 MOST = 512
@@ -239,14 +241,13 @@ def _tried(command: list[str], folder: Path) -> Compiler:
     """Return a compiler that compiles for this processor, and see that its code can be loaded and run."""
     with tempfile.TemporaryDirectory(prefix="making-", dir=folder) as made:
         version = _run([*command, "--version"], made).partition("\n")[0]
-    reason: Unavailable | None = None
-    for native in ("-march=native", "-mcpu=native"):
-        compiler = Compiler([*command, native], version, 16, folder)
+    reason = Unavailable("")
+    for processor, vectors in product(PROCESSORS, (VECTORS, [])):
+        compiler = Compiler([*command, processor, *vectors], version, 16, folder)
         try:
             compiler.width = compiler.load(_TRIAL).width()
         except Unavailable as error:
             reason = error
         else:
             return compiler
-    assert reason is not None
     raise reason
