@@ -21,7 +21,7 @@ from graphdiff_numpy.runner import NumpyRunner
 
 __all__ = ["Switching", "planned"]
 
-WORTH = 1e-3
+WORTH = 0.1
 """Seconds that all calls expected must take for C to be compiled before the first."""
 BEFORE = 0.2
 """Seconds of calls of NumPy before the change, as they are expected; compiling begins after an eighth of them."""

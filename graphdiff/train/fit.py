@@ -174,8 +174,8 @@ def fit(
 
     first = slice(0, min(sizes[0], source.count)) if rows is None else rows[: sizes[0]]
     set_mode(model, training=True)
-    # What runs is decided by an epoch's steps, not by how many epochs there are: training that is resumed has the same.
-    calls = -(-source.count // sizes[0])
+    # As if for a hundred epochs, not for so many as there are: training that is resumed must have the same engine.
+    calls = 100 * -(-source.count // sizes[0])
     wanted = precision if compiled else None
     step, predict = _functions(model, loss, optimizer, examples, examples.taken(first), wanted, calls)
     run = Run(model, optimizer)

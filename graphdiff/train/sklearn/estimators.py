@@ -87,7 +87,7 @@ class _MLP(TrainedMLP):
         """
         first = not hasattr(self, "coefs_") or not self.warm_start
         examples = self._begin(X, y, sample_weight, first=first)
-        self._trainer = self._made_trainer()
+        self._trainer = self._made_trainer(examples.X.shape[0])
         if self.solver == "lbfgs":
             self._descend_whole(examples)
         else:

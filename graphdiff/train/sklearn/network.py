@@ -93,6 +93,7 @@ class Trainer:
         alpha: float,
         backend: Backend,
         make_optimizer: Callable[[list[Variable]], Any],
+        calls: int | None = None,
     ) -> None:
         self.activation, self.output, self.alpha = activation, output, alpha
         self.backend = backend
@@ -101,11 +102,12 @@ class Trainer:
             self.biases = [variable(intercept, name=f"b{index}") for index, intercept in enumerate(intercepts)]
             self.optimizer = make_optimizer([*self.weights, *self.biases])
         self._sizes: list[int] = []
+        self._calls = calls
         self._compile()
 
     def _compile(self) -> None:
-        self.step: Function[Tensor] = compile(self._step)
-        self.weighted_step: Function[Tensor] = compile(self._step)
+        self.step: Function[Tensor] = compile(self._step, calls=self._calls)
+        self.weighted_step: Function[Tensor] = compile(self._step, calls=self._calls)
         self.predict: Function[Tensor] = compile(self._output)
 
     def __getstate__(self) -> dict[str, object]:

@@ -138,7 +138,8 @@ class TrainedMLP(MLPParameters):
                 f"hidden_layer_sizes={tuple(hidden)} and {outputs} outputs make other layers"
             )
 
-    def _made_trainer(self) -> Trainer:
+    def _made_trainer(self, rows: int | None = None) -> Trainer:
+        """Return a trainer; of how many rows, if it is known that all epochs are of them."""
         self._solving = {name: getattr(self, name) for name in _SOLVING}
         return Trainer(
             self.coefs_,
@@ -148,6 +149,7 @@ class TrainedMLP(MLPParameters):
             self.alpha,
             self._backend(),
             self._made_optimizer,
+            calls=None if rows is None else self.max_iter * -(-rows // min(self._most_rows, rows)),
         )
 
     def _kept_trainer(self) -> Trainer:
