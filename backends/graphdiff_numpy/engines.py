@@ -14,8 +14,9 @@ from time import sleep
 from typing import Any
 from weakref import WeakSet
 
-from graphdiff.plan.program import Program, counted_flops
+from graphdiff.plan.program import Program
 from graphdiff_numpy.native.compiler import Compiler, Unavailable, find_compiler
+from graphdiff_numpy.native.lower import work_of
 from graphdiff_numpy.native.runner import NativeRunner, Written
 from graphdiff_numpy.runner import NumpyRunner
 
@@ -68,7 +69,7 @@ def expected(program: Program) -> float:
     """Return how many seconds a run is expected to take as calls of NumPy."""
     nodes = [node for node in program.nodes() if node.op is not None]
     moved = sum(each.size * each.dtype.itemsize for node in nodes for each in (node, *node.inputs))
-    return len(nodes) * A_CALL + sum(map(counted_flops, nodes)) * A_FLOP + moved * A_BYTE
+    return len(nodes) * A_CALL + work_of(nodes) * A_FLOP + moved * A_BYTE
 
 
 class Switching:

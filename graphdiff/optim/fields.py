@@ -81,9 +81,13 @@ class _Declared(Optimizer):
         cls.__signature__ = inspect.Signature(sorted(parameters, key=lambda each: each.kind))
 
     def __init__(self, *arguments: object, **named: object) -> None:
-        own = filter(None, (vars(kind).get("__signature__") for kind in type(self).__mro__))
+        signature = next(filter(None, (vars(kind).get("__signature__") for kind in type(self).__mro__)))
+        by_place = [each for each in signature.parameters.values() if each.kind is not each.KEYWORD_ONLY]
+        if len(arguments) > len(by_place):
+            told = f"takes at most {len(by_place)} positional arguments but {len(arguments)} were given"
+            raise TypeError(f"{type(self).__name__}.__init__() {told}")
         try:
-            bound = next(own).bind(*arguments, **named)
+            bound = signature.bind(*arguments, **named)
         except TypeError as error:
             raise TypeError(f"{type(self).__name__}.__init__() {error}") from None
         bound.apply_defaults()

@@ -146,7 +146,11 @@ class Plan:
         """Run `count` times on the same arrays, unchecked; return what the last run returned."""
         together = getattr(self._runner, "many", None)
         if together is not None and not self.inherited and not self.effects:
-            return self.wrap(together(count, *arrays))
+            try:
+                return self.wrap(together(count, *arrays))
+            except ARRAY_ERRORS as error:
+                self.raise_told(error)
+                raise
         for _ in range(count - 1):
             self._values(*arrays)
         return self.run(*arrays)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from graphdiff.op import Composite
@@ -13,7 +14,7 @@ from graphdiff.plan.lowering.target import Target
 from graphdiff.plan.lowering.views import Storage, View, dense_strides
 from graphdiff.plan.program import Program, Tensor, rewrite
 
-__all__ = ["Native", "lowered"]
+__all__ = ["Native", "lowered", "work_of"]
 
 FEW = 16
 """Features up to which a matrix lies by columns: then its examples make whole vectors."""
@@ -55,6 +56,14 @@ def lowered(program: Program, disable: frozenset[str]) -> Native:
         else:
             segments[-1].append(step)
     return Native(lowering, schedule, segments, results)
+
+
+def work_of(nodes: Iterable[Tensor]) -> int:
+    """Return about how many operations nodes take; unlike what costs count, by their shapes alone."""
+    products = (
+        node.size * node.inputs[0].shape[-1] for node in nodes if node.op is not None and node.op.name == "matmul"
+    )
+    return 2 * sum(products) + sum(node.size for node in nodes)
 
 
 def _opened(node: Tensor, operands: tuple[Tensor, ...]) -> Tensor | None:

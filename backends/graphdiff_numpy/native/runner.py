@@ -23,7 +23,7 @@ from graphdiff_numpy.native.blas import find_blas
 from graphdiff_numpy.native.call import Held, callable_of
 from graphdiff_numpy.native.compiler import Compiler
 from graphdiff_numpy.native.emit import FIXED, Emitter, _told, whole
-from graphdiff_numpy.native.lower import lowered
+from graphdiff_numpy.native.lower import lowered, work_of
 
 __all__ = ["NativeRunner", "Written"]
 
@@ -203,8 +203,7 @@ class NativeRunner:
                     held.load(variable, self._array(storage))
         if last:
             self._write_stores(held, len(given))
-        flops = sum(counted_flops(node) for node in program.nodes())
-        held.finish(release=flops > SHORT)
+        held.finish(release=work_of(program.nodes()) > SHORT)
         return held
 
     def _slot(self, view: View) -> int:
