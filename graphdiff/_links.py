@@ -6,7 +6,7 @@ above it. They are listed here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from graphdiff.differentiate.gradients import backward
@@ -98,7 +98,7 @@ def _shape_method(name: str) -> Function[Tensor]:
     """Return a method that takes a shape or axes as one sequence or as several integers."""
     function = public(FUNCTIONS[name])
 
-    def method(self: Tensor, *lengths: Any) -> Tensor:
+    def method(self: Tensor, *lengths: int | Sequence[int]) -> Tensor:
         whole = lengths[0] if len(lengths) == 1 and not isinstance(lengths[0], int) else lengths
         return function(self, whole or None if name == "transpose" else whole)
 
@@ -128,7 +128,7 @@ def _tensor_html(self: Tensor) -> str | None:
     return tensor_html(self)
 
 
-def _graph_bundle(self: Graph, include: Any = None, exclude: Any = None) -> dict[str, str] | None:
+def _graph_bundle(self: Graph, include: object = None, exclude: object = None) -> dict[str, str] | None:
     """Return the drawing, or a large graph's summary, that a notebook shows; see `graphdiff.draw.rich`."""
     from graphdiff.draw.rich import graph_bundle
 

@@ -12,6 +12,7 @@ from graphdiff.errors import DTypeError, GraphError, OpError, ShapeError
 from graphdiff.typing import Described
 
 Operand = TypeVar("Operand", bound=Described)
+Part = TypeVar("Part")
 
 __all__ = [
     "axis_of",
@@ -58,7 +59,7 @@ def whole(value: Any, asked: str, least: int | None = None) -> int:
     return number
 
 
-def wholes(value: Any, asked: str, least: int | None = None) -> tuple[int, ...]:
+def wholes(value: object, asked: str, least: int | None = None) -> tuple[int, ...]:
     """Return an integer, or a sequence or array of them, as a tuple; see `whole`."""
     if isinstance(value, (tuple, list, range)):
         return tuple(whole(each, asked, least) for each in value)
@@ -67,24 +68,23 @@ def wholes(value: Any, asked: str, least: int | None = None) -> tuple[int, ...]:
     return (whole(value, asked, least),)
 
 
-def lengths(shape: Any, name: str) -> host.Shape:
+def lengths(shape: object, name: str) -> host.Shape:
     """Return a shape, given as one length or a sequence of lengths."""
     return wholes(shape, f"{name}: a length of a shape", 0)
 
 
-def number(value: Any, asked: str, least: float | None = None, most: float | None = None) -> float:
+def number(value: float, asked: str, least: float | None = None, most: float | None = None) -> float:
     """Return a real number that is not NaN, Python's or NumPy's, between two others where they are given."""
     fits = isinstance(value, Real) and not isinstance(value, bool) and value == value
     if not fits or (least is not None and value < least) or (most is not None and value > most):
         bounds = [f"{word} {bound}" for word, bound in (("at least", least), ("at most", most)) if bound is not None]
         raise OpError(f"{asked} is a number{' that is ' if bounds else ''}{' and '.join(bounds)}, not {value!r}")
-    result: float = value
-    return result
+    return value
 
 
-def truth(value: Any, asked: str) -> bool:
+def truth(value: object, asked: str) -> bool:
     """Return a truth value, Python's or NumPy's, as Python's."""
-    if value.__class__ is bool:
+    if isinstance(value, bool):
         return value
     if not (isinstance(value, int) or (host.is_host_array(value) and not value.ndim and value.dtype.kind in "biu")):
         raise OpError(f"{asked} is True or False, not {value!r}")
@@ -118,7 +118,7 @@ def axis_of(x: Described, axis: object, name: str) -> int:
     return number % rank
 
 
-def listed(parts: Any, name: str) -> list[Any]:
+def listed(parts: Iterable[Part], name: str) -> list[Part]:
     """Return a sequence of parts to join as a list."""
     if isinstance(parts, Iterable) and not isinstance(parts, (str, bytes)):
         return list(parts)

@@ -11,12 +11,15 @@ import contextlib
 import math
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextvars import ContextVar
-from typing import Any
+from types import TracebackType
+from typing import Any, TypeVar
 
 from graphdiff import host
 from graphdiff.errors import BackendError, BackendNotInstalledError, DataError
 from graphdiff.guard import guarded
 from graphdiff.typing import Array, ArrayData, ArrayLike, Function, Namespace
+
+Batch = TypeVar("Batch")
 
 __all__ = [
     "ARRAY",
@@ -36,7 +39,7 @@ ARRAY = "@"
 """Stands in an index template where an index array goes; see `fill_index`."""
 
 
-def fill_index(template: tuple[Any, ...], arrays: tuple[Any, ...]) -> tuple[Any, ...]:
+def fill_index(template: tuple[object, ...], arrays: tuple[object, ...]) -> tuple[Any, ...]:
     """Return the index that a template and its arrays stand for.
 
     Examples
@@ -153,7 +156,7 @@ class Backend:
         """Return an array of this backend as a NumPy array."""
         return host.as_host(array)
 
-    def native_dtype(self, dtype: host.DType) -> Any:
+    def native_dtype(self, dtype: host.DType) -> object:
         """Return the namespace's object for a NumPy dtype."""
         return getattr(self.namespace, "bool" if dtype.kind == "b" else dtype.name)
 
@@ -189,7 +192,7 @@ class Backend:
         """Return a context in which floating-point warnings are silent; derivative passes run in it."""
         return contextlib.nullcontext()
 
-    def fed(self, batches: Generator[Any, None, None]) -> Generator[Any, None, None]:
+    def fed(self, batches: Generator[Batch, None, None]) -> Generator[Batch, None, None]:
         """Yield batches of host arrays, as they are or copied to the device ahead of their use.
 
         What is yielded need be valid only until the next batch is asked for.
@@ -272,7 +275,7 @@ def get_backend(name: str | Backend) -> Backend:
     return _instances[name]
 
 
-def forget(name: str, *namespaces: Any) -> None:
+def forget(name: str, *namespaces: object) -> None:
     """Let namespaces, those of all backends too, look a function's name up anew: it stands for another one now."""
     for namespace in (*namespaces, *(backend.numbers for backend in _instances.values())):
         namespace.__dict__.pop(name, None)
@@ -338,9 +341,11 @@ class working_on:
         self._previous = _CHOSEN.get()
         _CHOSEN.set(self._backend)
 
-    def __exit__(self, *exception: Any) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         _CHOSEN.set(self._previous)
-        self._quiet.__exit__(*exception)
+        self._quiet.__exit__(kind, error, trace)
 
 
 def _names() -> Iterator[str]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import wraps
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from graphdiff.errors import ArgumentError, GraphDiffError, IndexOutsideError
+from graphdiff.typing import Function, NamedFunction
 
 __all__ = ["guarded"]
 
-Body = TypeVar("Body", bound=Callable[..., Any])
+Body = TypeVar("Body", bound=Function[object])
 
 _RAW = (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, SyntaxError)
 """What Python and array libraries raise of arguments that they cannot work with; SyntaxError is NumPy's, of dtypes."""
@@ -27,7 +28,7 @@ def guarded(body: Body) -> Body:
     """
 
     @wraps(body)
-    def call(*arguments: Any, **named: Any) -> Any:
+    def call(*arguments: object, **named: object) -> object:
         try:
             return body(*arguments, **named)
         except _RAW as error:
@@ -35,7 +36,7 @@ def guarded(body: Body) -> Body:
             inner = error.__traceback__ and error.__traceback__.tb_next
             if isinstance(raw, GraphDiffError) or inner is None or not _is_within(inner):
                 raise
-            raise _misused(body, arguments, named, raw) from raw
+            raise _misused(cast(NamedFunction[object], body), arguments, named, raw) from raw
 
     return call  # type: ignore[return-value]
 
@@ -54,7 +55,7 @@ def _package(names: Mapping[str, object]) -> str:
 
 
 def _misused(
-    body: Callable[..., object], arguments: Sequence[object], named: Mapping[str, object], error: Exception
+    body: NamedFunction[object], arguments: Sequence[object], named: Mapping[str, object], error: Exception
 ) -> GraphDiffError:
     """Return the error for a call whose arguments made it fail."""
     name, shown = body.__qualname__, arguments

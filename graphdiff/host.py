@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 
@@ -38,7 +38,7 @@ PYTHON_SCALARS = (bool, int, float, complex)
 _WEAK_RANK = {"b": 0, "u": 1, "i": 1, "f": 2, "c": 3}
 
 
-def dtype(spec: Any) -> DType:
+def dtype(spec: str | type | DType) -> DType:
     """Return the NumPy dtype that `spec` (a name, a type or a dtype of any array library) stands for.
 
     Raises
@@ -144,7 +144,7 @@ def normalize_axes(axis: int | Sequence[int] | None, rank: int) -> tuple[int, ..
     return tuple(sorted(normalize_axis_tuple(axes, rank)))
 
 
-def indexed_shape(shape: Shape, index: Any) -> Shape:
+def indexed_shape(shape: Shape, index: tuple[Any, ...]) -> Shape:
     """Return the shape of ``array[index]``, by indexing an array of that shape that owns a single byte."""
     # Every axis has at least one element here, so that a stand-in index of zeros is never out of range.
     lengths = tuple(max(length, 1) if entry_is_array else length for length, entry_is_array in _axes_of(shape, index))
@@ -158,12 +158,12 @@ def flat_places(shape: Shape, index: tuple[Any, ...]) -> HostArray:
     return result
 
 
-def _axes_of(shape: Shape, index: tuple[Any, ...]) -> list[tuple[int, bool]]:
+def _axes_of(shape: Shape, index: tuple[object, ...]) -> list[tuple[int, bool]]:
     entries = [entry for entry in index if entry is not None]
     return [(length, isinstance(entry, np.ndarray)) for length, entry in zip(shape, entries, strict=True)]
 
 
-def as_host(value: Any) -> HostArray:
+def as_host(value: object) -> HostArray:
     """Return `value` (nested sequences, numbers, arrays) as a NumPy array."""
     refuse_masked(value)
     try:
@@ -179,13 +179,13 @@ class _Departed:
 
     __slots__ = ("__array_interface__", "array", "departure")
 
-    def __init__(self, array: HostArray, departure: Any) -> None:
+    def __init__(self, array: HostArray, departure: object) -> None:
         interface = array.__array_interface__
         self.__array_interface__ = {**interface, "data": (interface["data"][0], True)}  # not to be written into
         self.array, self.departure = array, departure
 
 
-def departed(array: HostArray, departure: Any) -> HostArray:
+def departed(array: HostArray, departure: object) -> HostArray:
     """Return a view that cannot be written into, of which `departure_in` finds what is given here."""
     return np.asarray(_Departed(array, departure))
 
@@ -210,7 +210,7 @@ def refuse_masked(value: object) -> None:
         )
 
 
-def is_host_array(value: object) -> bool:
+def is_host_array(value: object) -> TypeGuard[HostArray]:
     """Whether `value` is a NumPy array or array scalar."""
     return isinstance(value, (np.ndarray, np.generic))
 
@@ -262,7 +262,7 @@ def normal_range(kind_of: DType) -> tuple[float, float]:
     return float(limits.smallest_normal), float(limits.max)
 
 
-def nonzero(mask: Any) -> tuple[HostArray, ...]:
+def nonzero(mask: object) -> tuple[HostArray, ...]:
     """Return the indices of the True entries of a boolean mask."""
     return np.nonzero(np.asarray(mask))
 

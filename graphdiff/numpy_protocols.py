@@ -6,12 +6,17 @@ computed, there is none to lose: NumPy's function is called on their values, and
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from graphdiff import host
 from graphdiff.errors import DTypeError, GraphDiffError, OpError
 from graphdiff.op import FUNCTIONS, as_tensor, public
 from graphdiff.tensor import Tensor, departure_of
+from graphdiff.typing import Array, ArrayLike, Function, NamedFunction
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ["array_function", "array_ufunc"]
 
@@ -39,7 +44,7 @@ _OWN = {"shape": lambda x: x.shape, "ndim": lambda x: x.ndim, "size": lambda x: 
 _RENAMED = {"clip": {"a_min": "min", "a_max": "max"}}
 
 
-def array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+def array_ufunc(self: Tensor, ufunc: np.ufunc, method: str, *inputs: object, **options: object) -> object:
     """Serve NumPy's ufuncs: ``np.tanh(t)``, ``array * t``, ``np.add.reduce(t)``."""
     if any(hasattr(type(each), "__array_ufunc__") and not _is_known(each) for each in inputs):
         return NotImplemented  # that library may know what to do with a tensor
@@ -71,12 +76,14 @@ def array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **options: 
     return result if dtype is None else FUNCTIONS["astype"](result, dtype)
 
 
-def array_function(self: Tensor, numpy_function: Any, types: Any, arguments: Any, options: Any) -> Any:
+def array_function(
+    self: Tensor, numpy_function: NamedFunction[Any], types: object, arguments: tuple[Any, ...], options: dict[str, Any]
+) -> object:
     """Serve NumPy's other functions: ``np.sum(t, axis=0)``, ``np.linalg.inv(t)``, ``np.allclose(t, array)``."""
     name = numpy_function.__name__
     module = getattr(numpy_function, "__module__", "")
 
-    def of_values() -> Any:
+    def of_values() -> object:
         return numpy_function(*map(_value, arguments), **{key: _value(option) for key, option in options.items()})
 
     if name in _OWN and len(arguments) == 1 and isinstance(arguments[0], Tensor):
@@ -106,7 +113,7 @@ def array_function(self: Tensor, numpy_function: Any, types: Any, arguments: Any
         return of_values()  # an option without a derivative, of which there is none to lose
 
 
-def _of_a_triangle(name: str, x: Any, /, UPLO: str = "L", *, upper: bool = False) -> Any:
+def _of_a_triangle(name: str, x: ArrayLike, /, UPLO: str = "L", *, upper: bool = False) -> Tensor:
     """Apply a function of symmetric matrices as NumPy does, which reads one triangle; the other has derivative 0."""
     if not isinstance(UPLO, str) or UPLO.upper() not in ("L", "U"):
         _refuse(f"np.linalg.{name}: UPLO is 'L' or 'U', not {UPLO!r}")
@@ -117,7 +124,14 @@ def _of_a_triangle(name: str, x: Any, /, UPLO: str = "L", *, upper: bool = False
     return turned(found) if upper and name == "cholesky" else found
 
 
-def _unique(unique: Any, x: Any, return_index: bool = False, *others: Any, axis: int | None = None, **more: Any) -> Any:
+def _unique(
+    unique: Function[tuple[Array, ...]],
+    x: ArrayLike,
+    return_index: bool = False,
+    *others: int | None,
+    axis: int | None = None,
+    **more: object,
+) -> object:
     """Serve ``np.unique``: the elements that it picks are taken from the tensor, the first of those that are equal."""
     x = as_tensor(x)
     if not x.has_value:
@@ -134,12 +148,14 @@ def _unique(unique: Any, x: Any, return_index: bool = False, *others: Any, axis:
     return (taken, *rest) if rest else taken
 
 
-def _moves_edges(x: Any, bins: Any = 10, range: Any = None, density: Any = None, weights: Any = None) -> bool:
+def _moves_edges(
+    x: object, bins: object = 10, range: object = None, density: object = None, weights: object = None
+) -> bool:
     """Whether what ``np.histogram`` returns varies smoothly: edges between the extremes of x, sums of weights."""
     return _are_recorded([bins, range, weights]) or (isinstance(bins, (int, str)) and range is None)
 
 
-def _called(name: str, arguments: Any, options: dict[str, Any]) -> Any:
+def _called(name: str, arguments: Sequence[object], options: Mapping[str, object]) -> object:
     function = public(FUNCTIONS[name])
     try:
         return function(*arguments, **options)
@@ -154,23 +170,25 @@ def _refuse(reason: str) -> NoReturn:
     raise OpError(reason)
 
 
-def _is_known(value: Any) -> bool:
+def _is_known(value: object) -> bool:
     return isinstance(value, Tensor) or host.is_host_array(value)
 
 
-def _are_recorded(tree: Any) -> bool:
+def _are_recorded(tree: object) -> bool:
     """Whether there is a tensor in nested sequences that a derivative may flow through."""
     if isinstance(tree, Tensor):
         return tree.recorded
     return isinstance(tree, (list, tuple)) and any(map(_are_recorded, tree))
 
 
-def _shape(value: Any) -> host.Shape:
+def _shape(value: object) -> host.Shape:
     return value.shape if isinstance(value, Tensor) else host.as_host(value).shape
 
 
-def _value(given: Any) -> Any:
+def _value(given: object) -> object:
     """Return an argument with arrays in the place of tensors; without a note that values leave the graph."""
     if isinstance(given, Tensor):
         return host.as_host(given.backend.to_host(given.value))
-    return type(given)(map(_value, given)) if type(given) in (list, tuple) else given
+    if type(given) is list:
+        return list(map(_value, given))
+    return tuple(map(_value, given)) if type(given) is tuple else given

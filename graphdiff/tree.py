@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import Any, TypeAlias
 
 from graphdiff.errors import ShapeError
 
 __all__ = ["Structure", "flatten", "leaf_paths", "leaves_like", "map_leaves", "unflatten"]
 
-Structure = Any
+Structure: TypeAlias = "tuple[type, tuple[Hashable, ...] | None, tuple[Structure, ...]] | None"
 """What `flatten` remembers: None for a leaf, else (container type, keys, structures of the items)."""
 
 
-def flatten(tree: Any) -> tuple[list[Any], Structure]:
+def flatten(tree: object) -> tuple[list[Any], Structure]:
     """Return the leaves of `tree` in order, and the structure that `unflatten` needs.
 
     Dicts are walked in order of insertion; None is a leaf.
@@ -26,11 +26,11 @@ def flatten(tree: Any) -> tuple[list[Any], Structure]:
     >>> unflatten(structure, [10, 20, 30])
     {'w': 10, 'b': (20, 30)}
     """
-    leaves: list[Any] = []
+    leaves: list[object] = []
     return leaves, _flatten_into(tree, leaves)
 
 
-def _flatten_into(tree: Any, leaves: list[Any]) -> Structure:
+def _flatten_into(tree: object, leaves: list[object]) -> Structure:
     if isinstance(tree, dict):
         return (dict, tuple(tree), tuple(_flatten_into(item, leaves) for item in tree.values()))
     if isinstance(tree, (tuple, list)):
@@ -39,17 +39,17 @@ def _flatten_into(tree: Any, leaves: list[Any]) -> Structure:
     return None
 
 
-def unflatten(structure: Structure, leaves: list[Any]) -> Any:
+def unflatten(structure: Structure, leaves: Sequence[object]) -> Any:
     """Put `leaves` back into the containers that `flatten` took them from."""
     return _unflatten_from(structure, iter(leaves))
 
 
-def _unflatten_from(structure: Structure, leaves: Iterator[Any]) -> Any:
+def _unflatten_from(structure: Structure, leaves: Iterator[object]) -> object:
     if structure is None:
         return next(leaves)
     container, keys, items = structure
     rebuilt = [_unflatten_from(item, leaves) for item in items]
-    if container is dict:
+    if keys is not None:
         return dict(zip(keys, rebuilt, strict=True))
     if hasattr(container, "_fields"):
         return container(*rebuilt)
@@ -84,7 +84,7 @@ def leaves_like(structure: Structure, tree: Any, title: str) -> list[Any]:
             raise ShapeError(f"{title} is a dict where an array is expected")
         return [tree]
     container, keys, items = structure
-    if container is dict:
+    if keys is not None:
         if not isinstance(tree, dict) or tree.keys() != set(keys):
             given = f"a dict with the keys {list(tree)}" if isinstance(tree, dict) else f"a {type(tree).__name__}"
             raise ShapeError(f"{title} is {given} where a dict with the keys {list(keys)} is expected")

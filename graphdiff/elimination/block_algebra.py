@@ -281,7 +281,8 @@ class Algebra:
         return GRAPH.reshape(_scattered(joined, (block.shape[0] * width,), where, 0), block.shape)
 
 
-Known = dict[tuple[Callable[..., Block], Block, Block], tuple[Block, Cost]]
+Pairing = Callable[[Algebra, Block, Block], Block]
+Known = dict[tuple[Pairing, Block, Block], tuple[Block, Cost]]
 
 
 @dataclass
@@ -305,7 +306,7 @@ class Counting(Algebra):
         """Return the derivative along two paths together."""
         return self._once(Algebra.sum, one, other)
 
-    def _once(self, operation: Callable[..., Block], one: Block, other: Block) -> Block:
+    def _once(self, operation: Pairing, one: Block, other: Block) -> Block:
         key = operation, one, other
         found = self.known.get(key)
         if found is None:
@@ -328,7 +329,7 @@ def _rest(shape: tuple[int, ...], axis: int) -> tuple[slice, ...]:
     return (slice(None),) * (len(shape) - axis - 1)
 
 
-def _index(found: Places) -> Any:
+def _index(found: Places) -> slice[int, int, int] | Tensor:
     """Return places as an index: a slice for a range, else a tensor."""
     if isinstance(found, range):
         return slice(found.start, found.stop, found.step)

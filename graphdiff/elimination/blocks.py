@@ -206,7 +206,7 @@ class LocalDerivative:
         entries = self._entries
         if entries is not None:
             moving = isinstance(op, Linear)
-            values: Any = self._values(build)
+            values = self._values(build)
             return Sparse(self.shape, [Part(*entries, values)], self if moving else None)
         if self._by_vector:
             matrix, turned = self._matrix() if build else (None, False)
@@ -232,7 +232,9 @@ class LocalDerivative:
         """The partial derivative of an elementwise op as a vector, or the number that it is everywhere."""
         op, node = self.node.op, self.node
         if isinstance(op, Elementwise):
-            found: Any = op.partials[self.position](GRAPH, node, *node.inputs, **node.attributes)  # type: ignore[operator, misc]
+            partial = op.partials[self.position]
+            assert callable(partial)
+            found = partial(GRAPH, node, *node.inputs, **node.attributes)
             if not isinstance(found, Tensor):
                 return found
             if found.size == 1 and not found.recorded:
@@ -249,7 +251,7 @@ class LocalDerivative:
         """Return the transpose of this block times a matrix whose transpose is given: its rows as tangents."""
         operand, node = self.operand, self.node
         seed = placeholder(operand.shape, operand.dtype)
-        moved: list[Any] = [None] * len(node.inputs)
+        moved: list[Tensor | None] = [None] * len(node.inputs)
         moved[self.position] = seed
         tangent = node.op.tangent(GRAPH, moved, node, node.inputs, node.attributes)  # type: ignore[union-attr]
         if tangent is None:

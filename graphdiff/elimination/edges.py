@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import random
 from collections.abc import Hashable, Iterator, Sequence
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from graphdiff.elimination.bounds import disjoint_paths
 from graphdiff.elimination.vertices import Vertices
 from graphdiff.errors import GraphError
 from graphdiff.typing import Array
 
-__all__ = ["BACK", "FRONT", "EdgeGraph", "Factor", "Trail", "bits", "product"]
+__all__ = ["BACK", "FRONT", "EdgeGraph", "EdgeStep", "Factor", "Token", "Trail", "bits", "product"]
 
 FRONT, BACK = "front", "back"
 
 Edge = tuple[int, int]
 EdgeStep = tuple[int, int, str]
+Token: TypeAlias = "int | EdgeStep | tuple[int, int, int]"
+"""A vertex, an edge at one side, or a path of two edges by its vertices: what is eliminated as far as it is there."""
 Factor: TypeAlias = "Array | float"
 """A partial derivative: a number of Python where it is constant."""
 Trail: TypeAlias = "tuple[tuple[int, int] | EdgeStep, Trail] | None"
@@ -130,12 +132,12 @@ class EdgeGraph:
         for tail in bits(self.before[v]):
             self.eliminate(tail, v, FRONT)
 
-    def apply(self, token: int | EdgeStep) -> None:
+    def apply(self, token: Token) -> None:
         """Eliminate a vertex, or an edge where there is one."""
         if isinstance(token, int):
             self.eliminate_vertex(token)
         elif self.after[token[0]] >> token[1] & 1:
-            self.eliminate(*token)
+            self.eliminate(*cast(EdgeStep, token))
 
     def choices(self) -> list[EdgeStep]:
         """Return every step that can be taken now."""

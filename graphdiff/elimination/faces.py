@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Hashable, Sequence
-from typing import Any
 
-from graphdiff.elimination.edges import BACK, FRONT, Factor, Trail, bits, product
+from graphdiff.elimination.edges import BACK, FRONT, EdgeStep, Factor, Token, Trail, bits, product
 from graphdiff.elimination.vertices import Vertices
 from graphdiff.errors import GraphError
 
@@ -103,13 +102,13 @@ class FaceGraph:
         self.into[second] &= ~(1 << first)
         self._tidy([first, second])
 
-    def _make(self, ends: tuple[int, int], into: int, out: int, mark: int, factor: Any) -> None:
+    def _make(self, ends: tuple[int, int], into: int, out: int, mark: int, factor: Factor | None) -> None:
         number = len(self.ends)
         self.ends.append(ends)
         self.into.append(into)
         self.out.append(out)
         self.marks.append(mark)
-        if self.factors is not None:
+        if self.factors is not None and factor is not None:
             self.factors.append(factor)
         self.at[ends] = (*self.at.get(ends, ()), number)
         self.arriving[ends[1]] |= 1 << number
@@ -118,9 +117,9 @@ class FaceGraph:
         for edge in bits(out):
             self.into[edge] |= 1 << number
 
-    def _add(self, edge: int, mark: int, factor: Any) -> None:
+    def _add(self, edge: int, mark: int, factor: Factor | None) -> None:
         self.marks[edge] = (self.marks[edge] + mark) % PRIME
-        if self.factors is not None:
+        if self.factors is not None and factor is not None:
             self.factors[edge] = self.factors[edge] + factor
 
     def _tidy(self, changed: list[int]) -> None:
@@ -147,9 +146,9 @@ class FaceGraph:
                 self.into[each] &= ~(1 << edge)
                 changed.append(each)
 
-    def apply(self, token: Any) -> None:
+    def apply(self, token: Token) -> None:
         """Eliminate the faces at a vertex, on one side of an edge, or of a path of two edges, as far as there are."""
-        if token.__class__ is int:
+        if isinstance(token, int):
             while edges := self.arriving[token]:
                 first = (edges & -edges).bit_length() - 1
                 self.eliminate(first, (self.out[first] & -self.out[first]).bit_length() - 1)
@@ -159,16 +158,13 @@ class FaceGraph:
             if self.out[first] >> second & 1:
                 self.eliminate(first, second)
 
-    def _faces(self, token: Any) -> list[FaceStep]:
-        if token[2].__class__ is int:
-            tail, via, head = token
-            seconds = sum(1 << second for second in self.at.get((via, head), ()))
-            return [
-                (first, second) for first in self.at.get((tail, via), ()) for second in bits(self.out[first] & seconds)
-            ]
-        tail, head, side = token
-        edges = self.at.get((tail, head), ())
-        if side == FRONT:
+    def _faces(self, token: EdgeStep | tuple[int, int, int]) -> list[FaceStep]:
+        tail, via, last = token
+        edges = self.at.get((tail, via), ())
+        if isinstance(last, int):
+            seconds = sum(1 << second for second in self.at.get((via, last), ()))
+            return [(first, second) for first in edges for second in bits(self.out[first] & seconds)]
+        if last == FRONT:
             return [(edge, second) for edge in edges for second in bits(self.out[edge])]
         return [(first, edge) for edge in edges for first in bits(self.into[edge])]
 
@@ -176,14 +172,15 @@ class FaceGraph:
         """Return every step that can be taken now."""
         return [(first, second) for first, out in enumerate(self.out) for second in bits(out)]
 
-    def some_token(self, generator: random.Random, v: int) -> Any:
+    def some_token(self, generator: random.Random, v: int) -> Token | None:
         """Return a random face at an inner vertex by the vertices it passes, or one side of an edge of it."""
         faces = [(first, second) for first in bits(self.arriving[v]) for second in bits(self.out[first])]
         if not faces:
             return None
         first, second = generator.choice(faces)
         tail, head = self.ends[first][0], self.ends[second][1]
-        return generator.choice([(tail, v, head), (tail, v, FRONT), (v, head, BACK)])
+        tokens: list[Token] = [(tail, v, head), (tail, v, FRONT), (v, head, BACK)]
+        return generator.choice(tokens)
 
     def left(self, bounds: Sequence[int]) -> int:
         """Return how many multiplications are still to come at least, `bounds` being so many per vertex at first."""

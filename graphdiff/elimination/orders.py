@@ -10,11 +10,11 @@ from numbers import Real
 from typing import Any, cast
 
 from graphdiff.arguments import truth, whole
-from graphdiff.elimination.edges import EdgeGraph, Factor
+from graphdiff.elimination.edges import EdgeGraph, Factor, Token
 from graphdiff.elimination.faces import FaceGraph
 from graphdiff.elimination.scalar_graph import vertices_of
 from graphdiff.elimination.search.cache import cache_file, remember, remembered
-from graphdiff.elimination.search.edges_faces import GRAPHS, anneal_in_parallel, exact, replayed, steps_of
+from graphdiff.elimination.search.edges_faces import GRAPHS, Step, anneal_in_parallel, exact, replayed, steps_of
 from graphdiff.elimination.search.vertices import TIES, markowitz, search_vertices
 from graphdiff.elimination.vertices import Vertices
 from graphdiff.errors import GraphError
@@ -84,7 +84,7 @@ class EliminationOrder(Sequence[Any]):
 
 
 def elimination_order(
-    graph: Any,
+    graph: object,
     method: str = "markowitz",
     *,
     kind: str = "vertex",
@@ -189,7 +189,7 @@ def _vertex_order(vertices: Vertices, method: str, ties: str, seed: int) -> list
 # Edges and faces -------------------------------------------------------------------------------------------------
 
 
-def graph_after(graph: EdgeGraph | FaceGraph, steps: Sequence[Any]) -> EdgeGraph | FaceGraph:
+def graph_after(graph: EdgeGraph | FaceGraph, steps: Sequence[Step]) -> EdgeGraph | FaceGraph:
     """Take the steps of an order of edges or faces on a graph, which is changed, and return it.
 
     Raises
@@ -204,7 +204,7 @@ def graph_after(graph: EdgeGraph | FaceGraph, steps: Sequence[Any]) -> EdgeGraph
     return graph
 
 
-def _cheapest_edges(vertices: Vertices) -> list[Any]:
+def _cheapest_edges(vertices: Vertices) -> list[Step]:
     graph = EdgeGraph(vertices)
     while graph.choices():
         graph.eliminate(*graph.cheapest())
@@ -255,7 +255,7 @@ def operations(vertices: Vertices, kind: str, numbers: Sequence[Any]) -> tuple[i
 def _search_steps(vertices: Vertices, kind: str, seed: int, time_limit: float, cache: bool) -> tuple[list[Any], bool]:
     """Return the best sequence of edges or faces found within the time, and whether it is known to be optimal."""
 
-    def fits(steps: Sequence[Any]) -> bool:
+    def fits(steps: Sequence[Step]) -> bool:
         try:
             return bool(graph_after(GRAPHS[kind](vertices), steps))
         except (GraphError, IndexError):
@@ -266,9 +266,9 @@ def _search_steps(vertices: Vertices, kind: str, seed: int, time_limit: float, c
     known = remembered(path, fits) if cache else None
     if known and (known["optimal"] or known["seconds"] >= time_limit):
         return [tuple(step) for step in known["order"]], bool(known["optimal"])
-    tokens: list[Any]
+    tokens: list[Token]
     if kind == "edge":
-        tokens, _ = search_vertices(vertices, seed, time_limit / 2, cache)
+        tokens = [*search_vertices(vertices, seed, time_limit / 2, cache)[0]]
     else:
         tokens = [*_search_steps(vertices, "edge", seed, time_limit / 2, cache)[0], *vertices.inner]
     graph = GRAPHS[kind](vertices)

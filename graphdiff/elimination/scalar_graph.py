@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Hashable, Sequence
+from typing import Any, TypeAlias
 
 from graphdiff.backend import working_on
 from graphdiff.differentiate.batch import batch
@@ -15,20 +15,22 @@ from graphdiff.graph import Graph, topological_order
 from graphdiff.host import is_real_floating
 from graphdiff.op import GRAPH, OPS, Composite, Elementwise, Linear, Multilinear
 from graphdiff.tensor import Tensor, placeholder
-from graphdiff.typing import Namespace
+from graphdiff.typing import Array, Namespace
 
 __all__ = ["ScalarGraph", "elements", "local_matrix", "vertices_of", "whole_partial"]
 
 LIMIT = 50_000
 """Elements of all tensors together; beyond, a scalar graph is no sensible way."""
 
-Term = Any
-"""1, -1, another number, or (node, position, element): where to find a partial derivative."""
+PartialAt: TypeAlias = "tuple[Tensor, int, int | tuple[int, int]]"
+"""(node, position, element): where to find a partial derivative."""
+Term: TypeAlias = "float | PartialAt"
+"""1, -1, another number, or where to find it."""
 
 
 def elements(tensor: Tensor) -> list[Any]:
     """Return the elements of a tensor of any shape, row by row, as Python numbers."""
-    result: list[Any] = GRAPH.reshape(tensor, (-1,)).tolist()
+    result: list[object] = GRAPH.reshape(tensor, (-1,)).tolist()
     return result
 
 
@@ -58,7 +60,7 @@ class ScalarGraph:
 
     def __init__(self, outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> None:
         self.outputs, self.leaves = list(outputs), list(leaves)
-        self._names: list[Any] = []
+        self._names: list[Hashable] = []
         self._elements: dict[Tensor, list[int]] = {}
         self._terms: dict[tuple[int, int], list[Term]] = {}
         for leaf in self.leaves:
@@ -131,6 +133,7 @@ class ScalarGraph:
 
     def _compute(self, node: Tensor) -> None:
         links: list[tuple[int, int, Term]] = []
+        term: Term
         for position, operand in enumerate(node.inputs):
             if operand not in self._elements:
                 continue
@@ -213,15 +216,15 @@ class ScalarGraph:
 
     def factors(self, F: Namespace) -> dict[tuple[int, int], Any]:
         """Return every edge's partial derivative: a number of Python where it is constant, else a scalar of `F`."""
-        known: dict[Any, Any] = {}
-        found: dict[tuple[int, int], Any] = {}
+        known: dict[tuple[Tensor, int], Array | float] = {}
+        found: dict[tuple[int, int], Array | float | None] = {}
         at_risk = self._is_at_risk()
         for edge, terms in self.terms.items():
-            total: Any = None
+            total: Array | float | None = None
             for term in terms:
-                value = _partial(F, term, known) if isinstance(term, tuple) else term
+                value: Any = _partial(F, term, known) if isinstance(term, tuple) else term
                 if at_risk and isinstance(term, tuple):
-                    value = Masked(F, value, value != 0 if term[0].op.chooses else None)
+                    value = Masked(F, value, value != 0 if term[0].op and term[0].op.chooses else None)
                 total = value if total is None else total + value
             found[edge] = total
         return found
@@ -247,7 +250,7 @@ def local_matrix(node: Tensor, position: int, operands: Sequence[Tensor]) -> Ten
     return GRAPH.matrix_transpose(GRAPH.reshape(wide, (operand.size, node.size)))
 
 
-def _partial(F: Namespace, term: tuple[Tensor, int, Any], known: dict[Any, Any]) -> Any:
+def _partial(F: Namespace, term: PartialAt, known: dict[tuple[Tensor, int], Any]) -> Any:
     """Return one element of an op's partial derivative, computed once per node and operand."""
     node, position, element = term
     whole = known.get((node, position))
@@ -283,7 +286,7 @@ def whole_partial(F: Namespace, node: Tensor, position: int) -> Any:
     return whole if not whole.shape else F.reshape(whole, (node.size,) if node.size != 1 else ())
 
 
-def vertices_of(graph: Any) -> Vertices:
+def vertices_of(graph: object) -> Vertices:
     """Return a `Graph` or a NetworkX directed graph as `Vertices`.
 
     Raises

@@ -89,7 +89,7 @@ class Graph:
         def from_networkx(view: object) -> Graph: ...
 
     @guarded
-    def __init__(self, outputs: Any, inputs: Tensor | Sequence[Tensor] | None = None) -> None:
+    def __init__(self, outputs: object, inputs: Tensor | Sequence[Tensor] | None = None) -> None:
         self.outputs, self._structure = flatten(outputs)
         for output in self.outputs:
             if not isinstance(output, Tensor):
@@ -149,7 +149,7 @@ class Graph:
         GraphError
             A fed tensor is not in the graph.
         """
-        values: dict[Tensor, Any] = {}
+        values: dict[Tensor, Array] = {}
         inside = set(self.nodes)
         for leaf, given in (feeds or {}).items():
             if leaf not in inside:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Hashable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from graphdiff.backend import get_backend, use_backend
 from graphdiff.errors import GraphDiffError, GraphError
@@ -12,6 +12,7 @@ from graphdiff.graph import Graph
 from graphdiff.op import OPS, Elementwise
 from graphdiff.tensor import Tensor, constant, placeholder, variable
 from graphdiff.tree import unflatten
+from graphdiff.typing import ArrayLike, Attributes, DTypeLike, Shape
 
 if TYPE_CHECKING:
     import networkx
@@ -19,6 +20,21 @@ if TYPE_CHECKING:
 __all__ = ["from_networkx"]
 
 _KINDS = ("variable", "constant", "placeholder", "op")
+
+
+class _Held(TypedDict, total=False):
+    """What is read of a node's attributes."""
+
+    kind: str
+    op: str | None
+    attributes: Attributes | None
+    name: str | None
+    scope: str
+    shape: Shape
+    dtype: DTypeLike | None
+    value: ArrayLike | None
+    backend: str
+    inputs: tuple[int, ...]
 
 
 def from_networkx(view: networkx.MultiDiGraph[Hashable]) -> Graph:
@@ -75,7 +91,7 @@ def from_networkx(view: networkx.MultiDiGraph[Hashable]) -> Graph:
         raise GraphError(f"the graph has a cycle: {cycle} → …; a node cannot depend on itself") from None
     made: dict[Hashable, Tensor] = {}
     for key in order:
-        held = view.nodes[key]
+        held = cast(_Held, view.nodes[key])
         operands = [made[operand] for operand in _operands(view, key)]
         made[key] = _rebuilt(key, held, operands)
     outputs = _placed(view, made, "outputs")
@@ -103,7 +119,7 @@ def _operands(view: Any, key: Hashable) -> list[Hashable]:
     return [operand for operand, _ in sorted(edges, key=lambda edge: edge[1])]
 
 
-def _rebuilt(key: Hashable, held: Mapping[str, Any], operands: list[Tensor]) -> Tensor:
+def _rebuilt(key: Hashable, held: _Held, operands: list[Tensor]) -> Tensor:
     kind = held.get("kind", "op" if operands or held.get("op") else "variable" if _has_value(held) else "placeholder")
     if kind not in _KINDS:
         raise GraphError(f"node {key!r} is of the kind {kind!r}; there are {', '.join(_KINDS)}")
@@ -121,7 +137,7 @@ def _rebuilt(key: Hashable, held: Mapping[str, Any], operands: list[Tensor]) -> 
     return node
 
 
-def _op_node(key: Hashable, held: Mapping[str, Any], operands: list[Tensor]) -> Tensor:
+def _op_node(key: Hashable, held: _Held, operands: list[Tensor]) -> Tensor:
     name = held.get("op")
     if name is None:
         raise GraphError(f"node {key!r} has operands but no op: give it op=…, such as op='add'")
@@ -136,19 +152,20 @@ def _op_node(key: Hashable, held: Mapping[str, Any], operands: list[Tensor]) -> 
     return op.node(tuple(operands), dict(held.get("attributes") or {}))
 
 
-def _leaf(key: Hashable, kind: str, held: Mapping[str, Any], operands: list[Tensor]) -> Tensor:
+def _leaf(key: Hashable, kind: str, held: _Held, operands: list[Tensor]) -> Tensor:
     if operands:
         raise GraphError(f"node {key!r} is a {kind}, and {len(operands)} edges lead to it: a leaf has no operands")
     dtype = held.get("dtype")
     with use_backend(get_backend(held.get("backend", "numpy"))):
         if kind == "placeholder":
             return placeholder(held.get("shape", ()), dtype or "float64")
-        if not _has_value(held):
+        value = held.get("value")
+        if value is None:
             raise GraphError(f"node {key!r} is a {kind} and has no value: give it value=…, or kind='placeholder'")
-        return (variable if kind == "variable" else constant)(held["value"], dtype=dtype)
+        return (variable if kind == "variable" else constant)(value, dtype=dtype)
 
 
-def _has_value(held: Mapping[str, Any]) -> bool:
+def _has_value(held: _Held) -> bool:
     return held.get("value") is not None
 
 

@@ -21,15 +21,20 @@ import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 from types import CodeType
-from typing import Any, SupportsIndex
+from typing import Any, SupportsIndex, TypeVar
 
 from graphdiff import host
 from graphdiff.backend import Backend
 from graphdiff.graph import Graph, raise_stale, reachable
 from graphdiff.tensor import NO_ATTRIBUTES, Tensor, Variable, next_serial
-from graphdiff.typing import Attributes
+from graphdiff.tree import Structure
+from graphdiff.typing import Array, ArrayLike, Attributes, Operation
 
 __all__ = ["copy_tensor", "deepcopy_tensor", "reduce_graph", "reduce_tensor"]
+
+Node = TypeVar("Node", bound=Tensor)
+Source = tuple[CodeType | str, int]
+Signature = tuple[host.Shape, host.DType]
 
 _by_serial = attrgetter("serial")
 # What a Python number stands for by itself: a million of them are a tenth the size of a million 0-d arrays.
@@ -40,18 +45,18 @@ _NUMBERS = frozenset((host.float64, host.int64, host.boolean))
 
 
 def _make(
-    kind: type[Tensor],
-    op: Any,
+    kind: type[Node],
+    op: Operation | None,
     inputs: tuple[Tensor, ...],
     attributes: Attributes,
-    value: Any,
+    value: Array | None,
     backend: Backend,
     recorded: bool,
-    signature: Any,
+    signature: Signature | None,
     name: str | None,
     scope: str,
-    source: tuple[CodeType | str, int],
-) -> Any:
+    source: Source,
+) -> Node:
     """Return a node with a fresh serial, made at `source` instead of here."""
     node = kind.__new__(kind)
     node.op = op
@@ -69,9 +74,15 @@ def _make(
 
 
 def _make_variable(
-    value: Any, grad: Any, version: int, backend: Backend, name: str | None, scope: str, source: tuple[Any, int]
+    value: Array | None,
+    grad: Array | None,
+    version: int,
+    backend: Backend,
+    name: str | None,
+    scope: str,
+    source: Source,
 ) -> Variable:
-    leaf: Variable = _make(Variable, None, (), NO_ATTRIBUTES, value, backend, True, None, name, scope, source)
+    leaf = _make(Variable, None, (), NO_ATTRIBUTES, value, backend, True, None, name, scope, source)
     leaf._grad = grad
     leaf.clock = [leaf.serial, version]
     leaf.home = None
@@ -133,10 +144,10 @@ class _Session:
 
 
 class _Sessions(threading.local):
-    latest: Any = staticmethod(lambda: None)
+    latest: weakref.ref[_Session] | None = None
 
     def current(self) -> _Session:
-        session: _Session | None = self.latest()
+        session = None if self.latest is None else self.latest()
         return self.begin() if session is None else session
 
     def begin(self) -> _Session:
@@ -159,7 +170,7 @@ class _Ahead:
         # The session is an argument, and so is written first: by the time the nodes are listed, it is the pickler's.
         return _ahead, (self.session,), None, self._list()
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> None:
+    def __deepcopy__(self, memo: dict[int, object]) -> None:
         _deepcopy_nodes(self.roots, memo)
 
     def _list(self) -> Iterator[Tensor]:
@@ -173,7 +184,7 @@ def _ahead(session: tuple[()]) -> list[Tensor]:
     return []
 
 
-def _pack(value: Any, backend: Backend) -> Any:
+def _pack(value: Array | None, backend: Backend) -> object:
     """Return a value as a NumPy array or, where that says the same, as a Python number; None stays None."""
     if value is None:
         return None
@@ -181,11 +192,11 @@ def _pack(value: Any, backend: Backend) -> Any:
     return array.item() if array.ndim == 0 and array.dtype in _NUMBERS else array
 
 
-def _unpack(stored: Any, backend: Backend) -> Any:
+def _unpack(stored: ArrayLike | None, backend: Backend) -> Array | None:
     return None if stored is None else backend.normalize(backend.from_host(stored))
 
 
-def _unpack_copy(stored: Any, backend: Backend) -> Any:
+def _unpack_copy(stored: ArrayLike | None, backend: Backend) -> Array | None:
     # Buffers outside the pickle belong to whoever loads it, and a variable's value is its own.
     return None if stored is None else backend.normalize(backend.copy(backend.from_host(stored)))
 
@@ -242,31 +253,36 @@ def reduce_tensor(node: Tensor, protocol: SupportsIndex) -> tuple[object, ...]:
 
 
 def _load_variable(
-    value: Any, grad: Any, version: int, backend: Backend, name: str | None, scope: str, source: str
+    value: ArrayLike | None,
+    grad: ArrayLike | None,
+    version: int,
+    backend: Backend,
+    name: str | None,
+    scope: str,
+    source: str,
 ) -> Variable:
     own, gradient = _unpack_copy(value, backend), _unpack_copy(grad, backend)
     return _make_variable(own, gradient, version, backend, name, scope, (source, 0))
 
 
 def _load_node(
-    ahead: Any,
-    op: Any,
+    ahead: object,
+    op: Operation | None,
     inputs: tuple[Tensor, ...],
     attributes: Attributes | None,
-    value: Any,
+    value: ArrayLike | None,
     backend: Backend,
     recorded: bool,
-    signature: Any,
+    signature: Signature | None,
     name: str | None,
     scope: str,
     source: str,
     stale: tuple[Variable, ...] | None,
 ) -> Tensor:
-    value, attributes = _unpack(value, backend), attributes or NO_ATTRIBUTES
-    node = _make(Tensor, op, inputs, attributes, value, backend, recorded, signature, name, scope, (source, 0))
+    own, attributes = _unpack(value, backend), attributes or NO_ATTRIBUTES
+    node = _make(Tensor, op, inputs, attributes, own, backend, recorded, signature, name, scope, (source, 0))
     _mark_stale(stale or ())
-    result: Tensor = node
-    return result
+    return node
 
 
 def reduce_graph(graph: Graph, protocol: SupportsIndex) -> tuple[object, ...]:
@@ -278,7 +294,7 @@ def reduce_graph(graph: Graph, protocol: SupportsIndex) -> tuple[object, ...]:
     return _load_graph, (ahead, list(graph.outputs), list(graph.inputs), graph._structure)
 
 
-def _load_graph(ahead: Any, outputs: list[Tensor], inputs: list[Tensor], structure: Any) -> Graph:
+def _load_graph(ahead: object, outputs: list[Tensor], inputs: list[Tensor], structure: Structure) -> Graph:
     graph = Graph.__new__(Graph)
     graph.outputs, graph.inputs, graph._structure = outputs, inputs, structure
     graph.nodes = reachable(graph.outputs, frozenset(inputs))
@@ -288,11 +304,11 @@ def _load_graph(ahead: Any, outputs: list[Tensor], inputs: list[Tensor], structu
 # Copying ---------------------------------------------------------------------------------------------------------
 
 
-def _own(value: Any, backend: Backend) -> Any:
+def _own(value: Array | None, backend: Backend) -> Array | None:
     return None if value is None else backend.normalize(backend.copy(value))
 
 
-def _copy_node(node: Tensor, inputs: tuple[Tensor, ...], attributes: Attributes) -> Any:
+def _copy_node(node: Tensor, inputs: tuple[Tensor, ...], attributes: Attributes) -> Tensor:
     backend, source = node.backend, (node._code, node._instruction)
     value = _own(node._value, backend)
     if isinstance(node, Variable):
@@ -314,8 +330,7 @@ def copy_tensor(node: Tensor) -> Tensor:
     """
     for leaf in _stale_inputs(node):
         raise_stale(leaf, node)
-    result: Tensor = _copy_node(node, node.inputs, node.attributes)
-    return result
+    return _copy_node(node, node.inputs, node.attributes)
 
 
 def deepcopy_tensor(node: Tensor, memo: dict[int, Any]) -> Tensor:
@@ -341,7 +356,7 @@ def deepcopy_tensor(node: Tensor, memo: dict[int, Any]) -> Tensor:
 class _Copied:
     """The nodes that a deep copy's memo has, as a collection."""
 
-    def __init__(self, memo: dict[int, Any]) -> None:
+    def __init__(self, memo: dict[int, object]) -> None:
         self.memo = memo
 
     def __contains__(self, node: Tensor) -> bool:

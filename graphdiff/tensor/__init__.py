@@ -6,7 +6,7 @@ ones, so that sorting by serial is a topological order. Operators and methods ar
 
 import sys
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from graphdiff.errors import OpError
 from graphdiff.tensor.context import (
@@ -70,7 +70,7 @@ __all__ = [
 class _Module(ModuleType):
     """A module that tells who takes it for a function what to call."""
 
-    def __call__(self, *arguments: Any, **named: Any) -> NoReturn:
+    def __call__(self, *arguments: object, **named: object) -> NoReturn:
         raise OpError("graphdiff.tensor is a module: gd.constant(value) or gd.variable(value) makes a Tensor")
 
 

@@ -48,7 +48,7 @@ class Opened(dict[Any, Any]):
 
     def __init__(self, name: str) -> None:
         super().__init__()
-        self._seen: ContextVar[tuple[Any, ...]] = ContextVar(f"graphdiff_{name}", default=())
+        self._seen: ContextVar[tuple[object, ...]] = ContextVar(f"graphdiff_{name}", default=())
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._keep_own)
 
@@ -56,13 +56,13 @@ class Opened(dict[Any, Any]):
         """Return what is open in this context, innermost last."""
         return tuple(item for key in self._seen.get() if (item := self.get(key)) is not None) if self else ()
 
-    def open(self, item: Any) -> None:
+    def open(self, item: object) -> None:
         """Let this context see `item` until it is closed."""
         key = object()
         self[key] = item
         self._seen.set((*self._seen.get(), key))
 
-    def close(self, item: Any) -> None:
+    def close(self, item: object) -> None:
         """Close what was opened last of `item`: in this context or, as generators may have it, in another."""
         seen = self._seen.get()
         if seen and self.get(seen[-1]) is item:  # as blocks have it
@@ -73,13 +73,13 @@ class Opened(dict[Any, Any]):
         self.pop(keys[-1], None)
         self._seen.set(tuple(key for key in seen if key is not keys[-1]))
 
-    def hide(self) -> tuple[Any, ...]:
+    def hide(self) -> tuple[object, ...]:
         """Let this context see nothing, and return what `show` takes to undo that."""
         hidden = self._seen.get()
         self._seen.set(())
         return hidden
 
-    def show(self, hidden: tuple[Any, ...]) -> None:
+    def show(self, hidden: tuple[object, ...]) -> None:
         """Undo `hide`."""
         self._seen.set(hidden)
 

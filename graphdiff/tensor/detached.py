@@ -10,7 +10,7 @@ import sysconfig
 from collections.abc import Sequence
 from functools import lru_cache
 from types import CodeType, FrameType
-from typing import Any, Protocol
+from typing import Protocol
 
 from graphdiff import host
 from graphdiff.tensor.context import DEPARTURES
@@ -39,14 +39,16 @@ class Departure:
         self.code = frame.f_code
         self.instruction = frame.f_lasti
         self.line = frame.f_lineno
-        self.registry: dict[Any, Any] = frame.f_globals.setdefault("__warningregistry__", {})
+        self.registry: dict[str | tuple[str, type[Warning], int], int] = frame.f_globals.setdefault(
+            "__warningregistry__", {}
+        )
 
     @property
     def where(self) -> tuple[str, int]:
         """File and line."""
         return self.code.co_filename, self.line
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         return _forgotten, ()  # a leaf that is loaded is a constant like others
 
 

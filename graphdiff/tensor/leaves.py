@@ -61,7 +61,7 @@ class Variable(Tensor):
         return self._grad if trace is None else trace.gradient(self)
 
     @grad.setter
-    def grad(self, new: Any) -> None:
+    def grad(self, new: ArrayLike | None) -> None:
         trace = current_trace() if TRACES else None
         if trace is not None:
             trace.set_gradient(self, new)
@@ -81,7 +81,7 @@ class Variable(Tensor):
         return self.backend.normalize((self.backend.copy if self.pinned else self.backend.shown)(self._value))
 
     @value.setter
-    def value(self, new: Any) -> None:
+    def value(self, new: ArrayLike) -> None:
         self.assign(new)
 
     def assign(self, new: ArrayLike) -> Variable:
@@ -113,7 +113,7 @@ class Variable(Tensor):
         """Raise an error where an array of this shape and dtype cannot be assigned."""
         _require_fit(self, shape, given, "assigned")
 
-    def _replace(self, array: Any) -> None:
+    def _replace(self, array: Array) -> None:
         """Take over `array`, known to fit and to be nobody else's."""
         if self.pinned:
             self._value[...] = array
@@ -140,7 +140,7 @@ class Variable(Tensor):
         return self.assign(self / _update(self, other, "/"))
 
 
-def _update(variable: Variable, other: Any, sign: str) -> Any:
+def _update(variable: Variable, other: ArrayLike, sign: str) -> ArrayLike:
     """Return what a variable is to be changed by in place; refuse what belongs to a graph, outside of a trace.
 
     ``w -= 0.1 * w.grad`` assigns; where a loss says ``y = x; y += 2 * x`` a new node is meant, and x would be assigned.
@@ -224,7 +224,7 @@ def _own_value(value: Any, dtype: DTypeLike | None, backend: Backend, written: b
     return backend.normalize(backend.copy(array) if array is value and not mine else array)
 
 
-def _departed(value: Any, dtype: DTypeLike | None, backend: Backend) -> tuple[Any, Departure | None]:
+def _departed(value: ArrayLike, dtype: DTypeLike | None, backend: Backend) -> tuple[Array, Departure | None]:
     """Return the value of a leaf made of a list, and where it left the graph if recorded tensors are in that."""
     noted: list[tuple[Tensor, Departure]] = []
     DEPARTURES.open(noted)

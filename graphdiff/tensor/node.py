@@ -101,7 +101,7 @@ class Tensor:
         return self.backend.shown(self._value)
 
     @value.setter
-    def value(self, new: Any) -> None:
+    def value(self, new: ArrayLike) -> None:
         raise ImmutableError(f"{self.describe()} is no variable: its value cannot be assigned")
 
     @property
@@ -173,7 +173,7 @@ class Tensor:
         host_value = self.backend.to_host(self.value)
         return leaf(target.normalize(target.from_host(host_value)), target)
 
-    def numpy(self) -> Any:
+    def numpy(self) -> host.HostArray:
         """Return the value as a NumPy array, which cannot be written into: ``np.array(x)`` is a copy that can."""
         return host.as_host(self.backend.to_host(self.value))
 
@@ -191,7 +191,7 @@ class Tensor:
 
     __hash__ = object.__hash__
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> host.HostArray:
         array = self.numpy()
         departure = departure_of(self)
         if departure is not None:
@@ -210,7 +210,7 @@ class Tensor:
         return result
 
     @property
-    def __cuda_array_interface__(self) -> dict[str, Any]:
+    def __cuda_array_interface__(self) -> dict[str, object]:
         departure_of(self)
         interface = self._value.__cuda_array_interface__
         return {**interface, "data": (interface["data"][0], True)}  # not to be written into
@@ -245,7 +245,7 @@ class Tensor:
     def __iter__(self) -> Iterator[Tensor]:
         return (self[position] for position in range(len(self)))
 
-    def __setitem__(self, index: Any, value: Any) -> NoReturn:
+    def __setitem__(self, index: object, value: object) -> NoReturn:
         raise ImmutableError(
             f"{self.describe()} cannot be changed in place; gd.at(x, index).set(value) returns a changed copy"
         )

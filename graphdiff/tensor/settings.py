@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import chain
 from numbers import Number
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
 from graphdiff.errors import GraphError
 from graphdiff.tensor.context import SWITCHES, TRACES, current_trace
@@ -19,6 +19,9 @@ from graphdiff.tensor.leaves import Variable
 from graphdiff.tensor.node import Tensor
 
 __all__ = ["Configured", "Same", "as_key", "contents", "is_held", "put", "put_traced"]
+
+Value = TypeVar("Value")
+Container: TypeAlias = "list[object] | dict[object, object]"
 
 
 class Same:
@@ -54,14 +57,14 @@ def as_key(value: object) -> object:
     return Same(value)
 
 
-def put(mapping: dict[str, Any], name: str, value: object) -> None:
+def put(mapping: dict[str, Value], name: str, value: Value) -> None:
     """Set a setting in the dict that holds it; what has been traced over another value is not run again for this."""
     if name not in mapping or mapping[name] is not value:
         mapping[name] = value
         SWITCHES[0] += 1
 
 
-def put_traced(mapping: dict[str, Any], name: str, value: object) -> None:
+def put_traced(mapping: dict[str, Value], name: str, value: Value) -> None:
     """Set a setting: within a trace until it ends, and then whenever the plan has run."""
     trace = current_trace() if TRACES else None
     if trace is not None:
@@ -133,24 +136,24 @@ class Configured:
         return list(_containers(vars(self).values()))
 
 
-def _containers(values: Iterable[object]) -> Iterator[Any]:
+def _containers(values: Iterable[object]) -> Iterator[Container]:
     for value in values:
-        if value.__class__ is list or value.__class__ is dict:
+        if type(value) is list or type(value) is dict:
             yield value
         if isinstance(value, (list, tuple, dict)):
             yield from _containers(value.values() if isinstance(value, dict) else value)
 
 
-def contents(containers: Iterable[Any]) -> list[object]:
+def contents(containers: Iterable[Container]) -> list[object]:
     """Return what containers hold, to be compared with `is_held`."""
     held: list[object] = []
     for container in containers:
-        items = container if container.__class__ is list else chain.from_iterable(container.items())
+        items = container if isinstance(container, list) else chain.from_iterable(container.items())
         held += [len(container), *items]
     return held
 
 
-def is_held(containers: Iterable[Any], held: list[object]) -> bool:
+def is_held(containers: Iterable[Container], held: list[object]) -> bool:
     """Whether containers still hold the very same objects."""
     return [*map(id, contents(containers))] == [*map(id, held)]
 

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from itertools import count
 from typing import Any
 
-from graphdiff.elimination.edges import EdgeGraph
-from graphdiff.elimination.faces import FaceGraph
+from graphdiff.elimination.edges import EdgeGraph, EdgeStep, Token
+from graphdiff.elimination.faces import FaceGraph, FaceStep
 from graphdiff.elimination.search.workers import in_parallel
 from graphdiff.elimination.vertices import Vertices
 
@@ -30,9 +30,10 @@ HOT, COLD = 1.5, 0.05
 MOST_STATES = 200_000
 
 Eliminated = EdgeGraph | FaceGraph
+Step = EdgeStep | FaceStep
 
 
-def steps_of(graph: Eliminated) -> list[Any]:
+def steps_of(graph: Eliminated) -> list[Step]:
     """Return the steps taken so far."""
     found, trail = [], graph.trail
     while trail is not None:
@@ -41,7 +42,7 @@ def steps_of(graph: Eliminated) -> list[Any]:
     return found[::-1]
 
 
-def replayed(graph: Eliminated, tokens: list[Any]) -> Eliminated:
+def replayed(graph: Eliminated, tokens: list[Token]) -> Eliminated:
     """Return a copy of the graph with vertices, edges or faces eliminated in that order."""
     graph = graph.copy()
     for token in tokens:
@@ -90,7 +91,7 @@ def exact(graph: Eliminated, bounds: Sequence[int], upper: int, deadline: float)
 class _Sequence:
     """Tokens, the graph's copies along them by place, and the multiplications of all."""
 
-    def __init__(self, graph: Eliminated, tokens: list[Any]) -> None:
+    def __init__(self, graph: Eliminated, tokens: list[Token]) -> None:
         self.tokens = tokens
         self.places, self.copies = [0], [graph.copy()]
         graph = graph.copy()
@@ -110,7 +111,7 @@ class _Sequence:
         index, graph = self.at(place)
         return replayed(graph, self.tokens[self.places[index] : place])
 
-    def change(self, tokens: list[Any], low: int, high: int, most: float) -> bool:
+    def change(self, tokens: list[Token], low: int, high: int, most: float) -> bool:
         """Take other tokens, which differ from `low` to before `high`, if they cost no more than `most`.
 
         Places are those in the new tokens; what follows has moved by the difference in length. Where the graph is again
@@ -150,8 +151,8 @@ class _Sequence:
 
 
 def anneal(
-    graph: Eliminated, tokens: list[Any], vertices: list[int], generator: random.Random, seconds: float
-) -> list[Any]:
+    graph: Eliminated, tokens: list[Token], vertices: list[int], generator: random.Random, seconds: float
+) -> list[Token]:
     """Return the best sequence of vertices, edges and faces met, beginning with one that has all vertices.
 
     The vertices stay in the sequence, so that every sequence is complete, and move in it; eliminations of single edges
@@ -175,7 +176,7 @@ def anneal(
             elif draw < 0.8 and length < 2 * len(vertices) + 8:
                 # What comes later still has edges.
                 vertex = tokens[generator.randrange(place, length)]
-                token = current.graph_at(place).some_token(generator, vertex) if vertex.__class__ is int else None
+                token = current.graph_at(place).some_token(generator, vertex) if isinstance(vertex, int) else None
                 if token is None:
                     continue
                 tokens.insert(place, token)
@@ -194,21 +195,23 @@ def anneal(
 
 
 def search(
-    kind: str, count: int, edges: Sequence[Sequence[int]], tokens: Sequence[Any], seconds: float, seed: int
-) -> list[Any]:
+    kind: str, count: int, edges: Sequence[Sequence[int]], tokens: Sequence[Token], seconds: float, seed: int
+) -> list[Token]:
     """Return the best sequence that annealing meets on the graph of so many vertices and these edges."""
     vertices = Vertices(range(count), [(tail, head) for tail, head in edges])
     return anneal(GRAPHS[kind](vertices), _tokens(tokens), vertices.inner, random.Random(seed), seconds)
 
 
-def anneal_in_parallel(vertices: Vertices, kind: str, tokens: list[Any], seed: int, seconds: float) -> list[list[Any]]:
+def anneal_in_parallel(
+    vertices: Vertices, kind: str, tokens: list[Token], seed: int, seconds: float
+) -> list[list[Token]]:
     """Return the best sequence that each of as many processes as there are cores has met."""
     edges = [(tail, head) for tail, heads in enumerate(vertices.after) for head in heads]
     task = {"kind": kind, "count": len(vertices.names), "edges": edges, "tokens": tokens, "seconds": seconds}
     return [_tokens(found) for found in in_parallel(search, ["-P", "-m", __name__], task, seed, least=1.0)]
 
 
-def _tokens(listed: Sequence[Any]) -> list[Any]:
+def _tokens(listed: Sequence[Any]) -> list[Token]:
     """Return a sequence that may have been through JSON: vertices are numbers, edges and faces tuples."""
     return [each if isinstance(each, int) else tuple(each) for each in listed]
 

@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 from graphdiff.elimination.bounds import disjoint_paths
 from graphdiff.elimination.search import annealing
@@ -46,6 +46,10 @@ def markowitz(vertices: Vertices, ties: str, generator: random.Random) -> list[i
             if neighbour in left:
                 left[neighbour] = len(before[neighbour]) * len(after[neighbour])
     return order
+
+
+Trail: TypeAlias = "tuple[int, Trail] | None"
+"""What was eliminated, the latest first."""
 
 
 class Reduced:
@@ -111,9 +115,9 @@ class Reduced:
         count = len(self.members)
         bounds = self.bounds()
         leaders = (1 << count) - 1
-        layer: dict[int, tuple[int, int, Any]] = {0: (0, sum(bounds), None)}
+        layer: dict[int, tuple[int, int, Trail]] = {0: (0, sum(bounds), None)}
         for _ in range(count):
-            following: dict[int, tuple[int, int, Any]] = {}
+            following: dict[int, tuple[int, int, Trail]] = {}
             for turn, (gone, (cost, remaining, trail)) in enumerate(layer.items()):
                 if not turn % 64 and time.monotonic() > deadline:
                     return None
