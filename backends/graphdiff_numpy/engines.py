@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 from _thread import start_new_thread
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import sleep
 from typing import Any
 from weakref import WeakSet
 
 from graphdiff.plan.program import Program
+from graphdiff.typing import Array, Function
 from graphdiff_numpy.native.compiler import Compiler, Unavailable, find_compiler
 from graphdiff_numpy.native.lower import work_of
 from graphdiff_numpy.native.runner import NativeRunner, Written
@@ -90,12 +91,12 @@ class Switching:
         self._left: list[None] = [None] * count
         self._counts = not program.updates
         self.current: Runner = NumpyRunner(program, disable, None if self._counts else self._left.pop)
-        self.renewed: Callable[[Callable[..., Any]], None] | None = None
+        self.renewed: Callable[[Function[Sequence[Array]]], None] | None = None
         self._program, self._disable = program, disable
         self._beginning = count - count // 8
         self._made: _Making | None = None
         self._beside = [("engine", f"calls of NumPy; C from call {count + 1:,} on, if there is a compiler")]
-        self.run: Callable[..., Any] = self._counted
+        self.run: Function[Sequence[Array]] = self._counted
 
     def __getattr__(self, name: str) -> Any:
         if name == "strict":  # its guard is not made anew when C takes over
@@ -107,7 +108,7 @@ class Switching:
         """What the planner did, and what runs."""
         return [*self.current.notes, *self._beside]
 
-    def _counted(self, *arrays: Any) -> Any:
+    def _counted(self, *arrays: Array) -> Sequence[Array]:
         left = len(self._left)
         if left <= self._beginning and self._made is None:
             self._made = _Making(self._program, self._disable)
@@ -131,18 +132,17 @@ class Switching:
         if self.renewed is not None:
             self.renewed(getattr(self.current, "strict", self.run))
 
-    def many(self, count: int, *arrays: Any) -> Any:
+    def many(self, count: int, *arrays: Array) -> Sequence[Array]:
         """Run several steps on the same arguments."""
-        result = None
+        result: Sequence[Array] = ()
         while count and self._left:
             result = self._counted(*arrays)
             count -= 1
         if count:
             result = self._counted(*arrays)
             count -= 1
-        together = getattr(self.current, "many", None)
-        if count and together is not None:
-            return together(count, *arrays)
+        if count and isinstance(self.current, NativeRunner):
+            return self.current.many(count, *arrays)
         for _ in range(count):
             result = self.current.run(*arrays)
         return result

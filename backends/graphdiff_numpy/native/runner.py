@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextvars
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from time import perf_counter_ns
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from graphdiff.plan.lowering.views import Storage, View
 from graphdiff.plan.plan import RetraceError
 from graphdiff.plan.program import MOVES, Program, Tensor, Variable, counted_flops
 from graphdiff.plan.streams import Streams
+from graphdiff.typing import Array, Function
 from graphdiff_numpy.native.blas import find_blas
 from graphdiff_numpy.native.call import Held, callable_of
 from graphdiff_numpy.native.compiler import Compiler
@@ -109,7 +110,7 @@ class NativeRunner:
         self._context.run(np.seterr, all="ignore")
         self._scopes = [self._scope(written.library())]
         self._bodies = self._scopes[0]["bodies"]
-        self.strict: Callable[..., Any] = self._scopes[0]["run"]
+        self.strict: Function[Sequence[Array]] = self._scopes[0]["run"]
 
     def _noted(self, compiler: Compiler) -> list[tuple[str, str]]:
         lowering, schedule = self._native.lowering, self._native.schedule
@@ -278,13 +279,13 @@ class NativeRunner:
         exec("\n    ".join([*head, *lines]), scope)
         return scope
 
-    def _eager(self, step: Fallback) -> Callable[[tuple[Any, ...]], None]:
+    def _eager(self, step: Fallback) -> Callable[[tuple[Array, ...]], None]:
         """Return the call of an op's own kernel on memory of the plan and on what the step was given."""
         lowering = self._native.lowering
         places = [*lowering.arguments, *(view for view in self._native.results if view.shape)]
         roots = [view.place()[0] for view in places]
 
-        def call(given: tuple[Any, ...]) -> None:
+        def call(given: tuple[Array, ...]) -> None:
             arrays = dict(zip(roots, given, strict=True))
             operands = [self._view(view, arrays)[() if not view.shape else ...] for view in step.reads]
             try:
@@ -295,14 +296,14 @@ class NativeRunner:
 
         return call
 
-    def run(self, *arrays: Any) -> Any:
+    def run(self, *arrays: Array) -> Sequence[Array]:
         """Run on arrays of the right shapes and dtypes, of whatever class; return the outputs."""
         try:
             return self.strict(*arrays)
         except OtherArrays:
             return self.strict(*_dense(arrays))
 
-    def _again(self, code: int, *arrays: Any) -> Any:
+    def _again(self, code: int, *arrays: Array) -> Sequence[Array]:
         """Run on arrays that C could not take as they lie, or refuses."""
         if code == OTHER:
             raise OtherArrays
@@ -310,10 +311,11 @@ class NativeRunner:
             return self.strict(*_dense(arrays))
         return GenericRunner(self._given).run(*arrays)
 
-    def many(self, count: int, *arrays: Any) -> Any:
+    def many(self, count: int, *arrays: Array) -> Sequence[Array]:
         """Run several steps on the same arguments in one call, in pieces between which an interrupt is heard."""
         together = len(self._bodies) == 1 and not any(isinstance(step, Check) for step in self._steps)
-        result, left, piece = None, count, 1
+        result: Sequence[Array] = ()
+        left, piece = count, 1
         while left:
             turns = min(piece, left) if together else 1
             start = perf_counter_ns()
@@ -330,7 +332,7 @@ class NativeRunner:
 
     # Reports ----------------------------------------------------------------------------------------------------------
 
-    def timed(self, *arrays: Any) -> tuple[list[int], int]:
+    def timed(self, *arrays: Array) -> tuple[list[int], int]:
         """Run once; return the nanoseconds of every step, and those of the whole run."""
         if len(self._scopes) == 1:
             self._scopes.append(self._scope(self._written_as.library("-DTIMED")))
@@ -368,9 +370,9 @@ PIECE = 50_000_000
 """Nanoseconds that steps without the interpreter may take together."""
 
 
-def _dense(arrays: tuple[Any, ...]) -> list[Any]:
+def _dense(arrays: Iterable[Array]) -> list[Array]:
     """Return copies that lie by rows, of NumPy's own classes: numbers are no arrays."""
-    return [np.array(array, order="C")[()] for array in arrays]
+    return [cast("Array", np.array(array, order="C")[()]) for array in arrays]
 
 
 def _example(view: View) -> Any:
