@@ -212,6 +212,51 @@ def test_what_is_handed_out_is_new_memory() -> None:
         assert not np.shares_memory(mine.numpy(), other.numpy())
 
 
+@pytest.mark.parametrize(
+    "dtype", [">f8", ">f4", ">i8", ">i2", "longdouble", "clongdouble", "float16", "complex64", "?"]
+)
+def test_dtypes_that_c_does_not_compute_with(dtype: str) -> None:
+    """Bytes the other way round, and types that are only moved."""
+    x = np.array([0, 1, 3, 2]).astype(dtype)
+    constant, w = gd.constant(x), gd.variable(x)
+
+    def function(y: Any, places: Any) -> Any:
+        return (
+            y * y,
+            y[::-1],
+            gd.sum(y + constant),
+            constant * 1.5,
+            w + y,
+            gd.concatenate([y, y]),
+            y[places],
+            y[:3] @ y[1:],
+        )
+
+    places = np.array([1, 0]).astype(">i8")
+    compiled = in_c(function)
+    for _ in range(2):
+        agree(compiled(x, places), function(gd.constant(x), gd.constant(places)), 1e-12)
+    w.assign(w + w)
+    agree(compiled(x, places), function(gd.constant(x), gd.constant(places)), 1e-12)
+
+    @in_c
+    def step() -> Any:
+        w.assign(w + w)
+        return w * 1
+
+    np.testing.assert_array_equal(step().numpy(), w.numpy())
+
+
+def test_labels_with_their_bytes_the_other_way_round() -> None:
+    step = in_c(lambda x, labels: gd.nn.softmax_cross_entropy(x, labels))
+    x, labels = np.random.default_rng(0).normal(size=(5, 3)), np.array([0, 2, 1, 1, 0])
+    expected = gd.nn.softmax_cross_entropy(x, labels).item()
+    for kind in (">i8", ">i2", "int8", "uint64"):
+        assert step(x, labels.astype(kind)).item() == pytest.approx(expected, rel=1e-14)
+        with pytest.raises(gd.errors.DataError):
+            step(x, np.array([0, 3, 1, 1, 0]).astype(kind))
+
+
 # Refusals ---------------------------------------------------------------------------------------------------------
 
 

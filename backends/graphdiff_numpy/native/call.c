@@ -65,7 +65,8 @@ static int is_alike(const Argument *argument, const Py_buffer *view) {
 
 // Whether an array lies by rows without gaps, where its elements may lie, and apart from what the step writes.
 static int fits(const Plan *plan, const Argument *argument, const Py_buffer *view) {
-    if (view->itemsize != argument->itemsize || (uintptr_t)view->buf % argument->itemsize) return 0;
+    const Py_ssize_t aligned = argument->itemsize < 16 ? argument->itemsize : 16;
+    if (view->itemsize != argument->itemsize || (uintptr_t)view->buf % aligned) return 0;
     Py_ssize_t dense = view->itemsize;
     for (int axis = view->ndim - 1; axis >= 0; --axis) {
         if (view->shape[axis] != 1 && view->strides[axis] != dense) return 0;

@@ -19,7 +19,13 @@ from graphdiff.typing import Shape
 
 __all__ = ["MEMORY", "Loops"]
 
-MOVED = {"float16": "unsigned short", "complex64": "float _Complex", "complex128": "double _Complex"}
+MOVED = {
+    "float16": "unsigned short",
+    "complex64": "float _Complex",
+    "complex128": "double _Complex",
+    **dict.fromkeys(("float96", "float128"), "long double"),
+    **dict.fromkeys(("complex192", "complex256"), "long double _Complex"),
+}
 """What is moved, but not computed with."""
 MEMORY = TYPES | MOVED | {"bool": "unsigned char"}
 """C types of what lies in memory, by dtype."""

@@ -101,6 +101,7 @@ class NativeRunner:
         self._streams = Streams(self.program)
         self._steps = [step for steps in native.segments for step in steps]
         self._plans: dict[int, Held] = {}
+        self._is_dense = False
         self.memory = self.workspace + emitter.scratch
         self.memory += sum(
             root.nbytes for root in self._table_of if root.kind not in ("variable", "argument", "output")
@@ -307,8 +308,12 @@ class NativeRunner:
         """Run on arrays that C could not take as they lie, or refuses."""
         if code == OTHER:
             raise OtherArrays
-        if code == APART:
-            return self.strict(*_dense(arrays))
+        if code == APART and not self._is_dense:
+            self._is_dense = True  # so that copies are not copied again, whatever is the matter with them
+            try:
+                return self.strict(*_dense(arrays))
+            finally:
+                self._is_dense = False
         return GenericRunner(self._given).run(*arrays)
 
     def many(self, count: int, *arrays: Array) -> Sequence[Array]:

@@ -5,7 +5,18 @@ from __future__ import annotations
 import math
 from typing import Any
 
-__all__ = ["CASTS", "EXPRESSIONS", "IDENTITIES", "REDUCTIONS", "TYPES", "WIDENED", "cast", "expression", "number"]
+__all__ = [
+    "CASTS",
+    "EXPRESSIONS",
+    "IDENTITIES",
+    "REDUCTIONS",
+    "TYPES",
+    "WIDENED",
+    "cast",
+    "expression",
+    "has_type",
+    "number",
+]
 
 TYPES = {
     "float32": "float",
@@ -89,6 +100,11 @@ _TRUTHS = {
 }
 _BOOLEANS = _TRUTHS | {name: text for name, text in EXPRESSIONS.items() if name.startswith(("logical_", "bitwise_"))}
 _BOOLEANS |= {name: EXPRESSIONS[name] for name in _COMPARISONS} | {"bitwise_invert": "!{0}"} | _INTEGERS
+
+
+def has_type(dtype: Any) -> bool:
+    """Whether generated code computes with a dtype: it has a type in C, and lies in the machine's order of bytes."""
+    return dtype.name in TYPES and bool(dtype.isnative)
 
 
 def expression(name: str, kind: str) -> str | None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from graphdiff.plan.identities import scalar
 from graphdiff.plan.lowering.epilogs import Epilog, find_epilogs
-from graphdiff.plan.lowering.expressions import CASTS, REDUCTIONS, TYPES
+from graphdiff.plan.lowering.expressions import CASTS, REDUCTIONS, has_type
 from graphdiff.plan.lowering.instructions import Check, Fallback, Output, Unit
 from graphdiff.plan.lowering.lowered import Lowered
 from graphdiff.plan.lowering.products import multiply
@@ -218,7 +218,7 @@ class Lowering(Lowered):
         """Whether a loop is written for a reduction."""
         assert node.op is not None
         source = node.inputs[0]
-        if any(each.dtype.name not in TYPES for each in (node, *node.inputs)) or not node.size or not source.size:
+        if any(not has_type(each.dtype) for each in (node, *node.inputs)) or not node.size or not source.size:
             return False
         if node.op.name == "matmul":
             work = node.size * source.shape[-1]
@@ -247,11 +247,13 @@ def demands(node: Tensor) -> list[tuple[Tensor, float, float]]:
     """Return the operands whose elements an op wants to lie in [low, high], with these bounds."""
     assert node.op is not None
     name, attributes = node.op.name, node.attributes
+    if not can_emit(node):
+        return []  # its kernel refuses them
     if name == "label_weights":
         return [(node.inputs[0], 0, attributes["classes"] - 1)]
     if name == "within":
         return [(node.inputs[1], attributes["low"], attributes["high"])]
-    if name != "getitem" or len(node.inputs) == 1 or not can_emit(node):
+    if name != "getitem" or len(node.inputs) == 1:
         return []
     source, *arrays = node.inputs
     axes = [entry for entry in attributes["template"] if entry is not None]
@@ -262,7 +264,7 @@ def demands(node: Tensor) -> list[tuple[Tensor, float, float]]:
 def _why_not(node: Tensor) -> str:
     """Return why no kernel is generated for a node."""
     assert node.op is not None
-    other = next((each.dtype for each in (node, *node.inputs) if each.dtype.name not in TYPES), None)
+    other = next((each.dtype for each in (node, *node.inputs) if not has_type(each.dtype)), None)
     if other is not None:
         return f"{other} has no type in the generated kernels"
     if not node.size or any(not operand.size for operand in node.inputs):

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from graphdiff.plan.identities import scalar
 from graphdiff.plan.lowering.epilogs import Epilog
-from graphdiff.plan.lowering.expressions import TYPES
+from graphdiff.plan.lowering.expressions import has_type
 from graphdiff.plan.lowering.instructions import Copied, Output, Step, Unit
 from graphdiff.plan.lowering.target import Target
 from graphdiff.plan.lowering.values import is_aligned, operands_below
@@ -92,7 +92,7 @@ class Lowered(ABC):
 
     def constant(self, node: Tensor) -> View | None:
         """Return the memory of a constant, or None where it is a number that kernels write out."""
-        if scalar(node) is not None and node.dtype.name in TYPES:
+        if scalar(node) is not None and has_type(node.dtype):
             return None
         found = self.constants.get(id(node._value))
         if found is None:

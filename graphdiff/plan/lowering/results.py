@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphdiff.plan.lowering.expressions import TYPES
+from graphdiff.plan.lowering.expressions import has_type
 from graphdiff.plan.lowering.instructions import Check, Fallback, Output, Unit
 from graphdiff.plan.lowering.lowered import Lowered
 from graphdiff.plan.lowering.values import INDEXING, is_aligned, operands_below
@@ -19,7 +19,7 @@ def place_parts(lowering: Lowered) -> None:
     for node in lowering.order:
         if node.op is None or node.op.name != "concatenate" or node.attributes["axis"] != 0 or not node.size:
             continue
-        if node.dtype.name not in TYPES or any(part.dtype != node.dtype for part in node.inputs):
+        if not has_type(node.dtype) or any(part.dtype != node.dtype for part in node.inputs):
             continue
         whole = lowering.placed.get(node) or lowering.dense(node, Storage(node.size, node.dtype))
         lowering.placed[node] = whole

@@ -11,7 +11,7 @@ from typing import Any
 from graphdiff import host
 from graphdiff.backend import ARRAY
 from graphdiff.plan.identities import scalar
-from graphdiff.plan.lowering.expressions import TYPES, cast, expression, number
+from graphdiff.plan.lowering.expressions import TYPES, cast, expression, has_type, number
 from graphdiff.plan.lowering.views import Shape, View, dense_strides
 from graphdiff.plan.program import Tensor
 
@@ -389,7 +389,7 @@ def operands_below(
 def can_emit(node: Tensor) -> bool:
     """Whether an op without a reduction can be written as C++ for its dtypes."""
     assert node.op is not None
-    if any(each.dtype.name not in TYPES for each in (node, *node.inputs)):
+    if any(not has_type(each.dtype) for each in (node, *node.inputs)):
         return False
     name = node.op.name
     if name == "random_draw":
