@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import inspect
 import os
 import sys
@@ -481,7 +482,8 @@ def _guarded(plan: Plan, arrays: list[Any], lock: Lock, seen: list[Any] | None) 
         "        return wrap(values)",
         "    return miss",
     ]
-    exec("\n".join(lines), scope)
+    # Made code first: an interrupt within `exec` of a text makes Python end by it, even if it is caught.
+    exec(builtins.compile("\n".join(lines), "<guard of a plan>", "exec"), scope)
     result: Callable[..., Any] = scope["quick"]
     return result
 

@@ -277,7 +277,8 @@ class NativeRunner:
         kept = outputs[: len(program.outputs)]
         lines.append(f"return ({', '.join(kept)}{',' if len(kept) == 1 else ''})")
         head = [f"def run({', '.join(names)}):", "if MOVES[0] != moved:", "    bind()"]
-        exec("\n    ".join([*head, *lines]), scope)
+        # Compiled first: an interrupt within `exec` of a text makes Python end by it, even if it is caught.
+        exec(compile("\n    ".join([*head, *lines]), "<call of a plan>", "exec"), scope)
         return scope
 
     def _eager(self, step: Fallback) -> Callable[[tuple[Array, ...]], None]:
