@@ -149,24 +149,11 @@ class Loops:
         if not inner or node.op.name not in SUMS or node.dtype.kind != "f":
             return [head, *_nested(shape, inner, [*lines, f"total = {merge.format('total', value)};"]), store]
         last = inner[-1]
-        turn = ["#pragma omp simd reduction(+:part)", "{loop}", *lines, f"part += {value};", "}"]
-        begin = f"{kind} part = {identity(node)};"
         if count <= BLOCK:
-            turn[1] = f"for (Count i{last} = 0; i{last} < {shape[last]}; ++i{last}) {{"
-            part = _nested(shape, inner[:-1], [begin, *turn, "total += part;"])
-            return [head, *part, store]
-        turn[1] = f"for (Count i{last} = block; i{last} < end; ++i{last}) {{"
-        length = shape[last]
-        blocks = [
-            f"for (Count block = 0; block < {length}; block += {BLOCK}) {{",
-            f"const Count end = block + {BLOCK} < {length} ? block + {BLOCK} : {length};",
-            begin,
-            *turn,
-            *_added(node, "part"),
-            "}",
-        ]
-        ending = [f"{kind} total = {_added_up(node)};", store]
-        return [*_begun(node), *_nested(shape, inner[:-1], blocks), *ending]
+            part = _part(node, f"i{last}", "0", str(shape[last]), lines, value)
+            return [head, *_nested(shape, inner[:-1], [*part, "total += part;"]), store]
+        blocks = _nested(shape, inner[:-1], _blocks(node, f"i{last}", shape[last], lines, value))
+        return [*_begun(node), *blocks, f"{kind} total = {_added_up(node)};", store]
 
     @staticmethod
     def _side_by_side(
@@ -189,27 +176,37 @@ class Loops:
         (output,) = unit.outputs
         parts = _named(unit.shape)
         value = factors(node, body, parts)
-        length, kind = node.inputs[0].shape[-1], LOCAL[node.dtype.name]
+        length = node.inputs[0].shape[-1]
         place = body.place(output.view, Index(unit.shape, "", parts))
         store = f"{self.element(output.view, place)} = "
-        begin = f"{kind} part = {identity(node)};"
-        turn = ["#pragma omp simd reduction(+:part)", "", *body.lines, f"part += {value};", "}"]
         order = [axis for axis, size in enumerate(unit.shape) if size > 1]
         if length <= BLOCK:
-            turn[1] = f"for (Count k = 0; k < {length}; ++k) {{"
-            return _nested(unit.shape, order, [begin, *turn, f"{store}part;"])
-        turn[1] = "for (Count k = block; k < end; ++k) {"
-        blocks = [
-            *_begun(node),
-            f"for (Count block = 0; block < {length}; block += {BLOCK}) {{",
-            f"const Count end = block + {BLOCK} < {length} ? block + {BLOCK} : {length};",
-            begin,
-            *turn,
-            *_added(node, "part"),
-            "}",
-            f"{store}{_added_up(node)};",
-        ]
-        return _nested(unit.shape, order, blocks)
+            return _nested(unit.shape, order, [*_part(node, "k", "0", str(length), body.lines, value), f"{store}part;"])
+        blocks = _blocks(node, "k", length, body.lines, value)
+        return _nested(unit.shape, order, [*_begun(node), *blocks, f"{store}{_added_up(node)};"])
+
+
+def _part(node: Tensor, index: str, first: str, end: str, lines: list[str], value: str) -> list[str]:
+    """Sum what lies densest, in the precision of the values."""
+    return [
+        f"{LOCAL[node.dtype.name]} part = {identity(node)};",
+        "#pragma omp simd reduction(+:part)",
+        f"for (Count {index} = {first}; {index} < {end}; ++{index}) {{",
+        *lines,
+        f"part += {value};",
+        "}",
+    ]
+
+
+def _blocks(node: Tensor, index: str, length: int, lines: list[str], value: str) -> list[str]:
+    """Add what lies densest to a sum, block by block."""
+    return [
+        f"for (Count block = 0; block < {length}; block += {BLOCK}) {{",
+        f"const Count end = block + {BLOCK} < {length} ? block + {BLOCK} : {length};",
+        *_part(node, index, "block", "end", lines, value),
+        *_added(node, "part"),
+        "}",
+    ]
 
 
 def _begun(node: Tensor) -> list[str]:
